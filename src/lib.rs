@@ -1,0 +1,3 @@
+//! whitewater: an interactive chaos bench for replicated systems.
+
+pub mod wire;

@@ -1,0 +1,3 @@
+//! Picks the front door and maps the ending to an exit code.
+
+fn main() {}
