@@ -1,0 +1,296 @@
+//! What `run` tells whoever watches, and what whoever watches may ask of it.
+//!
+//! A [`Notice`] is a fact with its instant on the recorder's clock. The stream of notices together with the events of
+//! the history is all that a screen needs, live or from a finished run's folder (`notices.jsonl`, `history.jsonl`).
+
+use std::path::PathBuf;
+
+use checkers::history::Event;
+use checkers::verdict::Counterexample;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, NodeId};
+
+/// Numbers the faults of one run, from 1.
+pub type FaultId = u64;
+
+/// What a person or a script may ask of a live run. The answer is a notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Put a fault in, now, until it is healed.
+    Inject(Fault),
+    /// Take one fault out.
+    Heal(FaultId),
+    /// Take every fault out, start what is dead, resume what is paused.
+    HealAll,
+    /// Let the plan go on, or hold it. Faults that are in stay in.
+    Nemesis(bool),
+    /// Hold the workload: no new operation begins.
+    HoldWorkload(bool),
+    /// End the run in order: heal, converge, final reads, verdict.
+    Finish,
+    /// End the run at once: stop the workload, heal, reap, verdict of what was recorded.
+    Stop,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Children start and elect their first leader.
+    Starting,
+    /// The workload runs and the plan goes on.
+    Running,
+    /// Everything is taken out; the cluster must agree and serve again.
+    Healing,
+    /// Every key is read through the leader; states are compared.
+    FinalReads,
+    /// The last verdict is being made.
+    Judging,
+    /// It is over.
+    Ended,
+}
+
+/// What a node's child is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChildState {
+    /// Spawned, not yet ready.
+    #[default]
+    Starting,
+    /// Ready.
+    Up,
+    /// Under SIGSTOP.
+    Paused,
+    /// Killed, or ended by itself.
+    Dead,
+}
+
+/// What a node believes it is. It may be wrong: two may believe that they lead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Nobody has heard from it.
+    #[default]
+    Unheard,
+    /// Follows.
+    Follower,
+    /// Campaigns.
+    Candidate,
+    /// Leads, or thinks so.
+    Leader,
+    /// Replicates without a vote.
+    Learner,
+    /// Its Raft core has stopped.
+    Shutdown,
+}
+
+/// A node as last heard, by a call that does not go through the proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Which node.
+    pub id: NodeId,
+    /// Its child's state.
+    pub child: ChildState,
+    /// Its child's process id; absent when dead.
+    pub pid: Option<u32>,
+    /// How often its child was started again.
+    pub restarts: u32,
+    /// What it believes it is.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// Whom it believes to lead.
+    pub leader: Option<NodeId>,
+    /// Index of its last log entry.
+    pub last_log: u64,
+    /// Index up to which it knows the log to be committed.
+    pub committed: u64,
+    /// Index up to which its state machine has applied.
+    pub applied: u64,
+    /// Index of its newest snapshot.
+    pub snapshot: u64,
+}
+
+/// How one directed link between two nodes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// Bytes flow.
+    Open,
+    /// Bytes wait.
+    Cut,
+    /// Bytes come late.
+    Slow,
+}
+
+/// Who put a fault in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// A person, by a command.
+    You,
+    /// The plan.
+    Plan,
+    /// The end of the run, which heals everything.
+    End,
+}
+
+/// The verdict while the run goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Completed operations that are proven to have a legal order: "linearizable to #N".
+    pub proven_to: u64,
+    /// Operations begun and not ended.
+    pub open: u64,
+    /// Possible worlds (configurations) that the judge still holds, over all keys.
+    pub worlds: u64,
+    /// Set when the judge gave up on a key, with its name.
+    pub gave_up: Option<String>,
+}
+
+/// The words that a verdict is printed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerdictWord {
+    /// Some legal order exists.
+    Linearizable,
+    /// None exists.
+    Violation,
+    /// A budget ended first.
+    Unknown,
+}
+
+/// What an oracle other than the history's proves against the system under test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Which oracle: `convergence`, `service`, `state-hash`, `panic`, `exit`.
+    pub oracle: String,
+    /// What it saw, in a sentence.
+    pub evidence: String,
+}
+
+/// One fact, as told to the screen and to `notices.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "kebab-case")]
+pub enum Notice {
+    /// The first one.
+    Started {
+        /// The scenario's name.
+        scenario: String,
+        /// The run's seed.
+        seed: u64,
+        /// Ids of the nodes.
+        nodes: Vec<NodeId>,
+        /// How long the workload shall run; 0: until somebody stops it.
+        seconds: u64,
+        /// The planted defect, if any.
+        defect: Option<String>,
+        /// The run's folder.
+        dir: PathBuf,
+    },
+    /// The run goes on to its next phase.
+    Phase {
+        /// Which.
+        phase: Phase,
+    },
+    /// A node changed, or was heard again.
+    Node {
+        /// As it is now.
+        node: NodeView,
+    },
+    /// A directed link changed.
+    Link {
+        /// Who sends.
+        from: NodeId,
+        /// Who hears.
+        to: NodeId,
+        /// As it is now.
+        state: LinkState,
+    },
+    /// A fault is in, and a probe has seen that it took effect.
+    FaultIn {
+        /// Its number.
+        id: FaultId,
+        /// What.
+        fault: Fault,
+        /// Whose doing.
+        by: By,
+    },
+    /// A fault is out.
+    FaultOut {
+        /// Its number.
+        id: FaultId,
+        /// What.
+        fault: Fault,
+        /// Whose doing.
+        by: By,
+    },
+    /// A fault that did not take effect, and why. It never counts as installed.
+    FaultSkipped {
+        /// What.
+        fault: Fault,
+        /// Whose doing.
+        by: By,
+        /// Why not.
+        why: String,
+    },
+    /// The plan goes on, or is held.
+    Nemesis {
+        /// Whether it goes on.
+        on: bool,
+    },
+    /// The workload goes on, or is held.
+    Workload {
+        /// Whether it is held.
+        held: bool,
+    },
+    /// A sentence for the Events panel that no other notice says.
+    Say {
+        /// The sentence.
+        text: String,
+    },
+    /// The verdict so far.
+    Progress {
+        /// How far.
+        progress: Progress,
+    },
+    /// The judge has found a violation: it will not go away.
+    Alarm {
+        /// The operations that prove it.
+        counterexample: Box<Counterexample>,
+    },
+    /// An oracle other than the history's has found something.
+    Found {
+        /// What.
+        finding: Finding,
+    },
+    /// The last one.
+    Ended {
+        /// The verdict on the whole history.
+        verdict: VerdictWord,
+        /// The exit code that a script will see.
+        exit: u8,
+        /// One line for a person.
+        summary: String,
+    },
+    /// We failed; never a verdict.
+    BenchError {
+        /// What went wrong.
+        text: String,
+    },
+}
+
+/// A notice or an operation's event, with its instant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// A fact of the run.
+    Notice {
+        /// On the recorder's clock.
+        time_ns: u64,
+        /// The fact.
+        notice: Notice,
+    },
+    /// An event of the history, as recorded.
+    Event(Event),
+}
