@@ -12,6 +12,21 @@ use serde::{Deserialize, Serialize};
 /// A node's id, 1 to 9.
 pub type NodeId = u64;
 
+/// Numbers the faults of one run, from 1.
+pub type FaultId = u64;
+
+/// Who put a fault in, or took it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// A person, by a command.
+    You,
+    /// The plan.
+    Plan,
+    /// The end of the run, which heals everything.
+    End,
+}
+
 /// Which way the packets of a cut node or link stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -107,6 +122,18 @@ impl Fault {
             Fault::Split { .. } => "split",
             Fault::Cut { .. } => "cut",
             Fault::Slow { .. } => "slow",
+        }
+    }
+
+    /// The nodes that this fault names.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeId> {
+        match self {
+            Fault::Kill { node } | Fault::Pause { node } | Fault::Restart { node } | Fault::Isolate { node, .. } => {
+                vec![*node]
+            }
+            Fault::Split { side } => side.clone(),
+            Fault::Cut { from, to } | Fault::Slow { from, to, .. } => vec![*from, *to],
         }
     }
 

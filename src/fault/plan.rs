@@ -1,0 +1,404 @@
+//! Faults over time, as data: a [`Plan`] is a list of episodes, and the same seed always draws the same one.
+//!
+//! A plan does not name nodes where it means roles: it says *the leader*, *the first follower*, and [`Wish::resolve`]
+//! turns that into a [`Fault`] at the instant at which the nemesis acts. Episodes come one after the other, with calm
+//! between them, because a cluster that never recovers proves little.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, KINDS, NodeId, Way};
+
+/// Whom a planned fault is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Aim {
+    /// Whoever leads when the fault is put in.
+    Leader,
+    /// The k-th other node, counted from 0, in the order of the ids after the leader's.
+    Follower(usize),
+    /// That node.
+    Node(NodeId),
+}
+
+/// A fault that a plan wants, its nodes still to be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "kebab-case")]
+pub enum Wish {
+    /// See [`Fault::Kill`].
+    Kill {
+        /// Whom.
+        who: Aim,
+    },
+    /// See [`Fault::Pause`].
+    Pause {
+        /// Whom.
+        who: Aim,
+    },
+    /// See [`Fault::Restart`].
+    Restart {
+        /// Whom.
+        who: Aim,
+    },
+    /// See [`Fault::Isolate`].
+    Isolate {
+        /// Whom.
+        who: Aim,
+        /// Which packets stop.
+        #[serde(default = "both_ways")]
+        way: Way,
+    },
+    /// See [`Fault::Split`].
+    Split {
+        /// One side.
+        side: Vec<Aim>,
+    },
+    /// See [`Fault::Cut`].
+    Cut {
+        /// Who sends in vain.
+        from: Aim,
+        /// Who hears nothing.
+        to: Aim,
+    },
+    /// See [`Fault::Slow`].
+    Slow {
+        /// Who sends.
+        from: Aim,
+        /// Who hears it late.
+        to: Aim,
+        /// The delay's middle.
+        delay_ms: u64,
+        /// At most this much more or less.
+        jitter_ms: u64,
+    },
+}
+
+fn both_ways() -> Way {
+    Way::Both
+}
+
+/// Faults that are in at the same time: all put in at the start, all taken out at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Episode {
+    /// When, after the workload began.
+    pub at_ms: u64,
+    /// For how long.
+    pub for_ms: u64,
+    /// What.
+    pub faults: Vec<Wish>,
+}
+
+/// Faults over time, in the order of their beginnings; no two episodes overlap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// One after the other.
+    #[serde(default)]
+    pub episodes: Vec<Episode>,
+}
+
+/// Why a wish cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Impossible {
+    /// The wish aims at the leader or relative to it.
+    #[error("no node is known to lead")]
+    NoLeader,
+    /// The cluster is too small.
+    #[error("there is no {0}")]
+    NoSuchNode(Aim),
+    /// Both ends of a link are one node.
+    #[error("a node has no link to itself")]
+    SameNode,
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Aim::Leader => write!(f, "leader"),
+            Aim::Follower(k) => write!(f, "follower {k}"),
+            Aim::Node(node) => write!(f, "n{node}"),
+        }
+    }
+}
+
+impl From<Aim> for String {
+    fn from(aim: Aim) -> String {
+        aim.to_string()
+    }
+}
+
+/// An aim that is neither `leader`, `follower K` nor `nID`.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no aim: write leader, follower 0, follower 1, ... or n1 to n9")]
+pub struct NotAnAim(String);
+
+impl FromStr for Aim {
+    type Err = NotAnAim;
+
+    fn from_str(text: &str) -> Result<Aim, NotAnAim> {
+        let wrong = || NotAnAim(text.to_owned());
+        if text == "leader" {
+            Ok(Aim::Leader)
+        } else if let Some(k) = text.strip_prefix("follower ") {
+            k.parse().map(Aim::Follower).map_err(|_| wrong())
+        } else {
+            let id = text.strip_prefix('n').and_then(|id| id.parse().ok()).ok_or_else(wrong)?;
+            if (1..=9).contains(&id) { Ok(Aim::Node(id)) } else { Err(wrong()) }
+        }
+    }
+}
+
+impl TryFrom<String> for Aim {
+    type Error = NotAnAim;
+
+    fn try_from(text: String) -> Result<Aim, NotAnAim> {
+        text.parse()
+    }
+}
+
+impl Aim {
+    /// The node that is meant, among `nodes` in the order of their ids.
+    fn resolve(self, nodes: &[NodeId], leader: Option<NodeId>) -> Result<NodeId, Impossible> {
+        match self {
+            Aim::Leader => leader.ok_or(Impossible::NoLeader),
+            Aim::Node(node) => nodes.contains(&node).then_some(node).ok_or(Impossible::NoSuchNode(self)),
+            Aim::Follower(k) => {
+                let leader = leader.ok_or(Impossible::NoLeader)?;
+                let after = nodes.iter().filter(|&&node| node > leader);
+                let before = nodes.iter().filter(|&&node| node < leader);
+                after.chain(before).nth(k).copied().ok_or(Impossible::NoSuchNode(self))
+            }
+        }
+    }
+}
+
+impl Wish {
+    /// The name of the kind in [`KINDS`].
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Wish::Kill { .. } => "kill",
+            Wish::Pause { .. } => "pause",
+            Wish::Restart { .. } => "restart",
+            Wish::Isolate { .. } => "isolate",
+            Wish::Split { .. } => "split",
+            Wish::Cut { .. } => "cut",
+            Wish::Slow { .. } => "slow",
+        }
+    }
+
+    /// This wish as a fault, now, with `leader` leading `nodes`.
+    ///
+    /// # Errors
+    /// Where nobody leads, a named node is no member, or a link would have one end.
+    pub fn resolve(&self, nodes: &[NodeId], leader: Option<NodeId>) -> Result<Fault, Impossible> {
+        let node = |aim: &Aim| aim.resolve(nodes, leader);
+        let link = |from: &Aim, to: &Aim| match (node(from)?, node(to)?) {
+            (from, to) if from == to => Err(Impossible::SameNode),
+            ends => Ok(ends),
+        };
+        Ok(match self {
+            Wish::Kill { who } => Fault::Kill { node: node(who)? },
+            Wish::Pause { who } => Fault::Pause { node: node(who)? },
+            Wish::Restart { who } => Fault::Restart { node: node(who)? },
+            Wish::Isolate { who, way } => Fault::Isolate { node: node(who)?, way: *way },
+            Wish::Split { side } => {
+                let mut side = side.iter().map(node).collect::<Result<Vec<_>, _>>()?;
+                side.sort_unstable();
+                side.dedup();
+                Fault::Split { side }
+            }
+            Wish::Cut { from, to } => {
+                let (from, to) = link(from, to)?;
+                Fault::Cut { from, to }
+            }
+            Wish::Slow { from, to, delay_ms, jitter_ms } => {
+                let (from, to) = link(from, to)?;
+                Fault::Slow { from, to, delay_ms: *delay_ms, jitter_ms: *jitter_ms }
+            }
+        })
+    }
+}
+
+/// What a random plan is drawn from.
+#[derive(Clone, Debug)]
+pub struct Draw<'a> {
+    /// The run's seed.
+    pub seed: u64,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// From here on.
+    pub from_ms: u64,
+    /// No episode lasts beyond this.
+    pub until_ms: u64,
+    /// The kinds that may be drawn; an empty list draws nothing.
+    pub kinds: &'a [String],
+}
+
+/// Calm between two episodes, drawn evenly from this range.
+const CALM_MS: std::ops::RangeInclusive<u64> = 900..=1_600;
+/// How long an episode lasts: from shorter than a failover (about 1.2 s) to three times as long.
+const EPISODE_MS: std::ops::RangeInclusive<u64> = 600..=3_600;
+
+impl Plan {
+    /// Random episodes, each of one, two or three faults (weights 0.4, 0.4, 0.2), drawn from the seed alone.
+    #[must_use]
+    pub fn draw(draw: &Draw<'_>) -> Plan {
+        let mut rng = ChaCha8Rng::seed_from_u64(draw.seed ^ 0x706c_616e);
+        let kinds: Vec<&str> =
+            KINDS.iter().map(|kind| kind.name).filter(|name| draw.kinds.iter().any(|k| k == name)).collect();
+        let mut episodes = Vec::new();
+        let mut at_ms = draw.from_ms + rng.random_range(CALM_MS);
+        while !kinds.is_empty() {
+            // Log-uniform: short flaps are as likely as long outages.
+            let (least, most) = (*EPISODE_MS.start() as f64, *EPISODE_MS.end() as f64);
+            let for_ms = (least * (most / least).powf(rng.random::<f64>())) as u64;
+            let depth = *[1, 1, 2, 2, 3].choose(&mut rng).expect("the list is not empty");
+            let faults = distinct_faults(&mut rng, &kinds, draw.nodes, depth);
+            if at_ms + for_ms > draw.until_ms {
+                break;
+            }
+            episodes.push(Episode { at_ms, for_ms, faults });
+            at_ms += for_ms + rng.random_range(CALM_MS);
+        }
+        Plan { episodes }
+    }
+
+    /// The kinds of fault that this plan puts in, in the order of [`KINDS`].
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let planned = |name: &str| self.episodes.iter().flat_map(|e| &e.faults).any(|wish| wish.kind() == name);
+        KINDS.iter().map(|kind| kind.name).filter(|name| planned(name)).collect()
+    }
+}
+
+/// Draws `depth` wishes, or fewer where the kinds do not allow so many that differ.
+fn distinct_faults(rng: &mut ChaCha8Rng, kinds: &[&str], nodes: usize, depth: usize) -> Vec<Wish> {
+    let mut faults: Vec<Wish> = Vec::new();
+    for _ in 0..depth {
+        let wish = draw_wish(rng, kinds.choose(rng).expect("the caller checked"), nodes);
+        if let Some(wish) = wish.filter(|wish| !faults.iter().any(|other| collide(other, wish))) {
+            faults.push(wish);
+        }
+    }
+    faults
+}
+
+/// Whether two wishes act on one child, or are the same.
+fn collide(a: &Wish, b: &Wish) -> bool {
+    let child = |wish: &Wish| match wish {
+        Wish::Kill { who } | Wish::Pause { who } | Wish::Restart { who } => Some(*who),
+        _ => None,
+    };
+    a == b || (child(a).is_some() && child(a) == child(b))
+}
+
+/// One wish of that kind, aimed relative to the leader; `None` where the cluster is too small for it.
+fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
+    let followers = nodes.saturating_sub(1);
+    let any = |rng: &mut ChaCha8Rng| match rng.random_range(0..=followers) {
+        0 => Aim::Leader,
+        k => Aim::Follower(k - 1),
+    };
+    let ends = |rng: &mut ChaCha8Rng| {
+        let from = rng.random_range(0..nodes);
+        let to = (from + rng.random_range(1..nodes)) % nodes;
+        let aim = |i: usize| if i == 0 { Aim::Leader } else { Aim::Follower(i - 1) };
+        (aim(from), aim(to))
+    };
+    match kind {
+        "kill" => Some(Wish::Kill { who: any(rng) }),
+        "pause" => Some(Wish::Pause { who: any(rng) }),
+        "restart" => Some(Wish::Restart { who: any(rng) }),
+        _ if nodes < 2 => None,
+        "isolate" => {
+            let way = *[Way::Both, Way::Both, Way::In, Way::Out].choose(rng).expect("the list is not empty");
+            Some(Wish::Isolate { who: any(rng), way })
+        }
+        "split" => {
+            // The leader's side; whether it is the majority is left to chance.
+            let with_leader = rng.random_range(0..followers);
+            Some(Wish::Split { side: std::iter::once(Aim::Leader).chain((0..with_leader).map(Aim::Follower)).collect() })
+        }
+        "cut" => {
+            let (from, to) = ends(rng);
+            Some(Wish::Cut { from, to })
+        }
+        "slow" => {
+            let (from, to) = ends(rng);
+            let delay_ms = (5.0 * 40f64.powf(rng.random::<f64>())) as u64;
+            Some(Wish::Slow { from, to, delay_ms, jitter_ms: delay_ms / 4 })
+        }
+        other => unreachable!("{other} is no kind of fault"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds() -> Vec<String> {
+        KINDS.iter().map(|kind| kind.name.to_owned()).collect()
+    }
+
+    fn draw(seed: u64, nodes: usize) -> Plan {
+        Plan::draw(&Draw { seed, nodes, from_ms: 1_000, until_ms: 60_000, kinds: &kinds() })
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_plan_and_another_seed_another() {
+        assert_eq!(draw(7, 3), draw(7, 3));
+        assert_ne!(draw(7, 3), draw(8, 3));
+    }
+
+    #[test]
+    fn every_drawn_plan_can_be_resolved_and_never_overlaps() {
+        for (seed, size) in (0..300).flat_map(|seed| [1, 3, 5].map(|size| (seed, size))) {
+            let nodes: Vec<NodeId> = (1..=size as u64).collect();
+            let mut free_from = 1_000;
+            for episode in draw(seed, size).episodes {
+                assert!(episode.at_ms > free_from && episode.at_ms + episode.for_ms <= 60_000);
+                free_from = episode.at_ms + episode.for_ms;
+                for wish in &episode.faults {
+                    let fault = wish.resolve(&nodes, Some(1)).unwrap_or_else(|why| panic!("{wish:?}: {why}"));
+                    if let Fault::Split { side } = fault {
+                        assert!(!side.is_empty() && side.len() < size, "seed {seed}: {side:?} of {size}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_plan_holds_every_kind_and_only_those_that_were_asked_for() {
+        let every: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        let long = |kinds: &[String]| {
+            Plan::draw(&Draw { seed: 3, nodes: 3, from_ms: 0, until_ms: 600_000, kinds }).kinds()
+        };
+        assert_eq!(long(&kinds()), every);
+        assert_eq!(long(&["pause".to_owned()]), ["pause"]);
+        assert!(long(&[]).is_empty());
+    }
+
+    #[test]
+    fn followers_are_counted_round_from_the_leader() {
+        let at = |aim: Aim| aim.resolve(&[1, 2, 3], Some(2));
+        assert_eq!([at(Aim::Leader), at(Aim::Follower(0)), at(Aim::Follower(1))], [Ok(2), Ok(3), Ok(1)]);
+        assert_eq!(at(Aim::Follower(2)), Err(Impossible::NoSuchNode(Aim::Follower(2))));
+        assert_eq!(Aim::Leader.resolve(&[1, 2, 3], None), Err(Impossible::NoLeader));
+    }
+
+    #[test]
+    fn an_aim_is_read_as_it_is_written() {
+        for aim in [Aim::Leader, Aim::Follower(3), Aim::Node(9)] {
+            assert_eq!(aim.to_string().parse::<Aim>().unwrap(), aim);
+        }
+        for wrong in ["", "n0", "n10", "follower", "follower x", "boss"] {
+            assert!(wrong.parse::<Aim>().is_err(), "{wrong}");
+        }
+    }
+}
