@@ -1,0 +1,313 @@
+//! A recipe: cluster, workload, plan, length, seed. No action.
+//!
+//! The built-in scenarios are the files in `src/scenarios/`, embedded; an argument with a `/` or ending in `.toml` is a
+//! file of the same form. [`Scenario::resolve`] draws what the seed leaves open, and what it gives is enough to run
+//! again: it is what `scenario.toml` in a run's folder holds.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::plan::{Draw, Episode, Plan};
+use crate::fault::{KINDS, NodeId};
+use crate::workload::{Keys, Mix};
+
+const BUILT_IN: &[&str] = &[
+    include_str!("scenarios/rapids.toml"),
+    include_str!("scenarios/calm.toml"),
+    include_str!("scenarios/pause-and-return.toml"),
+    include_str!("scenarios/rolling-crash.toml"),
+    include_str!("scenarios/by-hand.toml"),
+];
+
+/// The scenario that runs when none is named.
+pub const DEFAULT: &str = "rapids";
+
+/// A scenario as written in its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// One word.
+    pub name: String,
+    /// What it does, in a line.
+    pub about: String,
+    /// Nodes at the start: 1, 3 or 5, or any number to 9.
+    pub nodes: u64,
+    /// How long the workload runs; 0: until somebody ends it.
+    pub seconds: u64,
+    /// Logical clients at any time.
+    pub clients: u32,
+    /// Operations a second, over all clients together.
+    pub rate: u32,
+    /// The keys.
+    pub keys: Keys,
+    /// The operations.
+    pub mix: Mix,
+    /// Episodes that come first, whatever the seed.
+    #[serde(default)]
+    pub opening: Vec<Episode>,
+    /// What the seed draws after them.
+    #[serde(default)]
+    pub random: Random,
+    /// What a run must have exercised to prove anything.
+    #[serde(default)]
+    pub promises: Promises,
+}
+
+/// What random episodes are drawn from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Random {
+    /// Names of kinds of faults; none: no random episode.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+}
+
+/// A run that did not reach these is vacuous: it held, and proves little.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Promises {
+    /// Different (term, leader) pairs that were seen to lead, the first included.
+    #[serde(default)]
+    pub elections: u64,
+    /// Different kinds of fault that took effect.
+    #[serde(default)]
+    pub kinds: u64,
+}
+
+/// What the command line changes in a scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// `--nodes`.
+    pub nodes: Option<u64>,
+    /// `--time`, in seconds.
+    pub seconds: Option<u64>,
+    /// `--rate`, in operations a second.
+    pub rate: Option<u32>,
+    /// `--clients`.
+    pub clients: Option<u32>,
+    /// `--keys`: contended keys.
+    pub keys: Option<u32>,
+    /// `--faults`: kinds, or an empty list for none.
+    pub faults: Option<Vec<String>>,
+}
+
+/// A scenario with nothing left open: what a run's folder keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The run's seed.
+    pub seed: u64,
+    /// The planted defect, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defect: Option<String>,
+    /// How nodes answer reads.
+    pub reads: String,
+    /// The scenario, with the command line's changes.
+    pub scenario: Scenario,
+    /// What will go wrong, and when.
+    pub plan: Plan,
+}
+
+/// Why a scenario cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No built-in scenario has that name.
+    #[error("there is no scenario {name:?}; there are {known}")]
+    NoSuch {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The file cannot be read.
+    #[error("could not read {path}: {source}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a scenario.
+    #[error("{path}: {reason}")]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// A number or name makes no sense.
+    #[error("{0}")]
+    Senseless(String),
+}
+
+impl Scenario {
+    /// The embedded scenarios, in the order in which they are listed.
+    ///
+    /// # Panics
+    /// If one of them is malformed, which a test excludes.
+    #[must_use]
+    pub fn built_in() -> Vec<Scenario> {
+        BUILT_IN.iter().map(|text| toml::from_str(text).expect("an embedded scenario is well formed")).collect()
+    }
+
+    /// The scenario of that name, or in that file where the name has a `/` or ends in `.toml`.
+    ///
+    /// # Errors
+    /// Where there is none, or it is malformed; the file, its line and the reason are named.
+    pub fn find(name: &str) -> Result<Scenario, Error> {
+        if name.contains('/') || name.ends_with(".toml") {
+            return Scenario::read(Path::new(name));
+        }
+        let all = Scenario::built_in();
+        let known = all.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+        all.into_iter().find(|s| s.name == name).ok_or_else(|| Error::NoSuch { name: name.to_owned(), known })
+    }
+
+    fn read(path: &Path) -> Result<Scenario, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+        let scenario: Scenario = toml::from_str(&text)
+            .map_err(|e| Error::Malformed { path: path.to_owned(), reason: e.to_string() })?;
+        scenario.check().map_err(|e| Error::Malformed { path: path.to_owned(), reason: e.to_string() })?;
+        Ok(scenario)
+    }
+
+    /// Applies the command line's changes and draws what the seed leaves open.
+    ///
+    /// # Errors
+    /// Where a number or a name makes no sense.
+    pub fn resolve(
+        mut self,
+        changes: &Changes,
+        seed: u64,
+        reads: &str,
+        defect: Option<String>,
+    ) -> Result<Resolved, Error> {
+        self.nodes = changes.nodes.unwrap_or(self.nodes);
+        self.seconds = changes.seconds.unwrap_or(self.seconds);
+        self.rate = changes.rate.unwrap_or(self.rate);
+        self.clients = changes.clients.unwrap_or(self.clients);
+        self.keys.contended = changes.keys.unwrap_or(self.keys.contended);
+        if let Some(kinds) = &changes.faults {
+            // The opening keeps what is still allowed of it; promises that rest on the rest are dropped.
+            for episode in &mut self.opening {
+                episode.faults.retain(|wish| kinds.iter().any(|kind| kind == wish.kind()));
+            }
+            self.opening.retain(|episode| !episode.faults.is_empty());
+            self.random.kinds.clone_from(kinds);
+            self.promises.kinds = self.promises.kinds.min(kinds.len() as u64);
+            if kinds.is_empty() {
+                self.promises.elections = 0;
+            }
+        }
+        self.check()?;
+        let plan = self.plan(seed);
+        Ok(Resolved { seed, defect, reads: reads.to_owned(), scenario: self, plan })
+    }
+
+    /// Ids of the nodes, from 1.
+    #[must_use]
+    pub fn node_ids(&self) -> Vec<NodeId> {
+        (1..=self.nodes).collect()
+    }
+
+    fn plan(&self, seed: u64) -> Plan {
+        let until_ms = if self.seconds == 0 { u64::MAX / 2 } else { self.seconds * 1_000 };
+        let mut episodes: Vec<Episode> =
+            self.opening.iter().filter(|e| e.at_ms + e.for_ms <= until_ms).cloned().collect();
+        let from_ms = episodes.iter().map(|e| e.at_ms + e.for_ms).max().unwrap_or(500);
+        // A run without an end draws an hour of plan; nobody watches longer.
+        let drawn_until = until_ms.min(3_600_000);
+        let nodes = usize::try_from(self.nodes).expect("a node count is small");
+        let draw = Draw { seed, nodes, from_ms, until_ms: drawn_until, kinds: &self.random.kinds };
+        episodes.extend(Plan::draw(&draw).episodes);
+        Plan { episodes }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |text: String| Err(Error::Senseless(text));
+        if !(1..=9).contains(&self.nodes) {
+            return wrong(format!("{} nodes: there can be 1 to 9", self.nodes));
+        }
+        if !(1..=1_000).contains(&self.clients) {
+            return wrong(format!("{} clients: there can be 1 to 1000", self.clients));
+        }
+        if !(1..=1_000_000).contains(&self.rate) {
+            return wrong(format!("a rate of {}: there can be 1 to 1000000 operations a second", self.rate));
+        }
+        if self.keys.contended + self.keys.wide == 0 {
+            return wrong("no key: there must be one".to_owned());
+        }
+        if self.mix.read + self.mix.write + self.mix.cas + self.mix.delete == 0 {
+            return wrong("every weight of the mix is 0".to_owned());
+        }
+        for kind in &self.random.kinds {
+            if !KINDS.iter().any(|known| known.name == kind) {
+                let known = KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+                return wrong(format!("there is no kind of fault {kind:?}; there are {known}"));
+            }
+        }
+        let mut free_from = 0;
+        for episode in &self.opening {
+            if episode.at_ms < free_from {
+                return wrong(format!("the opening at {} ms begins before the one before it ends", episode.at_ms));
+            }
+            free_from = episode.at_ms + episode.for_ms;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(changes: &Changes) -> Result<Resolved, Error> {
+        Scenario::find(DEFAULT).unwrap().resolve(changes, 1, "read-index", None)
+    }
+
+    #[test]
+    fn every_built_in_scenario_makes_sense_and_survives_toml() {
+        for scenario in Scenario::built_in() {
+            scenario.check().unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
+            let resolved = scenario.resolve(&Changes::default(), 3, "read-index", None).unwrap();
+            let text = toml::to_string(&resolved).unwrap();
+            assert_eq!(toml::from_str::<Resolved>(&text).unwrap(), resolved, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_the_one_that_the_design_settles() {
+        let Resolved { scenario, plan, .. } = resolve(&Changes::default()).unwrap();
+        assert_eq!((scenario.nodes, scenario.seconds, scenario.clients, scenario.rate), (3, 30, 8, 200));
+        assert_eq!((scenario.keys.contended, scenario.keys.wide), (5, 200));
+        assert!(plan.kinds().len() >= 3, "{:?}", plan.kinds());
+    }
+
+    #[test]
+    fn faults_none_leaves_no_fault_and_no_promise_of_one() {
+        let calm = resolve(&Changes { faults: Some(Vec::new()), ..Changes::default() }).unwrap();
+        assert!(calm.plan.episodes.is_empty());
+        assert_eq!(calm.scenario.promises, Promises::default());
+    }
+
+    #[test]
+    fn a_plan_ends_with_the_workload() {
+        let short = resolve(&Changes { seconds: Some(5), ..Changes::default() }).unwrap();
+        assert!(!short.plan.episodes.is_empty());
+        assert!(short.plan.episodes.iter().all(|e| e.at_ms + e.for_ms <= 5_000));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_reason() {
+        let refused = |changes: Changes, part: &str| {
+            let text = resolve(&changes).unwrap_err().to_string();
+            assert!(text.contains(part), "{text}");
+        };
+        refused(Changes { nodes: Some(0), ..Changes::default() }, "0 nodes");
+        refused(Changes { nodes: Some(10), ..Changes::default() }, "10 nodes");
+        refused(Changes { rate: Some(0), ..Changes::default() }, "rate of 0");
+        refused(Changes { faults: Some(vec!["flood".to_owned()]), ..Changes::default() }, "\"flood\"");
+        assert!(Scenario::find("nosuch").unwrap_err().to_string().contains("rapids"));
+    }
+}
