@@ -1,0 +1,341 @@
+//! An operation, in the target's protocol, and its answer as an outcome: ok, failed or unknown.
+//!
+//! ```text
+//!  write, delete, cas                                   read
+//!  ok        the node says: applied at this log id      ok       the node says: this value
+//!  failed    proven never applied                       failed   no answer: it had no effect
+//!  unknown   everything else
+//! ```
+//!
+//! A client never retries what might have been applied and never judges. It may go on to another node within one
+//! operation only where the refusal proves that nothing was proposed: either the node said so (`kiwi-outcome:
+//! not-applied`), or the request never left, because the connection could not be made or did not answer a question
+//! that was asked before it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use checkers::history::{At, Call, Outcome, Value};
+use tokio::time::{Instant, timeout_at};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use crate::wire::kiwi;
+use kiwi::raft_client_service_client::RaftClientServiceClient;
+use kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
+
+/// How a client finds its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// It asks this node and no other, whoever leads: that is how a deposed leader is caught.
+    Pinned(u64),
+    /// It asks whoever it believes to lead, and follows redirects.
+    Leader,
+}
+
+/// An operation's end, as the client saw it.
+#[derive(Debug)]
+pub struct Answer {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The log id that the node named.
+    pub at: Option<At>,
+    /// The node that answered, or was asked last.
+    pub node: u64,
+    /// Why it failed or is unknown.
+    pub error: Option<String>,
+}
+
+/// How many nodes one operation may be refused by before it has failed.
+const MOST_HOPS: usize = 4;
+/// A connection that is not made in this time is given up: less than an election.
+const CONNECT_WITHIN: Duration = Duration::from_millis(250);
+
+/// A client of the Kiwi protocol: one logical client after the other, one operation at a time.
+#[derive(Debug)]
+pub struct KiwiClient {
+    dial: BTreeMap<u64, SocketAddr>,
+    follow: Follow,
+    deadline: Duration,
+    connections: BTreeMap<u64, Channel>,
+    leader: Option<u64>,
+    turn: usize,
+}
+
+/// Why a node did not do what it was asked.
+enum Refusal {
+    /// Proven never applied. The leader as far as that node knows.
+    NotApplied { leader: Option<u64>, why: String },
+    /// It may have been applied, or may be later.
+    Unknown { why: String },
+}
+
+/// What a node answered.
+struct Reply {
+    outcome: Outcome,
+    at: Option<At>,
+    error: Option<String>,
+}
+
+impl KiwiClient {
+    /// A client that reaches node `id` at `dial[id]`, never at the address that a redirect names, and gives every
+    /// operation at most `deadline`.
+    ///
+    /// # Panics
+    /// If there is no node to dial, or the pinned one is not among them.
+    #[must_use]
+    pub fn new(dial: BTreeMap<u64, SocketAddr>, follow: Follow, turn: usize, deadline: Duration) -> KiwiClient {
+        assert!(!dial.is_empty(), "a client needs a node");
+        if let Follow::Pinned(node) = follow {
+            assert!(dial.contains_key(&node), "n{node} cannot be dialled");
+        }
+        KiwiClient { dial, follow, deadline, connections: BTreeMap::new(), leader: None, turn }
+    }
+
+    /// The node that the next operation asks first.
+    #[must_use]
+    pub fn first_node(&self) -> u64 {
+        match self.follow {
+            Follow::Pinned(node) => node,
+            Follow::Leader => self.leader.unwrap_or_else(|| {
+                *self.dial.keys().nth(self.turn % self.dial.len()).expect("the index is within the length")
+            }),
+        }
+    }
+
+    /// Carries one operation out. It ends within the deadline, and what was not answered by then was not answered.
+    pub async fn perform(&mut self, key: &str, call: Call) -> Answer {
+        let deadline = Instant::now() + self.deadline;
+        let mut node = self.first_node();
+        let mut refused = String::new();
+        for _ in 0..MOST_HOPS {
+            match self.ask(node, key, call, deadline).await {
+                Ok(Reply { outcome, at, error }) => {
+                    self.leader = Some(node);
+                    return Answer { outcome, at, node, error };
+                }
+                Err(Refusal::Unknown { why }) => {
+                    self.forget(node);
+                    let outcome = if call == Call::Read { Outcome::Failed } else { Outcome::Unknown };
+                    return Answer { outcome, at: None, node, error: Some(why) };
+                }
+                Err(Refusal::NotApplied { leader, why }) => {
+                    refused = why;
+                    self.forget(node);
+                    let hint = leader.filter(|hint| self.dial.contains_key(hint) && *hint != node);
+                    match (self.follow, hint) {
+                        (Follow::Leader, Some(hint)) if Instant::now() < deadline => {
+                            self.leader = Some(hint);
+                            node = hint;
+                        }
+                        _ => break,
+                    }
+                }
+            }
+        }
+        Answer { outcome: Outcome::Failed, at: None, node, error: Some(refused) }
+    }
+
+    /// The leader that this client believed in was not it: the next operation tries the next node.
+    fn forget(&mut self, node: u64) {
+        if self.leader == Some(node) {
+            self.leader = None;
+        }
+        self.turn += 1;
+    }
+
+    async fn ask(&mut self, node: u64, key: &str, call: Call, deadline: Instant) -> Result<Reply, Refusal> {
+        let channel = self.connection(node, deadline).await?;
+        let mut service = RaftClientServiceClient::new(channel);
+        let asked = timeout_at(deadline, async {
+            match call {
+                Call::Read => service.read(read_request(key)).await.map(|r| read_reply(r.into_inner())),
+                _ => service.write(write_request(key, call)).await.map(|r| write_reply(r.into_inner())),
+            }
+        });
+        let refusal = match asked.await {
+            Ok(Ok(reply)) => return reply,
+            Ok(Err(status)) => refusal(&status),
+            Err(_) => Refusal::Unknown { why: format!("no answer within {} ms", self.deadline.as_millis()) },
+        };
+        if matches!(refusal, Refusal::Unknown { .. }) {
+            // The next operation proves its connection anew.
+            self.connections.remove(&node);
+        }
+        Err(refusal)
+    }
+
+    /// A connection to that node that has answered a question, so that a dead one cannot make a write ambiguous.
+    async fn connection(&mut self, node: u64, deadline: Instant) -> Result<Channel, Refusal> {
+        if let Some(channel) = self.connections.get(&node) {
+            return Ok(channel.clone());
+        }
+        let within = deadline.min(Instant::now() + CONNECT_WITHIN);
+        let nothing_left = |why: String| Refusal::NotApplied { leader: None, why };
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.dial[&node]))
+            .expect("a socket address is an authority")
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_WITHIN);
+        let made = timeout_at(within, async {
+            let channel = endpoint.connect().await.map_err(|e| e.to_string())?;
+            let leader = RaftMetricsServiceClient::new(channel.clone()).leader(kiwi::LeaderRequest {}).await;
+            leader.map_err(|status| status.message().to_owned())?;
+            Ok::<Channel, String>(channel)
+        });
+        match made.await {
+            Ok(Ok(channel)) => {
+                self.connections.insert(node, channel.clone());
+                Ok(channel)
+            }
+            Ok(Err(why)) => Err(nothing_left(format!("no connection to n{node}: {why}"))),
+            Err(_) => Err(nothing_left(format!("no connection to n{node} within {} ms", CONNECT_WITHIN.as_millis()))),
+        }
+    }
+}
+
+fn read_request(key: &str) -> kiwi::ReadRequest {
+    kiwi::ReadRequest { key: Bytes::copy_from_slice(key.as_bytes()) }
+}
+
+fn write_request(key: &str, call: Call) -> kiwi::WriteRequest {
+    use kiwi::condition::Expected;
+    let (op_type, value, expected) = match call {
+        Call::Write(value) => ("Put", encode(value), None),
+        Call::Cas { old, new } => ("Put", encode(new), Some(Expected::Value(encode(old)))),
+        Call::Delete => ("Delete", Bytes::new(), None),
+        Call::Read => unreachable!("a read is not a write"),
+    };
+    let entry = kiwi::BinlogEntry {
+        cf_idx: 0,
+        op_type: op_type.to_owned(),
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value,
+    };
+    kiwi::WriteRequest {
+        binlog: Some(kiwi::Binlog { db_id: 0, slot_idx: 0, entries: vec![entry] }),
+        condition: expected.map(|expected| kiwi::Condition { expected: Some(expected) }),
+        ..kiwi::WriteRequest::default()
+    }
+}
+
+fn read_reply(response: kiwi::ReadResponse) -> Result<Reply, Refusal> {
+    let value = match response.found.then(|| decode(&response.value)) {
+        None => None,
+        Some(Some(value)) => Some(value),
+        // Nobody wrote that: the checker shall see a value that has no writer, not a failed read.
+        Some(None) => Some(Value::MIN),
+    };
+    let error = (value == Some(Value::MIN)).then(|| format!("the node answered {:?}", response.value));
+    Ok(Reply { outcome: Outcome::Ok(value), at: response.read_log_id.and_then(log_id), error })
+}
+
+fn write_reply(response: kiwi::WriteResponse) -> Result<Reply, Refusal> {
+    let at = response.log_id.and_then(log_id);
+    let Some(verdict) = response.response else {
+        return Err(Refusal::Unknown { why: "the node's answer has no response".to_owned() });
+    };
+    Ok(if verdict.success {
+        Reply { outcome: Outcome::Ok(None), at, error: None }
+    } else {
+        // Committed, but its condition did not hold when it was applied: it changed nothing and never will.
+        let message = if verdict.message.is_empty() { "the condition did not hold".to_owned() } else { verdict.message };
+        Reply { outcome: Outcome::Failed, at, error: Some(message) }
+    })
+}
+
+fn refusal(status: &Status) -> Refusal {
+    let metadata = |name: &str| status.metadata().get(name).and_then(|value| value.to_str().ok());
+    let why = match status.message() {
+        "" => status.code().to_string(),
+        message => message.to_owned(),
+    };
+    // InvalidArgument is what this node's interface documents for a request that it did not take in.
+    if metadata("kiwi-outcome") == Some("not-applied") || status.code() == Code::InvalidArgument {
+        let leader = metadata("kiwi-leader-id").and_then(|id| id.parse().ok()).filter(|&id| id != 0);
+        return Refusal::NotApplied { leader, why };
+    }
+    Refusal::Unknown { why }
+}
+
+fn log_id(id: kiwi::LogId) -> Option<At> {
+    Some(At { term: id.leader_id?.term, index: id.index })
+}
+
+/// Values travel as decimal text, so that other clients of the store can read them.
+fn encode(value: Value) -> Bytes {
+    Bytes::from(value.to_string())
+}
+
+fn decode(bytes: &[u8]) -> Option<Value> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: Code, metadata: &[(&'static str, &str)]) -> Status {
+        let mut status = Status::new(code, "no");
+        for (name, value) in metadata {
+            status.metadata_mut().insert(*name, value.parse().unwrap());
+        }
+        status
+    }
+
+    #[test]
+    fn only_a_refusal_that_proves_it_is_not_applied() {
+        let not_applied = |status: &Status| matches!(refusal(status), Refusal::NotApplied { .. });
+        assert!(not_applied(&status(Code::Unavailable, &[("kiwi-outcome", "not-applied")])));
+        assert!(not_applied(&status(Code::InvalidArgument, &[])));
+        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Internal, Code::Cancelled, Code::Unknown] {
+            assert!(!not_applied(&status(code, &[])), "{code:?}");
+            assert!(!not_applied(&status(code, &[("kiwi-outcome", "unknown")])), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_hint_of_no_leader_is_no_hint() {
+        let hint = |id: &str| match refusal(&status(
+            Code::Unavailable,
+            &[("kiwi-outcome", "not-applied"), ("kiwi-leader-id", id)],
+        )) {
+            Refusal::NotApplied { leader, .. } => leader,
+            Refusal::Unknown { .. } => panic!("the status proves that nothing was applied"),
+        };
+        assert_eq!((hint("2"), hint("0"), hint("x")), (Some(2), None, None));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_number_becomes_a_value_that_nobody_wrote() {
+        let reply = |value: &'static str, found| {
+            let response = kiwi::ReadResponse { value: Bytes::from(value), found, ..Default::default() };
+            read_reply(response).ok().map(|reply| reply.outcome)
+        };
+        assert_eq!(reply("17", true), Some(Outcome::Ok(Some(17))));
+        assert_eq!(reply("", false), Some(Outcome::Ok(None)));
+        assert_eq!(reply("seventeen", true), Some(Outcome::Ok(Some(Value::MIN))));
+    }
+
+    #[test]
+    fn a_condition_that_did_not_hold_is_a_failure_with_a_log_id() {
+        let response = kiwi::WriteResponse {
+            response: Some(kiwi::Response { success: false, message: String::new() }),
+            log_id: Some(kiwi::LogId { leader_id: Some(kiwi::LeaderId { term: 3, node_id: None }), index: 9 }),
+            prior: None,
+        };
+        let Ok(reply) = write_reply(response) else { panic!("it was answered") };
+        assert_eq!((reply.outcome, reply.at), (Outcome::Failed, Some(At { term: 3, index: 9 })));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_never_left_has_failed_and_is_not_unknown() {
+        // Nobody listens on a port that was bound and let go.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut client =
+            KiwiClient::new(BTreeMap::from([(1, gone)]), Follow::Pinned(1), 0, Duration::from_millis(500));
+        let answer = client.perform("k1", Call::Write(1)).await;
+        assert_eq!(answer.outcome, Outcome::Failed, "{answer:?}");
+    }
+}
