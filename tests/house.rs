@@ -1,0 +1,222 @@
+//! The arrows between the rooms: who may import whom. The table is DESIGN's; this test reads the sources and holds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Room, and the rooms (or crates of ours) that it may name. `checkers` is the library crate.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("wire", &[]),
+    ("node", &["wire"]),
+    ("proxy", &["wire"]),
+    ("cluster", &["wire"]),
+    ("workload", &["checkers"]),
+    ("recorder", &["checkers"]),
+    ("client", &["checkers", "wire"]),
+    ("judge", &["checkers"]),
+    ("fault", &[]),
+    ("nemesis", &["fault", "cluster", "proxy", "recorder"]),
+    ("scenario", &["workload", "fault"]),
+    (
+        "run",
+        &[
+            "checkers", "wire", "proxy", "cluster", "workload", "recorder", "client", "judge",
+            "fault", "nemesis", "scenario",
+        ],
+    ),
+    ("report", &["checkers", "scenario", "run"]),
+    ("tui", &["run", "fault", "checkers"]),
+    ("cli", &["run", "report", "tui", "node", "checkers"]),
+    ("main", &["cli"]),
+];
+
+/// Crates that a pure library has no business with.
+const FORBIDDEN_IN_CHECKERS: &[&str] = &[
+    "tokio",
+    "tonic",
+    "openraft",
+    "ratatui",
+    "crossterm",
+    "hyper",
+    "std::net",
+    "std::time",
+    "std::path",
+    "std::fs",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in
+        std::fs::read_dir(dir).unwrap_or_else(|e| panic!("could not list {}: {e}", dir.display()))
+    {
+        let path = entry.expect("the folder can be listed").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The source without comments and without what only tests compile.
+fn code(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).expect("a source file is text");
+    let tests = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
+    text[..tests]
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or(""))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// First segments of `crate::room` paths, and `checkers` where that crate is named.
+fn named_rooms(code: &str) -> BTreeSet<String> {
+    let word = |text: &str| -> String {
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
+    let mut rooms = BTreeSet::new();
+    for prefix in ["crate::", "whitewater::"] {
+        for (at, _) in code.match_indices(prefix) {
+            let rest = &code[at + prefix.len()..];
+            if let Some(list) = rest.strip_prefix('{') {
+                // `use crate::{a::b, c}`: the first word of each part at depth one.
+                let (mut depth, mut part) = (1, String::new());
+                for c in list.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        _ => {}
+                    }
+                    if depth == 0 || (depth == 1 && c == ',') {
+                        rooms.insert(word(part.trim()));
+                        part.clear();
+                    } else {
+                        part.push(c);
+                    }
+                    if depth == 0 {
+                        break;
+                    }
+                }
+            } else {
+                rooms.insert(word(rest));
+            }
+        }
+    }
+    if code.contains("checkers::") {
+        rooms.insert("checkers".to_owned());
+    }
+    rooms.remove("");
+    rooms
+}
+
+/// Each room of `src/` with its files.
+fn rooms() -> BTreeMap<String, Vec<PathBuf>> {
+    let src = root().join("src");
+    let mut rooms: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in rust_files(&src) {
+        let first = file
+            .strip_prefix(&src)
+            .expect("it is below src")
+            .components()
+            .next()
+            .expect("it has a name");
+        let room = Path::new(first.as_os_str())
+            .file_stem()
+            .expect("it has a name")
+            .to_string_lossy()
+            .into_owned();
+        rooms.entry(room).or_default().push(file);
+    }
+    rooms
+}
+
+#[test]
+fn every_room_imports_only_what_its_arrow_allows() {
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (room, files) in rooms() {
+        if room == "lib" {
+            continue;
+        }
+        let Some(allowed) = arrows.get(room.as_str()) else {
+            wrong.push(format!("src/{room} is a room that the table does not know"));
+            continue;
+        };
+        for file in files {
+            for named in named_rooms(&code(&file)) {
+                let known = named == "checkers" || arrows.contains_key(named.as_str());
+                if known && named != room && !allowed.contains(&named.as_str()) {
+                    wrong.push(format!(
+                        "{} names {named}, which {room} may not import",
+                        file.display()
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn checkers_knows_no_clock_no_socket_no_path_and_no_runtime() {
+    let mut wrong = Vec::new();
+    for file in rust_files(&root().join("checkers/src")) {
+        let code = code(&file);
+        for name in FORBIDDEN_IN_CHECKERS
+            .iter()
+            .filter(|name| code.contains(&format!("{name}::")))
+        {
+            wrong.push(format!("{} names {name}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_wire_includes_generated_code() {
+    for file in rust_files(&root().join("src")) {
+        let includes = code(&file).contains("include_proto!") || code(&file).contains("OUT_DIR");
+        assert!(
+            !includes || file.ends_with("src/wire.rs"),
+            "{} includes generated code",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn every_file_opens_with_what_its_room_is_for() {
+    let both = ["src", "checkers/src"].map(|dir| rust_files(&root().join(dir)));
+    for file in both.concat() {
+        let text = std::fs::read_to_string(&file).expect("a source file is text");
+        assert!(
+            text.starts_with("//!"),
+            "{} does not open with //!",
+            file.display()
+        );
+    }
+}
+
+/// A test that cannot fail is worth nothing: this one shows the reader of imports what it must find.
+#[test]
+fn the_reader_of_imports_finds_them_in_every_form() {
+    let rooms = |code: &str| named_rooms(code).into_iter().collect::<Vec<_>>();
+    assert_eq!(rooms("use crate::run::{Command, Notice};"), ["run"]);
+    assert_eq!(
+        rooms("use crate::{run::{A, B}, fault, checkers_like};"),
+        ["checkers_like", "fault", "run"]
+    );
+    assert_eq!(rooms("let x = crate::node::start();"), ["node"]);
+    assert_eq!(
+        rooms("use whitewater::cli::run; use checkers::history::Event;"),
+        ["checkers", "cli"]
+    );
+    assert!(rooms("use std::fmt;").is_empty());
+}
