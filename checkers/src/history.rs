@@ -1,15 +1,28 @@
 //! What clients saw, as data: the language that every room and every format shares.
 //!
 //! A history is a sequence of [`Event`]s in the order in which one recorder stamped them. An operation is an
-//! invocation and, perhaps, the completion that answers it. [`History::operations`] pairs them; nothing else does.
+//! invocation and, perhaps, the completion that answers it. [`Builder`] pairs them; nothing else does.
 //!
 //! ```text
 //!  client 1   ├── write x=1 ──┤ok
 //!  client 2          ├── read x ──┤ok 1
 //!  client 3             ├── cas x 1→2 ┄┄┄┄┄┄ unknown: it may take effect at any time from its start, or never
 //! ```
+//!
+//! A [`History`] keeps an operation twice, each time small: 24 bytes beside the other operations of its key
+//! ([`Op`], all that an algorithm reads), and one row of what only people want (clocks, node, log id).
 
+mod builder;
+mod lint;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+
+pub use builder::{Answer, Builder, Malformed, Nil};
+pub use lint::Lint;
 
 /// A register's value. Formats whose values are not integers intern them, and keep their names in [`History::names`].
 pub type Value = i64;
@@ -19,6 +32,7 @@ pub type ClientId = u64;
 
 /// What a client asks of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Call {
     /// Read the key.
     Read,
@@ -33,10 +47,13 @@ pub enum Call {
     },
     /// Remove the key; a read then finds it absent.
     Delete,
+    /// Add an element at the end of the key's list (the list-append spec only).
+    Append(Value),
 }
 
 /// How an operation ended, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It took effect, once, between its invocation and its completion. A read carries what it found (`None`: absent).
     Ok(Option<Value>),
@@ -81,7 +98,7 @@ pub enum EventKind {
 /// One line of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Position in the recorder's total order, dense from 0.
+    /// Position in the recorder's total order, from 0 and strictly increasing.
     pub index: u64,
     /// The recorder's monotonic clock. For people: order is decided by `index`.
     pub time_ns: u64,
@@ -91,4 +108,460 @@ pub struct Event {
     pub node: Option<u64>,
     /// What happened.
     pub kind: EventKind,
+}
+
+/// An invocation and the completion that answers it, if one came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The event index of the invocation.
+    pub id: u64,
+    /// Who asked.
+    pub client: ClientId,
+    /// The key's name.
+    pub key: String,
+    /// What was asked.
+    pub call: Call,
+    /// How it ended; [`Outcome::Unknown`] also while it is open.
+    pub outcome: Outcome,
+    /// The event index of the invocation.
+    pub invoked: u64,
+    /// The event index of the completion; `None` while it is open.
+    pub completed: Option<u64>,
+    /// The recorder's clock at the invocation.
+    pub invoked_ns: u64,
+    /// The recorder's clock at the completion.
+    pub completed_ns: Option<u64>,
+    /// The node that was asked or that answered, where the recorder knows.
+    pub node: Option<u64>,
+    /// The log id of the answer, where one was given.
+    pub at: Option<At>,
+    /// Why it failed or is unknown, in the client's words.
+    pub error: Option<String>,
+}
+
+/// What the first line of a history file says about the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// The version of the format: 1.
+    pub whitewater: u32,
+    /// The sequential machine: `register` or `list-append`.
+    #[serde(default = "Header::default_spec")]
+    pub spec: String,
+    /// The seed of the run or of the generator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// The budget in configurations under which this file is to be checked, where it is pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u64>,
+    /// Anything else that a writer wants to keep (scenario, nodes, note); never read by a checker.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, serde_json::Value>,
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self {
+            whitewater: 1,
+            spec: Self::default_spec(),
+            seed: None,
+            budget: None,
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
+impl Header {
+    /// A header for a register history made from `seed`.
+    #[must_use]
+    pub fn register(seed: u64) -> Self {
+        Self {
+            seed: Some(seed),
+            ..Self::default()
+        }
+    }
+
+    fn default_spec() -> String {
+        "register".to_owned()
+    }
+}
+
+/// Something that a nemesis did, or a phase that began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Its position among the events.
+    pub index: u64,
+    /// The recorder's clock.
+    pub time_ns: u64,
+    /// What it says.
+    pub text: String,
+}
+
+/// The kind of an [`Op`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// Found `value`.
+    Read,
+    /// Set `value`.
+    Write,
+    /// Set `value` where `old` was.
+    Cas,
+    /// Set absent.
+    Delete,
+    /// Added `value` at the end.
+    Append,
+}
+
+/// How an [`Op`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum End {
+    /// It took effect once, before `ret`.
+    Ok,
+    /// It never took effect.
+    Failed,
+    /// It may take effect at any time after `call`, or never; `ret` is [`NEVER`].
+    Unknown,
+}
+
+/// The `ret` of an operation that has not ended, or of which nobody knows whether it has.
+pub const NEVER: u32 = u32::MAX;
+
+/// The dense number of "absent", in every key's [`Values`].
+pub const ABSENT: u32 = 0;
+
+/// An operation as the algorithms see it: 24 bytes, times and values numbered densely within its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// Position of the invocation among the events of this key.
+    pub call: u32,
+    /// Position of the completion, or [`NEVER`].
+    pub ret: u32,
+    /// What was read or written, as a number of [`Values`].
+    pub value: u32,
+    /// What a cas expects.
+    pub old: u32,
+    /// The operation's row in the history.
+    pub row: u32,
+    /// What was asked.
+    pub kind: Kind,
+    /// How it ended.
+    pub end: End,
+}
+
+/// The values of one key, numbered densely in order of appearance; 0 is "absent".
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    numbers: FxHashMap<Value, u32>,
+    values: Vec<Value>,
+}
+
+impl Values {
+    /// The number of `value`, given now if it has none.
+    pub fn number(&mut self, value: Value) -> u32 {
+        let next = self.values.len() as u32 + 1;
+        *self.numbers.entry(value).or_insert_with(|| {
+            self.values.push(value);
+            next
+        })
+    }
+
+    /// The value that has `number`; `None` for absent.
+    #[must_use]
+    pub fn value(&self, number: u32) -> Option<Value> {
+        (number != ABSENT).then(|| self.values[number as usize - 1])
+    }
+
+    /// How many numbers are in use, absent included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len() + 1
+    }
+
+    /// Never: absent is always there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// The operations of one key, in order of invocation.
+#[derive(Clone, Debug, Default)]
+pub struct KeyHistory {
+    /// The key's name.
+    pub name: String,
+    /// Its operations, in order of invocation.
+    pub ops: Vec<Op>,
+    /// How many events it has: positions are below this.
+    pub events: u32,
+    /// Its values by number.
+    pub values: Values,
+}
+
+/// What only people want to know of an operation.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    invoked_ns: u64,
+    completed_ns: u64,
+    at: At,
+    invoked: u32,
+    completed: u32,
+    client: u32,
+    node: u32,
+    key: u32,
+    op: u32,
+}
+
+/// A node that is not known, in a [`Row`].
+const NOWHERE: u32 = u32::MAX;
+/// No log id, in a [`Row`].
+const NO_LOG_ID: At = At {
+    term: u64::MAX,
+    index: u64::MAX,
+};
+
+/// Values that are not integers: their numbers and their text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    numbers: BTreeMap<String, Value>,
+    texts: Vec<String>,
+    lists: BTreeMap<Value, Vec<Value>>,
+}
+
+/// Where the numbers of named values begin: far below what a workload writes.
+const FIRST_NAME: Value = Value::MIN / 2;
+
+impl Names {
+    /// The number of the value written `text` in its file, given now if it has none.
+    pub fn intern(&mut self, text: &str) -> Value {
+        if let Some(value) = self.numbers.get(text) {
+            return *value;
+        }
+        let value = FIRST_NAME + self.texts.len() as Value;
+        self.texts.push(text.to_owned());
+        self.numbers.insert(text.to_owned(), value);
+        value
+    }
+
+    /// The number of a list, given now if it has none (the list-append spec).
+    pub fn intern_list(&mut self, list: &[Value]) -> Value {
+        let mut text = String::from("[");
+        for (i, item) in list.iter().enumerate() {
+            if i > 0 {
+                text.push(' ');
+            }
+            text.push_str(&self.text(*item));
+        }
+        text.push(']');
+        let value = self.intern(&text);
+        self.lists.entry(value).or_insert_with(|| list.to_vec());
+        value
+    }
+
+    /// The elements of a list that was interned.
+    #[must_use]
+    pub fn list(&self, value: Value) -> Option<&[Value]> {
+        self.lists.get(&value).map(Vec::as_slice)
+    }
+
+    /// The name of a value, where it is not an integer.
+    #[must_use]
+    pub fn get(&self, value: Value) -> Option<&str> {
+        usize::try_from(value.wrapping_sub(FIRST_NAME))
+            .ok()
+            .and_then(|i| self.texts.get(i))
+            .map(String::as_str)
+    }
+
+    /// A value as text: its name, or the integer.
+    #[must_use]
+    pub fn text(&self, value: Value) -> Cow<'_, str> {
+        match self.get(value) {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(value.to_string()),
+        }
+    }
+
+    /// Whether every value is an integer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+}
+
+/// Events paired into operations, split by key, values numbered. Made by a [`Builder`].
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// What the file's first line said, or what was assumed.
+    pub header: Header,
+    /// The names of values that are not integers.
+    pub names: Names,
+    /// What is odd, though not malformed.
+    pub lints: Vec<Lint>,
+    /// Faults and phases.
+    pub marks: Vec<Mark>,
+    /// The operations of each key, keys in order of appearance.
+    pub keys: Vec<KeyHistory>,
+    rows: Vec<Row>,
+    clients: Vec<ClientId>,
+    errors: FxHashMap<u32, Box<str>>,
+    events: u64,
+}
+
+impl History {
+    /// Pairs `events` into a register history.
+    ///
+    /// # Errors
+    /// When they are no history: see [`Malformed`].
+    pub fn from_events<'a>(
+        header: Header,
+        events: impl IntoIterator<Item = &'a Event>,
+    ) -> Result<Self, Malformed> {
+        let mut builder = Builder::new(header);
+        for event in events {
+            builder.event(event)?;
+        }
+        Ok(builder.finish())
+    }
+
+    /// How many operations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no operation.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many events were read, marks included.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// How many operations ended ok, failed and unknown, in this order.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let mut counts = (0, 0, 0);
+        for op in self.keys.iter().flat_map(|key| &key.ops) {
+            match op.end {
+                End::Ok => counts.0 += 1,
+                End::Failed => counts.1 += 1,
+                End::Unknown => counts.2 += 1,
+            }
+        }
+        counts
+    }
+
+    /// The operation in `row`, for people.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn operation(&self, row: u32) -> Operation {
+        let facts = self.rows[row as usize];
+        let key = &self.keys[facts.key as usize];
+        let op = key.ops[facts.op as usize];
+        let value = key.values.value(op.value);
+        let call = match op.kind {
+            Kind::Read => Call::Read,
+            Kind::Write => Call::Write(value.unwrap_or_default()),
+            Kind::Cas => Call::Cas {
+                old: key.values.value(op.old).unwrap_or_default(),
+                new: value.unwrap_or_default(),
+            },
+            Kind::Delete => Call::Delete,
+            Kind::Append => Call::Append(value.unwrap_or_default()),
+        };
+        let outcome = match op.end {
+            End::Ok if op.kind == Kind::Read => Outcome::Ok(value),
+            End::Ok => Outcome::Ok(None),
+            End::Failed => Outcome::Failed,
+            End::Unknown => Outcome::Unknown,
+        };
+        let ended = facts.completed != NEVER;
+        Operation {
+            id: u64::from(facts.invoked),
+            client: self.clients[facts.client as usize],
+            key: key.name.clone(),
+            call,
+            outcome,
+            invoked: u64::from(facts.invoked),
+            completed: ended.then_some(u64::from(facts.completed)),
+            invoked_ns: facts.invoked_ns,
+            completed_ns: ended.then_some(facts.completed_ns),
+            node: (facts.node != NOWHERE).then_some(u64::from(facts.node)),
+            at: (facts.at != NO_LOG_ID).then_some(facts.at),
+            error: self.errors.get(&row).map(ToString::to_string),
+        }
+    }
+
+    /// Every operation, in order of invocation. Each is built anew: for people and tests, not for algorithms.
+    pub fn operations(&self) -> impl Iterator<Item = Operation> + '_ {
+        (0..self.rows.len() as u32).map(|row| self.operation(row))
+    }
+
+    /// The event index of an operation's completion, where it has one.
+    #[must_use]
+    pub fn completed(&self, row: u32) -> Option<u64> {
+        let completed = self.rows[row as usize].completed;
+        (completed != NEVER).then_some(u64::from(completed))
+    }
+
+    /// The event index of an operation's invocation.
+    #[must_use]
+    pub fn invoked(&self, row: u32) -> u64 {
+        u64::from(self.rows[row as usize].invoked)
+    }
+
+    /// The log id that an operation was answered with.
+    #[must_use]
+    pub fn log_id(&self, row: u32) -> Option<At> {
+        let at = self.rows[row as usize].at;
+        (at != NO_LOG_ID).then_some(at)
+    }
+
+    /// The events again, in order: what a writer of another format needs, and what the online checker is tested with.
+    #[must_use]
+    pub fn to_events(&self) -> Vec<Event> {
+        let mut events = Vec::with_capacity(self.rows.len() * 2 + self.marks.len());
+        for operation in self.operations() {
+            let client = Some(operation.client);
+            if let (Some(index), Some(time_ns)) = (operation.completed, operation.completed_ns) {
+                events.push(Event {
+                    index,
+                    time_ns,
+                    client,
+                    node: operation.node,
+                    kind: EventKind::Complete {
+                        outcome: operation.outcome,
+                        at: operation.at,
+                        error: operation.error,
+                    },
+                });
+            }
+            events.push(Event {
+                index: operation.invoked,
+                time_ns: operation.invoked_ns,
+                client,
+                node: operation.node,
+                kind: EventKind::Invoke {
+                    key: operation.key,
+                    call: operation.call,
+                },
+            });
+        }
+        events.extend(self.marks.iter().map(|mark| Event {
+            index: mark.index,
+            time_ns: mark.time_ns,
+            client: None,
+            node: None,
+            kind: EventKind::Mark(mark.text.clone()),
+        }));
+        events.sort_by_key(|event| event.index);
+        events
+    }
 }

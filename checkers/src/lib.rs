@@ -1,3 +1,7 @@
 //! A history in, a verdict out; a model in, a proof or a counterexample out.
 
+pub mod format;
 pub mod history;
+pub mod linear;
+pub mod spec;
+pub mod verdict;

@@ -1,0 +1,381 @@
+//! Pairs events into operations, in one pass and in the order of the events.
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    ABSENT, At, Call, ClientId, End, Event, EventKind, Header, History, KeyHistory, Kind, Lint,
+    Mark, NEVER, NO_LOG_ID, NOWHERE, Names, Op, Outcome, Row, Value,
+};
+
+/// Why events are no history.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A completion came from a client that has nothing open.
+    #[error("client {client} completes an operation but has none open")]
+    NothingOpen {
+        /// The client.
+        client: ClientId,
+    },
+    /// A client began an operation while another of its own was open.
+    #[error("client {client} begins an operation while its operation #{open} is open")]
+    AlreadyOpen {
+        /// The client.
+        client: ClientId,
+        /// The event index of the open operation's invocation.
+        open: u64,
+    },
+    /// Event indices must rise.
+    #[error("event index {index} does not come after {last}")]
+    IndexNotRising {
+        /// The index of this event.
+        index: u64,
+        /// The index of the event before.
+        last: u64,
+    },
+    /// An invocation or completion that does not say whose it is.
+    #[error("an operation without a client")]
+    NoClient,
+    /// An ok cas, write or delete that claims to have found something else than it wrote.
+    #[error("the completion says {found}, but client {client} wrote {wrote}")]
+    AnswerIsNotTheCall {
+        /// The client.
+        client: ClientId,
+        /// The value in the completion.
+        found: Value,
+        /// The value in the invocation.
+        wrote: Value,
+    },
+    /// More events than fit: 2^32 - 2.
+    #[error("event index {index} is too large: at most 4294967294 events fit in one history")]
+    TooLong {
+        /// The index.
+        index: u64,
+    },
+}
+
+/// What a client is doing.
+#[derive(Clone, Copy, Debug)]
+enum Doing {
+    Open(u32),
+    Idle,
+    Unknown,
+}
+
+/// Takes events in order and makes a [`History`].
+#[derive(Debug)]
+pub struct Builder {
+    history: History,
+    keys: FxHashMap<String, u32>,
+    clients: FxHashMap<ClientId, u32>,
+    doing: Vec<Doing>,
+    last_index: Option<u64>,
+    last_key: u32,
+    nil_reads: Nil,
+    nil_ignored: u64,
+}
+
+/// What an ok read without a value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Nil {
+    /// The key was absent, and this is checked.
+    #[default]
+    Absent,
+    /// Nothing: such a read is always legal (Knossos).
+    Any,
+}
+
+impl Builder {
+    /// An empty history with this header.
+    #[must_use]
+    pub fn new(header: Header) -> Self {
+        Self {
+            history: History {
+                header,
+                ..History::default()
+            },
+            keys: FxHashMap::default(),
+            clients: FxHashMap::default(),
+            doing: Vec::new(),
+            last_index: None,
+            last_key: 0,
+            nil_reads: Nil::Absent,
+            nil_ignored: 0,
+        }
+    }
+
+    /// What an ok read without a value means from here on.
+    pub fn nil(&mut self, nil: Nil) {
+        self.nil_reads = nil;
+    }
+
+    /// The header, for a reader that learns more on its way.
+    pub fn header(&mut self) -> &mut Header {
+        &mut self.history.header
+    }
+
+    /// The names of values that are not integers.
+    pub fn names(&mut self) -> &mut Names {
+        &mut self.history.names
+    }
+
+    /// What the client's open operation asks, where it has one.
+    #[must_use]
+    pub fn open_call(&self, client: ClientId) -> Option<Kind> {
+        let number = *self.clients.get(&client)?;
+        match self.doing[number as usize] {
+            Doing::Open(row) => {
+                let facts = self.history.rows[row as usize];
+                Some(self.history.keys[facts.key as usize].ops[facts.op as usize].kind)
+            }
+            Doing::Idle | Doing::Unknown => None,
+        }
+    }
+
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// When it can't follow what came before.
+    pub fn event(&mut self, event: &Event) -> Result<(), Malformed> {
+        match &event.kind {
+            EventKind::Mark(text) => self.mark(event.index, event.time_ns, text),
+            EventKind::Invoke { key, call } => {
+                let client = event.client.ok_or(Malformed::NoClient)?;
+                self.invoke(event.index, event.time_ns, client, event.node, key, *call)
+            }
+            EventKind::Complete { outcome, at, error } => {
+                let client = event.client.ok_or(Malformed::NoClient)?;
+                let answer = Answer {
+                    outcome: *outcome,
+                    at: *at,
+                    node: event.node,
+                };
+                self.complete(event.index, event.time_ns, client, answer, error.as_deref())
+            }
+        }
+    }
+
+    /// Takes a mark.
+    ///
+    /// # Errors
+    /// When the index does not rise.
+    pub fn mark(&mut self, index: u64, time_ns: u64, text: &str) -> Result<(), Malformed> {
+        self.advance(index)?;
+        self.history.marks.push(Mark {
+            index,
+            time_ns,
+            text: text.to_owned(),
+        });
+        Ok(())
+    }
+
+    /// Takes an invocation.
+    ///
+    /// # Errors
+    /// When the index does not rise or the client has an operation open.
+    pub fn invoke(
+        &mut self,
+        index: u64,
+        time_ns: u64,
+        client: ClientId,
+        node: Option<u64>,
+        key: &str,
+        call: Call,
+    ) -> Result<(), Malformed> {
+        let invoked = self.advance(index)?;
+        let number = self.client_number(client);
+        match self.doing[number as usize] {
+            Doing::Open(row) => {
+                let open = self.history.invoked(row);
+                return Err(Malformed::AlreadyOpen { client, open });
+            }
+            Doing::Unknown => self.history.lints.push(Lint::ClientAfterUnknown {
+                client,
+                event: index,
+            }),
+            Doing::Idle => {}
+        }
+        let row = self.history.rows.len() as u32;
+        let key = self.key_number(key);
+        let of_key = &mut self.history.keys[key as usize];
+        let (kind, value, old) = match call {
+            Call::Read => (Kind::Read, ABSENT, ABSENT),
+            Call::Write(value) => (Kind::Write, of_key.values.number(value), ABSENT),
+            Call::Cas { old, new } => {
+                let old = of_key.values.number(old);
+                (Kind::Cas, of_key.values.number(new), old)
+            }
+            Call::Delete => (Kind::Delete, ABSENT, ABSENT),
+            Call::Append(value) => (Kind::Append, of_key.values.number(value), ABSENT),
+        };
+        let op = of_key.ops.len() as u32;
+        of_key.ops.push(Op {
+            call: of_key.events,
+            ret: NEVER,
+            value,
+            old,
+            row,
+            kind,
+            end: End::Unknown,
+        });
+        of_key.events += 1;
+        self.history.rows.push(Row {
+            invoked_ns: time_ns,
+            completed_ns: 0,
+            at: NO_LOG_ID,
+            invoked,
+            completed: NEVER,
+            client: number,
+            node: small(node),
+            key,
+            op,
+        });
+        self.doing[number as usize] = Doing::Open(row);
+        Ok(())
+    }
+
+    /// Takes a completion.
+    ///
+    /// # Errors
+    /// When the index does not rise, the client has nothing open, or the answer contradicts the call.
+    pub fn complete(
+        &mut self,
+        index: u64,
+        time_ns: u64,
+        client: ClientId,
+        answer: Answer,
+        error: Option<&str>,
+    ) -> Result<(), Malformed> {
+        let completed = self.advance(index)?;
+        let number = self.client_number(client);
+        let row = match self.doing[number as usize] {
+            Doing::Open(row) => row,
+            Doing::Idle => return Err(Malformed::NothingOpen { client }),
+            Doing::Unknown => {
+                self.history.lints.push(Lint::LateCompletion {
+                    client,
+                    event: index,
+                });
+                return Ok(());
+            }
+        };
+        let facts = &mut self.history.rows[row as usize];
+        facts.completed = completed;
+        facts.completed_ns = time_ns;
+        if let Some(at) = answer.at {
+            facts.at = at;
+        }
+        if answer.node.is_some() {
+            facts.node = small(answer.node);
+        }
+        if let Some(error) = error {
+            self.history.errors.insert(row, error.into());
+        }
+        let of_key = &mut self.history.keys[facts.key as usize];
+        let op = &mut of_key.ops[facts.op as usize];
+        self.doing[number as usize] = match answer.outcome {
+            Outcome::Unknown => Doing::Unknown,
+            Outcome::Ok(_) | Outcome::Failed => Doing::Idle,
+        };
+        match answer.outcome {
+            Outcome::Ok(found) => {
+                op.end = End::Ok;
+                match (op.kind, found) {
+                    (Kind::Read, Some(value)) => op.value = of_key.values.number(value),
+                    (Kind::Read, None) if self.nil_reads == Nil::Any => {
+                        op.end = End::Failed;
+                        self.nil_ignored += 1;
+                    }
+                    (_, Some(found)) => {
+                        let wrote = of_key.values.value(op.value);
+                        if wrote != Some(found) {
+                            let wrote = wrote.unwrap_or_default();
+                            return Err(Malformed::AnswerIsNotTheCall {
+                                client,
+                                found,
+                                wrote,
+                            });
+                        }
+                    }
+                    (_, None) => {}
+                }
+            }
+            // A read without an answer had no effect: as if it had failed.
+            Outcome::Unknown if op.kind != Kind::Read => return Ok(()),
+            Outcome::Failed | Outcome::Unknown => op.end = End::Failed,
+        }
+        op.ret = of_key.events;
+        of_key.events += 1;
+        Ok(())
+    }
+
+    /// The history so far; what is open stays unknown.
+    #[must_use]
+    pub fn finish(mut self) -> History {
+        if self.nil_ignored > 0 {
+            self.history.lints.push(Lint::NilReadsIgnored {
+                reads: self.nil_ignored,
+            });
+        }
+        self.history
+    }
+
+    fn advance(&mut self, index: u64) -> Result<u32, Malformed> {
+        if let Some(last) = self.last_index
+            && index <= last
+        {
+            return Err(Malformed::IndexNotRising { index, last });
+        }
+        if index >= u64::from(NEVER) {
+            return Err(Malformed::TooLong { index });
+        }
+        self.last_index = Some(index);
+        self.history.events += 1;
+        Ok(index as u32)
+    }
+
+    fn client_number(&mut self, client: ClientId) -> u32 {
+        *self.clients.entry(client).or_insert_with(|| {
+            self.history.clients.push(client);
+            self.doing.push(Doing::Idle);
+            self.doing.len() as u32 - 1
+        })
+    }
+
+    fn key_number(&mut self, key: &str) -> u32 {
+        if let Some(last) = self.history.keys.get(self.last_key as usize)
+            && last.name == key
+        {
+            return self.last_key;
+        }
+        self.last_key = match self.keys.get(key) {
+            Some(number) => *number,
+            None => {
+                let number = self.history.keys.len() as u32;
+                self.keys.insert(key.to_owned(), number);
+                self.history.keys.push(KeyHistory {
+                    name: key.to_owned(),
+                    ..KeyHistory::default()
+                });
+                number
+            }
+        };
+        self.last_key
+    }
+}
+
+/// What a completion says.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// How the operation ended.
+    pub outcome: Outcome,
+    /// The log id of the answer.
+    pub at: Option<At>,
+    /// Who answered, where the recorder knows.
+    pub node: Option<u64>,
+}
+
+/// Node ids are small; one that is not is forgotten rather than mistaken for another.
+fn small(node: Option<u64>) -> u32 {
+    node.and_then(|node| u32::try_from(node).ok())
+        .unwrap_or(NOWHERE)
+}

@@ -1,0 +1,233 @@
+//! Is a history linearizable? Key by key (Herlihy & Wing's locality), each with the cheapest exact algorithm.
+
+pub mod dfs;
+mod evidence;
+pub mod online;
+pub mod zones;
+
+use rayon::prelude::*;
+
+use crate::history::{End, History, KeyHistory, NEVER, Op};
+use crate::spec::Register;
+use crate::verdict::{Algorithm, Counterexample, Exhausted, Verdict};
+
+/// How much a check may spend, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Configurations that one key's search may visit before the verdict is unknown.
+    pub budget: u64,
+    /// Bytes that one key's search may hold.
+    pub memory: u64,
+    /// Use this algorithm instead of the cheapest that applies; where it does not apply, the next that does.
+    pub algorithm: Option<Algorithm>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            budget: 20_000_000,
+            memory: 2 << 30,
+            algorithm: None,
+        }
+    }
+}
+
+/// What is left of the options while a search spends it.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    options: Options,
+    configurations: u64,
+    bytes: u64,
+    exhausted: Option<Exhausted>,
+}
+
+impl Budget {
+    /// All that the options allow.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        Self {
+            options: *options,
+            configurations: 0,
+            bytes: 0,
+            exhausted: None,
+        }
+    }
+
+    /// Spends one configuration that stays in memory with this many bytes; false when that is too much.
+    pub fn spend(&mut self, bytes: usize) -> bool {
+        self.configurations += 1;
+        self.bytes += bytes as u64;
+        if self.configurations > self.options.budget {
+            self.exhausted = Some(Exhausted::Configurations {
+                budget: self.options.budget,
+            });
+        } else if self.bytes > self.options.memory {
+            self.exhausted = Some(Exhausted::Memory {
+                bytes: self.options.memory,
+            });
+        }
+        self.exhausted.is_none()
+    }
+
+    /// How many configurations were visited.
+    #[must_use]
+    pub fn spent(&self) -> u64 {
+        self.configurations
+    }
+
+    /// What ran out.
+    fn reason(&self) -> Exhausted {
+        self.exhausted.unwrap_or(Exhausted::Configurations {
+            budget: self.options.budget,
+        })
+    }
+}
+
+/// A verdict and how it came about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The history's verdict.
+    pub verdict: Verdict,
+    /// The algorithm of the key that decided, or of the most expensive key where all hold.
+    pub algorithm: Algorithm,
+    /// Operations.
+    pub ops: u64,
+    /// Each key's own verdict in short.
+    pub keys: Vec<KeyReport>,
+}
+
+/// One key's verdict in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyReport {
+    /// The key's name.
+    pub key: String,
+    /// Its operations.
+    pub ops: u64,
+    /// What decided it.
+    pub algorithm: Algorithm,
+    /// Configurations visited.
+    pub configurations: u64,
+    /// What it came to.
+    pub judgement: Judgement,
+}
+
+/// What a key's check came to, in positions of that key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// Linearizable.
+    Holds,
+    /// Not linearizable.
+    Fails,
+    /// A budget ran out; all before `proven_to` is proven.
+    Unknown {
+        /// A position among the key's events.
+        proven_to: u32,
+        /// What ran out.
+        exhausted: Exhausted,
+    },
+}
+
+/// Checks a whole history. Of several violations, the one whose completing event is earliest is reported.
+#[must_use]
+pub fn check(history: &History, options: &Options) -> Report {
+    let judged: Vec<KeyReport> = history
+        .keys
+        .par_iter()
+        .map(|key| judge_key(key, options))
+        .collect();
+    let counterexample = history
+        .keys
+        .par_iter()
+        .zip(&judged)
+        .filter(|(_, report)| report.judgement == Judgement::Fails)
+        .map(|(key, report)| (evidence::explain(history, key, options), report.algorithm))
+        .min_by_key(|(counterexample, _)| counterexample.event);
+    let undecided =
+        history
+            .keys
+            .iter()
+            .zip(&judged)
+            .find_map(|(key, report)| match report.judgement {
+                Judgement::Unknown {
+                    proven_to,
+                    exhausted,
+                } => Some((
+                    evidence::reason(history, key, proven_to, exhausted),
+                    report.algorithm,
+                )),
+                Judgement::Holds | Judgement::Fails => None,
+            });
+    let dearest = judged.iter().map(|report| report.algorithm).max();
+    let (verdict, algorithm) = match (counterexample, undecided) {
+        (Some((counterexample, algorithm)), _) => {
+            (Verdict::Violation(Box::new(counterexample)), algorithm)
+        }
+        (None, Some((reason, algorithm))) => (Verdict::Unknown(reason), algorithm),
+        (None, None) => (Verdict::Linearizable, dearest.unwrap_or(Algorithm::Zones)),
+    };
+    Report {
+        verdict,
+        algorithm,
+        ops: history.len() as u64,
+        keys: judged,
+    }
+}
+
+/// Judges one key by itself.
+#[must_use]
+pub fn judge_key(key: &KeyHistory, options: &Options) -> KeyReport {
+    let (judgement, algorithm, configurations) =
+        judge(&key.ops, key.values.len(), key.events, options);
+    KeyReport {
+        key: key.name.clone(),
+        ops: key.ops.len() as u64,
+        algorithm,
+        configurations,
+        judgement,
+    }
+}
+
+/// Judges operations of one key with the cheapest algorithm that applies.
+fn judge(ops: &[Op], values: usize, events: u32, options: &Options) -> (Judgement, Algorithm, u64) {
+    if options
+        .algorithm
+        .is_none_or(|wanted| wanted == Algorithm::Zones)
+    {
+        match zones::check(ops, values, events) {
+            zones::Zones::Holds => return (Judgement::Holds, Algorithm::Zones, 0),
+            zones::Zones::Fails(_) => return (Judgement::Fails, Algorithm::Zones, 0),
+            zones::Zones::NotUnique => {}
+        }
+    }
+    let mut budget = Budget::new(options);
+    let judgement = match dfs::search(&Register, &Register::timed(ops), &mut budget) {
+        dfs::Found::Order(_) => Judgement::Holds,
+        dfs::Found::Nothing => Judgement::Fails,
+        dfs::Found::Exhausted { proven_to } => Judgement::Unknown {
+            proven_to,
+            exhausted: budget.reason(),
+        },
+    };
+    (judgement, Algorithm::DepthFirst, budget.spent())
+}
+
+/// The operations as they stood right after position `last`: what had not ended is unknown.
+#[must_use]
+pub fn prefix(ops: &[Op], last: u32) -> Vec<Op> {
+    ops.iter()
+        .take_while(|op| op.call <= last)
+        .map(|op| {
+            if op.ret <= last {
+                return *op;
+            }
+            Op {
+                ret: NEVER,
+                end: End::Unknown,
+                ..*op
+            }
+        })
+        .collect()
+}
+
+/// Alias for what [`online::Online::push`] gives.
+pub type Alarm = Option<Box<Counterexample>>;

@@ -1,0 +1,149 @@
+//! What a history proves, and nothing else: linearizable, a violation with its evidence, or unknown with its reason.
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::Operation;
+
+/// What a history proves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "lowercase")]
+pub enum Verdict {
+    /// Some order of all operations explains every answer.
+    Linearizable,
+    /// No order does; a few operations prove it.
+    Violation(Box<Counterexample>),
+    /// A budget ran out first.
+    Unknown(Reason),
+}
+
+impl Verdict {
+    /// The verdict's name, as files, flags and screens print it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Linearizable => "linearizable",
+            Self::Violation(_) => "violation",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Whether it is [`Verdict::Linearizable`].
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        matches!(self, Self::Linearizable)
+    }
+}
+
+/// A few operations that no order explains: they are a violation even when nothing else is looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Counterexample {
+    /// The key on which it happened.
+    pub key: String,
+    /// The operations, in order of invocation.
+    pub operations: Vec<Operation>,
+    /// An order of all of them but the culprit that explains their answers, as operation ids.
+    pub order: Vec<u64>,
+    /// The operation that fits nowhere in that order, by its id.
+    pub culprit: u64,
+    /// Why, in sentences.
+    pub why: Vec<String>,
+    /// The index of the event with which the history stopped being linearizable.
+    pub event: u64,
+    /// How old the culprit's answer was, where it is a read of something overwritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<Staleness>,
+}
+
+impl Counterexample {
+    /// The operation that fits nowhere.
+    #[must_use]
+    pub fn culprit(&self) -> Option<&Operation> {
+        self.operations.iter().find(|op| op.id == self.culprit)
+    }
+}
+
+/// How old the answer of a stale read was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staleness {
+    /// At least how long before the read's invocation the value had certainly been replaced.
+    pub nanoseconds: u64,
+    /// At least how many newer values had certainly been there by then.
+    pub versions: u64,
+}
+
+/// Why there is no verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What ran out.
+    pub exhausted: Exhausted,
+    /// The key whose check ran out.
+    pub key: String,
+    /// Everything up to and including this event is proven linearizable; `None`: not even the first event.
+    pub proven_to: Option<u64>,
+    /// The operations that were open there, which the search could not order.
+    pub blocking: Vec<Operation>,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.exhausted {
+            Exhausted::Configurations { budget } => {
+                write!(f, "key {}: {budget} configurations ran out", self.key)?;
+            }
+            Exhausted::Memory { bytes } => {
+                write!(f, "key {}: {bytes} bytes ran out", self.key)?;
+            }
+        }
+        match self.proven_to {
+            Some(event) => write!(f, "; proven up to #{event}")?,
+            None => write!(f, "; nothing proven")?,
+        }
+        if !self.blocking.is_empty() {
+            write!(f, "; undecided among")?;
+            for op in &self.blocking {
+                write!(f, " #{}", op.id)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exhausted {
+    /// Configurations (states visited): the same everywhere, so that an unknown is reproducible.
+    Configurations {
+        /// How many were allowed.
+        budget: u64,
+    },
+    /// Memory for configurations.
+    Memory {
+        /// How many bytes were allowed.
+        bytes: u64,
+    },
+}
+
+/// Which algorithm decided a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Zones and chains (Gibbons & Korach): unique values.
+    Zones,
+    /// Frontier search: any values.
+    Frontier,
+    /// Depth-first search (Wing & Gong, Lowe): any spec.
+    DepthFirst,
+}
+
+impl Algorithm {
+    /// Its name, as files, flags and screens print it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zones => "zones",
+            Self::Frontier => "frontier",
+            Self::DepthFirst => "depth-first",
+        }
+    }
+}

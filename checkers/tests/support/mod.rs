@@ -1,0 +1,6 @@
+//! What the tests and the `agree` example share: a brute-force oracle and a source of random small histories.
+
+#![allow(dead_code)]
+
+pub(crate) mod oracle;
+pub(crate) mod random;
