@@ -3,5 +3,6 @@
 pub mod format;
 pub mod history;
 pub mod linear;
+pub mod model;
 pub mod spec;
 pub mod verdict;
