@@ -1,3 +1,4 @@
 //! whitewater: an interactive chaos bench for replicated systems.
 
+pub mod proxy;
 pub mod wire;

@@ -1,0 +1,514 @@
+//! The network as its owner sees it: routes, faults with their guards, counters, and a probe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::effect::{ByteFault, ConnectFault, Delay};
+use super::gate::LegState;
+use super::listener::{Accept, RouteState, Upstreams};
+use super::{Direction, Leg, Level, MAX_NODE, Party, Route};
+
+/// How long a fault may take to have its effect before [`Network::verify`] says that it has none.
+const EFFECT_DEADLINE: Duration = Duration::from_millis(250);
+
+/// For how long nothing may come out of a held leg before the probe believes that it is held.
+const FLAT: Duration = Duration::from_millis(3);
+
+/// What could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// A listener's port could not be had.
+    #[error("bind the listener of {route}: {source}")]
+    Bind {
+        /// Whose listener.
+        route: Route,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The network's own threads could not be started.
+    #[error("start the network's threads: {0}")]
+    Threads(#[source] std::io::Error),
+}
+
+/// What a network is made of.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// Nodes 1 to this one have listeners, at most [`MAX_NODE`].
+    pub nodes: u64,
+    /// Each group of clients has one listener for each node.
+    pub client_groups: BTreeSet<u32>,
+    /// What the links between nodes are made of.
+    pub node_level: Level,
+    /// What the links of clients are made of.
+    pub client_level: Level,
+    /// Seeds every random delay and every message's fate.
+    pub seed: u64,
+}
+
+impl Default for NetworkConfig {
+    /// All nodes, client groups 0 and 1, bytes everywhere, seed 0.
+    fn default() -> NetworkConfig {
+        NetworkConfig {
+            nodes: MAX_NODE,
+            client_groups: BTreeSet::from([0, 1]),
+            node_level: Level::Bytes,
+            client_level: Level::Bytes,
+            seed: 0,
+        }
+    }
+}
+
+/// All listeners and links, on threads of their own. Dropping it closes every listener and connection before it
+/// returns.
+#[derive(Debug)]
+pub struct Network {
+    shared: Arc<Shared>,
+    runtime: tokio::runtime::Handle,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Network {
+    /// Binds every listener and starts the network's threads. Until [`Network::set_upstream`], every route refuses.
+    ///
+    /// # Errors
+    /// When a port cannot be bound or a thread cannot be started.
+    pub fn start(config: NetworkConfig) -> Result<Network, ProxyError> {
+        let upstreams = Arc::new(Upstreams::default());
+        let mut routes = BTreeMap::new();
+        for to in 1..=config.nodes.min(MAX_NODE) {
+            let peers = (1..=config.nodes.min(MAX_NODE)).filter(|&from| from != to);
+            let peers = peers.map(|from| (Route::nodes(from, to), config.node_level));
+            let groups = config.client_groups.iter();
+            let groups = groups.map(|&group| (Route::clients(group, to), config.client_level));
+            for (route, level) in peers.chain(groups) {
+                let state = RouteState::bind(route, level, config.seed, upstreams.clone())
+                    .map_err(|source| ProxyError::Bind { route, source })?;
+                routes.insert(route, Arc::new(state));
+            }
+        }
+        let shared = Arc::new(Shared {
+            routes,
+            upstreams,
+            placed: Mutex::default(),
+            next: AtomicU64::new(1),
+        });
+        let stop = CancellationToken::new();
+        let (started, wait) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("proxy".into())
+            .spawn({
+                let (shared, stop) = (shared.clone(), stop.clone());
+                move || own_threads(&shared, &stop, &started)
+            })
+            .map_err(ProxyError::Threads)?;
+        let runtime = match wait.recv() {
+            Ok(Ok(runtime)) => runtime,
+            Ok(Err(error)) => return Err(ProxyError::Threads(error)),
+            Err(_) => return Err(ProxyError::Threads(std::io::ErrorKind::BrokenPipe.into())),
+        };
+        Ok(Network {
+            shared,
+            runtime,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where a route's dialler dials. It stays the same for the network's life.
+    ///
+    /// # Panics
+    /// When the network was configured without this route.
+    #[must_use]
+    pub fn address(&self, route: Route) -> SocketAddr {
+        self.shared.route(route).address
+    }
+
+    /// Tells where a node listens now; `None`: nowhere, its routes refuse new connections as a dead program does.
+    /// Connections to an earlier address live on as long as both their ends do.
+    pub fn set_upstream(&self, node: u64, address: Option<SocketAddr>) {
+        self.shared.upstreams.set(node, address);
+        for route in self.shared.routes.values() {
+            if route.route.to == node {
+                route.update(|_| ());
+            }
+        }
+    }
+
+    /// What a route's connections are made of, for those accepted from now on.
+    pub fn set_level(&self, route: Route, level: Level) {
+        self.shared.route(route).set_level(level);
+    }
+
+    /// No packet passes this way: bytes wait, and since a handshake needs both ways, new connections between the two
+    /// stay unanswered in whichever direction they are dialled. What flows the other way on live connections flows.
+    #[must_use = "a cut heals when its guard is dropped"]
+    pub fn cut(&self, direction: Direction) -> Guard {
+        let legs = direction.legs();
+        let connects = legs.iter().map(|leg| (leg.route, ConnectFault::Unanswered));
+        let connects = connects.collect();
+        let legs = legs.into_iter().map(|leg| (leg, ByteFault::Hold)).collect();
+        self.shared.place(Placed { legs, connects })
+    }
+
+    /// Packets this way come late, in order. Delays from several guards add.
+    #[must_use = "the delay ends when its guard is dropped"]
+    pub fn slow(&self, direction: Direction, delay: Delay) -> Guard {
+        self.put(&direction.legs(), ByteFault::Delay(delay))
+    }
+
+    /// Puts one fault on each of these legs.
+    #[must_use = "the fault is taken out when its guard is dropped"]
+    pub fn put(&self, legs: &[Leg], fault: ByteFault) -> Guard {
+        self.shared.place(Placed {
+            legs: legs.iter().map(|&leg| (leg, fault)).collect(),
+            connects: Vec::new(),
+        })
+    }
+
+    /// Harms new connections of a route; live ones go on. The gravest of several counts: unanswered, refuse, reset.
+    #[must_use = "the fault is taken out when its guard is dropped"]
+    pub fn on_connect(&self, route: Route, fault: ConnectFault) -> Guard {
+        self.shared.place(Placed {
+            legs: Vec::new(),
+            connects: vec![(route, fault)],
+        })
+    }
+
+    /// Resets every live connection of a route, towards both ends, whatever is held; gives how many there were. It is
+    /// an event, not a state: there is nothing to take out.
+    pub fn reset(&self, route: Route) -> usize {
+        self.shared.route(route).reset_all()
+    }
+
+    /// Takes every fault out; the guards that held them do nothing any more. Gives how many were in.
+    pub fn heal_all(&self) -> usize {
+        let ids: Vec<u64> = self.shared.placed.lock().unwrap().keys().copied().collect();
+        ids.iter().filter(|&&id| self.shared.remove(id)).count()
+    }
+
+    /// What every direction is like and what passed, now.
+    #[must_use]
+    pub fn snapshot(&self) -> NetworkSnapshot {
+        let mut links: BTreeMap<Direction, LinkSnapshot> = BTreeMap::new();
+        for route in self.shared.routes.values() {
+            for leg in &route.legs {
+                let direction = Direction::of(leg.leg);
+                links.entry(direction).or_default().add(route, leg);
+            }
+        }
+        NetworkSnapshot {
+            links,
+            faults: self.shared.placed.lock().unwrap().len(),
+        }
+    }
+
+    /// Waits until a guard's fault has its effect on every live connection and listener, and looks whether it has:
+    /// a held leg lets nothing out, a listener refuses or stays silent. At most a quarter of a second. A fault whose
+    /// probe is not [`Probe::effective`] must be reported as skipped, not as put in.
+    pub async fn verify(&self, guard: &Guard) -> Probe {
+        let shared = self.shared.clone();
+        let ids = guard.ids.clone();
+        let task = self.runtime.spawn(async move { shared.probe(&ids).await });
+        task.await.unwrap_or_else(|error| Probe {
+            effective: false,
+            connections: 0,
+            waited: Duration::ZERO,
+            seen: format!("the probe did not end: {error}"),
+        })
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // It only fails if that thread panicked, and then its sockets are closed too.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread that owns the runtime: it can be joined from anywhere, also from inside of another runtime.
+fn own_threads(
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    started: &mpsc::SyncSender<std::io::Result<tokio::runtime::Handle>>,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("proxy-worker")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    {
+        let _inside = runtime.enter();
+        for route in shared.routes.values() {
+            route.clone().serve();
+        }
+    }
+    if started.send(Ok(runtime.handle().clone())).is_ok() {
+        runtime.block_on(stop.cancelled());
+    }
+    runtime.shutdown_timeout(Duration::from_secs(2));
+}
+
+/// What one guard put in.
+#[derive(Clone, Debug)]
+struct Placed {
+    legs: Vec<(Leg, ByteFault)>,
+    connects: Vec<(Route, ConnectFault)>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    routes: BTreeMap<Route, Arc<RouteState>>,
+    upstreams: Arc<Upstreams>,
+    placed: Mutex<BTreeMap<u64, Placed>>,
+    next: AtomicU64,
+}
+
+impl Shared {
+    fn route(&self, route: Route) -> &Arc<RouteState> {
+        let found = self.routes.get(&route);
+        found.unwrap_or_else(|| panic!("the network has no route {route}"))
+    }
+
+    fn leg(&self, leg: Leg) -> &Arc<LegState> {
+        self.route(leg.route).leg(leg.half)
+    }
+
+    fn place(self: &Arc<Self>, placed: Placed) -> Guard {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut all = self.placed.lock().unwrap();
+        for &(leg, fault) in &placed.legs {
+            self.leg(leg).put(id, fault);
+        }
+        for &(route, fault) in &placed.connects {
+            self.route(route).update(|faults| {
+                faults.insert(id, fault);
+            });
+        }
+        all.insert(id, placed);
+        Guard {
+            shared: Arc::downgrade(self),
+            ids: vec![id],
+        }
+    }
+
+    /// Whether it was still in.
+    fn remove(&self, id: u64) -> bool {
+        let mut all = self.placed.lock().unwrap();
+        let Some(placed) = all.remove(&id) else {
+            return false;
+        };
+        for (leg, _) in placed.legs {
+            self.leg(leg).take(id);
+        }
+        for (route, _) in placed.connects {
+            self.route(route).update(|faults| {
+                faults.remove(&id);
+            });
+        }
+        true
+    }
+
+    async fn probe(&self, ids: &[u64]) -> Probe {
+        let began = Instant::now();
+        let placed: Vec<Placed> = {
+            let all = self.placed.lock().unwrap();
+            ids.iter().filter_map(|id| all.get(id).cloned()).collect()
+        };
+        let mut probe = Probe {
+            effective: false,
+            connections: 0,
+            waited: Duration::ZERO,
+            seen: String::new(),
+        };
+        if placed.len() < ids.len() || ids.is_empty() {
+            probe.seen = "it was taken out".into();
+            return probe;
+        }
+        let legs = placed.iter().flat_map(|one| &one.legs);
+        let held = legs.clone().filter(|(_, fault)| *fault == ByteFault::Hold);
+        let held: Vec<&Arc<LegState>> = held.map(|&(leg, _)| self.leg(leg)).collect();
+        let routes: BTreeSet<Route> = legs.clone().map(|(leg, _)| leg.route).collect();
+        probe.connections = routes.iter().map(|&r| self.route(r).live()).sum();
+        loop {
+            let unsettled = legs.clone().find(|&&(leg, _)| !self.leg(leg).settled());
+            let connects = placed.iter().flat_map(|one| &one.connects);
+            let unreached = connects.clone().find(|&&(route, fault)| {
+                let reached = self.route(route).reached();
+                reached < Accept::from(fault)
+            });
+            probe.seen = match (unsettled, unreached) {
+                (Some((leg, _)), _) => format!("a connection of {} passes bytes", leg.route),
+                (None, Some((route, fault))) => {
+                    let reached = self.route(*route).reached();
+                    format!("{route} should {fault:?}, its listener does {reached:?}")
+                }
+                (None, None) => {
+                    let passed = |legs: &[&Arc<LegState>]| -> u64 {
+                        legs.iter().map(|leg| leg.delivered()).sum()
+                    };
+                    let before = passed(&held);
+                    if !held.is_empty() {
+                        tokio::time::sleep(FLAT).await;
+                    }
+                    let leaked = passed(&held) - before;
+                    if leaked == 0 {
+                        probe.effective = true;
+                        String::new()
+                    } else {
+                        format!("{leaked} bytes came out of what is held")
+                    }
+                }
+            };
+            probe.waited = began.elapsed();
+            if probe.effective || probe.waited >= EFFECT_DEADLINE {
+                return probe;
+            }
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+    }
+}
+
+/// Takes its faults out when dropped, unless [`Network::heal_all`] was faster.
+#[derive(Debug)]
+#[must_use = "what it put in is taken out when it is dropped"]
+pub struct Guard {
+    shared: Weak<Shared>,
+    ids: Vec<u64>,
+}
+
+impl Guard {
+    /// Takes its faults out, now. The same as dropping it, with a name.
+    pub fn heal(self) {}
+
+    /// One guard for what several held: a partition is many cuts.
+    pub fn join(guards: impl IntoIterator<Item = Guard>) -> Guard {
+        let mut joined = Guard {
+            shared: Weak::new(),
+            ids: Vec::new(),
+        };
+        for mut guard in guards {
+            joined.ids.append(&mut guard.ids);
+            joined.shared = std::mem::take(&mut guard.shared);
+        }
+        joined
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            for &id in &self.ids {
+                shared.remove(id);
+            }
+        }
+    }
+}
+
+/// What [`Network::verify`] saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Whether the fault does what its name says.
+    pub effective: bool,
+    /// Live connections on the routes that it touches.
+    pub connections: usize,
+    /// How long the probe took.
+    pub waited: Duration,
+    /// What was in the way, where it is not effective.
+    pub seen: String,
+}
+
+/// How the packets of one direction fare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// They pass as they come.
+    #[default]
+    Open,
+    /// They come late by this much in the mean, or (zero) are shaped in another way.
+    Slow(Duration),
+    /// One of the two legs is held, the other is not.
+    Partly,
+    /// None passes.
+    Cut,
+}
+
+/// One direction between two parties.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkSnapshot {
+    /// How packets fare now.
+    pub state: LinkState,
+    /// Live connections that carry packets this way.
+    pub connections: usize,
+    /// Connections accepted so far.
+    pub accepted: u64,
+    /// Bytes taken from the sender so far.
+    pub bytes_in: u64,
+    /// Bytes given to the receiver so far.
+    pub bytes_out: u64,
+    /// Bytes that were taken and wait for their time.
+    pub bytes_waiting: u64,
+    legs: usize,
+}
+
+impl LinkSnapshot {
+    fn add(&mut self, route: &RouteState, leg: &LegState) {
+        self.connections += route.live();
+        self.accepted += route.accepted();
+        self.bytes_in += leg.taken();
+        self.bytes_out += leg.delivered();
+        self.bytes_waiting += leg.waiting();
+        let effect = leg.effect();
+        let state = if effect.held {
+            LinkState::Cut
+        } else if effect.passes_at_once() {
+            LinkState::Open
+        } else {
+            LinkState::Slow(effect.mean_delay())
+        };
+        self.state = match (self.legs, self.state, state) {
+            (0, _, state) => state,
+            (_, LinkState::Cut, LinkState::Cut) => LinkState::Cut,
+            (_, LinkState::Cut, _) | (_, _, LinkState::Cut) => LinkState::Partly,
+            (_, LinkState::Slow(one), LinkState::Slow(two)) => LinkState::Slow(one.max(two)),
+            (_, LinkState::Open, state) | (_, state, _) => state,
+        };
+        self.legs += 1;
+    }
+}
+
+/// All directions at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkSnapshot {
+    /// Every direction that has a leg.
+    pub links: BTreeMap<Direction, LinkSnapshot>,
+    /// How many faults are in.
+    pub faults: usize,
+}
+
+impl NetworkSnapshot {
+    /// The packets from one node to another; an untouched link where there is none.
+    #[must_use]
+    pub fn between(&self, from: u64, to: u64) -> LinkSnapshot {
+        let direction = Direction {
+            from: Party::Node(from),
+            to: Party::Node(to),
+        };
+        self.links.get(&direction).cloned().unwrap_or_default()
+    }
+}
