@@ -1,0 +1,286 @@
+//! Questions to the nodes, by their own addresses, and what the answers come to.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tonic::transport::{Channel, Endpoint};
+
+use super::child::{self, Child};
+use super::{ChildState, ClusterError, Ready, Shared};
+use crate::wire::chaos::chaos_service_client::ChaosServiceClient;
+use crate::wire::chaos::{DefectCountersRequest, DefectCountersResponse, StateHashRequest};
+use crate::wire::kiwi::raft_admin_service_client::RaftAdminServiceClient;
+use crate::wire::kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
+use crate::wire::kiwi::{InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig};
+
+/// A status is asked for often and must not pile up on a node that is paused.
+const STATUS_DEADLINE: Duration = Duration::from_millis(250);
+
+/// The other questions.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Initialize waits for the first log entry to be durable.
+const INITIALIZE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Between two rounds of looking for a leader.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What a node said of itself, and when that was heard.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// When the answer came.
+    pub heard: Instant,
+    /// The answer.
+    pub metrics: MetricsResponse,
+}
+
+/// A leader that a majority agrees on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaderSeen {
+    /// Who leads.
+    pub leader: u64,
+    /// In which term.
+    pub term: u64,
+}
+
+/// A node's whole state in one number, and where in the log it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateHash {
+    /// Term and index of the last log entry that was applied; `None`: nothing was.
+    pub applied: Option<(u64, u64)>,
+    /// Lower-case hexadecimal.
+    pub hash: String,
+    /// How many keys it covers.
+    pub keys: u64,
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    let uri = format!("http://{address}");
+    let endpoint = Endpoint::from_shared(uri).expect("an address makes a URI");
+    endpoint.connect_timeout(STATUS_DEADLINE).tcp_nodelay(true)
+}
+
+async fn within<T>(
+    id: u64,
+    what: &'static str,
+    deadline: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, ClusterError> {
+    let seen = match tokio::time::timeout(deadline, call).await {
+        Ok(Ok(answer)) => return Ok(answer.into_inner()),
+        Ok(Err(status)) => format!("{:?}: {}", status.code(), status.message()),
+        Err(_) => format!("no answer within {deadline:?}"),
+    };
+    Err(ClusterError::Ask { id, what, seen })
+}
+
+async fn metrics(id: u64, channel: Channel) -> Result<MetricsResponse, ClusterError> {
+    let mut client = RaftMetricsServiceClient::new(channel);
+    let call = client.metrics(MetricsRequest {});
+    within(id, "its status", STATUS_DEADLINE, call).await
+}
+
+impl Shared {
+    /// Where a node listens; only one that is ready and not dead can be asked.
+    fn ready(&self, deed: &'static str, id: u64) -> Result<Ready, ClusterError> {
+        let nodes = self.nodes.lock().unwrap();
+        let state = nodes.get(&id).map_or(ChildState::Dead, |node| node.state());
+        let ready = nodes.get(&id).and_then(|node| node.ready);
+        match ready {
+            Some(ready) if state != ChildState::Dead => Ok(ready),
+            _ => Err(ClusterError::State { deed, id, state }),
+        }
+    }
+
+    /// Keeps a node's latest status fresh, for as long as this child lives.
+    pub(super) async fn poll(self: Arc<Self>, ready: Ready, child: Arc<Child>) {
+        let channel = endpoint(ready.raft).connect_lazy();
+        let mut tick = tokio::time::interval(self.config.poll_every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = child.wait() => return,
+                _ = tick.tick() => {}
+            }
+            let state = self.nodes.lock().unwrap().get(&ready.id).map(|n| n.state());
+            if state != Some(ChildState::Up) {
+                continue;
+            }
+            // A node that does not answer keeps its last status; its age tells.
+            let answer = tokio::select! {
+                _ = child.wait() => return,
+                answer = metrics(ready.id, channel.clone()) => answer,
+            };
+            if let Ok(metrics) = answer {
+                self.heard(ready.id, metrics);
+            }
+        }
+    }
+
+    fn heard(&self, id: u64, metrics: MetricsResponse) {
+        let heard = Instant::now();
+        self.edit(id, |node| node.status = Some(Status { heard, metrics }));
+    }
+
+    pub(super) async fn ask_status(&self, id: u64) -> Result<MetricsResponse, ClusterError> {
+        let ready = self.ready("ask", id)?;
+        let answer = metrics(id, endpoint(ready.raft).connect_lazy()).await?;
+        self.heard(id, answer.clone());
+        Ok(answer)
+    }
+
+    pub(super) async fn state_hash(&self, id: u64) -> Result<StateHash, ClusterError> {
+        let ready = self.ready("ask", id)?;
+        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let call = client.state_hash(StateHashRequest {});
+        let answer = within(id, "its state's hash", ANSWER_DEADLINE, call).await?;
+        let applied = answer.applied.map(|at| {
+            let term = at.leader_id.map_or(0, |leader| leader.term);
+            (term, at.index)
+        });
+        Ok(StateHash {
+            applied,
+            hash: answer.hash,
+            keys: answer.keys,
+        })
+    }
+
+    pub(super) async fn defect_counters(
+        &self,
+        id: u64,
+    ) -> Result<DefectCountersResponse, ClusterError> {
+        let ready = self.ready("ask", id)?;
+        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let call = client.defect_counters(DefectCountersRequest {});
+        within(id, "its defect's counters", ANSWER_DEADLINE, call).await
+    }
+
+    pub(super) async fn initialize(&self, ids: &[u64]) -> Result<(), ClusterError> {
+        let first = ids.first().copied().unwrap_or_default();
+        let ready = self.ready("initialize", first)?;
+        let nodes = ids.iter().map(|&node_id| {
+            let address = self.config.advertise.get(&node_id);
+            NodeConfig {
+                node_id,
+                raft_addr: address.map(SocketAddr::to_string).unwrap_or_default(),
+                resp_addr: String::new(),
+            }
+        });
+        let request = InitializeRequest {
+            nodes: nodes.collect(),
+        };
+        let mut client = RaftAdminServiceClient::new(endpoint(ready.raft).connect_lazy());
+        let what = "a cluster (Initialize)";
+        let call = client.initialize(request);
+        let answer = within(first, what, INITIALIZE_DEADLINE, call).await?;
+        match answer.response {
+            Some(response) if !response.success => Err(ClusterError::Ask {
+                id: first,
+                what,
+                seen: response.message,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn wait_for_leader(
+        &self,
+        ids: &[u64],
+        deadline: Duration,
+    ) -> Result<LeaderSeen, ClusterError> {
+        let began = Instant::now();
+        loop {
+            let asked = ids
+                .iter()
+                .map(|&id| async move { (id, self.ask_status(id).await) });
+            let answers: BTreeMap<u64, _> =
+                futures::future::join_all(asked).await.into_iter().collect();
+            let heard = answers.values().filter_map(|answer| answer.as_ref().ok());
+            if let Some(seen) = agreed(heard, ids.len()) {
+                return Ok(seen);
+            }
+            if began.elapsed() >= deadline {
+                return Err(ClusterError::NoLeader {
+                    waited: deadline,
+                    seen: self.describe(&answers),
+                });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn describe(&self, answers: &BTreeMap<u64, Result<MetricsResponse, ClusterError>>) -> String {
+        let mut text = String::new();
+        for (&id, answer) in answers {
+            // Writing to a String does not fail.
+            let _ = match answer {
+                Ok(m) => writeln!(
+                    text,
+                    "  n{id}: {:?} in term {}, leader n{}, log to {}",
+                    m.role(),
+                    m.term,
+                    m.current_leader,
+                    m.last_log_index
+                ),
+                Err(error) => writeln!(text, "  could not {error}"),
+            };
+            for line in child::log_tail(&self.log(id)).lines() {
+                let _ = writeln!(text, "    | {line}");
+            }
+        }
+        text
+    }
+}
+
+/// The leader that a majority of `members` nodes names in one term, itself included.
+fn agreed<'a>(
+    answers: impl Iterator<Item = &'a MetricsResponse> + Clone,
+    members: usize,
+) -> Option<LeaderSeen> {
+    let leads = |m: &&MetricsResponse| m.is_leader && m.current_leader == m.node_id;
+    answers.clone().filter(leads).find_map(|leader| {
+        let follow = answers
+            .clone()
+            .filter(|m| m.term == leader.term && m.current_leader == leader.node_id);
+        (follow.count() * 2 > members).then_some(LeaderSeen {
+            leader: leader.node_id,
+            term: leader.term,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(node_id: u64, term: u64, current_leader: u64) -> MetricsResponse {
+        MetricsResponse {
+            node_id,
+            term,
+            current_leader,
+            is_leader: node_id == current_leader,
+            ..MetricsResponse::default()
+        }
+    }
+
+    fn check(answers: &[MetricsResponse], members: usize, expected: Option<(u64, u64)>) {
+        let seen = agreed(answers.iter(), members).map(|seen| (seen.leader, seen.term));
+        assert_eq!(seen, expected, "{answers:?}");
+    }
+
+    #[test]
+    fn a_leader_is_one_that_itself_and_a_majority_name_in_one_term() {
+        check(&[says(1, 2, 1), says(2, 2, 1)], 3, Some((1, 2)));
+        check(&[says(1, 2, 1)], 1, Some((1, 2)));
+        // Alone with its belief, or named by others but not by itself, or in another term.
+        check(&[says(1, 2, 1), says(2, 2, 0), says(3, 2, 0)], 3, None);
+        check(&[says(2, 2, 1), says(3, 2, 1)], 3, None);
+        check(&[says(1, 2, 1), says(2, 3, 1), says(3, 3, 0)], 3, None);
+        // A deposed leader that does not know it yet.
+        let two = [says(1, 2, 1), says(2, 3, 2), says(3, 3, 2)];
+        check(&two, 3, Some((2, 3)));
+    }
+}

@@ -1,0 +1,809 @@
+//! The children: one operating-system process for each node, started, hurt, asked and ended here.
+//!
+//! [`Cluster`] owns one long-lived thread; every child is spawned from it, because the parent-death signal that a
+//! node sets is tied to the thread that spawned it (prctl(2)). A node is known by its command line, by the line
+//! `READY raft=ADDR chaos=ADDR` on its stdout, and by its services, which are asked directly, never through the proxy.
+//! What it writes to stderr goes to `nodes/<id>/log` in the run's folder.
+//!
+//! No child outlives its cluster: dropping it kills and reaps them; [`end_all_children`] does so from a panic hook
+//! or a signal; and if this program is killed, the nodes see their parent's death and their stdin's end.
+
+mod ask;
+mod child;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use ask::{LeaderSeen, StateHash, Status};
+pub use child::end_all_children;
+
+use child::Child;
+
+use crate::wire::chaos::DefectCountersResponse;
+use crate::wire::kiwi::MetricsResponse;
+
+/// How long a child may take to vanish after SIGKILL, or to stop or go on after SIGSTOP or SIGCONT.
+const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The times and counts that a node runs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timings {
+    /// Between two heartbeats of a leader.
+    pub heartbeat: Duration,
+    /// The least election timeout.
+    pub election_min: Duration,
+    /// The greatest election timeout.
+    pub election_max: Duration,
+    /// Log entries between two snapshots.
+    pub snapshot_every: u64,
+    /// Log entries kept behind a snapshot.
+    pub keep_logs: u64,
+    /// Log entries that a follower may lag before it is sent a snapshot.
+    pub lag: u64,
+}
+
+impl Default for Timings {
+    /// Failover in about a second, and snapshots within any run that does some work.
+    fn default() -> Timings {
+        Timings {
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(300),
+            election_max: Duration::from_millis(600),
+            snapshot_every: 300,
+            keep_logs: 50,
+            lag: 100,
+        }
+    }
+}
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// The program and its first arguments; the node's own flags follow.
+    pub command: Vec<OsString>,
+    /// The run's folder: `nodes/<id>/data`, `nodes/<id>/log` and `trace/<id>.jsonl` are made in it.
+    pub dir: PathBuf,
+    /// For each node its entry in the membership.
+    pub advertise: BTreeMap<u64, SocketAddr>,
+    /// For each node where it dials each of its peers.
+    pub peers: BTreeMap<u64, BTreeMap<u64, SocketAddr>>,
+    /// `--reads`.
+    pub reads: String,
+    /// `--append`.
+    pub append: String,
+    /// `--defect`, where one is planted.
+    pub defect: Option<String>,
+    /// Heartbeats, elections, snapshots.
+    pub timings: Timings,
+    /// Flags that are passed on as they are, after all others.
+    pub more_flags: Vec<OsString>,
+    /// How long a child may take to say that it is ready.
+    pub ready_deadline: Duration,
+    /// How long a child may take to end after SIGTERM before it is killed.
+    pub grace: Duration,
+    /// How often each node is asked for its status.
+    pub poll_every: Duration,
+}
+
+impl ClusterConfig {
+    /// This program's own nodes, in this folder, with default timings; addresses are still to be told.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> ClusterConfig {
+        ClusterConfig {
+            command: vec!["/proc/self/exe".into(), "node".into()],
+            dir,
+            advertise: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            reads: "read-index".into(),
+            append: "stream".into(),
+            defect: None,
+            timings: Timings::default(),
+            more_flags: Vec::new(),
+            ready_deadline: Duration::from_secs(10),
+            grace: Duration::from_secs(1),
+            poll_every: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Where a node that is ready listens. It has new ports after each start: tell the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Which node.
+    pub id: u64,
+    /// Its Raft, client and admin services.
+    pub raft: SocketAddr,
+    /// Its chaos service.
+    pub chaos: SocketAddr,
+    /// Its child's process id.
+    pub pid: u32,
+}
+
+/// What a child is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildState {
+    /// Spawned, not yet ready.
+    Starting,
+    /// Ready.
+    Up,
+    /// Under SIGSTOP, confirmed by the kernel.
+    Paused,
+    /// Ended and reaped.
+    Dead,
+}
+
+/// A node as it is known without asking it now.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    /// Which node.
+    pub id: u64,
+    /// What its child is doing.
+    pub state: ChildState,
+    /// Its child's process id, while it lives.
+    pub pid: Option<u32>,
+    /// Where it listens, once it is ready and as long as it lives.
+    pub ready: Option<Ready>,
+    /// How often its child was started, less one.
+    pub restarts: u32,
+    /// The last status that it gave, in this or an earlier life.
+    pub status: Option<Status>,
+}
+
+/// A child that ended though nobody ended it, after it had been ready: a finding against the system under test.
+#[derive(Clone, Debug)]
+pub struct ExitByItself {
+    /// Which node.
+    pub id: u64,
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// When that was seen.
+    pub at: Instant,
+    /// The last lines of its log.
+    pub log: String,
+}
+
+/// What went wrong with a child or in asking it. Each is the bench's error, not a verdict on the node.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The cluster's own thread could not be started, or has ended.
+    #[error("run the cluster's own thread: {0}")]
+    Thread(#[source] io::Error),
+    /// A file or folder of the run.
+    #[error("use {path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The program could not be started.
+    #[error("start n{id}: {source}")]
+    Spawn {
+        /// Which node.
+        id: u64,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A child ended before it was ready.
+    #[error("start n{id}: it ended before it was ready ({status}); the end of its log:\n{log}")]
+    DiedAtStart {
+        /// Which node.
+        id: u64,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// A child did not say that it is ready.
+    #[error("start n{id}: not ready within {waited:?}; the end of its log:\n{log}")]
+    NotReady {
+        /// Which node.
+        id: u64,
+        /// How long it was waited for.
+        waited: Duration,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// The node is not in the state that the deed needs.
+    #[error("{deed} n{id}: it is {state:?}")]
+    State {
+        /// What was asked for.
+        deed: &'static str,
+        /// Which node.
+        id: u64,
+        /// What its child is doing; [`ChildState::Dead`] also where it never was started.
+        state: ChildState,
+    },
+    /// A signal could not be sent or had no effect.
+    #[error("{deed} n{id}: {seen}")]
+    Signal {
+        /// What was asked for.
+        deed: &'static str,
+        /// Which node.
+        id: u64,
+        /// What was seen last.
+        seen: String,
+    },
+    /// A node did not answer, or answered with an error.
+    #[error("ask n{id} for {what}: {seen}")]
+    Ask {
+        /// Which node.
+        id: u64,
+        /// What was asked.
+        what: &'static str,
+        /// What came back.
+        seen: String,
+    },
+    /// No leader that a majority agrees on.
+    #[error("wait for a leader: none within {waited:?}; last seen:\n{seen}")]
+    NoLeader {
+        /// How long it was waited for.
+        waited: Duration,
+        /// What each node said last, and the last lines of its log.
+        seen: String,
+    },
+}
+
+/// The children. Every deed may be asked for from any runtime; deeds on one node happen one after the other.
+#[derive(Debug)]
+pub struct Cluster {
+    shared: Arc<Shared>,
+    runtime: tokio::runtime::Handle,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: ClusterConfig,
+    nodes: Mutex<BTreeMap<u64, Node>>,
+    exits: Mutex<Vec<ExitByItself>>,
+    /// Counts what changed in `nodes` and `exits`.
+    changes: watch::Sender<u64>,
+}
+
+/// One node over all its lives.
+#[derive(Debug, Default)]
+struct Node {
+    /// Held during a deed.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    child: Option<Arc<Child>>,
+    ready: Option<Ready>,
+    paused: bool,
+    starts: u32,
+    status: Option<Status>,
+}
+
+impl Node {
+    fn state(&self) -> ChildState {
+        match (&self.child, self.ready) {
+            (Some(child), _) if child.ended().is_some() => ChildState::Dead,
+            (None, _) => ChildState::Dead,
+            (Some(_), None) => ChildState::Starting,
+            (Some(_), Some(_)) if self.paused => ChildState::Paused,
+            (Some(_), Some(_)) => ChildState::Up,
+        }
+    }
+}
+
+impl Cluster {
+    /// A cluster without children yet.
+    ///
+    /// # Errors
+    /// When its thread cannot be started.
+    pub fn new(config: ClusterConfig) -> Result<Cluster, ClusterError> {
+        let shared = Arc::new(Shared {
+            config,
+            nodes: Mutex::default(),
+            exits: Mutex::default(),
+            changes: watch::Sender::new(0),
+        });
+        let stop = CancellationToken::new();
+        let (started, wait) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("cluster".into())
+            .spawn({
+                let (shared, stop) = (shared.clone(), stop.clone());
+                move || own_thread(&shared, &stop, &started)
+            })
+            .map_err(ClusterError::Thread)?;
+        let runtime = wait
+            .recv()
+            .map_err(|_| gone())?
+            .map_err(ClusterError::Thread)?;
+        Ok(Cluster {
+            shared,
+            runtime,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Starts one node's child on whatever its data folder holds, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it already lives, cannot be spawned, ends before it is ready, or is not ready in time; in the last case it
+    /// is killed.
+    pub async fn start(&self, id: u64) -> Result<Ready, ClusterError> {
+        self.on_thread(|shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.start(id).await
+        })
+        .await
+    }
+
+    /// Starts several nodes at once; gives them in the order of the ids.
+    ///
+    /// # Errors
+    /// The first error of any; the others stay as they are.
+    pub async fn start_all(&self, ids: &[u64]) -> Result<Vec<Ready>, ClusterError> {
+        futures::future::try_join_all(ids.iter().map(|&id| self.start(id))).await
+    }
+
+    /// Makes these nodes a cluster, through the first of them, with the addresses that were configured to be
+    /// advertised.
+    ///
+    /// # Errors
+    /// When that node refuses or does not answer.
+    pub async fn initialize(&self, ids: &[u64]) -> Result<(), ClusterError> {
+        let ids = ids.to_vec();
+        self.on_thread(|shared| async move { shared.initialize(&ids).await })
+            .await
+    }
+
+    /// Waits until a majority of these nodes names one leader in one term, and it agrees.
+    ///
+    /// # Errors
+    /// At the deadline, with what each node said last and the end of its log.
+    pub async fn wait_for_leader(
+        &self,
+        ids: &[u64],
+        deadline: Duration,
+    ) -> Result<LeaderSeen, ClusterError> {
+        let ids = ids.to_vec();
+        self.on_thread(move |shared| async move { shared.wait_for_leader(&ids, deadline).await })
+            .await
+    }
+
+    /// SIGKILL, then reaped: when this returns, the child is gone.
+    ///
+    /// # Errors
+    /// When there is no child.
+    pub async fn kill(&self, id: u64) -> Result<ExitStatus, ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.kill(id).await
+        })
+        .await
+    }
+
+    /// SIGSTOP; when this returns, the kernel says that the child is stopped.
+    ///
+    /// # Errors
+    /// When the child is not up, or does not stop.
+    pub async fn pause(&self, id: u64) -> Result<(), ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.pause(id).await
+        })
+        .await
+    }
+
+    /// SIGCONT; when this returns, the kernel says that the child runs or sleeps.
+    ///
+    /// # Errors
+    /// When the child is not paused, or does not go on.
+    pub async fn resume(&self, id: u64) -> Result<(), ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.resume(id).await
+        })
+        .await
+    }
+
+    /// A graceful end: SIGCONT if paused, SIGTERM, and after the grace SIGKILL. Reaped when this returns.
+    ///
+    /// # Errors
+    /// When there is no child.
+    pub async fn stop(&self, id: u64) -> Result<Ended, ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.stop(id).await
+        })
+        .await
+    }
+
+    /// [`Cluster::stop`], then [`Cluster::start`], with nothing in between.
+    ///
+    /// # Errors
+    /// As those two.
+    pub async fn restart(&self, id: u64) -> Result<Ready, ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.stop(id).await?;
+            shared.start(id).await
+        })
+        .await
+    }
+
+    /// Empties a dead node's data folder.
+    ///
+    /// # Errors
+    /// When its child lives, or the folder cannot be removed.
+    pub async fn wipe(&self, id: u64) -> Result<(), ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.wipe(id)
+        })
+        .await
+    }
+
+    /// Ends every child gracefully and at the same time: SIGCONT, SIGTERM, the grace, SIGKILL, reap. Gives how each
+    /// that was alive ended.
+    pub async fn end(&self) -> BTreeMap<u64, Result<Ended, ClusterError>> {
+        let alive = self.views().into_iter();
+        let alive = alive.filter(|view| view.state != ChildState::Dead);
+        let ends = alive.map(|view| async move { (view.id, self.stop(view.id).await) });
+        futures::future::join_all(ends).await.into_iter().collect()
+    }
+
+    /// Asks a node for its status now, directly. The answer also becomes the node's latest status.
+    ///
+    /// # Errors
+    /// When it does not answer within a quarter of a second.
+    pub async fn status(&self, id: u64) -> Result<MetricsResponse, ClusterError> {
+        self.on_thread(move |shared| async move { shared.ask_status(id).await })
+            .await
+    }
+
+    /// Asks a node for the hash of its state and the applied log id at which it was taken.
+    ///
+    /// # Errors
+    /// When it does not answer within two seconds.
+    pub async fn state_hash(&self, id: u64) -> Result<StateHash, ClusterError> {
+        self.on_thread(move |shared| async move { shared.state_hash(id).await })
+            .await
+    }
+
+    /// Asks a node how often its planted defect was reached and triggered in this life.
+    ///
+    /// # Errors
+    /// When it does not answer within two seconds.
+    pub async fn defect_counters(&self, id: u64) -> Result<DefectCountersResponse, ClusterError> {
+        self.on_thread(move |shared| async move { shared.defect_counters(id).await })
+            .await
+    }
+
+    /// Every node that was ever started, as known now, without waiting for anybody.
+    #[must_use]
+    pub fn views(&self) -> Vec<NodeView> {
+        let nodes = self.shared.nodes.lock().unwrap();
+        nodes.iter().map(|(&id, node)| view(id, node)).collect()
+    }
+
+    /// One node as known now; `None` where it never was started.
+    #[must_use]
+    pub fn view(&self, id: u64) -> Option<NodeView> {
+        let nodes = self.shared.nodes.lock().unwrap();
+        nodes.get(&id).map(|node| view(id, node))
+    }
+
+    /// Children that ended by themselves after they had been ready, in the order in which that was seen.
+    #[must_use]
+    pub fn exits(&self) -> Vec<ExitByItself> {
+        self.shared.exits.lock().unwrap().clone()
+    }
+
+    /// Changes whenever a view or an exit does, so that nobody needs to look again and again.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// The last lines of a node's log.
+    #[must_use]
+    pub fn log_tail(&self, id: u64) -> String {
+        child::log_tail(&self.shared.log(id))
+    }
+
+    async fn on_thread<T, F>(&self, deed: impl FnOnce(Arc<Shared>) -> F) -> Result<T, ClusterError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ClusterError>> + Send + 'static,
+    {
+        let task = self.runtime.spawn(deed(self.shared.clone()));
+        task.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Drop for Cluster {
+    /// Kills and reaps every child before it returns.
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // It only fails if that thread panicked; the children are killed all the same.
+            if thread.join().is_err() {
+                for node in self.shared.nodes.lock().unwrap().values() {
+                    if let Some(child) = &node.child {
+                        child.kill_group();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How a child ended that was asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What it exited with.
+    pub status: ExitStatus,
+    /// Whether SIGTERM was enough.
+    pub graceful: bool,
+}
+
+fn gone() -> ClusterError {
+    ClusterError::Thread(io::ErrorKind::BrokenPipe.into())
+}
+
+fn view(id: u64, node: &Node) -> NodeView {
+    let state = node.state();
+    let child = node.child.as_ref().filter(|_| state != ChildState::Dead);
+    NodeView {
+        id,
+        state,
+        pid: child.map(|child| child.pid),
+        ready: child.and(node.ready),
+        restarts: node.starts.saturating_sub(1),
+        status: node.status.clone(),
+    }
+}
+
+/// Runs every task of the cluster, and so spawns every child, on one thread until the cluster is dropped.
+fn own_thread(
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    started: &mpsc::SyncSender<io::Result<tokio::runtime::Handle>>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    if started.send(Ok(runtime.handle().clone())).is_err() {
+        return;
+    }
+    runtime.block_on(async {
+        stop.cancelled().await;
+        let children: Vec<Arc<Child>> = {
+            let nodes = shared.nodes.lock().unwrap();
+            nodes.values().filter_map(|n| n.child.clone()).collect()
+        };
+        for child in &children {
+            child.expect_end();
+            child.kill_group();
+        }
+        for child in &children {
+            // A killed child ends, unless the kernel holds it in a disk wait; it dies after that.
+            let _ = tokio::time::timeout(SIGNAL_DEADLINE, child.wait()).await;
+        }
+    });
+    runtime.shutdown_background();
+}
+
+impl Shared {
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn folder(&self, id: u64) -> PathBuf {
+        self.config.dir.join("nodes").join(id.to_string())
+    }
+
+    fn log(&self, id: u64) -> PathBuf {
+        self.folder(id).join("log")
+    }
+
+    async fn turn(&self, id: u64) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = self
+            .nodes
+            .lock()
+            .unwrap()
+            .entry(id)
+            .or_default()
+            .turn
+            .clone();
+        turn.lock_owned().await
+    }
+
+    fn edit<T>(&self, id: u64, edit: impl FnOnce(&mut Node) -> T) -> T {
+        let value = edit(self.nodes.lock().unwrap().entry(id).or_default());
+        self.changed();
+        value
+    }
+
+    /// The child of a node in one of these states.
+    fn child(
+        &self,
+        deed: &'static str,
+        id: u64,
+        states: &[ChildState],
+    ) -> Result<Arc<Child>, ClusterError> {
+        let nodes = self.nodes.lock().unwrap();
+        let node = nodes.get(&id);
+        let state = node.map_or(ChildState::Dead, Node::state);
+        match node.and_then(|node| node.child.clone()) {
+            Some(child) if states.contains(&state) => Ok(child),
+            _ => Err(ClusterError::State { deed, id, state }),
+        }
+    }
+
+    async fn start(self: &Arc<Self>, id: u64) -> Result<Ready, ClusterError> {
+        let state = self.nodes.lock().unwrap().get(&id).map(Node::state);
+        if let Some(state) = state.filter(|&state| state != ChildState::Dead) {
+            let deed = "start";
+            return Err(ClusterError::State { deed, id, state });
+        }
+        let (child, heard) = child::spawn(&self.config, id, &self.folder(id))?;
+        let child = Arc::new(child);
+        self.edit(id, |node| {
+            node.child = Some(child.clone());
+            node.ready = None;
+            node.paused = false;
+            node.starts += 1;
+        });
+        let told = tokio::time::timeout(self.config.ready_deadline, heard);
+        let ready = tokio::select! {
+            status = child.wait() => Err(ClusterError::DiedAtStart {
+                id,
+                status,
+                log: child::log_tail(&self.log(id)),
+            }),
+            told = told => match told {
+                Ok(Ok((raft, chaos))) => Ok(Ready { id, raft, chaos, pid: child.pid }),
+                // Stdout ended or nothing came.
+                _ => match tokio::time::timeout(Duration::from_millis(200), child.wait()).await {
+                    Ok(status) => Err(ClusterError::DiedAtStart {
+                        id,
+                        status,
+                        log: child::log_tail(&self.log(id)),
+                    }),
+                    Err(_) => Err(ClusterError::NotReady {
+                        id,
+                        waited: self.config.ready_deadline,
+                        log: child::log_tail(&self.log(id)),
+                    }),
+                },
+            },
+        };
+        match ready {
+            Ok(ready) => {
+                self.edit(id, |node| node.ready = Some(ready));
+                tokio::spawn(self.clone().watch(ready, child.clone()));
+                tokio::spawn(self.clone().poll(ready, child));
+                Ok(ready)
+            }
+            Err(error) => {
+                child.expect_end();
+                child.kill_group();
+                let _ = tokio::time::timeout(SIGNAL_DEADLINE, child.wait()).await;
+                self.changed();
+                Err(error)
+            }
+        }
+    }
+
+    /// Sees a ready child's end.
+    async fn watch(self: Arc<Self>, ready: Ready, child: Arc<Child>) {
+        let status = child.wait().await;
+        if !child.end_is_expected() {
+            self.exits.lock().unwrap().push(ExitByItself {
+                id: ready.id,
+                pid: ready.pid,
+                status,
+                at: Instant::now(),
+                log: child::log_tail(&self.log(ready.id)),
+            });
+        }
+        self.changed();
+    }
+
+    async fn kill(&self, id: u64) -> Result<ExitStatus, ClusterError> {
+        use ChildState::{Paused, Starting, Up};
+        let child = self.child("kill", id, &[Starting, Up, Paused])?;
+        child.expect_end();
+        self.signal("kill", id, &child, Signal::KILL)?;
+        let ended = tokio::time::timeout(SIGNAL_DEADLINE, child.wait()).await;
+        self.changed();
+        ended.map_err(|_| ClusterError::Signal {
+            deed: "kill",
+            id,
+            seen: format!("it still lives after {SIGNAL_DEADLINE:?}"),
+        })
+    }
+
+    async fn pause(&self, id: u64) -> Result<(), ClusterError> {
+        let child = self.child("pause", id, &[ChildState::Up])?;
+        self.signal("pause", id, &child, Signal::STOP)?;
+        let reached = child.reaches("pause", id, |state| state == 'T').await;
+        if reached.is_err() {
+            // A pause without effect must not begin later.
+            let _ = self.signal("resume", id, &child, Signal::CONT);
+        }
+        reached?;
+        self.edit(id, |node| node.paused = true);
+        Ok(())
+    }
+
+    async fn resume(&self, id: u64) -> Result<(), ClusterError> {
+        let child = self.child("resume", id, &[ChildState::Paused])?;
+        self.signal("resume", id, &child, Signal::CONT)?;
+        child.reaches("resume", id, |state| state != 'T').await?;
+        self.edit(id, |node| node.paused = false);
+        Ok(())
+    }
+
+    async fn stop(&self, id: u64) -> Result<Ended, ClusterError> {
+        use ChildState::{Paused, Starting, Up};
+        let child = self.child("stop", id, &[Starting, Up, Paused])?;
+        child.expect_end();
+        // In this order: a paused child meets its SIGTERM as the first thing when it goes on.
+        self.signal("stop", id, &child, Signal::TERM)?;
+        self.signal("stop", id, &child, Signal::CONT)?;
+        if let Ok(status) = tokio::time::timeout(self.config.grace, child.wait()).await {
+            self.changed();
+            let graceful = true;
+            return Ok(Ended { status, graceful });
+        }
+        let status = self.kill(id).await?;
+        let graceful = false;
+        Ok(Ended { status, graceful })
+    }
+
+    fn wipe(&self, id: u64) -> Result<(), ClusterError> {
+        let state = self.nodes.lock().unwrap().get(&id).map(Node::state);
+        if let Some(state) = state.filter(|&state| state != ChildState::Dead) {
+            let deed = "wipe";
+            return Err(ClusterError::State { deed, id, state });
+        }
+        let path = self.folder(id).join("data");
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(ClusterError::File { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn signal(
+        &self,
+        deed: &'static str,
+        id: u64,
+        child: &Child,
+        signal: Signal,
+    ) -> Result<(), ClusterError> {
+        child.signal(signal).map_err(|error| ClusterError::Signal {
+            deed,
+            id,
+            seen: error.to_string(),
+        })
+    }
+}
