@@ -86,12 +86,24 @@ impl KiwiClient {
     /// # Panics
     /// If there is no node to dial, or the pinned one is not among them.
     #[must_use]
-    pub fn new(dial: BTreeMap<u64, SocketAddr>, follow: Follow, turn: usize, deadline: Duration) -> KiwiClient {
+    pub fn new(
+        dial: BTreeMap<u64, SocketAddr>,
+        follow: Follow,
+        turn: usize,
+        deadline: Duration,
+    ) -> KiwiClient {
         assert!(!dial.is_empty(), "a client needs a node");
         if let Follow::Pinned(node) = follow {
             assert!(dial.contains_key(&node), "n{node} cannot be dialled");
         }
-        KiwiClient { dial, follow, deadline, connections: BTreeMap::new(), leader: None, turn }
+        KiwiClient {
+            dial,
+            follow,
+            deadline,
+            connections: BTreeMap::new(),
+            leader: None,
+            turn,
+        }
     }
 
     /// The node that the next operation asks first.
@@ -100,7 +112,11 @@ impl KiwiClient {
         match self.follow {
             Follow::Pinned(node) => node,
             Follow::Leader => self.leader.unwrap_or_else(|| {
-                *self.dial.keys().nth(self.turn % self.dial.len()).expect("the index is within the length")
+                *self
+                    .dial
+                    .keys()
+                    .nth(self.turn % self.dial.len())
+                    .expect("the index is within the length")
             }),
         }
     }
@@ -114,12 +130,26 @@ impl KiwiClient {
             match self.ask(node, key, call, deadline).await {
                 Ok(Reply { outcome, at, error }) => {
                     self.leader = Some(node);
-                    return Answer { outcome, at, node, error };
+                    return Answer {
+                        outcome,
+                        at,
+                        node,
+                        error,
+                    };
                 }
                 Err(Refusal::Unknown { why }) => {
                     self.forget(node);
-                    let outcome = if call == Call::Read { Outcome::Failed } else { Outcome::Unknown };
-                    return Answer { outcome, at: None, node, error: Some(why) };
+                    let outcome = if call == Call::Read {
+                        Outcome::Failed
+                    } else {
+                        Outcome::Unknown
+                    };
+                    return Answer {
+                        outcome,
+                        at: None,
+                        node,
+                        error: Some(why),
+                    };
                 }
                 Err(Refusal::NotApplied { leader, why }) => {
                     refused = why;
@@ -135,7 +165,12 @@ impl KiwiClient {
                 }
             }
         }
-        Answer { outcome: Outcome::Failed, at: None, node, error: Some(refused) }
+        Answer {
+            outcome: Outcome::Failed,
+            at: None,
+            node,
+            error: Some(refused),
+        }
     }
 
     /// The leader that this client believed in was not it: the next operation tries the next node.
@@ -146,19 +181,39 @@ impl KiwiClient {
         self.turn += 1;
     }
 
-    async fn ask(&mut self, node: u64, key: &str, call: Call, deadline: Instant) -> Result<Reply, Refusal> {
+    async fn ask(
+        &mut self,
+        node: u64,
+        key: &str,
+        call: Call,
+        deadline: Instant,
+    ) -> Result<Reply, Refusal> {
+        if let Call::Append(_) = call {
+            return Err(Refusal::NotApplied {
+                leader: None,
+                why: "the store has no append".to_owned(),
+            });
+        }
         let channel = self.connection(node, deadline).await?;
         let mut service = RaftClientServiceClient::new(channel);
         let asked = timeout_at(deadline, async {
             match call {
-                Call::Read => service.read(read_request(key)).await.map(|r| read_reply(r.into_inner())),
-                _ => service.write(write_request(key, call)).await.map(|r| write_reply(r.into_inner())),
+                Call::Read => service
+                    .read(read_request(key))
+                    .await
+                    .map(|r| read_reply(r.into_inner())),
+                _ => service
+                    .write(write_request(key, call))
+                    .await
+                    .map(|r| write_reply(r.into_inner())),
             }
         });
         let refusal = match asked.await {
             Ok(Ok(reply)) => return reply,
             Ok(Err(status)) => refusal(&status),
-            Err(_) => Refusal::Unknown { why: format!("no answer within {} ms", self.deadline.as_millis()) },
+            Err(_) => Refusal::Unknown {
+                why: format!("no answer within {} ms", self.deadline.as_millis()),
+            },
         };
         if matches!(refusal, Refusal::Unknown { .. }) {
             // The next operation proves its connection anew.
@@ -180,7 +235,9 @@ impl KiwiClient {
             .connect_timeout(CONNECT_WITHIN);
         let made = timeout_at(within, async {
             let channel = endpoint.connect().await.map_err(|e| e.to_string())?;
-            let leader = RaftMetricsServiceClient::new(channel.clone()).leader(kiwi::LeaderRequest {}).await;
+            let leader = RaftMetricsServiceClient::new(channel.clone())
+                .leader(kiwi::LeaderRequest {})
+                .await;
             leader.map_err(|status| status.message().to_owned())?;
             Ok::<Channel, String>(channel)
         });
@@ -190,13 +247,18 @@ impl KiwiClient {
                 Ok(channel)
             }
             Ok(Err(why)) => Err(nothing_left(format!("no connection to n{node}: {why}"))),
-            Err(_) => Err(nothing_left(format!("no connection to n{node} within {} ms", CONNECT_WITHIN.as_millis()))),
+            Err(_) => Err(nothing_left(format!(
+                "no connection to n{node} within {} ms",
+                CONNECT_WITHIN.as_millis()
+            ))),
         }
     }
 }
 
 fn read_request(key: &str) -> kiwi::ReadRequest {
-    kiwi::ReadRequest { key: Bytes::copy_from_slice(key.as_bytes()) }
+    kiwi::ReadRequest {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+    }
 }
 
 fn write_request(key: &str, call: Call) -> kiwi::WriteRequest {
@@ -205,7 +267,7 @@ fn write_request(key: &str, call: Call) -> kiwi::WriteRequest {
         Call::Write(value) => ("Put", encode(value), None),
         Call::Cas { old, new } => ("Put", encode(new), Some(Expected::Value(encode(old)))),
         Call::Delete => ("Delete", Bytes::new(), None),
-        Call::Read => unreachable!("a read is not a write"),
+        Call::Read | Call::Append(_) => unreachable!("neither is a write of the store"),
     };
     let entry = kiwi::BinlogEntry {
         cf_idx: 0,
@@ -214,8 +276,14 @@ fn write_request(key: &str, call: Call) -> kiwi::WriteRequest {
         value,
     };
     kiwi::WriteRequest {
-        binlog: Some(kiwi::Binlog { db_id: 0, slot_idx: 0, entries: vec![entry] }),
-        condition: expected.map(|expected| kiwi::Condition { expected: Some(expected) }),
+        binlog: Some(kiwi::Binlog {
+            db_id: 0,
+            slot_idx: 0,
+            entries: vec![entry],
+        }),
+        condition: expected.map(|expected| kiwi::Condition {
+            expected: Some(expected),
+        }),
         ..kiwi::WriteRequest::default()
     }
 }
@@ -227,40 +295,69 @@ fn read_reply(response: kiwi::ReadResponse) -> Result<Reply, Refusal> {
         // Nobody wrote that: the checker shall see a value that has no writer, not a failed read.
         Some(None) => Some(Value::MIN),
     };
-    let error = (value == Some(Value::MIN)).then(|| format!("the node answered {:?}", response.value));
-    Ok(Reply { outcome: Outcome::Ok(value), at: response.read_log_id.and_then(log_id), error })
+    let error =
+        (value == Some(Value::MIN)).then(|| format!("the node answered {:?}", response.value));
+    Ok(Reply {
+        outcome: Outcome::Ok(value),
+        at: response.read_log_id.and_then(log_id),
+        error,
+    })
 }
 
 fn write_reply(response: kiwi::WriteResponse) -> Result<Reply, Refusal> {
     let at = response.log_id.and_then(log_id);
     let Some(verdict) = response.response else {
-        return Err(Refusal::Unknown { why: "the node's answer has no response".to_owned() });
+        return Err(Refusal::Unknown {
+            why: "the node's answer has no response".to_owned(),
+        });
     };
     Ok(if verdict.success {
-        Reply { outcome: Outcome::Ok(None), at, error: None }
+        Reply {
+            outcome: Outcome::Ok(None),
+            at,
+            error: None,
+        }
     } else {
         // Committed, but its condition did not hold when it was applied: it changed nothing and never will.
-        let message = if verdict.message.is_empty() { "the condition did not hold".to_owned() } else { verdict.message };
-        Reply { outcome: Outcome::Failed, at, error: Some(message) }
+        let message = if verdict.message.is_empty() {
+            "the condition did not hold".to_owned()
+        } else {
+            verdict.message
+        };
+        Reply {
+            outcome: Outcome::Failed,
+            at,
+            error: Some(message),
+        }
     })
 }
 
 fn refusal(status: &Status) -> Refusal {
-    let metadata = |name: &str| status.metadata().get(name).and_then(|value| value.to_str().ok());
+    let metadata = |name: &str| {
+        status
+            .metadata()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     let why = match status.message() {
         "" => status.code().to_string(),
         message => message.to_owned(),
     };
     // InvalidArgument is what this node's interface documents for a request that it did not take in.
     if metadata("kiwi-outcome") == Some("not-applied") || status.code() == Code::InvalidArgument {
-        let leader = metadata("kiwi-leader-id").and_then(|id| id.parse().ok()).filter(|&id| id != 0);
+        let leader = metadata("kiwi-leader-id")
+            .and_then(|id| id.parse().ok())
+            .filter(|&id| id != 0);
         return Refusal::NotApplied { leader, why };
     }
     Refusal::Unknown { why }
 }
 
 fn log_id(id: kiwi::LogId) -> Option<At> {
-    Some(At { term: id.leader_id?.term, index: id.index })
+    Some(At {
+        term: id.leader_id?.term,
+        index: id.index,
+    })
 }
 
 /// Values travel as decimal text, so that other clients of the store can read them.
@@ -287,11 +384,23 @@ mod tests {
     #[test]
     fn only_a_refusal_that_proves_it_is_not_applied() {
         let not_applied = |status: &Status| matches!(refusal(status), Refusal::NotApplied { .. });
-        assert!(not_applied(&status(Code::Unavailable, &[("kiwi-outcome", "not-applied")])));
+        assert!(not_applied(&status(
+            Code::Unavailable,
+            &[("kiwi-outcome", "not-applied")]
+        )));
         assert!(not_applied(&status(Code::InvalidArgument, &[])));
-        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Internal, Code::Cancelled, Code::Unknown] {
+        for code in [
+            Code::Unavailable,
+            Code::DeadlineExceeded,
+            Code::Internal,
+            Code::Cancelled,
+            Code::Unknown,
+        ] {
             assert!(!not_applied(&status(code, &[])), "{code:?}");
-            assert!(!not_applied(&status(code, &[("kiwi-outcome", "unknown")])), "{code:?}");
+            assert!(
+                !not_applied(&status(code, &[("kiwi-outcome", "unknown")])),
+                "{code:?}"
+            );
         }
     }
 
@@ -310,31 +419,59 @@ mod tests {
     #[test]
     fn an_answer_that_is_no_number_becomes_a_value_that_nobody_wrote() {
         let reply = |value: &'static str, found| {
-            let response = kiwi::ReadResponse { value: Bytes::from(value), found, ..Default::default() };
+            let response = kiwi::ReadResponse {
+                value: Bytes::from(value),
+                found,
+                ..Default::default()
+            };
             read_reply(response).ok().map(|reply| reply.outcome)
         };
         assert_eq!(reply("17", true), Some(Outcome::Ok(Some(17))));
         assert_eq!(reply("", false), Some(Outcome::Ok(None)));
-        assert_eq!(reply("seventeen", true), Some(Outcome::Ok(Some(Value::MIN))));
+        assert_eq!(
+            reply("seventeen", true),
+            Some(Outcome::Ok(Some(Value::MIN)))
+        );
     }
 
     #[test]
     fn a_condition_that_did_not_hold_is_a_failure_with_a_log_id() {
         let response = kiwi::WriteResponse {
-            response: Some(kiwi::Response { success: false, message: String::new() }),
-            log_id: Some(kiwi::LogId { leader_id: Some(kiwi::LeaderId { term: 3, node_id: None }), index: 9 }),
+            response: Some(kiwi::Response {
+                success: false,
+                message: String::new(),
+            }),
+            log_id: Some(kiwi::LogId {
+                leader_id: Some(kiwi::LeaderId {
+                    term: 3,
+                    node_id: None,
+                }),
+                index: 9,
+            }),
             prior: None,
         };
-        let Ok(reply) = write_reply(response) else { panic!("it was answered") };
-        assert_eq!((reply.outcome, reply.at), (Outcome::Failed, Some(At { term: 3, index: 9 })));
+        let Ok(reply) = write_reply(response) else {
+            panic!("it was answered")
+        };
+        assert_eq!(
+            (reply.outcome, reply.at),
+            (Outcome::Failed, Some(At { term: 3, index: 9 }))
+        );
     }
 
     #[tokio::test]
     async fn a_write_that_never_left_has_failed_and_is_not_unknown() {
         // Nobody listens on a port that was bound and let go.
-        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut client =
-            KiwiClient::new(BTreeMap::from([(1, gone)]), Follow::Pinned(1), 0, Duration::from_millis(500));
+        let gone = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let mut client = KiwiClient::new(
+            BTreeMap::from([(1, gone)]),
+            Follow::Pinned(1),
+            0,
+            Duration::from_millis(500),
+        );
         let answer = client.perform("k1", Call::Write(1)).await;
         assert_eq!(answer.outcome, Outcome::Failed, "{answer:?}");
     }

@@ -101,13 +101,34 @@ pub struct Kind {
 
 /// Every kind of fault, in the order in which people meet them.
 pub const KINDS: &[Kind] = &[
-    Kind { name: "isolate", about: "cut a node off from its peers, both ways or one way; its clients still reach it" },
-    Kind { name: "kill", about: "SIGKILL a node, start it again on its own disk" },
-    Kind { name: "pause", about: "SIGSTOP a node, SIGCONT it later; it does not notice" },
-    Kind { name: "restart", about: "end a node gracefully with SIGTERM and start it again at once" },
-    Kind { name: "split", about: "part the nodes into two sides that do not hear each other" },
-    Kind { name: "cut", about: "stop the packets from one node to another; the other way flows" },
-    Kind { name: "slow", about: "delay the packets from one node to another, in order" },
+    Kind {
+        name: "isolate",
+        about: "cut a node off from its peers, both ways or one way; its clients still reach it",
+    },
+    Kind {
+        name: "kill",
+        about: "SIGKILL a node, start it again on its own disk",
+    },
+    Kind {
+        name: "pause",
+        about: "SIGSTOP a node, SIGCONT it later; it does not notice",
+    },
+    Kind {
+        name: "restart",
+        about: "end a node gracefully with SIGTERM and start it again at once",
+    },
+    Kind {
+        name: "split",
+        about: "part the nodes into two sides that do not hear each other",
+    },
+    Kind {
+        name: "cut",
+        about: "stop the packets from one node to another; the other way flows",
+    },
+    Kind {
+        name: "slow",
+        about: "delay the packets from one node to another, in order",
+    },
 ];
 
 impl Fault {
@@ -129,7 +150,10 @@ impl Fault {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeId> {
         match self {
-            Fault::Kill { node } | Fault::Pause { node } | Fault::Restart { node } | Fault::Isolate { node, .. } => {
+            Fault::Kill { node }
+            | Fault::Pause { node }
+            | Fault::Restart { node }
+            | Fault::Isolate { node, .. } => {
                 vec![*node]
             }
             Fault::Split { side } => side.clone(),
@@ -149,7 +173,12 @@ impl Fault {
     /// The directed links between `nodes` that this fault stops or slows, in order; none for a fault of a child.
     #[must_use]
     pub fn links(&self, nodes: &[NodeId]) -> Vec<(NodeId, NodeId)> {
-        let pairs = || nodes.iter().flat_map(|&from| nodes.iter().map(move |&to| (from, to))).filter(|(a, b)| a != b);
+        let pairs = || {
+            nodes
+                .iter()
+                .flat_map(|&from| nodes.iter().map(move |&to| (from, to)))
+                .filter(|(a, b)| a != b)
+        };
         match self {
             Fault::Kill { .. } | Fault::Pause { .. } | Fault::Restart { .. } => Vec::new(),
             Fault::Isolate { node, way } => pairs()
@@ -159,7 +188,9 @@ impl Fault {
                     Way::Out => from == node,
                 })
                 .collect(),
-            Fault::Split { side } => pairs().filter(|(from, to)| side.contains(from) != side.contains(to)).collect(),
+            Fault::Split { side } => pairs()
+                .filter(|(from, to)| side.contains(from) != side.contains(to))
+                .collect(),
             Fault::Cut { from, to } | Fault::Slow { from, to, .. } => vec![(*from, *to)],
         }
     }
@@ -172,9 +203,15 @@ impl fmt::Display for Fault {
             Fault::Kill { node } => write!(f, "kill n{node}"),
             Fault::Pause { node } => write!(f, "pause n{node}"),
             Fault::Restart { node } => write!(f, "restart n{node}"),
-            Fault::Isolate { node, way: Way::Both } => write!(f, "isolate n{node}"),
+            Fault::Isolate {
+                node,
+                way: Way::Both,
+            } => write!(f, "isolate n{node}"),
             Fault::Isolate { node, way: Way::In } => write!(f, "isolate n{node} (hears nobody)"),
-            Fault::Isolate { node, way: Way::Out } => write!(f, "isolate n{node} (nobody hears it)"),
+            Fault::Isolate {
+                node,
+                way: Way::Out,
+            } => write!(f, "isolate n{node} (nobody hears it)"),
             Fault::Split { side } => {
                 write!(f, "split ")?;
                 for (i, node) in side.iter().enumerate() {
@@ -183,7 +220,12 @@ impl fmt::Display for Fault {
                 write!(f, " from the rest")
             }
             Fault::Cut { from, to } => write!(f, "cut n{from} → n{to}"),
-            Fault::Slow { from, to, delay_ms, jitter_ms } => {
+            Fault::Slow {
+                from,
+                to,
+                delay_ms,
+                jitter_ms,
+            } => {
                 write!(f, "slow n{from} → n{to} {delay_ms} ms ±{jitter_ms}")
             }
         }
@@ -201,10 +243,31 @@ mod tests {
     #[test]
     fn a_network_fault_names_exactly_its_directed_links() {
         links(Fault::Cut { from: 1, to: 3 }, &[(1, 3)]);
-        links(Fault::Isolate { node: 2, way: Way::Both }, &[(1, 2), (2, 1), (2, 3), (3, 2)]);
-        links(Fault::Isolate { node: 2, way: Way::In }, &[(1, 2), (3, 2)]);
-        links(Fault::Isolate { node: 2, way: Way::Out }, &[(2, 1), (2, 3)]);
-        links(Fault::Split { side: vec![1] }, &[(1, 2), (1, 3), (2, 1), (3, 1)]);
+        links(
+            Fault::Isolate {
+                node: 2,
+                way: Way::Both,
+            },
+            &[(1, 2), (2, 1), (2, 3), (3, 2)],
+        );
+        links(
+            Fault::Isolate {
+                node: 2,
+                way: Way::In,
+            },
+            &[(1, 2), (3, 2)],
+        );
+        links(
+            Fault::Isolate {
+                node: 2,
+                way: Way::Out,
+            },
+            &[(2, 1), (2, 3)],
+        );
+        links(
+            Fault::Split { side: vec![1] },
+            &[(1, 2), (1, 3), (2, 1), (3, 1)],
+        );
         links(Fault::Kill { node: 1 }, &[]);
     }
 
@@ -214,14 +277,25 @@ mod tests {
             Fault::Kill { node: 1 },
             Fault::Pause { node: 1 },
             Fault::Restart { node: 1 },
-            Fault::Isolate { node: 1, way: Way::Both },
+            Fault::Isolate {
+                node: 1,
+                way: Way::Both,
+            },
             Fault::Split { side: vec![1] },
             Fault::Cut { from: 1, to: 2 },
-            Fault::Slow { from: 1, to: 2, delay_ms: 20, jitter_ms: 5 },
+            Fault::Slow {
+                from: 1,
+                to: 2,
+                delay_ms: 20,
+                jitter_ms: 5,
+            },
         ];
         assert_eq!(all.len(), KINDS.len());
         for fault in all {
-            assert!(KINDS.iter().any(|kind| kind.name == fault.kind()), "{fault}");
+            assert!(
+                KINDS.iter().any(|kind| kind.name == fault.kind()),
+                "{fault}"
+            );
         }
     }
 }

@@ -146,8 +146,15 @@ impl FromStr for Aim {
         } else if let Some(k) = text.strip_prefix("follower ") {
             k.parse().map(Aim::Follower).map_err(|_| wrong())
         } else {
-            let id = text.strip_prefix('n').and_then(|id| id.parse().ok()).ok_or_else(wrong)?;
-            if (1..=9).contains(&id) { Ok(Aim::Node(id)) } else { Err(wrong()) }
+            let id = text
+                .strip_prefix('n')
+                .and_then(|id| id.parse().ok())
+                .ok_or_else(wrong)?;
+            if (1..=9).contains(&id) {
+                Ok(Aim::Node(id))
+            } else {
+                Err(wrong())
+            }
         }
     }
 }
@@ -165,12 +172,19 @@ impl Aim {
     fn resolve(self, nodes: &[NodeId], leader: Option<NodeId>) -> Result<NodeId, Impossible> {
         match self {
             Aim::Leader => leader.ok_or(Impossible::NoLeader),
-            Aim::Node(node) => nodes.contains(&node).then_some(node).ok_or(Impossible::NoSuchNode(self)),
+            Aim::Node(node) => nodes
+                .contains(&node)
+                .then_some(node)
+                .ok_or(Impossible::NoSuchNode(self)),
             Aim::Follower(k) => {
                 let leader = leader.ok_or(Impossible::NoLeader)?;
                 let after = nodes.iter().filter(|&&node| node > leader);
                 let before = nodes.iter().filter(|&&node| node < leader);
-                after.chain(before).nth(k).copied().ok_or(Impossible::NoSuchNode(self))
+                after
+                    .chain(before)
+                    .nth(k)
+                    .copied()
+                    .ok_or(Impossible::NoSuchNode(self))
             }
         }
     }
@@ -205,7 +219,10 @@ impl Wish {
             Wish::Kill { who } => Fault::Kill { node: node(who)? },
             Wish::Pause { who } => Fault::Pause { node: node(who)? },
             Wish::Restart { who } => Fault::Restart { node: node(who)? },
-            Wish::Isolate { who, way } => Fault::Isolate { node: node(who)?, way: *way },
+            Wish::Isolate { who, way } => Fault::Isolate {
+                node: node(who)?,
+                way: *way,
+            },
             Wish::Split { side } => {
                 let mut side = side.iter().map(node).collect::<Result<Vec<_>, _>>()?;
                 side.sort_unstable();
@@ -216,9 +233,19 @@ impl Wish {
                 let (from, to) = link(from, to)?;
                 Fault::Cut { from, to }
             }
-            Wish::Slow { from, to, delay_ms, jitter_ms } => {
+            Wish::Slow {
+                from,
+                to,
+                delay_ms,
+                jitter_ms,
+            } => {
                 let (from, to) = link(from, to)?;
-                Fault::Slow { from, to, delay_ms: *delay_ms, jitter_ms: *jitter_ms }
+                Fault::Slow {
+                    from,
+                    to,
+                    delay_ms: *delay_ms,
+                    jitter_ms: *jitter_ms,
+                }
             }
         })
     }
@@ -249,20 +276,29 @@ impl Plan {
     #[must_use]
     pub fn draw(draw: &Draw<'_>) -> Plan {
         let mut rng = ChaCha8Rng::seed_from_u64(draw.seed ^ 0x706c_616e);
-        let kinds: Vec<&str> =
-            KINDS.iter().map(|kind| kind.name).filter(|name| draw.kinds.iter().any(|k| k == name)).collect();
+        let kinds: Vec<&str> = KINDS
+            .iter()
+            .map(|kind| kind.name)
+            .filter(|name| draw.kinds.iter().any(|k| k == name))
+            .collect();
         let mut episodes = Vec::new();
         let mut at_ms = draw.from_ms + rng.random_range(CALM_MS);
         while !kinds.is_empty() {
             // Log-uniform: short flaps are as likely as long outages.
             let (least, most) = (*EPISODE_MS.start() as f64, *EPISODE_MS.end() as f64);
             let for_ms = (least * (most / least).powf(rng.random::<f64>())) as u64;
-            let depth = *[1, 1, 2, 2, 3].choose(&mut rng).expect("the list is not empty");
+            let depth = *[1, 1, 2, 2, 3]
+                .choose(&mut rng)
+                .expect("the list is not empty");
             let faults = distinct_faults(&mut rng, &kinds, draw.nodes, depth);
             if at_ms + for_ms > draw.until_ms {
                 break;
             }
-            episodes.push(Episode { at_ms, for_ms, faults });
+            episodes.push(Episode {
+                at_ms,
+                for_ms,
+                faults,
+            });
             at_ms += for_ms + rng.random_range(CALM_MS);
         }
         Plan { episodes }
@@ -271,8 +307,17 @@ impl Plan {
     /// The kinds of fault that this plan puts in, in the order of [`KINDS`].
     #[must_use]
     pub fn kinds(&self) -> Vec<&'static str> {
-        let planned = |name: &str| self.episodes.iter().flat_map(|e| &e.faults).any(|wish| wish.kind() == name);
-        KINDS.iter().map(|kind| kind.name).filter(|name| planned(name)).collect()
+        let planned = |name: &str| {
+            self.episodes
+                .iter()
+                .flat_map(|e| &e.faults)
+                .any(|wish| wish.kind() == name)
+        };
+        KINDS
+            .iter()
+            .map(|kind| kind.name)
+            .filter(|name| planned(name))
+            .collect()
     }
 }
 
@@ -280,7 +325,8 @@ impl Plan {
 fn distinct_faults(rng: &mut ChaCha8Rng, kinds: &[&str], nodes: usize, depth: usize) -> Vec<Wish> {
     let mut faults: Vec<Wish> = Vec::new();
     for _ in 0..depth {
-        let wish = draw_wish(rng, kinds.choose(rng).expect("the caller checked"), nodes);
+        let kind = kinds.choose(rng).expect("the caller checked");
+        let wish = draw_wish(rng, kind, nodes);
         if let Some(wish) = wish.filter(|wish| !faults.iter().any(|other| collide(other, wish))) {
             faults.push(wish);
         }
@@ -307,7 +353,13 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
     let ends = |rng: &mut ChaCha8Rng| {
         let from = rng.random_range(0..nodes);
         let to = (from + rng.random_range(1..nodes)) % nodes;
-        let aim = |i: usize| if i == 0 { Aim::Leader } else { Aim::Follower(i - 1) };
+        let aim = |i: usize| {
+            if i == 0 {
+                Aim::Leader
+            } else {
+                Aim::Follower(i - 1)
+            }
+        };
         (aim(from), aim(to))
     };
     match kind {
@@ -316,13 +368,19 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
         "restart" => Some(Wish::Restart { who: any(rng) }),
         _ if nodes < 2 => None,
         "isolate" => {
-            let way = *[Way::Both, Way::Both, Way::In, Way::Out].choose(rng).expect("the list is not empty");
+            let way = *[Way::Both, Way::Both, Way::In, Way::Out]
+                .choose(rng)
+                .expect("the list is not empty");
             Some(Wish::Isolate { who: any(rng), way })
         }
         "split" => {
             // The leader's side; whether it is the majority is left to chance.
             let with_leader = rng.random_range(0..followers);
-            Some(Wish::Split { side: std::iter::once(Aim::Leader).chain((0..with_leader).map(Aim::Follower)).collect() })
+            Some(Wish::Split {
+                side: std::iter::once(Aim::Leader)
+                    .chain((0..with_leader).map(Aim::Follower))
+                    .collect(),
+            })
         }
         "cut" => {
             let (from, to) = ends(rng);
@@ -331,7 +389,12 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
         "slow" => {
             let (from, to) = ends(rng);
             let delay_ms = (5.0 * 40f64.powf(rng.random::<f64>())) as u64;
-            Some(Wish::Slow { from, to, delay_ms, jitter_ms: delay_ms / 4 })
+            Some(Wish::Slow {
+                from,
+                to,
+                delay_ms,
+                jitter_ms: delay_ms / 4,
+            })
         }
         other => unreachable!("{other} is no kind of fault"),
     }
@@ -346,7 +409,13 @@ mod tests {
     }
 
     fn draw(seed: u64, nodes: usize) -> Plan {
-        Plan::draw(&Draw { seed, nodes, from_ms: 1_000, until_ms: 60_000, kinds: &kinds() })
+        Plan::draw(&Draw {
+            seed,
+            nodes,
+            from_ms: 1_000,
+            until_ms: 60_000,
+            kinds: &kinds(),
+        })
     }
 
     #[test]
@@ -364,9 +433,14 @@ mod tests {
                 assert!(episode.at_ms > free_from && episode.at_ms + episode.for_ms <= 60_000);
                 free_from = episode.at_ms + episode.for_ms;
                 for wish in &episode.faults {
-                    let fault = wish.resolve(&nodes, Some(1)).unwrap_or_else(|why| panic!("{wish:?}: {why}"));
+                    let fault = wish
+                        .resolve(&nodes, Some(1))
+                        .unwrap_or_else(|why| panic!("{wish:?}: {why}"));
                     if let Fault::Split { side } = fault {
-                        assert!(!side.is_empty() && side.len() < size, "seed {seed}: {side:?} of {size}");
+                        assert!(
+                            !side.is_empty() && side.len() < size,
+                            "seed {seed}: {side:?} of {size}"
+                        );
                     }
                 }
             }
@@ -377,7 +451,14 @@ mod tests {
     fn a_long_plan_holds_every_kind_and_only_those_that_were_asked_for() {
         let every: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         let long = |kinds: &[String]| {
-            Plan::draw(&Draw { seed: 3, nodes: 3, from_ms: 0, until_ms: 600_000, kinds }).kinds()
+            Plan::draw(&Draw {
+                seed: 3,
+                nodes: 3,
+                from_ms: 0,
+                until_ms: 600_000,
+                kinds,
+            })
+            .kinds()
         };
         assert_eq!(long(&kinds()), every);
         assert_eq!(long(&["pause".to_owned()]), ["pause"]);
@@ -387,9 +468,18 @@ mod tests {
     #[test]
     fn followers_are_counted_round_from_the_leader() {
         let at = |aim: Aim| aim.resolve(&[1, 2, 3], Some(2));
-        assert_eq!([at(Aim::Leader), at(Aim::Follower(0)), at(Aim::Follower(1))], [Ok(2), Ok(3), Ok(1)]);
-        assert_eq!(at(Aim::Follower(2)), Err(Impossible::NoSuchNode(Aim::Follower(2))));
-        assert_eq!(Aim::Leader.resolve(&[1, 2, 3], None), Err(Impossible::NoLeader));
+        assert_eq!(
+            [at(Aim::Leader), at(Aim::Follower(0)), at(Aim::Follower(1))],
+            [Ok(2), Ok(3), Ok(1)]
+        );
+        assert_eq!(
+            at(Aim::Follower(2)),
+            Err(Impossible::NoSuchNode(Aim::Follower(2)))
+        );
+        assert_eq!(
+            Aim::Leader.resolve(&[1, 2, 3], None),
+            Err(Impossible::NoLeader)
+        );
     }
 
     #[test]

@@ -1,7 +1,138 @@
-//! The conductor: owns cluster, proxy, workload, clients, recorder, judge and nemesis. [`Command`] in, [`Told`] out.
+//! The conductor: it owns cluster, proxy, workload, clients, recorder, judge and nemesis, and the run's folder.
+//!
+//! ```text
+//!   Command ──▶ conduct ──▶ Told (notices, and the history's events)
+//!                 │
+//!                 ├─ nemesis ──▶ cluster, proxy       (its deeds become notices and marks)
+//!                 ├─ clients ──▶ recorder ──▶ judge   (the history; the verdict so far)
+//!                 └─ after the faults: convergence, service, final reads, state hashes
+//! ```
+//!
+//! [`start`] returns at once; the run works on threads of its own until its time is over, a violation stops it, or
+//! a [`Command`] does. [`Handle::join`] gives the [`Ending`] when no child is left.
 
+mod after;
+mod clients;
+mod conduct;
+mod coverage;
+mod ending;
+mod folder;
+mod links;
 mod notice;
+mod watch;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+
+pub use crate::cluster::end_all_children;
+pub use crate::fault::KINDS as FAULT_KINDS;
+pub use crate::scenario::{Changes, DEFAULT as DEFAULT_SCENARIO, Resolved, Scenario};
+pub use coverage::{Counts, Outcomes, Share};
+pub use ending::{Ending, FaultSpan};
+pub use folder::read_notices;
 pub use notice::{
     By, ChildState, Command, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role, Told, VerdictWord,
 };
+
+/// Everything that a run is given.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What to do.
+    pub resolved: Resolved,
+    /// Where the run's folder is made.
+    pub out: PathBuf,
+    /// `stream` or `unary`: how the leader replicates.
+    pub append: String,
+    /// Whether clients dial nodes directly, for the benchmark of the proxy only.
+    pub direct: bool,
+}
+
+/// A planted bug that a run can be asked for: its name, and what it is.
+#[derive(Debug)]
+pub struct Defect {
+    /// As in `--defect NAME`.
+    pub name: &'static str,
+    /// In a line, with where it is known from.
+    pub about: &'static str,
+}
+
+/// The defects of our own node.
+pub const DEFECTS: &[Defect] = &[Defect {
+    name: "stale-read",
+    about: "a leader answers reads from its own state, without asking a quorum whether it still leads (etcd #741, Consul 2014)",
+}];
+
+/// How nodes can be told to answer reads.
+pub const READ_MODES: &[&str] = &["read-index", "lease", "leader-local", "follower-local"];
+
+/// What the screen may be behind before it loses events: some seconds of a fast run.
+const SCREEN_QUEUE: usize = 1 << 16;
+/// Commands wait here while the conductor is busy; a person is slower.
+const COMMAND_QUEUE: usize = 64;
+
+/// A run that goes on.
+pub struct Handle {
+    /// What the run tells. Nobody has to read it: what does not fit is counted in [`Handle::behind`].
+    pub told: mpsc::Receiver<Told>,
+    commands: mpsc::Sender<Command>,
+    behind: Arc<AtomicU64>,
+    thread: JoinHandle<Ending>,
+}
+
+impl Handle {
+    /// Asks the run for something; the answer is a notice. It never waits; what a run that is over is asked for is
+    /// let go.
+    pub fn send(&self, command: Command) {
+        let _ = self.commands.try_send(command);
+    }
+
+    /// A sender of commands, for a signal handler or a screen.
+    #[must_use]
+    pub fn commands(&self) -> mpsc::Sender<Command> {
+        self.commands.clone()
+    }
+
+    /// How many events and notices were not told because the queue was full.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the end: everything is written and no child is left.
+    ///
+    /// # Panics
+    /// If the run panicked, with its words.
+    #[must_use]
+    pub fn join(self) -> Ending {
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Starts a run, and returns at once. What cannot be started is told as a bench error.
+///
+/// # Panics
+/// If the system has no thread left.
+#[must_use]
+pub fn start(setup: Setup) -> Handle {
+    let (tell, told) = mpsc::channel(SCREEN_QUEUE);
+    let (commands, asked) = mpsc::channel(COMMAND_QUEUE);
+    let behind = Arc::new(AtomicU64::new(0));
+    let counter = behind.clone();
+    let thread = std::thread::Builder::new()
+        .name("run".to_owned())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("run-worker")
+                .enable_all()
+                .build()
+                .expect("the system has threads left");
+            runtime.block_on(conduct::conduct(setup, tell, counter, asked))
+        })
+        .expect("the system has a thread left");
+    Handle { told, commands, behind, thread }
+}

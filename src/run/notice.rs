@@ -9,10 +9,8 @@ use checkers::history::Event;
 use checkers::verdict::Counterexample;
 use serde::{Deserialize, Serialize};
 
+pub use crate::fault::{By, FaultId};
 use crate::fault::{Fault, NodeId};
-
-/// Numbers the faults of one run, from 1.
-pub type FaultId = u64;
 
 /// What a person or a script may ask of a live run. The answer is a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +47,19 @@ pub enum Phase {
     Judging,
     /// It is over.
     Ended,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Phase::Starting => "starting",
+            Phase::Running => "running",
+            Phase::Healing => "healing",
+            Phase::FinalReads => "final-reads",
+            Phase::Judging => "judging",
+            Phase::Ended => "ended",
+        })
+    }
 }
 
 /// What a node's child is doing.
@@ -124,22 +135,10 @@ pub enum LinkState {
     Slow,
 }
 
-/// Who put a fault in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum By {
-    /// A person, by a command.
-    You,
-    /// The plan.
-    Plan,
-    /// The end of the run, which heals everything.
-    End,
-}
-
 /// The verdict while the run goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Completed operations that are proven to have a legal order: "linearizable to #N".
+    /// Everything up to the event of this number is proven to have a legal order: "linearizable to #N".
     pub proven_to: u64,
     /// Operations begun and not ended.
     pub open: u64,

@@ -1,0 +1,318 @@
+//! Who decides when: carries out a plan, or what a person asks for, on the cluster and on the network between.
+//!
+//! It is the only hand on both. Every fault that it puts in is probed; what a probe does not confirm is *skipped*,
+//! never installed. Every put-in and take-out is a mark in the history, on the recorder's clock, and a [`Deed`] for
+//! whoever listens. A fault of the network is held by guards and heals when they go; a fault of a child is taken out
+//! by starting or resuming it.
+
+mod hand;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::fault::plan::Plan;
+use crate::fault::{By, Fault, FaultId, NodeId};
+use crate::proxy::Network;
+use crate::recorder::Recorder;
+use hand::{Active, Hand};
+
+/// What the nemesis is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Put a fault in.
+    Inject(Fault),
+    /// Take one out.
+    Heal(FaultId),
+    /// Take every fault out.
+    HealAll,
+    /// Let the plan go on, or hold it.
+    Plan(bool),
+    /// The workload has begun: the plan's clock starts.
+    Begin,
+    /// Take every fault out and end.
+    End,
+}
+
+/// What the nemesis did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A fault is in, and was seen to be.
+    In(FaultId, Fault, By),
+    /// A fault is out.
+    Out(FaultId, Fault, By),
+    /// A fault that did not take effect, and why.
+    Skipped(Fault, By, String),
+    /// Something of the plan had no node to aim at.
+    Missed(String),
+    /// The plan goes on, or is held.
+    Plan(bool),
+    /// A child did not come back, although nothing was wrong with it.
+    Lost(NodeId, String),
+}
+
+/// Called with each deed, in order. It must not block.
+pub type Listener = Box<dyn Fn(Deed) + Send + Sync>;
+
+/// A plan's edge that needs a leader waits this long for one.
+const LEADER_WITHIN: Duration = Duration::from_millis(1_500);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Carries out one plan, and orders in between.
+pub struct Nemesis {
+    hand: Hand,
+    active: BTreeMap<FaultId, Active>,
+    next_id: FaultId,
+    clock: PlanClock,
+    edges: Vec<Edge>,
+    next_edge: usize,
+    listener: Listener,
+}
+
+/// One end of an episode.
+#[derive(Debug)]
+struct Edge {
+    at: Duration,
+    episode: usize,
+    put_in: bool,
+}
+
+/// Time on the plan: it stands while the plan is held.
+#[derive(Debug, Default)]
+struct PlanClock {
+    passed: Duration,
+    running_since: Option<Instant>,
+}
+
+impl PlanClock {
+    fn at(&self, now: Instant) -> Duration {
+        let since = |since| now.saturating_duration_since(since);
+        self.passed + self.running_since.map_or(Duration::ZERO, since)
+    }
+
+    fn set(&mut self, running: bool, now: Instant) {
+        self.passed = self.at(now);
+        self.running_since = running.then_some(now);
+    }
+
+    /// When the plan will be at `at`; never while it stands.
+    fn instant_of(&self, at: Duration, now: Instant) -> Option<Instant> {
+        self.running_since
+            .map(|_| now + at.saturating_sub(self.at(now)))
+    }
+}
+
+impl Nemesis {
+    /// A nemesis for `nodes`, whose plan stands until [`Order::Begin`].
+    #[must_use]
+    pub fn new(
+        cluster: Arc<Cluster>,
+        network: Arc<Network>,
+        recorder: Arc<Recorder>,
+        nodes: Vec<NodeId>,
+        plan: &Plan,
+        listener: Listener,
+    ) -> Nemesis {
+        let mut edges = Vec::new();
+        for (episode, planned) in plan.episodes.iter().enumerate() {
+            let at = Duration::from_millis(planned.at_ms);
+            edges.push(Edge {
+                at,
+                episode,
+                put_in: true,
+            });
+            edges.push(Edge {
+                at: at + Duration::from_millis(planned.for_ms),
+                episode,
+                put_in: false,
+            });
+        }
+        edges.sort_by_key(|edge| edge.at);
+        Nemesis {
+            hand: Hand {
+                cluster,
+                network,
+                recorder,
+                nodes,
+            },
+            active: BTreeMap::new(),
+            next_id: 1,
+            clock: PlanClock::default(),
+            edges,
+            next_edge: 0,
+            listener,
+        }
+    }
+
+    /// Works until it is told to end, or until nobody can tell it any more; everything is out by then.
+    pub async fn work(mut self, plan: Plan, mut orders: mpsc::Receiver<Order>) {
+        let mut put_in: Vec<Vec<FaultId>> = vec![Vec::new(); plan.episodes.len()];
+        loop {
+            let wake = self
+                .edges
+                .get(self.next_edge)
+                .and_then(|edge| self.clock.instant_of(edge.at, Instant::now()));
+            let order = tokio::select! {
+                biased;
+                order = orders.recv() => Some(order.unwrap_or(Order::End)),
+                () = sleep_until(wake) => None,
+            };
+            match order {
+                Some(Order::Inject(fault)) => {
+                    self.inject(fault, By::You).await;
+                }
+                Some(Order::Heal(id)) => self.heal(id, By::You).await,
+                Some(Order::HealAll) => self.heal_all(By::You).await,
+                Some(Order::Plan(on)) => {
+                    self.clock.set(on, Instant::now());
+                    (self.listener)(Deed::Plan(on));
+                }
+                Some(Order::Begin) => self.clock.set(true, Instant::now()),
+                Some(Order::End) => {
+                    self.heal_all(By::End).await;
+                    return;
+                }
+                None => self.edge(&plan, &mut put_in).await,
+            }
+        }
+    }
+
+    /// Does the next edge of the plan.
+    async fn edge(&mut self, plan: &Plan, put_in: &mut [Vec<FaultId>]) {
+        let Edge {
+            at,
+            episode,
+            put_in: begins,
+        } = self.edges[self.next_edge];
+        if !begins {
+            for id in std::mem::take(&mut put_in[episode]) {
+                self.heal(id, By::Plan).await;
+            }
+            self.next_edge += 1;
+            return;
+        }
+        let faults = &plan.episodes[episode].faults;
+        let leader = self.hand.leader();
+        if leader.is_none()
+            && faults
+                .iter()
+                .any(|wish| wish.resolve(&self.hand.nodes, None).is_err())
+        {
+            // Between two leaders: the edge waits, and what comes after it does, too.
+            if self.clock.at(Instant::now()) < at + LEADER_WITHIN {
+                tokio::time::sleep(LOOK_EVERY).await;
+                return;
+            }
+        }
+        self.next_edge += 1;
+        for wish in faults {
+            match wish.resolve(&self.hand.nodes, leader) {
+                Ok(fault) => put_in[episode].extend(self.inject(fault, By::Plan).await),
+                Err(why) => (self.listener)(Deed::Missed(format!(
+                    "the plan's {} fault was skipped: {why}",
+                    wish.kind()
+                ))),
+            }
+        }
+    }
+
+    /// Puts a fault in; gives its number if it took effect and lasts.
+    async fn inject(&mut self, fault: Fault, by: By) -> Option<FaultId> {
+        if let Some(why) = self.in_the_way(&fault) {
+            (self.listener)(Deed::Skipped(fault, by, why));
+            return None;
+        }
+        match self.hand.put_in(&fault).await {
+            Ok(active) => {
+                let id = self.next_id;
+                self.next_id += 1;
+                self.hand.recorder.mark(format!("in #{id} {fault}"));
+                (self.listener)(Deed::In(id, fault.clone(), by));
+                if let Fault::Restart { .. } = fault {
+                    // A restart is over when it is done.
+                    self.hand.recorder.mark(format!("out #{id} {fault}"));
+                    (self.listener)(Deed::Out(id, fault, by));
+                    return None;
+                }
+                self.active.insert(id, active);
+                Some(id)
+            }
+            Err(why) => {
+                self.hand.recorder.mark(format!("skipped {fault}: {why}"));
+                (self.listener)(Deed::Skipped(fault, by, why));
+                None
+            }
+        }
+    }
+
+    /// Why a fault makes no sense on top of what is in.
+    fn in_the_way(&self, fault: &Fault) -> Option<String> {
+        if let Some(unknown) = fault
+            .nodes()
+            .into_iter()
+            .find(|node| !self.hand.nodes.contains(node))
+        {
+            return Some(format!("there is no n{unknown}"));
+        }
+        let same = self.active.values().find(|active| {
+            active.fault == *fault
+                || (fault.child().is_some() && active.fault.child() == fault.child())
+        })?;
+        Some(format!("{} is in already", same.fault))
+    }
+
+    async fn heal(&mut self, id: FaultId, by: By) {
+        let Some(active) = self.active.remove(&id) else {
+            return;
+        };
+        let fault = active.fault.clone();
+        if let Err(why) = self.hand.take_out(active).await
+            && let Some(node) = fault.child()
+        {
+            (self.listener)(Deed::Lost(node, why));
+        }
+        self.hand.recorder.mark(format!("out #{id} {fault}"));
+        (self.listener)(Deed::Out(id, fault, by));
+    }
+
+    async fn heal_all(&mut self, by: By) {
+        // The network first: it is at once, and a child that starts again finds its peers.
+        let mut ids: Vec<FaultId> = self.active.keys().copied().collect();
+        ids.sort_by_key(|id| self.active[id].fault.child().is_some());
+        for id in ids {
+            self.heal(id, by).await;
+        }
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plans_clock_stands_while_the_plan_is_held() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut clock = PlanClock::default();
+        assert_eq!(clock.at(after(5)), Duration::ZERO);
+        assert_eq!(clock.instant_of(Duration::from_secs(1), after(5)), None);
+        clock.set(true, after(5));
+        clock.set(false, after(7));
+        assert_eq!(clock.at(after(16)), Duration::from_secs(2));
+        clock.set(true, after(16));
+        let due = clock.instant_of(Duration::from_secs(3), after(16));
+        assert_eq!(due, Some(after(17)));
+    }
+}
