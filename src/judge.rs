@@ -1,0 +1,137 @@
+//! Feeds events to the online checker on a thread of its own, and publishes the verdict so far.
+//!
+//! The recorder hands events over and goes on; the queue between the two is as long as the run's history at most, so
+//! a search that takes its time delays the verdict and nothing else. The first violation is published once, with the
+//! operations that prove it; events after it are let go, because nothing takes a violation back.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use checkers::history::Event;
+use checkers::linear::Options;
+use checkers::linear::online::{KeyState, Online};
+use checkers::verdict::{Counterexample, Verdict};
+
+/// How far the judge is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SoFar {
+    /// Operations that are proven to have a legal order.
+    pub proven: u64,
+    /// Everything up to this event is proven.
+    pub proven_to: u64,
+    /// Operations begun and not ended.
+    pub open: u64,
+    /// Configurations held, over all keys.
+    pub worlds: u64,
+    /// A key on which a budget ran out.
+    pub gave_up: Option<String>,
+    /// Events taken in so far.
+    pub events: u64,
+}
+
+/// Called with the first violation, from the judge's thread.
+pub type Alarm = Box<dyn FnOnce(&Counterexample) + Send>;
+
+/// A running judge.
+pub struct Judge {
+    so_far: Arc<Mutex<SoFar>>,
+    thread: JoinHandle<Verdict>,
+}
+
+/// Hands events to a judge, in order. When the last one is dropped, the judge makes its verdict.
+#[derive(Clone)]
+pub struct Feed(Sender<Event>);
+
+impl Feed {
+    /// Hands one event over. Nothing happens if the judge is gone, which its verdict will tell.
+    pub fn push(&self, event: &Event) {
+        let _ = self.0.send(event.clone());
+    }
+}
+
+impl Judge {
+    /// Starts a judge of register histories.
+    ///
+    /// # Panics
+    /// If the system has no thread left.
+    #[must_use]
+    pub fn start(alarm: Alarm) -> (Judge, Feed) {
+        let (feed, events) = channel();
+        let so_far = Arc::new(Mutex::new(SoFar::default()));
+        let shared = so_far.clone();
+        let thread = std::thread::Builder::new()
+            .name("judge".to_owned())
+            .spawn(move || judge(&events, &shared, alarm))
+            .expect("the system has a thread left");
+        (Judge { so_far, thread }, Feed(feed))
+    }
+
+    /// How far it is.
+    ///
+    /// # Panics
+    /// If the judge's thread panicked while it published.
+    #[must_use]
+    pub fn so_far(&self) -> SoFar {
+        self.so_far
+            .lock()
+            .expect("the judge publishes whole values")
+            .clone()
+    }
+
+    /// Waits until every event is judged: all feeds must have been dropped.
+    ///
+    /// # Panics
+    /// If the judge's thread panicked: a bug of ours, never a verdict.
+    #[must_use]
+    pub fn verdict(self) -> Verdict {
+        self.thread.join().expect("the judge does not panic")
+    }
+}
+
+/// What is published is at most this old while events come in.
+const PUBLISH_EVERY: Duration = Duration::from_millis(20);
+
+fn judge(events: &Receiver<Event>, so_far: &Mutex<SoFar>, alarm: Alarm) -> Verdict {
+    let mut online = Online::new(Options::default());
+    let mut alarm = Some(alarm);
+    let mut found = None;
+    let mut seen = 0;
+    loop {
+        let first = match events.recv_timeout(PUBLISH_EVERY) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        // Whatever has come by now is taken in before anything is published.
+        for event in first.into_iter().chain(events.try_iter()) {
+            seen += 1;
+            if found.is_none()
+                && let Some(counterexample) = online.push(&event)
+            {
+                if let Some(alarm) = alarm.take() {
+                    alarm(&counterexample);
+                }
+                found = Some(counterexample);
+            }
+        }
+        let progress = online.progress();
+        *so_far.lock().expect("readers do not panic") = SoFar {
+            proven: progress.ops_proven,
+            proven_to: progress.proven_to.unwrap_or(0),
+            open: progress.open,
+            worlds: progress.worlds,
+            gave_up: progress
+                .keys
+                .into_iter()
+                .find(|key| key.state == KeyState::Unknown)
+                .map(|key| key.key),
+            events: seen,
+        };
+    }
+    match found {
+        Some(counterexample) => Verdict::Violation(counterexample),
+        None => online.finish(),
+    }
+}
