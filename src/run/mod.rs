@@ -35,7 +35,8 @@ pub use coverage::{Counts, Outcomes, Share};
 pub use ending::{Ending, FaultSpan};
 pub use folder::read_notices;
 pub use notice::{
-    By, ChildState, Command, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role, Told, VerdictWord,
+    By, ChildState, Command, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role,
+    Told, VerdictWord,
 };
 
 /// Everything that a run is given.
@@ -108,7 +109,9 @@ impl Handle {
     /// If the run panicked, with its words.
     #[must_use]
     pub fn join(self) -> Ending {
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        self.thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -134,5 +137,10 @@ pub fn start(setup: Setup) -> Handle {
             runtime.block_on(conduct::conduct(setup, tell, counter, asked))
         })
         .expect("the system has a thread left");
-    Handle { told, commands, behind, thread }
+    Handle {
+        told,
+        commands,
+        behind,
+        thread,
+    }
 }

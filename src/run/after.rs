@@ -1,0 +1,219 @@
+//! After the faults: the oracles other than the history's. Each one proves something, or is silent.
+//!
+//! Everything is healed by now. Within a bound every node must agree on one leader (*convergence*), the cluster must
+//! serve (*service*), every key is read through the leader, which goes into the history like any other read, and the
+//! states of all nodes at one applied index must be equal (*state-hash*). What a node's log says of a panic is a
+//! finding of its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use checkers::history::{Call, Outcome};
+use tokio::time::Instant;
+
+use super::clients::Client;
+use super::notice::Finding;
+use crate::cluster::{Cluster, StateHash};
+use crate::fault::NodeId;
+use crate::recorder::Recorder;
+use crate::workload::{Generator, Keys};
+
+/// A healed cluster must agree on a leader within this: about ten failovers.
+const CONVERGE_WITHIN: Duration = Duration::from_secs(12);
+/// And then serve this many writes in a row within [`SERVE_WITHIN`].
+const SERVE_WRITES: u32 = 5;
+/// See [`SERVE_WRITES`].
+const SERVE_WITHIN: Duration = Duration::from_secs(10);
+/// All final reads together take at most this.
+const READ_WITHIN: Duration = Duration::from_secs(20);
+/// All nodes must have applied the same log within this.
+const LEVEL_WITHIN: Duration = Duration::from_secs(8);
+/// How often a state is looked at again.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Waits until every node agrees on one leader, with one term.
+pub(super) async fn converge(cluster: &Cluster, nodes: &[NodeId]) -> Result<(), Finding> {
+    let deadline = Instant::now() + CONVERGE_WITHIN;
+    loop {
+        let mut heard = BTreeMap::new();
+        for &node in nodes {
+            if let Ok(status) = cluster.status(node).await {
+                let leader = Some(status.current_leader).filter(|&leader| leader != 0);
+                heard.insert(node, (status.term, leader));
+            }
+        }
+        let mut beliefs = heard.values();
+        let first = beliefs.next().copied();
+        let agreed =
+            matches!(first, Some((_, Some(_)))) && beliefs.all(|other| Some(*other) == first);
+        if agreed && heard.len() == nodes.len() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let said = nodes.iter().map(|node| match heard.get(node) {
+                Some((term, Some(leader))) => format!("n{node} says n{leader} leads term {term}"),
+                Some((term, None)) => format!("n{node} knows no leader in term {term}"),
+                None => format!("n{node} does not answer"),
+            });
+            let said = said.collect::<Vec<_>>().join(", ");
+            let bound = CONVERGE_WITHIN.as_secs();
+            return Err(finding(
+                "convergence",
+                format!("no agreed leader {bound} s after everything was healed: {said}"),
+            ));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Writes until a few writes in a row were answered.
+pub(super) async fn serve(
+    client: &mut Client,
+    recorder: &Recorder,
+    keys: Keys,
+) -> Result<(), Finding> {
+    let names = Generator::keys(keys);
+    let deadline = Instant::now() + SERVE_WITHIN;
+    let (mut served, mut tried) = (0, 0);
+    while served < SERVE_WRITES {
+        let call = client.fresh_write();
+        let key = &names[tried % names.len()];
+        tried += 1;
+        match client.perform(recorder, key, call).await {
+            Outcome::Ok(_) => served += 1,
+            _ if Instant::now() > deadline => {
+                let bound = SERVE_WITHIN.as_secs();
+                let text = format!(
+                    "{served} of {tried} writes were answered within {bound} s of an agreed leader"
+                );
+                return Err(finding("service", text));
+            }
+            _ => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+    Ok(())
+}
+
+/// Reads every key of the workload through the leader, each until it is answered.
+pub(super) async fn final_reads(
+    client: &mut Client,
+    recorder: &Recorder,
+    keys: Keys,
+) -> Result<(), Finding> {
+    let deadline = Instant::now() + READ_WITHIN;
+    for key in Generator::keys(keys) {
+        while !matches!(
+            client.perform(recorder, &key, Call::Read).await,
+            Outcome::Ok(_)
+        ) {
+            if Instant::now() > deadline {
+                let bound = READ_WITHIN.as_secs();
+                return Err(finding(
+                    "service",
+                    format!("the final read of {key} was not answered within {bound} s"),
+                ));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+    Ok(())
+}
+
+/// Compares the states of all nodes, once all have applied the same log.
+pub(super) async fn compare_states(cluster: &Cluster, nodes: &[NodeId]) -> Result<(), Finding> {
+    let deadline = Instant::now() + LEVEL_WITHIN;
+    loop {
+        let mut states = BTreeMap::new();
+        for &node in nodes {
+            if let Ok(state) = cluster.state_hash(node).await {
+                states.insert(node, state);
+            }
+        }
+        let level = states
+            .values()
+            .all(|state| Some(state.applied) == states.values().next().map(|s| s.applied));
+        if states.len() == nodes.len() && level {
+            let equal = states
+                .values()
+                .all(|state| Some(&state.hash) == states.values().next().map(|s| &s.hash));
+            if equal {
+                return Ok(());
+            }
+            let said = states
+                .iter()
+                .map(|(node, state)| format!("n{node} {} ({} keys)", state.hash, state.keys));
+            let said = said.collect::<Vec<_>>().join(", ");
+            let at = states.values().next().map_or("nothing".to_owned(), applied);
+            return Err(finding(
+                "state-hash",
+                format!("states differ at applied index {at}: {said}"),
+            ));
+        }
+        if Instant::now() > deadline {
+            let said = nodes.iter().map(|node| match states.get(node) {
+                Some(state) => format!("n{node} applied {}", applied(state)),
+                None => format!("n{node} does not answer"),
+            });
+            let said = said.collect::<Vec<_>>().join(", ");
+            let bound = LEVEL_WITHIN.as_secs();
+            return Err(finding(
+                "convergence",
+                format!("the nodes did not apply one log within {bound} s: {said}"),
+            ));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn applied(state: &StateHash) -> String {
+    state.applied.map_or("nothing".to_owned(), |(term, index)| {
+        format!("{term}/{index}")
+    })
+}
+
+/// What a node's log says of a panic: its first line, and where.
+pub(super) fn panic_in_log(node: NodeId, log: &Path) -> Option<Finding> {
+    let text = std::fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let mut lines = text
+        .lines()
+        .skip_while(|line| !(line.contains("panicked at") && line.contains("thread '")));
+    let first = lines.next()?;
+    let why = lines.next().unwrap_or("");
+    Some(finding(
+        "panic",
+        format!("n{node}: {} {}", first.trim(), why.trim()),
+    ))
+}
+
+pub(super) fn finding(oracle: &str, evidence: String) -> Finding {
+    Finding {
+        oracle: oracle.to_owned(),
+        evidence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_a_log_is_found_and_the_word_alone_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, "INFO nobody panicked at all\n").unwrap();
+        assert_eq!(panic_in_log(1, &path), None);
+        std::fs::write(
+            &path,
+            "INFO up\nthread 'raft' panicked at src/x.rs:1:2:\nlog hole\n",
+        )
+        .unwrap();
+        let found = panic_in_log(2, &path).unwrap();
+        assert_eq!(found.oracle, "panic");
+        assert!(
+            found.evidence.starts_with("n2: thread 'raft' panicked")
+                && found.evidence.ends_with("log hole")
+        );
+    }
+}

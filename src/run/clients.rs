@@ -1,0 +1,177 @@
+//! Drives the logical clients: one task each, one operation at a time, paced, recorded.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use checkers::history::{Call, ClientId, Outcome};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::client::{Follow, KiwiClient};
+use crate::recorder::Recorder;
+use crate::scenario::Scenario;
+use crate::workload::Generator;
+
+/// Whether clients may begin another operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// They may.
+    Open,
+    /// They wait.
+    Held,
+    /// They end, when the operation that they are in has ended.
+    Closed,
+}
+
+/// An operation that has no answer after this long is given up.
+pub(super) const DEADLINE: Duration = Duration::from_millis(1_000);
+/// A client that was refused waits this long before it asks again.
+const AFTER_REFUSAL: Duration = Duration::from_millis(100);
+
+/// Clients by their way of finding a node; each has its own links.
+pub(super) fn follow(slot: u32, nodes: &[u64], clients: u32) -> Follow {
+    // One is pinned to each node, the rest follow the leader; somebody always follows.
+    match nodes.get(slot as usize) {
+        Some(node) if u64::from(clients) > nodes.len() as u64 => Follow::Pinned(*node),
+        _ => Follow::Leader,
+    }
+}
+
+/// Everything that a client task needs.
+pub(super) struct Fleet {
+    /// The run's seed.
+    pub(super) seed: u64,
+    /// The recipe.
+    pub(super) scenario: Scenario,
+    /// Where clients of a group reach each node: group 0 follows the leader, group i is pinned to node i.
+    pub(super) dial: BTreeMap<u32, BTreeMap<u64, SocketAddr>>,
+    /// The history.
+    pub(super) recorder: Arc<Recorder>,
+}
+
+impl Fleet {
+    /// Starts every client. They end when the gate closes, or when the set is dropped, which leaves their operations
+    /// open.
+    pub(super) fn start(&self, gate: &watch::Receiver<Gate>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for slot in 0..self.scenario.clients {
+            tasks.spawn(drive(
+                self.client(slot),
+                self.recorder.clone(),
+                gate.clone(),
+            ));
+        }
+        tasks
+    }
+
+    /// The client of that slot; slots beyond the scenario's clients follow the leader, and serve the bench itself.
+    pub(super) fn client(&self, slot: u32) -> Client {
+        let scenario = &self.scenario;
+        let nodes = scenario.node_ids();
+        let follow = if slot < scenario.clients {
+            follow(slot, &nodes, scenario.clients)
+        } else {
+            Follow::Leader
+        };
+        let group = match follow {
+            Follow::Pinned(node) => u32::try_from(node).expect("a node id is at most 9"),
+            Follow::Leader => 0,
+        };
+        // One slot more than there are clients: the bench's own.
+        let slots = scenario.clients + 1;
+        Client {
+            id: ClientId::from(slot) + 1,
+            slots: ClientId::from(slots),
+            slot,
+            kiwi: KiwiClient::new(self.dial[&group].clone(), follow, slot as usize, DEADLINE),
+            generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
+            period: Duration::from_secs(1) * scenario.clients / scenario.rate,
+        }
+    }
+}
+
+/// One logical client after the other in one slot.
+pub(super) struct Client {
+    id: ClientId,
+    slots: ClientId,
+    slot: u32,
+    kiwi: KiwiClient,
+    generator: Generator,
+    period: Duration,
+}
+
+impl Client {
+    /// Carries out one operation and records it.
+    pub(super) async fn perform(&mut self, recorder: &Recorder, key: &str, call: Call) -> Outcome {
+        let ticket = recorder.invoke(self.id, Some(self.kiwi.first_node()), key, call);
+        let answer = self.kiwi.perform(key, call).await;
+        let outcome = answer.outcome;
+        recorder.complete(ticket, Some(answer.node), outcome, answer.at, answer.error);
+        match (outcome, call) {
+            (Outcome::Ok(value), Call::Read) => self.generator.saw(key, value),
+            (Outcome::Ok(_), Call::Write(value) | Call::Cas { new: value, .. }) => {
+                self.generator.saw(key, Some(value));
+            }
+            (Outcome::Ok(_), Call::Delete) => self.generator.saw(key, None),
+            // What the operation may still do is open for ever, so its client never acts again: a new one takes over.
+            (Outcome::Unknown, _) => self.id += self.slots,
+            (Outcome::Failed, _) | (Outcome::Ok(_), Call::Append(_)) => {}
+        }
+        outcome
+    }
+
+    /// A write of a value that nobody else writes.
+    pub(super) fn fresh_write(&mut self) -> Call {
+        self.generator.fresh_write()
+    }
+}
+
+async fn drive(mut client: Client, recorder: Arc<Recorder>, mut gate: watch::Receiver<Gate>) {
+    // Spread over the first period, so that the clients do not come in bursts.
+    let share = client.period / u32::try_from(client.slots).expect("there are at most 1001 slots");
+    let mut next = Instant::now() + share * client.slot;
+    loop {
+        if !gate
+            .wait_for(|gate| *gate != Gate::Held)
+            .await
+            .is_ok_and(|gate| *gate == Gate::Open)
+        {
+            return;
+        }
+        tokio::select! {
+            biased;
+            _ = gate.changed() => continue,
+            () = tokio::time::sleep_until(next) => {}
+        }
+        let (key, call) = client.generator.next_call();
+        let outcome = client.perform(&recorder, &key, call).await;
+        let pause = if outcome == Outcome::Failed && !matches!(call, Call::Cas { .. }) {
+            client.period.max(AFTER_REFUSAL)
+        } else {
+            client.period
+        };
+        // A client that fell behind does not catch up in a burst.
+        next = (next + pause).max(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_is_pinned_to_each_node_and_somebody_follows_the_leader() {
+        let ways = |clients| {
+            (0..clients)
+                .map(|slot| follow(slot, &[1, 2, 3], clients))
+                .collect::<Vec<_>>()
+        };
+        let pinned = [Follow::Pinned(1), Follow::Pinned(2), Follow::Pinned(3)];
+        assert_eq!(ways(5)[..3], pinned);
+        assert_eq!(ways(5)[3..], [Follow::Leader; 2]);
+        assert_eq!(ways(3), [Follow::Leader; 3]);
+    }
+}

@@ -1,0 +1,314 @@
+//! What really happened in a run, counted, so that a run that exercised nothing cannot pass for a proof.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use checkers::history::{ClientId, Event, EventKind, Outcome};
+use serde::Serialize;
+
+use super::notice::{By, Notice, Role};
+use crate::fault::NodeId;
+use crate::scenario::Promises;
+
+/// After the last fault went out, operations count as calm again: a failover takes 0.9 to 1.2 s.
+const CALM_AFTER_NS: u64 = 2_000_000_000;
+
+/// Counts what the clients saw and what was done to the cluster.
+#[derive(Debug, Default)]
+pub(super) struct Coverage {
+    outcomes: Outcomes,
+    calm: Share,
+    leaders: BTreeSet<(u64, NodeId)>,
+    leader_isolated: u64,
+    faults: BTreeMap<&'static str, u64>,
+    skipped: u64,
+    in_flight_at_edges: u64,
+    open: HashMap<ClientId, Calm>,
+    active: u64,
+    edges: u64,
+    last_out_ns: Option<u64>,
+    roles: BTreeMap<NodeId, Role>,
+}
+
+/// How the operations ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Outcomes {
+    /// With an answer.
+    pub ok: u64,
+    /// Proven not to have happened, among them every compare-and-set whose condition did not hold.
+    pub failed: u64,
+    /// Nobody knows; also what was still open at the end.
+    pub unknown: u64,
+}
+
+/// Of how many operations how many had a known outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// Operations counted.
+    pub operations: u64,
+    /// Those that ended ok or failed.
+    pub known: u64,
+}
+
+/// Whether an operation began in calm, and how many fault edges there had been by then.
+#[derive(Clone, Copy, Debug)]
+struct Calm {
+    calm: bool,
+    edges: u64,
+}
+
+/// The counts of a finished run, as printed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Counts {
+    /// How the operations ended.
+    pub ops: Outcomes,
+    /// Faults that took effect, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Faults that did not.
+    pub skipped: u64,
+    /// Different (term, node) pairs that were seen to lead.
+    pub elections: u64,
+    /// Operations that were open when a fault went in or out, summed over all edges.
+    pub in_flight_at_edges: u64,
+    /// How often the node that was isolated, paused or killed led at that moment.
+    pub leader_hit: u64,
+    /// Operations that began and ended with no fault in, at least 2 s after the last.
+    pub calm: Share,
+}
+
+impl Coverage {
+    /// Counts an event of the history.
+    pub(super) fn event(&mut self, event: &Event) {
+        let Some(client) = event.client else { return };
+        match &event.kind {
+            EventKind::Invoke { .. } => {
+                let calm = self.active == 0
+                    && self
+                        .last_out_ns
+                        .is_none_or(|out| event.time_ns.saturating_sub(out) > CALM_AFTER_NS);
+                self.open.insert(
+                    client,
+                    Calm {
+                        calm,
+                        edges: self.edges,
+                    },
+                );
+            }
+            EventKind::Complete { outcome, .. } => {
+                match outcome {
+                    Outcome::Ok(_) => self.outcomes.ok += 1,
+                    Outcome::Failed => self.outcomes.failed += 1,
+                    Outcome::Unknown => self.outcomes.unknown += 1,
+                }
+                if let Some(Calm { calm: true, edges }) = self.open.remove(&client)
+                    && edges == self.edges
+                {
+                    self.calm.operations += 1;
+                    self.calm.known += u64::from(*outcome != Outcome::Unknown);
+                }
+            }
+            EventKind::Mark(_) => {}
+        }
+    }
+
+    /// Counts a notice.
+    pub(super) fn notice(&mut self, time_ns: u64, notice: &Notice) {
+        match notice {
+            Notice::Node { node } => {
+                self.roles.insert(node.id, node.role);
+                if node.role == Role::Leader {
+                    self.leaders.insert((node.term, node.id));
+                }
+            }
+            Notice::FaultIn { fault, .. } => {
+                *self.faults.entry(fault.kind()).or_default() += 1;
+                self.active += 1;
+                self.edge();
+                let hit = match fault {
+                    crate::fault::Fault::Isolate { node, .. } => Some(*node),
+                    other => other.child(),
+                };
+                if hit.is_some_and(|node| self.roles.get(&node) == Some(&Role::Leader)) {
+                    self.leader_isolated += 1;
+                }
+            }
+            Notice::FaultOut { by, .. } => {
+                self.active = self.active.saturating_sub(1);
+                self.last_out_ns = Some(time_ns);
+                if *by != By::End {
+                    self.edge();
+                }
+            }
+            Notice::FaultSkipped { .. } => self.skipped += 1,
+            _ => {}
+        }
+    }
+
+    fn edge(&mut self) {
+        self.edges += 1;
+        self.in_flight_at_edges += self.open.len() as u64;
+    }
+
+    /// The counts so far; what is open is unknown.
+    pub(super) fn counts(&self) -> Counts {
+        let mut ops = self.outcomes;
+        ops.unknown += self.open.len() as u64;
+        Counts {
+            ops,
+            faults: self
+                .faults
+                .iter()
+                .map(|(kind, n)| ((*kind).to_owned(), *n))
+                .collect(),
+            skipped: self.skipped,
+            elections: self.leaders.len() as u64,
+            in_flight_at_edges: self.in_flight_at_edges,
+            leader_hit: self.leader_isolated,
+            calm: self.calm,
+        }
+    }
+}
+
+impl Counts {
+    /// What the run did not exercise although its scenario promises it, a sentence each.
+    #[must_use]
+    pub fn broken_promises(&self, promises: &Promises) -> Vec<String> {
+        let mut broken = Vec::new();
+        if self.ops.ok == 0 {
+            broken.push("no operation succeeded".to_owned());
+        }
+        if self.elections < promises.elections {
+            broken.push(format!(
+                "{} elections, promised {}",
+                self.elections, promises.elections
+            ));
+        }
+        let kinds = self.faults.len() as u64;
+        if kinds < promises.kinds {
+            broken.push(format!(
+                "{kinds} kinds of fault took effect, promised {}",
+                promises.kinds
+            ));
+        }
+        broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use checkers::history::Call;
+
+    use super::*;
+    use crate::fault::Fault;
+    use crate::run::notice::NodeView;
+
+    fn invoke(time_ns: u64, client: u64) -> Event {
+        let kind = EventKind::Invoke {
+            key: "k1".to_owned(),
+            call: Call::Read,
+        };
+        Event {
+            index: 0,
+            time_ns,
+            client: Some(client),
+            node: None,
+            kind,
+        }
+    }
+
+    fn complete(time_ns: u64, client: u64, outcome: Outcome) -> Event {
+        let kind = EventKind::Complete {
+            outcome,
+            at: None,
+            error: None,
+        };
+        Event {
+            index: 0,
+            time_ns,
+            client: Some(client),
+            node: None,
+            kind,
+        }
+    }
+
+    #[test]
+    fn an_operation_that_met_a_fault_is_not_calm_and_an_open_one_is_unknown() {
+        let mut coverage = Coverage::default();
+        coverage.event(&invoke(0, 1));
+        coverage.event(&complete(1, 1, Outcome::Ok(None)));
+        coverage.event(&invoke(2, 2));
+        let fault = Fault::Kill { node: 1 };
+        coverage.notice(
+            3,
+            &Notice::FaultIn {
+                id: 1,
+                fault: fault.clone(),
+                by: By::Plan,
+            },
+        );
+        coverage.event(&complete(4, 2, Outcome::Unknown));
+        coverage.notice(
+            5,
+            &Notice::FaultOut {
+                id: 1,
+                fault,
+                by: By::Plan,
+            },
+        );
+        coverage.event(&invoke(6, 3));
+        coverage.event(&complete(7, 3, Outcome::Failed));
+        coverage.event(&invoke(8, 4));
+        let counts = coverage.counts();
+        assert_eq!(
+            counts.calm,
+            Share {
+                operations: 1,
+                known: 1
+            }
+        );
+        assert_eq!(
+            counts.ops,
+            Outcomes {
+                ok: 1,
+                failed: 1,
+                unknown: 2
+            }
+        );
+        assert_eq!(counts.in_flight_at_edges, 1);
+    }
+
+    #[test]
+    fn an_election_is_a_term_and_its_leader_however_often_it_is_seen() {
+        let mut coverage = Coverage::default();
+        for (term, id) in [(1, 1), (1, 1), (2, 3), (2, 3), (3, 1)] {
+            let node = NodeView {
+                id,
+                term,
+                role: Role::Leader,
+                ..NodeView::default()
+            };
+            coverage.notice(0, &Notice::Node { node });
+        }
+        assert_eq!(coverage.counts().elections, 3);
+    }
+
+    #[test]
+    fn what_was_promised_and_not_done_is_named() {
+        let counts = Counts {
+            elections: 1,
+            ..Counts::default()
+        };
+        let broken = counts.broken_promises(&Promises {
+            elections: 2,
+            kinds: 3,
+        });
+        assert_eq!(broken.len(), 3, "{broken:?}");
+        let kept = Counts {
+            ops: Outcomes {
+                ok: 1,
+                ..Outcomes::default()
+            },
+            ..Counts::default()
+        };
+        assert!(kept.broken_promises(&Promises::default()).is_empty());
+    }
+}

@@ -1,0 +1,250 @@
+//! How a run ended: the verdict with its evidence, what was exercised, and the exit code that follows.
+
+use std::path::PathBuf;
+
+use checkers::verdict::Verdict;
+
+use super::coverage::Counts;
+use super::notice::{Finding, VerdictWord};
+use crate::fault::Fault;
+use crate::scenario::Resolved;
+
+/// A fault and when it was in, on the recorder's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultSpan {
+    /// What.
+    pub fault: Fault,
+    /// From here.
+    pub in_ns: u64,
+    /// To here; `None`: to the end.
+    pub out_ns: Option<u64>,
+}
+
+/// Everything that a report says.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// What was run; absent when the run could not even begin.
+    pub resolved: Resolved,
+    /// What the history proves; absent when there is none.
+    pub verdict: Option<Verdict>,
+    /// What other oracles prove.
+    pub findings: Vec<Finding>,
+    /// What went wrong with the bench itself.
+    pub bench_errors: Vec<String>,
+    /// What the scenario promised and the run did not do.
+    pub broken_promises: Vec<String>,
+    /// What really happened.
+    pub counts: Counts,
+    /// Every fault that took effect.
+    pub faults: Vec<FaultSpan>,
+    /// What each node took itself for when the culprit of a violation was answered, a sentence each.
+    pub beliefs: Vec<String>,
+    /// How long the workload ran, in seconds.
+    pub seconds: f64,
+    /// From the workload's begin to the alarm, in seconds.
+    pub alarm_seconds: Option<f64>,
+    /// Whether somebody ended it before its time, at once.
+    pub interrupted: bool,
+    /// The run's folder; absent when it could not be made.
+    pub dir: Option<PathBuf>,
+}
+
+impl Ending {
+    /// A run that has not begun.
+    #[must_use]
+    pub(super) fn of(resolved: Resolved) -> Ending {
+        Ending {
+            resolved,
+            verdict: None,
+            findings: Vec::new(),
+            bench_errors: Vec::new(),
+            broken_promises: Vec::new(),
+            counts: Counts::default(),
+            faults: Vec::new(),
+            beliefs: Vec::new(),
+            seconds: 0.0,
+            alarm_seconds: None,
+            interrupted: false,
+            dir: None,
+        }
+    }
+
+    /// The verdict in one line, with what stands beside it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let ops = self.counts.ops;
+        let total = ops.ok + ops.failed + ops.unknown;
+        let mut text = match &self.verdict {
+            Some(Verdict::Linearizable) => {
+                format!("✓ LINEARIZABLE · {total} operations, {:.1} s", self.seconds)
+            }
+            Some(Verdict::Violation(found)) => {
+                format!("✗ NOT LINEARIZABLE · {} at #{}", found.key, found.event)
+            }
+            Some(Verdict::Unknown(reason)) => format!("? UNKNOWN · {reason}"),
+            None => "no verdict: nothing was recorded".to_owned(),
+        };
+        if !self.findings.is_empty() {
+            text += &format!(
+                " · {} finding{}",
+                self.findings.len(),
+                if self.findings.len() == 1 { "" } else { "s" }
+            );
+        }
+        if self.exit() == 3 {
+            text += " · vacuous";
+        }
+        if self.interrupted {
+            text += " · interrupted";
+        }
+        text
+    }
+
+    /// The exit code of DESIGN's table.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        let violation = matches!(self.verdict, Some(Verdict::Violation(_)));
+        if violation || !self.findings.is_empty() {
+            1
+        } else if !self.bench_errors.is_empty() || self.verdict.is_none() {
+            70
+        } else if self.interrupted {
+            130
+        } else if matches!(self.verdict, Some(Verdict::Unknown(_))) {
+            2
+        } else if self.broken_promises.is_empty() {
+            0
+        } else {
+            3
+        }
+    }
+
+    /// The verdict's word; a run without a history has proven nothing.
+    #[must_use]
+    pub fn word(&self) -> VerdictWord {
+        match self.verdict {
+            Some(Verdict::Linearizable) => VerdictWord::Linearizable,
+            Some(Verdict::Violation(_)) => VerdictWord::Violation,
+            Some(Verdict::Unknown(_)) | None => VerdictWord::Unknown,
+        }
+    }
+
+    /// The faults that were in at that instant.
+    #[must_use]
+    pub fn faults_at(&self, time_ns: u64) -> Vec<&FaultSpan> {
+        self.faults
+            .iter()
+            .filter(|span| span.in_ns <= time_ns && span.out_ns.is_none_or(|out| time_ns < out))
+            .collect()
+    }
+
+    /// How to run this again, as a command.
+    #[must_use]
+    pub fn again(&self) -> String {
+        let Resolved {
+            seed,
+            defect,
+            reads,
+            scenario,
+            ..
+        } = &self.resolved;
+        let mut command = format!(
+            "whitewater run {} --nodes {} --time {} --seed {seed}",
+            scenario.name, scenario.nodes, scenario.seconds
+        );
+        if let Some(defect) = defect {
+            command += &format!(" --defect {defect}");
+        }
+        if reads != "read-index" {
+            command += &format!(" --reads {reads}");
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use checkers::verdict::{Exhausted, Reason};
+
+    use super::*;
+    use crate::run::after::finding;
+    use crate::scenario::{Changes, Scenario};
+
+    fn ending(verdict: Option<Verdict>) -> Ending {
+        let scenario = Scenario::find("calm").unwrap();
+        let resolved = scenario
+            .resolve(&Changes::default(), 1, "read-index", None)
+            .unwrap();
+        Ending {
+            verdict,
+            ..Ending::of(resolved)
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_contract() {
+        let holds = || ending(Some(Verdict::Linearizable));
+        let reason = Reason {
+            exhausted: Exhausted::Configurations { budget: 1 },
+            key: "k".into(),
+            proven_to: None,
+            blocking: vec![],
+        };
+        assert_eq!(holds().exit(), 0);
+        assert_eq!(ending(Some(Verdict::Unknown(reason))).exit(), 2);
+        assert_eq!(
+            Ending {
+                broken_promises: vec!["no election".into()],
+                ..holds()
+            }
+            .exit(),
+            3
+        );
+        assert_eq!(
+            Ending {
+                interrupted: true,
+                ..holds()
+            }
+            .exit(),
+            130
+        );
+        assert_eq!(
+            Ending {
+                bench_errors: vec!["disk full".into()],
+                ..holds()
+            }
+            .exit(),
+            70
+        );
+        assert_eq!(ending(None).exit(), 70);
+        let found = Ending {
+            findings: vec![finding("exit", "n1".into())],
+            interrupted: true,
+            ..holds()
+        };
+        assert_eq!(found.exit(), 1);
+        assert_eq!(
+            Ending {
+                bench_errors: vec!["disk full".into()],
+                ..found
+            }
+            .exit(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_fault_is_active_from_its_mark_in_to_its_mark_out() {
+        let span = |in_ns, out_ns| FaultSpan {
+            fault: Fault::Kill { node: 1 },
+            in_ns,
+            out_ns,
+        };
+        let ending = Ending {
+            faults: vec![span(5, Some(10)), span(8, None)],
+            ..ending(None)
+        };
+        let active = |at| ending.faults_at(at).len();
+        assert_eq!([active(4), active(5), active(9), active(10)], [0, 1, 2, 1]);
+    }
+}

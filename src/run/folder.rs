@@ -1,0 +1,244 @@
+//! A run's folder: everything that is kept of it, written as it happens.
+//!
+//! ```text
+//! runs/20261123-141503-rapids-7141/
+//!   scenario.toml      resolved: enough to run again
+//!   history.jsonl      what the clients saw (the recorder writes it)
+//!   notices.jsonl      what the screen was told
+//!   faults.jsonl       the notices about faults alone
+//!   trace/N.jsonl      Raft events of node N
+//!   nodes/N/           data and log of node N
+//!   verdict.json       the object that `--json` prints
+//!   counterexample.txt the operations that prove a violation, and why
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::coverage::Coverage;
+use super::notice::{Notice, Told};
+use crate::recorder::Recorder;
+
+/// Makes a new folder under `parent`, named by the wall clock (UTC), the scenario and the seed.
+///
+/// # Errors
+/// Where it cannot be made.
+pub(super) fn create(parent: &Path, scenario: &str, seed: u64) -> io::Result<PathBuf> {
+    let stem = format!("{}-{scenario}-{seed}", utc_stamp(SystemTime::now()));
+    fs::create_dir_all(parent)?;
+    for n in 0.. {
+        let dir = parent.join(if n == 0 {
+            stem.clone()
+        } else {
+            format!("{stem}-{n}")
+        });
+        match fs::create_dir(&dir) {
+            Ok(()) => {
+                fs::create_dir(dir.join("trace"))?;
+                fs::create_dir(dir.join("nodes"))?;
+                return fs::canonicalize(dir);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the numbers do not end")
+}
+
+/// `YYYYMMDD-HHMMSS`, UTC (days to civil date as in Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn utc_stamp(now: SystemTime) -> String {
+    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (
+        doy - (153 * mp + 2) / 5 + 1,
+        if mp < 10 { mp + 3 } else { mp - 9 },
+    );
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    format!(
+        "{year:04}{month:02}{day:02}-{:02}{:02}{:02}",
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+/// Tells a fact to the run's folder, to the run's own count, and to the screen. It never waits.
+#[derive(Clone)]
+pub(crate) struct Teller {
+    recorder: Arc<Recorder>,
+    files: Arc<Mutex<Files>>,
+    coverage: Arc<Mutex<Coverage>>,
+    screen: mpsc::Sender<Told>,
+    behind: Arc<AtomicU64>,
+}
+
+struct Files {
+    notices: File,
+    faults: File,
+    line: Vec<u8>,
+    failure: Option<io::Error>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time_ns: u64,
+    #[serde(flatten)]
+    notice: &'a Notice,
+}
+
+impl Teller {
+    pub(super) fn new(
+        dir: &Path,
+        recorder: Arc<Recorder>,
+        coverage: Arc<Mutex<Coverage>>,
+        screen: mpsc::Sender<Told>,
+        behind: Arc<AtomicU64>,
+    ) -> io::Result<Teller> {
+        let new = |name: &str| File::create_new(dir.join(name));
+        let files = Files {
+            notices: new("notices.jsonl")?,
+            faults: new("faults.jsonl")?,
+            line: Vec::new(),
+            failure: None,
+        };
+        Ok(Teller {
+            recorder,
+            files: Arc::new(Mutex::new(files)),
+            coverage,
+            screen,
+            behind,
+        })
+    }
+
+    /// Tells it, stamped now.
+    pub(crate) fn tell(&self, notice: Notice) {
+        let time_ns = self.recorder.now_ns();
+        self.coverage
+            .lock()
+            .expect("nobody panics while counting")
+            .notice(time_ns, &notice);
+        self.files
+            .lock()
+            .expect("nobody panics while writing")
+            .append(time_ns, &notice);
+        if self
+            .screen
+            .try_send(Told::Notice { time_ns, notice })
+            .is_err()
+        {
+            self.behind.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells a sentence.
+    pub(crate) fn say(&self, text: impl Into<String>) {
+        self.tell(Notice::Say { text: text.into() });
+    }
+
+    /// Why the folder could not be written, if it could not.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        self.files
+            .lock()
+            .expect("nobody panics while writing")
+            .failure
+            .take()
+    }
+}
+
+impl Files {
+    fn append(&mut self, time_ns: u64, notice: &Notice) {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, &Line { time_ns, notice })
+            .expect("a notice is plain data");
+        self.line.push(b'\n');
+        let mut written = self.notices.write_all(&self.line);
+        if matches!(
+            notice,
+            Notice::FaultIn { .. } | Notice::FaultOut { .. } | Notice::FaultSkipped { .. }
+        ) {
+            written = written.and_then(|()| self.faults.write_all(&self.line));
+        }
+        if let Err(error) = written {
+            self.failure.get_or_insert(error);
+        }
+    }
+}
+
+/// Reads `notices.jsonl` back, in its order. A half-written last line is what a killed bench leaves, and is let go.
+///
+/// # Errors
+/// Where a line before the last is no notice: its number and the reason.
+pub fn read_notices(text: &str) -> Result<Vec<Told>, String> {
+    #[derive(serde::Deserialize)]
+    struct Read {
+        time_ns: u64,
+        #[serde(flatten)]
+        notice: Notice,
+    }
+    let mut told = Vec::new();
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        match serde_json::from_str::<Read>(line) {
+            Ok(Read { time_ns, notice }) => told.push(Told::Notice { time_ns, notice }),
+            Err(_) if number + 1 == text.lines().count() && !text.ends_with('\n') => {}
+            Err(error) => return Err(format!("line {}: {error}", number + 1)),
+        }
+    }
+    Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_stamp_is_the_utc_calendar() {
+        let at = |seconds| utc_stamp(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "19700101-000000");
+        assert_eq!(at(951_782_400), "20000229-000000");
+        assert_eq!(at(1_795_437_296), "20261123-123456");
+    }
+
+    #[test]
+    fn two_runs_of_one_second_have_two_folders() {
+        let parent = tempfile::tempdir().unwrap();
+        let dirs = [1, 2, 3].map(|_| create(parent.path(), "rapids", 7).unwrap());
+        assert!(dirs[0] != dirs[1] && dirs[1] != dirs[2]);
+    }
+
+    #[test]
+    fn notices_are_read_as_they_were_written_and_a_torn_last_line_is_let_go() {
+        let notice = Notice::Say {
+            text: "n1 leads term 4".to_owned(),
+        };
+        let line = serde_json::to_string(&Line {
+            time_ns: 5,
+            notice: &notice,
+        })
+        .unwrap();
+        let text = format!("{line}\n{line}\n{}", &line[..line.len() / 2]);
+        assert_eq!(
+            read_notices(&text).unwrap(),
+            vec![Told::Notice { time_ns: 5, notice }; 2]
+        );
+        let error = read_notices(&format!("{line}\nnonsense\n{line}\n")).unwrap_err();
+        assert!(error.starts_with("line 2: "), "{error}");
+    }
+}

@@ -1,0 +1,91 @@
+//! How each directed link between two nodes is, from the faults that are in.
+
+use std::collections::BTreeMap;
+
+use super::notice::{LinkState, Notice};
+use crate::fault::{Fault, FaultId, NodeId};
+
+/// The faults that are in, and what follows for the links.
+#[derive(Debug)]
+pub(super) struct Links {
+    nodes: Vec<NodeId>,
+    active: BTreeMap<FaultId, Fault>,
+    told: BTreeMap<(NodeId, NodeId), LinkState>,
+}
+
+impl Links {
+    /// All links between these nodes, open.
+    pub(super) fn new(nodes: Vec<NodeId>) -> Links {
+        Links {
+            nodes,
+            active: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// A fault is in; gives the links that changed by it.
+    pub(super) fn put_in(&mut self, id: FaultId, fault: Fault) -> Vec<Notice> {
+        self.active.insert(id, fault);
+        self.changes()
+    }
+
+    /// A fault is out; gives the links that changed by it.
+    pub(super) fn take_out(&mut self, id: FaultId) -> Vec<Notice> {
+        self.active.remove(&id);
+        self.changes()
+    }
+
+    fn changes(&mut self) -> Vec<Notice> {
+        let mut now: BTreeMap<(NodeId, NodeId), LinkState> = BTreeMap::new();
+        for fault in self.active.values() {
+            for link in fault.links(&self.nodes) {
+                let state = now.entry(link).or_insert(LinkState::Slow);
+                if !matches!(fault, Fault::Slow { .. }) {
+                    *state = LinkState::Cut;
+                }
+            }
+        }
+        let state_in =
+            |map: &BTreeMap<_, _>, link| map.get(&link).copied().unwrap_or(LinkState::Open);
+        let all = self
+            .nodes
+            .iter()
+            .flat_map(|&from| self.nodes.iter().map(move |&to| (from, to)));
+        let changed = all
+            .filter(|&link| state_in(&now, link) != state_in(&self.told, link))
+            .map(|(from, to)| Notice::Link {
+                from,
+                to,
+                state: state_in(&now, (from, to)),
+            })
+            .collect();
+        self.told = now;
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_open_again_only_when_no_fault_holds_it() {
+        let mut links = Links::new(vec![1, 2, 3]);
+        let state = |from, to, state| Notice::Link { from, to, state };
+        let slow = Fault::Slow {
+            from: 1,
+            to: 2,
+            delay_ms: 5,
+            jitter_ms: 0,
+        };
+        assert_eq!(links.put_in(1, slow), [state(1, 2, LinkState::Slow)]);
+        assert_eq!(
+            links.put_in(2, Fault::Cut { from: 1, to: 2 }),
+            [state(1, 2, LinkState::Cut)]
+        );
+        assert_eq!(links.put_in(3, Fault::Cut { from: 1, to: 2 }), []);
+        assert_eq!(links.take_out(2), []);
+        assert_eq!(links.take_out(3), [state(1, 2, LinkState::Slow)]);
+        assert_eq!(links.take_out(1), [state(1, 2, LinkState::Open)]);
+    }
+}
