@@ -1,0 +1,67 @@
+//! After the run, and on stderr while it goes on: sentences and JSON from what the run says. A report never decides;
+//! it prints the verdict that it was given, with the evidence.
+
+mod progress;
+mod text;
+
+pub use progress::Progress;
+pub use text::{counterexample, text};
+
+use checkers::verdict::{Counterexample, Verdict};
+use serde_json::{Value, json};
+
+use crate::run::Ending;
+
+/// The object that `whitewater run --json` ends with, and `verdict.json` holds.
+#[must_use]
+pub fn json(ending: &Ending) -> Value {
+    let counts = &ending.counts;
+    let mut object = json!({
+        "verdict": ending.word(),
+        "exit": ending.exit(),
+        "seed": ending.resolved.seed,
+        "scenario": ending.resolved.scenario.name,
+        "nodes": ending.resolved.scenario.nodes,
+        "defect": ending.resolved.defect,
+        "reads": ending.resolved.reads,
+        "ops": counts.ops,
+        "faults": counts.faults,
+        "elections": counts.elections,
+        "findings": ending.findings,
+        "bench_errors": ending.bench_errors,
+        "seconds": ending.seconds,
+        "alarm_seconds": ending.alarm_seconds,
+        "dir": ending.dir,
+        "coverage": {
+            "fault_kinds": counts.faults.len(),
+            "skipped": counts.skipped,
+            "leader_hit": counts.leader_hit,
+            "in_flight_at_edges": counts.in_flight_at_edges,
+            "calm": counts.calm,
+            "broken_promises": ending.broken_promises,
+        },
+    });
+    match &ending.verdict {
+        Some(Verdict::Violation(found)) => object["counterexample"] = evidence(ending, found),
+        Some(Verdict::Unknown(reason)) => object["reason"] = json!(reason),
+        _ => {}
+    }
+    object
+}
+
+/// A counterexample with what the run knows besides: the faults that were in, and what the nodes took themselves for.
+fn evidence(ending: &Ending, found: &Counterexample) -> Value {
+    let mut object = json!(found);
+    if let Some(culprit) = found.culprit() {
+        let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
+        object["answered_by"] = json!(culprit.node);
+        object["faults_active"] = ending
+            .faults_at(at)
+            .iter()
+            .map(|span| span.fault.to_string())
+            .collect::<Vec<_>>()
+            .into();
+        object["beliefs"] = json!(ending.beliefs);
+    }
+    object
+}

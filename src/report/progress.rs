@@ -1,0 +1,249 @@
+//! Progress on stderr: one plain line for each notable notice, and one every five seconds; a line that rewrites itself
+//! where stderr is a terminal.
+
+use std::io::{self, Write};
+
+use checkers::history::EventKind;
+
+use crate::run::{By, Notice, Phase, Progress as SoFar, Role, Told};
+
+/// Between two lines that say how far the run is.
+const LINE_EVERY_NS: u64 = 5_000_000_000;
+/// Between two rewritings of the status line on a terminal.
+const STATUS_EVERY_NS: u64 = 250_000_000;
+
+/// Turns what a run tells into lines.
+#[derive(Debug)]
+pub struct Progress {
+    terminal: bool,
+    last_ns: u64,
+    completed: u64,
+    so_far: SoFar,
+    active: Vec<String>,
+    leader: Option<(u64, u64)>,
+}
+
+impl Progress {
+    /// For a stderr that is a terminal, or is not.
+    #[must_use]
+    pub fn new(terminal: bool) -> Progress {
+        Progress {
+            terminal,
+            last_ns: 0,
+            completed: 0,
+            so_far: SoFar::default(),
+            active: Vec::new(),
+            leader: None,
+        }
+    }
+
+    /// Takes one thing in and prints what is worth a line.
+    ///
+    /// # Errors
+    /// When `out` does.
+    pub fn tell(&mut self, out: &mut impl Write, told: &Told) -> io::Result<()> {
+        let (time_ns, notice) = match told {
+            Told::Notice { time_ns, notice } => (*time_ns, notice),
+            Told::Event(event) => {
+                self.completed += u64::from(matches!(event.kind, EventKind::Complete { .. }));
+                return self.status(out, event.time_ns);
+            }
+        };
+        match notice {
+            Notice::FaultIn { fault, .. } => self.active.push(fault.to_string()),
+            Notice::FaultOut { fault, .. } => self.active.retain(|text| *text != fault.to_string()),
+            Notice::Progress { progress } => {
+                self.so_far.clone_from(progress);
+                return self.status(out, time_ns);
+            }
+            _ => {}
+        }
+        if let Some(text) = self.sentence(notice) {
+            self.line(out, time_ns, &text)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the line that rewrites itself.
+    ///
+    /// # Errors
+    /// When `out` does.
+    pub fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if self.terminal {
+            write!(out, "\r\x1b[K")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn sentence(&mut self, notice: &Notice) -> Option<String> {
+        Some(match notice {
+            Notice::Started {
+                scenario,
+                seed,
+                nodes,
+                defect,
+                dir,
+                ..
+            } => {
+                let defect = defect
+                    .as_ref()
+                    .map_or(String::new(), |name| format!(", defect {name}"));
+                format!(
+                    "{scenario}, seed {seed}, {} nodes{defect}; {}",
+                    nodes.len(),
+                    dir.display()
+                )
+            }
+            Notice::Phase { phase } => match phase {
+                Phase::Starting => return None,
+                Phase::Running => "the workload begins".to_owned(),
+                Phase::Healing => "everything heals".to_owned(),
+                Phase::FinalReads => "final reads".to_owned(),
+                Phase::Judging => "the last verdict is made".to_owned(),
+                Phase::Ended => return None,
+            },
+            Notice::Node { node }
+                if node.role == Role::Leader && self.leader < Some((node.term, node.id)) =>
+            {
+                self.leader = Some((node.term, node.id));
+                format!("n{} leads term {}", node.id, node.term)
+            }
+            Notice::FaultIn { fault, by, .. } => format!("{fault}{}", whose(*by)),
+            Notice::FaultOut { fault, by, .. } => format!("{fault}: out{}", whose(*by)),
+            Notice::FaultSkipped { fault, why, .. } => format!("{fault} was skipped: {why}"),
+            Notice::Say { text } => text.clone(),
+            Notice::Alarm { counterexample } => {
+                format!(
+                    "NOT LINEARIZABLE: {} at #{}",
+                    counterexample.key, counterexample.event
+                )
+            }
+            Notice::Found { finding } => {
+                format!("finding ({}): {}", finding.oracle, finding.evidence)
+            }
+            Notice::BenchError { text } => format!("bench error: {text}"),
+            _ => return None,
+        })
+    }
+
+    fn line(&mut self, out: &mut impl Write, time_ns: u64, text: &str) -> io::Result<()> {
+        let clear = if self.terminal { "\r\x1b[K" } else { "" };
+        writeln!(out, "{clear}{:7.2} s  {text}", time_ns as f64 / 1e9)
+    }
+
+    fn status(&mut self, out: &mut impl Write, time_ns: u64) -> io::Result<()> {
+        let every = if self.terminal {
+            STATUS_EVERY_NS
+        } else {
+            LINE_EVERY_NS
+        };
+        if time_ns.saturating_sub(self.last_ns) < every {
+            return Ok(());
+        }
+        self.last_ns = time_ns;
+        let SoFar {
+            proven_to,
+            open,
+            gave_up,
+            ..
+        } = &self.so_far;
+        let verdict = match gave_up {
+            Some(key) => format!("? gave up on {key}"),
+            None => format!("✓ linearizable to #{proven_to} ({open} open)"),
+        };
+        let faults = if self.active.is_empty() {
+            "calm".to_owned()
+        } else {
+            self.active.join(" + ")
+        };
+        let text = format!("{verdict}; {} operations; {faults}", self.completed);
+        if self.terminal {
+            write!(out, "\r\x1b[K{:7.2} s  {text}", time_ns as f64 / 1e9)?;
+            out.flush()
+        } else {
+            self.line(out, time_ns, &text)
+        }
+    }
+}
+
+fn whose(by: By) -> &'static str {
+    match by {
+        By::You => " (you)",
+        By::Plan | By::End => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+    use crate::run::NodeView;
+
+    fn lines(told: &[Told]) -> String {
+        let (mut progress, mut out) = (Progress::new(false), Vec::new());
+        for told in told {
+            progress.tell(&mut out, told).unwrap();
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    fn at(seconds: u64, notice: Notice) -> Told {
+        Told::Notice {
+            time_ns: seconds * 1_000_000_000,
+            notice,
+        }
+    }
+
+    #[test]
+    fn a_leader_is_named_once_a_term_and_only_when_it_is_newer() {
+        let leads = |id, term| Notice::Node {
+            node: NodeView {
+                id,
+                term,
+                role: Role::Leader,
+                ..NodeView::default()
+            },
+        };
+        let text = lines(&[
+            at(1, leads(1, 1)),
+            at(2, leads(1, 1)),
+            at(3, leads(2, 2)),
+            at(4, leads(1, 1)),
+        ]);
+        assert_eq!(
+            text,
+            "   1.00 s  n1 leads term 1\n   3.00 s  n2 leads term 2\n"
+        );
+    }
+
+    #[test]
+    fn the_status_line_comes_every_five_seconds_and_names_the_active_faults() {
+        let fault = Fault::Cut { from: 1, to: 2 };
+        let so_far = |proven_to| Notice::Progress {
+            progress: SoFar {
+                proven_to,
+                open: 2,
+                ..SoFar::default()
+            },
+        };
+        let text = lines(&[
+            at(
+                1,
+                Notice::FaultIn {
+                    id: 1,
+                    fault,
+                    by: By::Plan,
+                },
+            ),
+            at(2, so_far(10)),
+            at(6, so_far(20)),
+            at(7, so_far(30)),
+        ]);
+        assert!(
+            text.contains("   6.00 s  ✓ linearizable to #20 (2 open); 0 operations; cut n1 → n2\n"),
+            "{text}"
+        );
+        assert!(!text.contains("#30") && !text.contains("#10"), "{text}");
+    }
+}

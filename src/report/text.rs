@@ -1,0 +1,142 @@
+//! The end of a run in words, for a person who reads a terminal or a CI log.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use checkers::history::{Call, Operation, Outcome};
+use checkers::verdict::{Counterexample, Verdict};
+
+use crate::run::Ending;
+
+/// Prints how a run ended: the verdict first, how to run it again last.
+///
+/// # Errors
+/// When `out` does.
+pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
+    writeln!(out, "{}", ending.summary())?;
+    if let Some(Verdict::Violation(found)) = &ending.verdict {
+        writeln!(out, "\n{}", counterexample(found, ending))?;
+    }
+    if let Some(Verdict::Unknown(reason)) = &ending.verdict {
+        writeln!(out, "  {reason}")?;
+    }
+    for finding in &ending.findings {
+        writeln!(out, "finding ({}): {}", finding.oracle, finding.evidence)?;
+    }
+    for error in &ending.bench_errors {
+        writeln!(out, "bench error: {error}")?;
+    }
+    for promise in &ending.broken_promises {
+        writeln!(out, "vacuous: {promise}")?;
+    }
+    let counts = &ending.counts;
+    let ops = counts.ops;
+    writeln!(
+        out,
+        "{} operations ok, {} failed, {} unknown in {:.1} s; {} elections",
+        ops.ok, ops.failed, ops.unknown, ending.seconds, counts.elections
+    )?;
+    if !counts.faults.is_empty() {
+        let faults = counts
+            .faults
+            .iter()
+            .map(|(kind, n)| format!("{n} {kind}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        writeln!(out, "faults that took effect: {faults}")?;
+    }
+    if let Some(dir) = &ending.dir {
+        writeln!(out, "folder: {}", dir.display())?;
+    }
+    writeln!(out, "again:  {}", ending.again())
+}
+
+/// The operations that prove a violation, one a line in the order of their beginnings, and why.
+#[must_use]
+pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
+    let mut text = format!(
+        "{} of the operations on {} show it:\n",
+        found.operations.len(),
+        found.key
+    );
+    for operation in &found.operations {
+        let place = found.order.iter().position(|id| *id == operation.id);
+        let sign = match place {
+            Some(place) => format!("{}.", place + 1),
+            None => "✗".to_owned(),
+        };
+        let _ = writeln!(text, "  {sign:>2} {}", line(operation));
+    }
+    for sentence in &found.why {
+        let _ = writeln!(text, "  {sentence}");
+    }
+    if let Some(culprit) = found.culprit() {
+        let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
+        if let Some(node) = culprit.node {
+            let _ = writeln!(text, "  n{node} answered #{}.", culprit.id);
+        }
+        let faults = ending.faults_at(at);
+        if faults.is_empty() {
+            let _ = writeln!(text, "  No fault was active at that moment.");
+        }
+        for span in faults {
+            let _ = writeln!(
+                text,
+                "  Active at that moment: {} (since {}).",
+                span.fault,
+                seconds(span.in_ns)
+            );
+        }
+        for belief in &ending.beliefs {
+            let _ = writeln!(text, "  {belief}");
+        }
+    }
+    text
+}
+
+fn line(operation: &Operation) -> String {
+    let Operation {
+        id,
+        client,
+        call,
+        outcome,
+        invoked_ns,
+        completed_ns,
+        node,
+        at,
+        ..
+    } = operation;
+    let asked = match call {
+        Call::Read => "read".to_owned(),
+        Call::Write(value) => format!("write {value}"),
+        Call::Cas { old, new } => format!("cas {old}→{new}"),
+        Call::Delete => "delete".to_owned(),
+        Call::Append(value) => format!("append {value}"),
+    };
+    let ended = match (call, outcome) {
+        (Call::Read, Outcome::Ok(Some(value))) => format!("→ {value}"),
+        (Call::Read, Outcome::Ok(None)) => "→ absent".to_owned(),
+        (_, Outcome::Ok(_)) => "ok".to_owned(),
+        (_, Outcome::Failed) => "failed".to_owned(),
+        (_, Outcome::Unknown) => "unknown".to_owned(),
+    };
+    let mut text = format!("#{id} c{client} {asked} {ended}  {}", seconds(*invoked_ns));
+    match completed_ns {
+        Some(ns) => {
+            let _ = write!(text, "–{}", seconds(*ns));
+        }
+        None => text += "–…",
+    }
+    if let Some(node) = node {
+        let _ = write!(text, "  n{node}");
+    }
+    if let Some(at) = at {
+        let _ = write!(text, " at {}/{}", at.term, at.index);
+    }
+    text
+}
+
+/// An instant of the run, in seconds from its beginning.
+fn seconds(ns: u64) -> String {
+    format!("{:.3} s", ns as f64 / 1e9)
+}
