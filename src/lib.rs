@@ -1,5 +1,6 @@
 //! whitewater: an interactive chaos bench for replicated systems.
 #![allow(missing_docs)]
+pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod fault;

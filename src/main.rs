@@ -1,3 +1,7 @@
 //! Picks the front door and maps the ending to an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(whitewater::cli::main())
+}

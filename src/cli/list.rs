@@ -1,0 +1,75 @@
+//! `whitewater list`: names of what there is, from the data itself.
+
+use std::io::{IsTerminal, Write};
+
+use clap::{Args, ValueEnum};
+
+use crate::run;
+
+/// What to list.
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// Of what.
+    what: What,
+    /// As a Markdown table; only for keys.
+    #[arg(long)]
+    markdown: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Scenarios for `run`.
+    Scenarios,
+    /// Kinds of fault for `--faults`.
+    Faults,
+    /// Deliberate bugs for `--defect`.
+    Defects,
+    /// History formats for `check` and `gen`.
+    Formats,
+    /// What can be tested.
+    Targets,
+    /// Keys of the screen.
+    Keys,
+}
+
+pub(crate) fn run(args: &ListArgs) -> anyhow::Result<u8> {
+    if args.markdown && args.what != What::Keys {
+        return Err(super::Usage("only keys can be listed with --markdown".to_owned()).into());
+    }
+    let rows: Vec<(String, String)> = match args.what {
+        What::Scenarios => run::Scenario::built_in()
+            .into_iter()
+            .map(|s| (s.name, s.about))
+            .collect(),
+        What::Faults => run::FAULT_KINDS
+            .iter()
+            .map(|kind| (kind.name.to_owned(), kind.about.to_owned()))
+            .collect(),
+        What::Defects => run::DEFECTS
+            .iter()
+            .map(|d| (d.name.to_owned(), d.about.to_owned()))
+            .collect(),
+        What::Formats => vec![],
+        What::Targets => vec![(
+            "kiwi".to_owned(),
+            "our own node: openraft behind Kiwi's Raft RPC layer".to_owned(),
+        )],
+        What::Keys if args.markdown => {
+            return Ok(0);
+        }
+        What::Keys => vec![],
+    };
+    let mut out = std::io::stdout().lock();
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    if out.is_terminal() {
+        writeln!(out, "{:width$}  what it is", "name")?;
+    }
+    for (name, about) in rows {
+        writeln!(out, "{name:width$}  {about}")?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,79 @@
+//! Flags and subcommands, one file each. [`main`] is the whole program: it reads the command line, opens one front
+//! door and gives the exit code.
+//!
+//! ```text
+//!   0 held   1 violation or finding   2 unknown   3 vacuous
+//!   64 wrong usage   65 malformed input   70 bench error or panic   130 interrupted
+//! ```
+
+mod list;
+mod run;
+
+use std::io::{self, Write};
+
+use clap::{Parser, Subcommand};
+
+/// Wrong usage: sysexits' EX_USAGE.
+pub const USAGE: u8 = 64;
+/// A bench error or a panic: sysexits' EX_SOFTWARE.
+pub const BENCH_ERROR: u8 = 70;
+
+/// Breaks a real Raft cluster in front of your eyes, and says while it happens whether what its clients saw is
+/// linearizable.
+#[derive(Debug, Parser)]
+#[command(name = "whitewater", version, args_conflicts_with_subcommands = true)]
+struct Program {
+    #[command(subcommand)]
+    door: Option<Door>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Door {
+    /// Run a scenario without the screen: progress on stderr, the verdict on stdout and in the exit code.
+    Run(Box<run::RunArgs>),
+    /// Name what there is: scenarios, faults, defects, formats, targets, keys.
+    List(list::ListArgs),
+}
+
+/// Runs the program, and gives its exit code.
+#[must_use]
+pub fn main() -> u8 {
+    let program = match Program::try_parse() {
+        Ok(program) => program,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are no errors; everything else is wrong usage, which clap would call 2.
+            return if error.use_stderr() { USAGE } else { 0 };
+        }
+    };
+    let ended = match program.door {
+        None => Ok(0),
+        Some(Door::Run(args)) => run::run(&args),
+        Some(Door::List(args)) => list::run(&args),
+    };
+    ended.unwrap_or_else(|error| {
+        if broken_pipe(&error) {
+            // Whoever read us has seen enough.
+            return 0;
+        }
+        let _ = writeln!(io::stderr(), "whitewater: {error:#}");
+        if error.is::<Usage>() {
+            USAGE
+        } else {
+            BENCH_ERROR
+        }
+    })
+}
+
+/// Something on the command line makes no sense, although its form is right.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,179 @@
+//! `whitewater run`: one scenario without the screen.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::sync::mpsc;
+
+use super::Usage;
+use crate::report;
+use crate::run::{self, Changes, Command, Scenario, Setup};
+
+/// What a run is asked for, on the command line of `run` and of the screen.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RunArgs {
+    /// A built-in scenario, or a file: a name with a slash or ending in .toml.
+    scenario: Option<String>,
+    /// How many nodes, 1 to 9.
+    #[arg(long, value_name = "N")]
+    nodes: Option<u64>,
+    /// How long the workload runs, in seconds; 0: until it is ended.
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<u64>,
+    /// What every random choice is drawn from; drawn itself, and printed, where it is not given.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Operations a second, over all clients.
+    #[arg(long, value_name = "OPS")]
+    rate: Option<u32>,
+    /// How many clients at any time.
+    #[arg(long, value_name = "N")]
+    clients: Option<u32>,
+    /// How many contended keys.
+    #[arg(long, value_name = "N")]
+    keys: Option<u32>,
+    /// Kinds of fault, separated by commas, or none.
+    #[arg(long, value_name = "LIST|none")]
+    faults: Option<String>,
+    /// Plant a deliberate bug in every node (`whitewater list defects`).
+    #[arg(long, value_name = "NAME")]
+    defect: Option<String>,
+    /// How nodes answer reads: read-index, lease, leader-local, follower-local.
+    #[arg(long, value_name = "MODE", default_value = "read-index")]
+    reads: String,
+    /// How the leader replicates: stream or unary.
+    #[arg(long, value_name = "HOW", default_value = "stream")]
+    append: String,
+    /// Where the run's folder is made.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+    /// One JSON object on stdout, and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Let clients dial the nodes themselves, past the proxy: only to measure what the proxy costs.
+    #[arg(long, hide = true)]
+    direct: bool,
+}
+
+impl RunArgs {
+    /// Everything that the run needs; draws a seed where none is given.
+    pub(crate) fn setup(&self) -> anyhow::Result<Setup> {
+        let usage = |text: String| anyhow::Error::new(Usage(text));
+        let faults = self.faults.as_deref().map(|list| match list {
+            "none" => Vec::new(),
+            list => list.split(',').map(|kind| kind.trim().to_owned()).collect(),
+        });
+        let changes = Changes {
+            nodes: self.nodes,
+            seconds: self.time,
+            rate: self.rate,
+            clients: self.clients,
+            keys: self.keys,
+            faults,
+        };
+        one_of("--reads", &self.reads, run::READ_MODES.iter().copied())?;
+        one_of("--append", &self.append, ["stream", "unary"].into_iter())?;
+        if let Some(defect) = &self.defect {
+            one_of("--defect", defect, run::DEFECTS.iter().map(|d| d.name))?;
+        }
+        let name = self.scenario.as_deref().unwrap_or(run::DEFAULT_SCENARIO);
+        let scenario = Scenario::find(name).map_err(|e| usage(e.to_string()))?;
+        let seed = self
+            .seed
+            .unwrap_or_else(|| rand::random_range(0..1_000_000));
+        let resolved = scenario
+            .resolve(&changes, seed, &self.reads, self.defect.clone())
+            .map_err(|e| usage(e.to_string()))?;
+        Ok(Setup {
+            resolved,
+            out: self.out.clone(),
+            append: self.append.clone(),
+            direct: self.direct,
+        })
+    }
+}
+
+/// Refuses a name that is not one of the known ones.
+fn one_of<'a>(
+    flag: &str,
+    given: &str,
+    mut known: impl Iterator<Item = &'a str> + Clone,
+) -> anyhow::Result<()> {
+    if known.clone().any(|name| name == given) {
+        return Ok(());
+    }
+    let first = known.next().unwrap_or_default().to_owned();
+    let all = known.fold(first, |all, name| format!("{all}, {name}"));
+    Err(Usage(format!("{flag} {given}: there are {all}")).into())
+}
+
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
+    let setup = args.setup()?;
+    if setup.resolved.scenario.seconds == 0
+        && !io::stdin().is_terminal()
+        && setup.resolved.plan.episodes.is_empty()
+    {
+        let text =
+            "a run without an end and without a plan needs somebody at the screen: give it --time"
+                .to_owned();
+        return Err(Usage(text).into());
+    }
+    headless(setup, args.json)
+}
+
+/// Runs without the screen: progress on stderr, the verdict on stdout.
+pub(crate) fn headless(setup: Setup, json: bool) -> anyhow::Result<u8> {
+    let mut handle = run::start(setup);
+    stop_on_signals(handle.commands())?;
+    let mut progress = report::Progress::new(io::stderr().is_terminal());
+    while let Some(told) = handle.told.blocking_recv() {
+        // A closed stderr ends the progress, not the run.
+        let _ = progress.tell(&mut io::stderr(), &told);
+    }
+    let _ = progress.finish(&mut io::stderr());
+    let ending = handle.join();
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, &report::json(&ending))?;
+        writeln!(out)?;
+    } else {
+        report::text(&mut out, &ending)?;
+    }
+    out.flush()?;
+    Ok(ending.exit())
+}
+
+/// The first signal ends the run in order, the second one ends the children at once.
+fn stop_on_signals(commands: mpsc::Sender<Command>) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let guard = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    drop(guard);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let mut first = true;
+            runtime.block_on(async {
+                loop {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
+                        _ = hangup.recv() => {}
+                    }
+                    if std::mem::take(&mut first) {
+                        let _ = commands.send(Command::Stop).await;
+                    } else {
+                        run::end_all_children();
+                        std::process::exit(130);
+                    }
+                }
+            });
+        })?;
+    Ok(())
+}
