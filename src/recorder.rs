@@ -51,13 +51,29 @@ impl Recorder {
         let mut line = Vec::with_capacity(256);
         jsonl::write_header(&mut line, header)?;
         file.write_all(&line)?;
-        let inner = Inner { file, line, next_index: 0, listeners, failure: None };
-        Ok(Recorder { start: Instant::now(), inner: Mutex::new(inner) })
+        let inner = Inner {
+            file,
+            line,
+            next_index: 0,
+            listeners,
+            failure: None,
+        };
+        Ok(Recorder {
+            start: Instant::now(),
+            inner: Mutex::new(inner),
+        })
     }
 
     /// Records that `client` is about to ask `node` for `call` on `key`.
     pub fn invoke(&self, client: ClientId, node: Option<u64>, key: &str, call: Call) -> Ticket {
-        let index = self.write(Some(client), node, EventKind::Invoke { key: key.to_owned(), call });
+        let index = self.write(
+            Some(client),
+            node,
+            EventKind::Invoke {
+                key: key.to_owned(),
+                call,
+            },
+        );
         Ticket { client, index }
     }
 
@@ -70,7 +86,11 @@ impl Recorder {
         at: Option<At>,
         error: Option<String>,
     ) -> u64 {
-        self.write(Some(ticket.client), node, EventKind::Complete { outcome, at, error })
+        self.write(
+            Some(ticket.client),
+            node,
+            EventKind::Complete { outcome, at, error },
+        )
     }
 
     /// Records that something other than an operation happened.
@@ -97,7 +117,13 @@ impl Recorder {
     fn write(&self, client: Option<ClientId>, node: Option<u64>, kind: EventKind) -> u64 {
         let mut inner = self.lock();
         // Stamped under the lock, so that the order of the stamps is the order of the numbers.
-        let event = Event { index: inner.next_index, time_ns: self.now_ns(), client, node, kind };
+        let event = Event {
+            index: inner.next_index,
+            time_ns: self.now_ns(),
+            client,
+            node,
+            kind,
+        };
         inner.next_index += 1;
         inner.append(&event);
         for listener in &mut inner.listeners {
@@ -114,8 +140,8 @@ impl Recorder {
 impl Inner {
     fn append(&mut self, event: &Event) {
         self.line.clear();
-        let written =
-            jsonl::write_event(&mut self.line, event).and_then(|()| self.file.write_all(&self.line));
+        let written = jsonl::write_event(&mut self.line, event)
+            .and_then(|()| self.file.write_all(&self.line));
         if let Err(error) = written {
             self.failure.get_or_insert(error);
         }

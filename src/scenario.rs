@@ -147,7 +147,10 @@ impl Scenario {
     /// If one of them is malformed, which a test excludes.
     #[must_use]
     pub fn built_in() -> Vec<Scenario> {
-        BUILT_IN.iter().map(|text| toml::from_str(text).expect("an embedded scenario is well formed")).collect()
+        BUILT_IN
+            .iter()
+            .map(|text| toml::from_str(text).expect("an embedded scenario is well formed"))
+            .collect()
     }
 
     /// The scenario of that name, or in that file where the name has a `/` or ends in `.toml`.
@@ -159,16 +162,32 @@ impl Scenario {
             return Scenario::read(Path::new(name));
         }
         let all = Scenario::built_in();
-        let known = all.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
-        all.into_iter().find(|s| s.name == name).ok_or_else(|| Error::NoSuch { name: name.to_owned(), known })
+        let known = all
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        all.into_iter()
+            .find(|s| s.name == name)
+            .ok_or_else(|| Error::NoSuch {
+                name: name.to_owned(),
+                known,
+            })
     }
 
     fn read(path: &Path) -> Result<Scenario, Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-        let scenario: Scenario = toml::from_str(&text)
-            .map_err(|e| Error::Malformed { path: path.to_owned(), reason: e.to_string() })?;
-        scenario.check().map_err(|e| Error::Malformed { path: path.to_owned(), reason: e.to_string() })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let scenario: Scenario = toml::from_str(&text).map_err(|e| Error::Malformed {
+            path: path.to_owned(),
+            reason: e.to_string(),
+        })?;
+        scenario.check().map_err(|e| Error::Malformed {
+            path: path.to_owned(),
+            reason: e.to_string(),
+        })?;
         Ok(scenario)
     }
 
@@ -191,7 +210,9 @@ impl Scenario {
         if let Some(kinds) = &changes.faults {
             // The opening keeps what is still allowed of it; promises that rest on the rest are dropped.
             for episode in &mut self.opening {
-                episode.faults.retain(|wish| kinds.iter().any(|kind| kind == wish.kind()));
+                episode
+                    .faults
+                    .retain(|wish| kinds.iter().any(|kind| kind == wish.kind()));
             }
             self.opening.retain(|episode| !episode.faults.is_empty());
             self.random.kinds.clone_from(kinds);
@@ -202,7 +223,13 @@ impl Scenario {
         }
         self.check()?;
         let plan = self.plan(seed);
-        Ok(Resolved { seed, defect, reads: reads.to_owned(), scenario: self, plan })
+        Ok(Resolved {
+            seed,
+            defect,
+            reads: reads.to_owned(),
+            scenario: self,
+            plan,
+        })
     }
 
     /// Ids of the nodes, from 1.
@@ -212,14 +239,32 @@ impl Scenario {
     }
 
     fn plan(&self, seed: u64) -> Plan {
-        let until_ms = if self.seconds == 0 { u64::MAX / 2 } else { self.seconds * 1_000 };
-        let mut episodes: Vec<Episode> =
-            self.opening.iter().filter(|e| e.at_ms + e.for_ms <= until_ms).cloned().collect();
-        let from_ms = episodes.iter().map(|e| e.at_ms + e.for_ms).max().unwrap_or(500);
+        let until_ms = if self.seconds == 0 {
+            u64::MAX / 2
+        } else {
+            self.seconds * 1_000
+        };
+        let mut episodes: Vec<Episode> = self
+            .opening
+            .iter()
+            .filter(|e| e.at_ms + e.for_ms <= until_ms)
+            .cloned()
+            .collect();
+        let from_ms = episodes
+            .iter()
+            .map(|e| e.at_ms + e.for_ms)
+            .max()
+            .unwrap_or(500);
         // A run without an end draws an hour of plan; nobody watches longer.
         let drawn_until = until_ms.min(3_600_000);
         let nodes = usize::try_from(self.nodes).expect("a node count is small");
-        let draw = Draw { seed, nodes, from_ms, until_ms: drawn_until, kinds: &self.random.kinds };
+        let draw = Draw {
+            seed,
+            nodes,
+            from_ms,
+            until_ms: drawn_until,
+            kinds: &self.random.kinds,
+        };
         episodes.extend(Plan::draw(&draw).episodes);
         Plan { episodes }
     }
@@ -233,7 +278,10 @@ impl Scenario {
             return wrong(format!("{} clients: there can be 1 to 1000", self.clients));
         }
         if !(1..=1_000_000).contains(&self.rate) {
-            return wrong(format!("a rate of {}: there can be 1 to 1000000 operations a second", self.rate));
+            return wrong(format!(
+                "a rate of {}: there can be 1 to 1000000 operations a second",
+                self.rate
+            ));
         }
         if self.keys.contended + self.keys.wide == 0 {
             return wrong("no key: there must be one".to_owned());
@@ -243,14 +291,23 @@ impl Scenario {
         }
         for kind in &self.random.kinds {
             if !KINDS.iter().any(|known| known.name == kind) {
-                let known = KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
-                return wrong(format!("there is no kind of fault {kind:?}; there are {known}"));
+                let known = KINDS
+                    .iter()
+                    .map(|kind| kind.name)
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                return wrong(format!(
+                    "there is no kind of fault {kind:?}; there are {known}"
+                ));
             }
         }
         let mut free_from = 0;
         for episode in &self.opening {
             if episode.at_ms < free_from {
-                return wrong(format!("the opening at {} ms begins before the one before it ends", episode.at_ms));
+                return wrong(format!(
+                    "the opening at {} ms begins before the one before it ends",
+                    episode.at_ms
+                ));
             }
             free_from = episode.at_ms + episode.for_ms;
         }
@@ -263,39 +320,71 @@ mod tests {
     use super::*;
 
     fn resolve(changes: &Changes) -> Result<Resolved, Error> {
-        Scenario::find(DEFAULT).unwrap().resolve(changes, 1, "read-index", None)
+        Scenario::find(DEFAULT)
+            .unwrap()
+            .resolve(changes, 1, "read-index", None)
     }
 
     #[test]
     fn every_built_in_scenario_makes_sense_and_survives_toml() {
         for scenario in Scenario::built_in() {
-            scenario.check().unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
-            let resolved = scenario.resolve(&Changes::default(), 3, "read-index", None).unwrap();
+            scenario
+                .check()
+                .unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
+            let resolved = scenario
+                .resolve(&Changes::default(), 3, "read-index", None)
+                .unwrap();
             let text = toml::to_string(&resolved).unwrap();
-            assert_eq!(toml::from_str::<Resolved>(&text).unwrap(), resolved, "{text}");
+            assert_eq!(
+                toml::from_str::<Resolved>(&text).unwrap(),
+                resolved,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn the_default_is_the_one_that_the_design_settles() {
         let Resolved { scenario, plan, .. } = resolve(&Changes::default()).unwrap();
-        assert_eq!((scenario.nodes, scenario.seconds, scenario.clients, scenario.rate), (3, 30, 8, 200));
+        assert_eq!(
+            (
+                scenario.nodes,
+                scenario.seconds,
+                scenario.clients,
+                scenario.rate
+            ),
+            (3, 30, 8, 200)
+        );
         assert_eq!((scenario.keys.contended, scenario.keys.wide), (5, 200));
         assert!(plan.kinds().len() >= 3, "{:?}", plan.kinds());
     }
 
     #[test]
     fn faults_none_leaves_no_fault_and_no_promise_of_one() {
-        let calm = resolve(&Changes { faults: Some(Vec::new()), ..Changes::default() }).unwrap();
+        let calm = resolve(&Changes {
+            faults: Some(Vec::new()),
+            ..Changes::default()
+        })
+        .unwrap();
         assert!(calm.plan.episodes.is_empty());
         assert_eq!(calm.scenario.promises, Promises::default());
     }
 
     #[test]
     fn a_plan_ends_with_the_workload() {
-        let short = resolve(&Changes { seconds: Some(5), ..Changes::default() }).unwrap();
+        let short = resolve(&Changes {
+            seconds: Some(5),
+            ..Changes::default()
+        })
+        .unwrap();
         assert!(!short.plan.episodes.is_empty());
-        assert!(short.plan.episodes.iter().all(|e| e.at_ms + e.for_ms <= 5_000));
+        assert!(
+            short
+                .plan
+                .episodes
+                .iter()
+                .all(|e| e.at_ms + e.for_ms <= 5_000)
+        );
     }
 
     #[test]
@@ -304,10 +393,39 @@ mod tests {
             let text = resolve(&changes).unwrap_err().to_string();
             assert!(text.contains(part), "{text}");
         };
-        refused(Changes { nodes: Some(0), ..Changes::default() }, "0 nodes");
-        refused(Changes { nodes: Some(10), ..Changes::default() }, "10 nodes");
-        refused(Changes { rate: Some(0), ..Changes::default() }, "rate of 0");
-        refused(Changes { faults: Some(vec!["flood".to_owned()]), ..Changes::default() }, "\"flood\"");
-        assert!(Scenario::find("nosuch").unwrap_err().to_string().contains("rapids"));
+        refused(
+            Changes {
+                nodes: Some(0),
+                ..Changes::default()
+            },
+            "0 nodes",
+        );
+        refused(
+            Changes {
+                nodes: Some(10),
+                ..Changes::default()
+            },
+            "10 nodes",
+        );
+        refused(
+            Changes {
+                rate: Some(0),
+                ..Changes::default()
+            },
+            "rate of 0",
+        );
+        refused(
+            Changes {
+                faults: Some(vec!["flood".to_owned()]),
+                ..Changes::default()
+            },
+            "\"flood\"",
+        );
+        assert!(
+            Scenario::find("nosuch")
+                .unwrap_err()
+                .to_string()
+                .contains("rapids")
+        );
     }
 }

@@ -59,24 +59,39 @@ impl Generator {
     #[must_use]
     pub fn new(seed: u64, slot: u32, clients: u32, keys: Keys, mix: Mix) -> Generator {
         assert!(keys.contended + keys.wide > 0, "a workload needs a key");
-        assert!(mix.read + mix.write + mix.cas + mix.delete > 0, "a workload needs an operation");
+        assert!(
+            mix.read + mix.write + mix.cas + mix.delete > 0,
+            "a workload needs an operation"
+        );
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x776f_726b);
         rng.set_stream(u64::from(slot));
-        Generator { rng, keys, mix, next_value: Value::from(slot) + 1, step: Value::from(clients), seen: HashMap::new() }
+        Generator {
+            rng,
+            keys,
+            mix,
+            next_value: Value::from(slot) + 1,
+            step: Value::from(clients),
+            seen: HashMap::new(),
+        }
     }
 
     /// The next operation: its key and what is asked of it.
     pub fn next_call(&mut self) -> (String, Call) {
         let key = self.draw_key();
         let mix = self.mix;
-        let ticket = self.rng.random_range(0..mix.read + mix.write + mix.cas + mix.delete);
+        let ticket = self
+            .rng
+            .random_range(0..mix.read + mix.write + mix.cas + mix.delete);
         let call = if ticket < mix.read {
             Call::Read
         } else if ticket < mix.read + mix.write {
             Call::Write(self.fresh())
         } else if ticket < mix.read + mix.write + mix.cas {
             match self.seen.get(&key).copied() {
-                Some(old) => Call::Cas { old, new: self.fresh() },
+                Some(old) => Call::Cas {
+                    old,
+                    new: self.fresh(),
+                },
                 // Nothing to compare with yet: look first.
                 None => Call::Read,
             }
@@ -103,7 +118,9 @@ impl Generator {
     #[must_use]
     pub fn keys(keys: Keys) -> Vec<String> {
         let contended = (1..=keys.contended).map(|i| format!("k{i}"));
-        contended.chain((1..=keys.wide).map(|i| format!("w{i}"))).collect()
+        contended
+            .chain((1..=keys.wide).map(|i| format!("w{i}")))
+            .collect()
     }
 
     fn draw_key(&mut self) -> String {
@@ -129,8 +146,16 @@ mod tests {
 
     use super::*;
 
-    const KEYS: Keys = Keys { contended: 3, wide: 10 };
-    const MIX: Mix = Mix { read: 50, write: 30, cas: 15, delete: 5 };
+    const KEYS: Keys = Keys {
+        contended: 3,
+        wide: 10,
+    };
+    const MIX: Mix = Mix {
+        read: 50,
+        write: 30,
+        cas: 15,
+        delete: 5,
+    };
 
     fn calls(seed: u64, slot: u32) -> Vec<(String, Call)> {
         let mut generator = Generator::new(seed, slot, 4, KEYS, MIX);
@@ -163,7 +188,8 @@ mod tests {
         let calls = calls(1, 0);
         let keys: BTreeSet<&str> = calls.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys.len(), 13);
-        let count = |wanted: fn(&Call) -> bool| calls.iter().filter(|(_, call)| wanted(call)).count();
+        let count =
+            |wanted: fn(&Call) -> bool| calls.iter().filter(|(_, call)| wanted(call)).count();
         assert!(count(|c| matches!(c, Call::Read)) > 150);
         assert!(count(|c| matches!(c, Call::Write(_))) > 100);
         assert!(count(|c| matches!(c, Call::Cas { old: 99, .. })) > 5);
@@ -172,8 +198,22 @@ mod tests {
 
     #[test]
     fn a_compare_and_set_expects_what_was_last_seen() {
-        let only_cas = Mix { read: 0, write: 0, cas: 1, delete: 0 };
-        let mut generator = Generator::new(1, 0, 1, Keys { contended: 1, wide: 0 }, only_cas);
+        let only_cas = Mix {
+            read: 0,
+            write: 0,
+            cas: 1,
+            delete: 0,
+        };
+        let mut generator = Generator::new(
+            1,
+            0,
+            1,
+            Keys {
+                contended: 1,
+                wide: 0,
+            },
+            only_cas,
+        );
         assert_eq!(generator.next_call().1, Call::Read);
         generator.saw("k1", Some(41));
         assert!(matches!(generator.next_call().1, Call::Cas { old: 41, .. }));
