@@ -133,6 +133,7 @@ pub(crate) fn headless(setup: Setup, json: bool) -> anyhow::Result<u8> {
     }
     let _ = progress.finish(&mut io::stderr());
     let ending = handle.join();
+    report::save(&ending)?;
     let mut out = io::stdout().lock();
     if json {
         serde_json::to_writer(&mut out, &report::json(&ending))?;

@@ -7,6 +7,8 @@ mod text;
 pub use progress::Progress;
 pub use text::{counterexample, text};
 
+use std::{fs, io};
+
 use checkers::verdict::{Counterexample, Verdict};
 use serde_json::{Value, json};
 
@@ -47,6 +49,26 @@ pub fn json(ending: &Ending) -> Value {
         _ => {}
     }
     object
+}
+
+/// Writes `verdict.json`, and `counterexample.txt` where there is one, into the run's folder.
+///
+/// # Errors
+/// Where the folder cannot be written.
+pub fn save(ending: &Ending) -> io::Result<()> {
+    let Some(dir) = &ending.dir else {
+        return Ok(());
+    };
+    let mut verdict = serde_json::to_vec_pretty(&json(ending))?;
+    verdict.push(b'\n');
+    fs::write(dir.join("verdict.json"), verdict)?;
+    if let Some(Verdict::Violation(found)) = &ending.verdict {
+        fs::write(
+            dir.join("counterexample.txt"),
+            counterexample(found, ending),
+        )?;
+    }
+    Ok(())
 }
 
 /// A counterexample with what the run knows besides: the faults that were in, and what the nodes took themselves for.
