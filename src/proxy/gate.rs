@@ -35,6 +35,30 @@ const MOST_WAITING: usize = 4 << 20;
 /// Bytes taken at once.
 const CHUNK: usize = 64 << 10;
 
+/// One end of a connection.
+#[derive(Debug)]
+pub(crate) struct Side {
+    stream: TcpStream,
+    /// A write failed. The kernel tells of a reset only once, to a read or to a write; the other sees a mere end.
+    broken: AtomicBool,
+}
+
+impl Side {
+    pub(crate) fn new(stream: TcpStream) -> Arc<Side> {
+        // Nagle's wait would be a delay that nobody asked for. It fails only where the peer is already gone.
+        let _ = stream.set_nodelay(true);
+        Arc::new(Side {
+            stream,
+            broken: AtomicBool::new(false),
+        })
+    }
+
+    /// Its peer gets a reset at once, and its tasks here an end.
+    pub(crate) fn reset(&self) {
+        reset(&self.stream);
+    }
+}
+
 /// One leg: its faults, its live gates, its counters.
 #[derive(Debug)]
 pub(crate) struct LegState {
@@ -199,7 +223,7 @@ enum What {
 /// them, and neither while the leg is held.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    stream: Arc<TcpStream>,
+    side: Arc<Side>,
     gate: Gate,
     queue: VecDeque<Waiting>,
     queued: usize,
@@ -218,7 +242,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(stream: Arc<TcpStream>, leg: &Arc<LegState>) -> Reader {
+    pub(crate) fn new(side: Arc<Side>, leg: &Arc<LegState>) -> Reader {
         let gate = leg.gate();
         let half = match leg.leg.half {
             Half::Request => 1,
@@ -227,7 +251,7 @@ impl Reader {
         let seed = super::mix(leg.seed, &[leg.leg.route.number(), half, gate.number]);
         let now = Instant::now();
         let mut reader = Reader {
-            stream,
+            side,
             gate,
             queue: VecDeque::new(),
             queued: 0,
@@ -298,21 +322,25 @@ impl Reader {
         self.queue.push_back(Waiting { what, read_at, due });
     }
 
+    /// The sender has sent its last byte, or is gone.
+    fn end(&mut self, now: Instant) {
+        let broken = self.side.broken.load(Ordering::SeqCst);
+        self.push(if broken { What::Reset } else { What::End }, now);
+        self.ended = true;
+    }
+
     /// Takes what the sender has sent, as far as there is room.
     fn fill(&mut self, cx: &mut Context<'_>) {
         while !self.ended && self.queued < MOST_WAITING {
-            if self.stream.poll_read_ready(cx).is_pending() {
+            if self.side.stream.poll_read_ready(cx).is_pending() {
                 return;
             }
             self.scratch.resize(CHUNK, 0);
             let chunk = self.gate.effect.chunk(CHUNK);
-            let result = self.stream.try_read(&mut self.scratch[..chunk]);
+            let result = self.side.stream.try_read(&mut self.scratch[..chunk]);
             let now = Instant::now();
             match result {
-                Ok(0) => {
-                    self.push(What::End, now);
-                    self.ended = true;
-                }
+                Ok(0) => self.end(now),
                 Ok(n) => {
                     self.gate.leg.taken.fetch_add(n as u64, Ordering::Relaxed);
                     let bytes = Bytes::copy_from_slice(&self.scratch[..n]);
@@ -330,12 +358,11 @@ impl Reader {
     /// Straight from the socket, where no fault is in and nothing waits.
     fn pass(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read(buf.initialize_unfilled()) {
+            ready!(self.side.stream.poll_read_ready(cx))?;
+            match self.side.stream.try_read(buf.initialize_unfilled()) {
                 // The slow path knows what to do with an end.
                 Ok(0) => {
-                    self.push(What::End, Instant::now());
-                    self.ended = true;
+                    self.end(Instant::now());
                     return self.release(cx, buf);
                 }
                 Ok(n) => {
@@ -434,14 +461,14 @@ impl Drop for Reader {
 /// Writes to the other side's socket, unless the leg is held.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    stream: Arc<TcpStream>,
+    side: Arc<Side>,
     gate: Gate,
 }
 
 impl Writer {
-    pub(crate) fn new(stream: Arc<TcpStream>, leg: &Arc<LegState>) -> Writer {
+    pub(crate) fn new(side: Arc<Side>, leg: &Arc<LegState>) -> Writer {
         Writer {
-            stream,
+            side,
             gate: leg.gate(),
         }
     }
@@ -451,10 +478,13 @@ impl Writer {
             return Poll::Pending;
         }
         loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write(bytes) {
+            ready!(self.side.stream.poll_write_ready(cx))?;
+            match self.side.stream.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => {
+                    self.side.broken.store(true, Ordering::SeqCst);
+                    return Poll::Ready(Err(error));
+                }
                 Ok(n) => {
                     self.gate
                         .leg
@@ -491,7 +521,7 @@ impl AsyncWrite for Writer {
         let result = if this.gate.effect.held {
             Poll::Pending
         } else {
-            let socket = socket2::SockRef::from(&*this.stream);
+            let socket = socket2::SockRef::from(&this.side.stream);
             Poll::Ready(socket.shutdown(std::net::Shutdown::Write))
         };
         this.gate.end();
@@ -499,7 +529,7 @@ impl AsyncWrite for Writer {
     }
 }
 
-/// Ends a connection's side at once: its peer gets a reset, and its tasks an error.
+/// Resets a connection, towards its peer.
 pub(crate) fn reset(stream: &TcpStream) {
     // A disconnect (connect to AF_UNSPEC) sends the reset now, however many handles share the socket. Where it does
     // not apply any more, the connection is already gone; the linger makes the last close a reset too.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::effect::ConnectFault;
-use super::gate::{self, LegState, Reader, Writer};
+use super::gate::{self, LegState, Reader, Side, Writer};
 use super::{Half, Leg, Level, Route};
 
 /// Connections that the kernel completes before the listener takes them.
@@ -233,7 +233,7 @@ impl RouteState {
             return;
         }
         let connection = Arc::new(Connection {
-            down: Arc::new(stream),
+            down: Side::new(stream),
             up: OnceLock::new(),
             over: CancellationToken::new(),
         });
@@ -257,11 +257,8 @@ impl RouteState {
             let Ok(Ok(up)) = connecting.await else {
                 return Ending::Reset;
             };
-            let up = connection.up.get_or_init(|| Arc::new(up));
+            let up = connection.up.get_or_init(|| Side::new(up));
             let down = &connection.down;
-            // Nagle's wait would be a delay that nobody asked for.
-            let _ = down.set_nodelay(true);
-            let _ = up.set_nodelay(true);
             let [request, response] = &self.legs;
             let there = pump(
                 Reader::new(down.clone(), request),
@@ -287,8 +284,8 @@ impl RouteState {
 /// One accepted connection and the one that was made for it.
 #[derive(Debug)]
 struct Connection {
-    down: Arc<TcpStream>,
-    up: OnceLock<Arc<TcpStream>>,
+    down: Arc<Side>,
+    up: OnceLock<Arc<Side>>,
     over: CancellationToken,
 }
 
@@ -296,9 +293,9 @@ impl Connection {
     /// Both ends get a reset, at once.
     fn reset(&self) {
         self.over.cancel();
-        gate::reset(&self.down);
+        self.down.reset();
         if let Some(up) = self.up.get() {
-            gate::reset(up);
+            up.reset();
         }
     }
 }

@@ -205,43 +205,4 @@ fn mix(seed: u64, words: &[u64]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packets_between_nodes_are_carried_by_two_legs() {
-        let legs = Direction::nodes(1, 2).legs();
-        assert_eq!(
-            legs,
-            [
-                Leg {
-                    route: Route::nodes(1, 2),
-                    half: Half::Request
-                },
-                Leg {
-                    route: Route::nodes(2, 1),
-                    half: Half::Response
-                },
-            ]
-        );
-        for leg in legs {
-            assert_eq!(Direction::of(leg), Direction::nodes(1, 2));
-        }
-    }
-
-    #[test]
-    fn packets_of_clients_are_carried_by_the_one_leg_of_the_route_that_they_dial() {
-        let to_node = Direction {
-            from: Party::Clients(1),
-            to: Party::Node(2),
-        };
-        let back = Direction {
-            from: Party::Node(2),
-            to: Party::Clients(1),
-        };
-        for (direction, half) in [(to_node, Half::Request), (back, Half::Response)] {
-            let route = Route::clients(1, 2);
-            assert_eq!(direction.legs(), [Leg { route, half }]);
-        }
-    }
-}
+mod tests;
