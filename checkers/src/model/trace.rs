@@ -258,13 +258,13 @@ pub fn read(text: &str) -> Result<Vec<Line>, Malformed> {
             reason,
         };
         let line: Line = serde_json::from_str(line).map_err(|e| bad(e.to_string()))?;
-        if let Some(first) = lines.first() {
-            if first.node != line.node {
-                return Err(bad(format!(
-                    "node {} writes in the file of node {}",
-                    line.node, first.node
-                )));
-            }
+        if let Some(first) = lines.first()
+            && first.node != line.node
+        {
+            return Err(bad(format!(
+                "node {} writes in the file of node {}",
+                line.node, first.node
+            )));
         }
         let expected = match line.e {
             Kind::Start => 1,
