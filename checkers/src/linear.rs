@@ -2,6 +2,7 @@
 
 pub mod dfs;
 mod evidence;
+pub mod frontier;
 pub mod online;
 pub mod zones;
 
@@ -200,6 +201,17 @@ fn judge(ops: &[Op], values: usize, events: u32, options: &Options) -> (Judgemen
         }
     }
     let mut budget = Budget::new(options);
+    if options.algorithm != Some(Algorithm::DepthFirst) {
+        let judgement = match frontier::check(ops, values, events, &mut budget) {
+            frontier::Outcome::Holds => Judgement::Holds,
+            frontier::Outcome::Fails(_) => Judgement::Fails,
+            frontier::Outcome::Exhausted(proven_to) => Judgement::Unknown {
+                proven_to,
+                exhausted: budget.reason(),
+            },
+        };
+        return (judgement, Algorithm::Frontier, budget.spent());
+    }
     let judgement = match dfs::search(&Register, &Register::timed(ops), &mut budget) {
         dfs::Found::Order(_) => Judgement::Holds,
         dfs::Found::Nothing => Judgement::Fails,

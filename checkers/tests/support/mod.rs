@@ -2,5 +2,6 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod agree;
 pub(crate) mod oracle;
 pub(crate) mod random;

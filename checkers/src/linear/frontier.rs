@@ -1,0 +1,775 @@
+//! Frontier search: any values, cas, deletes, unknown outcomes, on one register.
+//!
+//! Breadth first over the events (Lowe, *Testing for linearizability*, 2016: just-in-time linearization). A
+//! *configuration* is one way the world may be: the cell's value, which of the operations open *now* are done, and how
+//! many unknown operations of each kind were used. Nothing that is as long as the history is ever stored. Each rule
+//! below is a proof that there is no need to branch:
+//!
+//! 1. Act only when an operation ends that is not done yet.
+//! 2. A read is done as soon as the cell holds its value: it changes nothing.
+//! 3. *Hiding.* A write that nobody reads can be slipped in right before any write that was placed since it began.
+//! 4. Of several open writes of one value, use the one that ends first; unknown ones, which never end, last.
+//! 5. A write that another write follows at once must have been read by somebody or fed a cas: else it is better hidden.
+//! 6. *Dominance.* A configuration that can do all that another can is kept alone.
+//! 7. A value with one writer, whose readers are all open: writer and readers go together before the next write.
+//!
+//! Precondition: none. Cost: linear in the events times the configurations alive, few in practice, exponential at worst.
+
+mod world;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::Budget;
+use crate::history::{ABSENT, End, Kind, NEVER, Op};
+use world::{Bits, World};
+
+/// What the search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An order exists.
+    Holds,
+    /// None exists, and it shows at the latest at this position.
+    Fails(u32),
+    /// The budget ran out at this position: everything before it has an order.
+    Exhausted(u32),
+}
+
+/// Decides `ops`, whose values are numbered below `values` and whose positions are below `events`.
+#[must_use]
+pub fn check(ops: &[Op], values: usize, events: u32, budget: &mut Budget) -> Outcome {
+    match most_open(ops, events) {
+        0..=64 => sandwich::<1>(ops, values, events, budget),
+        65..=128 => sandwich::<2>(ops, values, events, budget),
+        129..=512 => sandwich::<8>(ops, values, events, budget),
+        513..=4096 => sandwich::<64>(ops, values, events, budget),
+        _ => sandwich::<1024>(ops, values, events, budget),
+    }
+}
+
+/// A narrow beam first: if it gets through, that is real. Then unknown operations that never run out: if even they
+/// don't help, the violation is real. Then wider beams, and at last no limit but the budget.
+fn sandwich<const W: usize>(
+    ops: &[Op],
+    values: usize,
+    events: u32,
+    budget: &mut Budget,
+) -> Outcome {
+    let future = Future::of(ops, values);
+    let schedule = schedule(ops, events);
+    let mut proven_to = 0;
+    for (width, supply) in [
+        (64, Supply::Counted),
+        (256, Supply::Endless),
+        (1024, Supply::Counted),
+        (16_384, Supply::Endless),
+        (usize::MAX, Supply::Counted),
+    ] {
+        let mut frontier = Frontier::<W>::new(supply, width);
+        let found = run(&mut frontier, ops, &schedule, &future, budget);
+        match (found, frontier.truncated, supply) {
+            (Outcome::Holds, _, Supply::Counted) => return Outcome::Holds,
+            (Outcome::Fails(at), false, _) => return Outcome::Fails(at),
+            (Outcome::Fails(at), true, Supply::Counted) => proven_to = proven_to.max(at),
+            (Outcome::Exhausted(at), _, Supply::Counted) => {
+                return Outcome::Exhausted(proven_to.max(at));
+            }
+            (Outcome::Exhausted(_), _, Supply::Endless) => {
+                return Outcome::Exhausted(proven_to);
+            }
+            (Outcome::Fails(_), true, Supply::Endless) | (Outcome::Holds, _, Supply::Endless) => {}
+        }
+    }
+    Outcome::Exhausted(proven_to)
+}
+
+/// Feeds the whole history.
+fn run<const W: usize>(
+    frontier: &mut Frontier<W>,
+    ops: &[Op],
+    schedule: &[u32],
+    future: &Future,
+    budget: &mut Budget,
+) -> Outcome {
+    for (position, entry) in schedule.iter().enumerate() {
+        if *entry == NEVER {
+            continue;
+        }
+        let op = &ops[(entry >> 1) as usize];
+        let position = position as u32;
+        if entry & 1 == 0 {
+            frontier.begin(op);
+            continue;
+        }
+        match frontier.end(op, Some(future), budget) {
+            Step::Alive => {}
+            Step::Dead => return Outcome::Fails(position),
+            Step::Exhausted => return Outcome::Exhausted(position),
+        }
+    }
+    Outcome::Holds
+}
+
+/// What happens at each position: an operation's number, doubled, plus one where it ends. Only what matters.
+fn schedule(ops: &[Op], events: u32) -> Vec<u32> {
+    let mut schedule = vec![NEVER; events as usize];
+    for (i, op) in ops.iter().enumerate() {
+        if matters(op) {
+            schedule[op.call as usize] = (i as u32) << 1;
+            if op.end == End::Ok {
+                schedule[op.ret as usize] = (i as u32) << 1 | 1;
+            }
+        }
+    }
+    schedule
+}
+
+/// Whether an operation can matter to a verdict at all.
+pub(super) fn matters(op: &Op) -> bool {
+    op.end == End::Ok || (op.end == End::Unknown && op.kind != Kind::Read)
+}
+
+/// How many operations that end are open at once, at most.
+fn most_open(ops: &[Op], events: u32) -> usize {
+    let mut changes = vec![0i8; events as usize + 1];
+    for op in ops.iter().filter(|op| op.end == End::Ok) {
+        changes[op.call as usize] = 1;
+        changes[op.ret as usize] = -1;
+    }
+    let mut open = 0i64;
+    changes
+        .iter()
+        .map(|change| {
+            open += i64::from(*change);
+            open
+        })
+        .max()
+        .unwrap_or(0) as usize
+}
+
+/// What an operation sets, where it sets anything.
+fn produces(op: &Op) -> Option<u32> {
+    match op.kind {
+        Kind::Read => None,
+        Kind::Delete => Some(ABSENT),
+        Kind::Write | Kind::Append | Kind::Cas => Some(op.value),
+    }
+}
+
+/// What is known of the whole history beforehand.
+#[derive(Debug)]
+pub(super) struct Future {
+    of_value: Vec<Prospect>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Prospect {
+    /// How many operations may produce it.
+    writers: u32,
+    /// The end of the last operation that needs it, plus one; [`NEVER`] for an unknown cas that somebody needs.
+    last_need: u32,
+    /// The last begin among those of them that end, plus one.
+    last_begin: u32,
+    /// Whether a cas may take it away.
+    cas: bool,
+}
+
+impl Future {
+    fn of(ops: &[Op], values: usize) -> Self {
+        let mut of_value = vec![Prospect::default(); values];
+        of_value[ABSENT as usize].writers = 1;
+        let mut chances = Vec::new();
+        for op in ops.iter().filter(|op| matters(op)) {
+            if let Some(value) = produces(op) {
+                of_value[value as usize].writers += 1;
+            }
+            let needs = match op.kind {
+                Kind::Read => op.value,
+                Kind::Cas => op.old,
+                Kind::Write | Kind::Delete | Kind::Append => continue,
+            };
+            let prospect = &mut of_value[needs as usize];
+            prospect.cas |= op.kind == Kind::Cas;
+            if op.end == End::Ok {
+                prospect.last_need = prospect.last_need.max(op.ret + 1);
+                prospect.last_begin = prospect.last_begin.max(op.call + 1);
+            } else {
+                chances.push((op.old, op.value));
+            }
+        }
+        // An unknown cas needs its old value for as long as somebody needs its new one.
+        chances.sort_unstable();
+        chances.dedup();
+        for round in 0.. {
+            let mut changed = false;
+            for &(old, new) in &chances {
+                let need = if round < 16 {
+                    of_value[new as usize].last_need
+                } else {
+                    NEVER
+                };
+                if of_value[old as usize].last_need < need {
+                    of_value[old as usize].last_need = need;
+                    changed = true;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+        Self { of_value }
+    }
+}
+
+/// Whether unknown operations of a kind run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Supply {
+    /// As many as were invoked.
+    Counted,
+    /// One stands for any number: a relaxation, whose "fails" is real.
+    Endless,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Some configuration is left.
+    Alive,
+    /// None is.
+    Dead,
+    /// The budget ran out within the step.
+    Exhausted,
+}
+
+/// No operation, no kind.
+const NONE: u32 = u32::MAX;
+
+/// An operation that is open and will end.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    ret: u32,
+    value: u32,
+    old: u32,
+}
+
+/// Unknown operations that do the same: from `old` (a cas) or from anything (a write) to `new`.
+#[derive(Clone, Copy, Debug)]
+struct Chance {
+    old: Option<u32>,
+    new: u32,
+    available: u32,
+}
+
+/// What of one value is open now.
+#[derive(Clone, Debug)]
+struct Here<const W: usize> {
+    reads: Bits<W>,
+    writes: Bits<W>,
+    cas_from: Bits<W>,
+    /// The kind of the unknown writes of it, or [`NONE`].
+    chance: u32,
+    /// Kinds of unknown cas that take it away.
+    chances_from: Vec<u32>,
+    /// Kinds of unknown cas that produce it.
+    chances_to: Vec<u32>,
+}
+
+/// All that the world may be after the events fed so far.
+#[derive(Clone, Debug)]
+pub(super) struct Frontier<const W: usize> {
+    worlds: Vec<World<W>>,
+    supply: Supply,
+    width: usize,
+    /// Whether configurations were dropped because there were more than `width`.
+    truncated: bool,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    slot_of: FxHashMap<u32, u32>,
+    reads: Bits<W>,
+    writes: Bits<W>,
+    cas: Bits<W>,
+    here: Vec<Here<W>>,
+    chances: Vec<Chance>,
+    kinds: FxHashMap<(Option<u32>, u32), u32>,
+    ends: u32,
+}
+
+/// A world within a step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Draft<const W: usize> {
+    world: World<W>,
+    /// What was placed last was neither read nor taken yet: a cas must follow.
+    idle: bool,
+}
+
+/// The operation that ends now, and what the step needs to know of the moment.
+struct Goal<'a> {
+    slot: u32,
+    op: &'a Op,
+    future: Option<&'a Future>,
+}
+
+impl<const W: usize> Frontier<W> {
+    /// Before the first event: the key is absent.
+    pub(super) fn new(supply: Supply, width: usize) -> Self {
+        Self {
+            worlds: vec![World::first()],
+            supply,
+            width,
+            truncated: false,
+            slots: Vec::new(),
+            free: Vec::new(),
+            slot_of: FxHashMap::default(),
+            reads: Bits::EMPTY,
+            writes: Bits::EMPTY,
+            cas: Bits::EMPTY,
+            here: Vec::new(),
+            chances: Vec::new(),
+            kinds: FxHashMap::default(),
+            ends: 0,
+        }
+    }
+
+    /// How many configurations are alive.
+    pub(super) fn worlds(&self) -> usize {
+        self.worlds.len()
+    }
+
+    /// Whether configurations had to be dropped.
+    pub(super) fn truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// How many operations that end can be open at once.
+    pub(super) const fn room() -> usize {
+        W * 64
+    }
+
+    /// An operation begins. How it ends must be known: `op.end` and, for a read, `op.value`.
+    pub(super) fn begin(&mut self, op: &Op) {
+        self.reach(op.value.max(op.old));
+        if op.end == End::Unknown {
+            self.add_chance(op);
+            return;
+        }
+        let slot = self.take_slot(op);
+        let here = &mut self.here[op.value as usize];
+        match op.kind {
+            Kind::Read => {
+                here.reads.set(slot);
+                self.reads.set(slot);
+                for world in &mut self.worlds {
+                    if world.value == op.value {
+                        world.done.set(slot);
+                    }
+                }
+            }
+            Kind::Write | Kind::Delete | Kind::Append => {
+                self.here[produces(op).unwrap_or(ABSENT) as usize]
+                    .writes
+                    .set(slot);
+                self.writes.set(slot);
+            }
+            Kind::Cas => {
+                self.here[op.old as usize].cas_from.set(slot);
+                self.cas.set(slot);
+            }
+        }
+    }
+
+    /// An operation ends that began before.
+    pub(super) fn end(&mut self, op: &Op, future: Option<&Future>, budget: &mut Budget) -> Step {
+        let slot = self.slot_of[&op.row];
+        let goal = Goal { slot, op, future };
+        let mut after = Vec::with_capacity(self.worlds.len());
+        let mut expand = Vec::new();
+        for world in std::mem::take(&mut self.worlds) {
+            if world.done.has(slot) {
+                after.push(world);
+            } else if world.hidden.has(slot) {
+                let needed =
+                    future.is_none_or(|future| future.of_value[produced(op)].last_need > op.ret);
+                if needed {
+                    expand.push(world.clone());
+                }
+                after.push(world);
+            } else {
+                expand.push(world);
+            }
+        }
+        if !expand.is_empty() {
+            match self.expand(expand, &goal, &mut after, budget) {
+                Reach::All => {}
+                Reach::Some => self.truncated = true,
+                Reach::Exhausted => return Step::Exhausted,
+            }
+        }
+        self.release(slot, op);
+        for world in &mut after {
+            world.done.clear(slot);
+            world.hidden.clear(slot);
+        }
+        self.ends += 1;
+        if let Some(future) = future
+            && self.ends.is_multiple_of(64)
+        {
+            self.forget(&mut after, future, op.ret);
+        }
+        self.keep_best(after);
+        if self.worlds.is_empty() {
+            Step::Dead
+        } else {
+            Step::Alive
+        }
+    }
+
+    /// Every way to get the goal done from the worlds given.
+    fn expand(
+        &self,
+        worlds: Vec<World<W>>,
+        goal: &Goal<'_>,
+        after: &mut Vec<World<W>>,
+        budget: &mut Budget,
+    ) -> Reach {
+        let mut seen: FxHashSet<Draft<W>> = FxHashSet::default();
+        let mut todo: Vec<Draft<W>> = worlds
+            .into_iter()
+            .map(|world| Draft { world, idle: false })
+            .collect();
+        let mut moves = Vec::new();
+        while let Some(draft) = todo.pop() {
+            moves.clear();
+            self.cas_moves(&draft, &mut moves);
+            if !draft.idle {
+                self.write_moves(&draft, goal, &mut moves);
+            }
+            for next in moves.drain(..) {
+                if next.world.done.has(goal.slot) {
+                    after.push(next.world);
+                } else if !seen.contains(&next) {
+                    if !budget.spend(0) {
+                        return Reach::Exhausted;
+                    }
+                    seen.insert(next.clone());
+                    todo.push(next);
+                }
+            }
+            // A beam bounds the step too.
+            if seen.len() > self.width.saturating_mul(64) {
+                return Reach::Some;
+            }
+        }
+        Reach::All
+    }
+
+    /// The cell's value is taken by a cas.
+    fn cas_moves(&self, draft: &Draft<W>, moves: &mut Vec<Draft<W>>) {
+        let Some(here) = self.here.get(draft.world.value as usize) else {
+            return;
+        };
+        let open = here.cas_from.without(&draft.world.done);
+        let mut tried = Vec::new();
+        for slot in open.ones() {
+            let new = self.slots[slot as usize].value;
+            if tried.contains(&new) {
+                continue;
+            }
+            tried.push(new);
+            let same = |s: &u32| self.slots[*s as usize].value == new;
+            let first = open
+                .ones()
+                .filter(same)
+                .min_by_key(|s| self.slots[*s as usize].ret);
+            let mut next = draft.clone();
+            next.idle = false;
+            next.world.done.set(first.unwrap_or(slot));
+            self.settle(&mut next.world, new);
+            moves.push(next);
+        }
+        for &kind in &here.chances_from {
+            let new = self.chances[kind as usize].new;
+            if !self.has_chance(&draft.world, kind) || new == draft.world.value {
+                continue;
+            }
+            let mut next = draft.clone();
+            self.spend_chance(&mut next.world, kind);
+            next.idle = !self.settle(&mut next.world, new);
+            if !next.idle || self.wanted(&next.world, new) {
+                moves.push(next);
+            }
+        }
+    }
+
+    /// The cell is written: what must go first goes first, then each write that helps, or the goal itself.
+    fn write_moves(&self, draft: &Draft<W>, goal: &Goal<'_>, moves: &mut Vec<Draft<W>>) {
+        let mut base = draft.clone();
+        if let Some(future) = goal.future {
+            self.absorb(&mut base.world, future, goal.op.ret);
+            if base.world.done.has(goal.slot) {
+                moves.push(base);
+                return;
+            }
+        }
+        let mut values = Vec::new();
+        self.wanted_values(&base.world, &mut values);
+        for value in values {
+            if value == base.world.value || !self.may_pass(value, goal) {
+                continue;
+            }
+            let Some(source) = self.source(&base.world, value) else {
+                continue;
+            };
+            let mut next = base.clone();
+            self.place_write(&mut next.world, source);
+            next.idle = !self.settle(&mut next.world, value);
+            moves.push(next);
+        }
+        if self.writes.has(goal.slot) {
+            let mut next = base;
+            self.place_write(&mut next.world, Source::Slot(goal.slot));
+            self.settle(&mut next.world, produced(goal.op) as u32);
+            moves.push(next);
+        }
+    }
+
+    /// Values with one writer, whose readers are all open: written and read right before the next write, for free.
+    fn absorb(&self, world: &mut World<W>, future: &Future, now: u32) {
+        let mut reads = self.reads.without(&world.done);
+        while let Some(slot) = reads.first() {
+            let value = self.slots[slot as usize].value;
+            let here = &self.here[value as usize];
+            reads = reads.without(&here.reads);
+            let prospect = &future.of_value[value as usize];
+            let forced = prospect.writers == 1 && prospect.last_begin <= now && !prospect.cas;
+            if forced && let Some(source) = self.source(world, value) {
+                self.place_write(world, source);
+                self.settle(world, value);
+            }
+        }
+    }
+
+    /// Whether a value may be written and then be overwritten within this step: not if its only writer is then
+    /// missing to somebody who has not begun.
+    fn may_pass(&self, value: u32, goal: &Goal<'_>) -> bool {
+        let Some(future) = goal.future else {
+            return true;
+        };
+        let prospect = &future.of_value[value as usize];
+        let last = match goal.op.kind {
+            Kind::Read | Kind::Cas => true,
+            Kind::Write | Kind::Delete | Kind::Append => false,
+        };
+        last || prospect.writers > 1 || prospect.last_begin <= goal.op.ret
+    }
+
+    /// Values that somebody open would read or take.
+    fn wanted_values(&self, world: &World<W>, values: &mut Vec<u32>) {
+        let mut add = |value: u32| {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        };
+        for slot in self.reads.without(&world.done).ones() {
+            add(self.slots[slot as usize].value);
+        }
+        for slot in self.cas.without(&world.done).ones() {
+            add(self.slots[slot as usize].old);
+        }
+        // Through unknown cas, backwards.
+        let mut i = 0;
+        while i < values.len() {
+            for &kind in &self.here[values[i] as usize].chances_to {
+                if self.has_chance(world, kind)
+                    && let Some(old) = self.chances[kind as usize].old
+                    && !values.contains(&old)
+                {
+                    values.push(old);
+                }
+            }
+            i += 1;
+        }
+    }
+
+    fn wanted(&self, world: &World<W>, value: u32) -> bool {
+        let mut values = Vec::new();
+        self.wanted_values(world, &mut values);
+        values.contains(&value)
+    }
+
+    /// Who can write `value`: of the open writes the one that ends first, else an unknown one.
+    fn source(&self, world: &World<W>, value: u32) -> Option<Source> {
+        let here = &self.here[value as usize];
+        let open = here.writes.without(&world.done);
+        if let Some(slot) = open.ones().min_by_key(|s| self.slots[*s as usize].ret) {
+            return Some(Source::Slot(slot));
+        }
+        (here.chance != NONE && self.has_chance(world, here.chance))
+            .then_some(Source::Chance(here.chance))
+    }
+
+    /// A write is placed: everything open that is not done could have been slipped in before it.
+    fn place_write(&self, world: &mut World<W>, source: Source) {
+        match source {
+            Source::Slot(slot) => world.done.set(slot),
+            Source::Chance(kind) => self.spend_chance(world, kind),
+        }
+        world.hidden = self.writes.without(&world.done);
+    }
+
+    /// The cell now holds `value`: whoever reads it is done. Whether anybody was.
+    fn settle(&self, world: &mut World<W>, value: u32) -> bool {
+        world.value = value;
+        world.done.join(&self.here[value as usize].reads)
+    }
+
+    fn has_chance(&self, world: &World<W>, kind: u32) -> bool {
+        let available = self.chances[kind as usize].available;
+        match self.supply {
+            Supply::Endless => available > 0,
+            Supply::Counted => available > world.spent(kind),
+        }
+    }
+
+    fn spend_chance(&self, world: &mut World<W>, kind: u32) {
+        if self.supply == Supply::Counted {
+            world.spend(kind);
+        }
+    }
+
+    /// Unknown operations that nobody can need any more are all alike: used or not.
+    fn forget(&self, worlds: &mut [World<W>], future: &Future, now: u32) {
+        for world in worlds {
+            world.retain_spent(|kind| {
+                let new = self.chances[kind as usize].new;
+                future.of_value[new as usize].last_need > now
+            });
+        }
+    }
+
+    /// Drops what others dominate, and what is too much.
+    fn keep_best(&mut self, mut worlds: Vec<World<W>>) {
+        if worlds.len() > 1 {
+            // The best first: fewest unknown operations used, most done.
+            worlds.sort_by_cached_key(|world| {
+                (
+                    world.value,
+                    world.total_spent(),
+                    u32::MAX - world.done.count(),
+                )
+            });
+            let mut kept: Vec<World<W>> = Vec::with_capacity(worlds.len());
+            let mut group = 0;
+            for world in worlds {
+                if kept.last().is_some_and(|last| last.value != world.value) {
+                    group = kept.len();
+                }
+                let beaten = kept[group..]
+                    .iter()
+                    .take(512)
+                    .any(|other| other.dominates(&world, &self.reads, &self.writes));
+                if !beaten {
+                    kept.push(world);
+                }
+            }
+            worlds = kept;
+        }
+        if worlds.len() > self.width {
+            worlds.sort_by_cached_key(|world| (world.total_spent(), u32::MAX - world.done.count()));
+            worlds.truncate(self.width);
+            self.truncated = true;
+        }
+        self.worlds = worlds;
+    }
+
+    fn reach(&mut self, value: u32) {
+        if self.here.len() <= value as usize {
+            self.here.resize_with(value as usize + 1, Here::new);
+        }
+    }
+
+    fn add_chance(&mut self, op: &Op) {
+        let old = (op.kind == Kind::Cas).then_some(op.old);
+        let new = produced(op) as u32;
+        let next = self.chances.len() as u32;
+        let kind = *self.kinds.entry((old, new)).or_insert(next);
+        if kind == next {
+            self.chances.push(Chance {
+                old,
+                new,
+                available: 0,
+            });
+            match old {
+                Some(old) => {
+                    self.here[old as usize].chances_from.push(kind);
+                    self.here[new as usize].chances_to.push(kind);
+                }
+                None => self.here[new as usize].chance = kind,
+            }
+        }
+        self.chances[kind as usize].available += 1;
+    }
+
+    fn take_slot(&mut self, op: &Op) -> u32 {
+        let slot = Slot {
+            ret: op.ret,
+            value: op.value,
+            old: op.old,
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.slots[number as usize] = slot;
+                number
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.slot_of.insert(op.row, number);
+        number
+    }
+
+    fn release(&mut self, slot: u32, op: &Op) {
+        self.slot_of.remove(&op.row);
+        self.free.push(slot);
+        self.reads.clear(slot);
+        self.writes.clear(slot);
+        self.cas.clear(slot);
+        self.here[op.value as usize].reads.clear(slot);
+        self.here[produced(op)].writes.clear(slot);
+        self.here[op.old as usize].cas_from.clear(slot);
+    }
+}
+
+impl<const W: usize> Here<W> {
+    fn new() -> Self {
+        Self {
+            reads: Bits::EMPTY,
+            writes: Bits::EMPTY,
+            cas_from: Bits::EMPTY,
+            chance: NONE,
+            chances_from: Vec::new(),
+            chances_to: Vec::new(),
+        }
+    }
+}
+
+/// How far an expansion went.
+enum Reach {
+    /// Every way was tried.
+    All,
+    /// The beam was too narrow for all of them.
+    Some,
+    /// The budget ran out.
+    Exhausted,
+}
+
+/// Where a write comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Slot(u32),
+    Chance(u32),
+}
+
+fn produced(op: &Op) -> usize {
+    produces(op).unwrap_or(ABSENT) as usize
+}

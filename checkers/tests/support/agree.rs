@@ -1,0 +1,114 @@
+//! One random history through every algorithm that applies, and through the definition.
+
+use checkers::history::{Event, Header, History, Operation, Outcome};
+use checkers::linear::{Judgement, Options, check, judge_key, online::Online};
+use checkers::verdict::{Algorithm, Verdict};
+
+use super::{oracle, random};
+
+/// What the definition says of the first events of a history.
+fn by_definition(history: &History, last_event: u64) -> bool {
+    let operations: Vec<Operation> = history
+        .operations()
+        .filter(|op| op.invoked <= last_event)
+        .map(|mut op| {
+            if op.completed.is_none_or(|completed| completed > last_event) {
+                op.outcome = Outcome::Unknown;
+            }
+            op
+        })
+        .collect();
+    oracle::linearizable(&operations)
+}
+
+fn history_of(events: &[Event]) -> History {
+    History::from_events(Header::default(), events).expect("random events are well formed")
+}
+
+/// Checks the history of `seed`; gives whether it is a violation.
+///
+/// # Panics
+/// On any disagreement, with the seed and the events.
+pub(crate) fn check_one(seed: u64, most_ops: usize) -> bool {
+    let events = random::history(seed, most_ops);
+    let history = history_of(&events);
+    let last = events.len() as u64 - 1;
+    let expected = by_definition(&history, last);
+
+    for algorithm in [
+        None,
+        Some(Algorithm::Zones),
+        Some(Algorithm::Frontier),
+        Some(Algorithm::DepthFirst),
+    ] {
+        let options = Options {
+            algorithm,
+            ..Options::default()
+        };
+        let judged = judge_key(&history.keys[0], &options);
+        let holds = judged.judgement == Judgement::Holds;
+        assert_eq!(
+            holds, expected,
+            "seed {seed}, {algorithm:?}: {judged:?}\n{events:#?}"
+        );
+    }
+    let report = check(&history, &Options::default());
+    let alarm = alarm_of(&events);
+    match report.verdict {
+        Verdict::Linearizable => {
+            assert!(expected, "seed {seed}");
+            assert_eq!(alarm, None, "seed {seed}: online against offline");
+        }
+        Verdict::Unknown(reason) => panic!("seed {seed}: {reason}"),
+        Verdict::Violation(found) => {
+            assert!(!expected, "seed {seed}");
+            assert!(
+                !by_definition(&history, found.event),
+                "seed {seed}: not yet at {}",
+                found.event
+            );
+            assert!(
+                found.event == 0 || by_definition(&history, found.event - 1),
+                "seed {seed}: earlier than {}",
+                found.event
+            );
+            assert!(
+                !oracle::linearizable(&found.operations),
+                "seed {seed}: no evidence {found:?}"
+            );
+            assert_eq!(
+                alarm,
+                Some(found.event),
+                "seed {seed}: online against offline"
+            );
+        }
+    }
+    !expected
+}
+
+/// The event with which the online checker raises its alarm; its proof must stand by itself.
+fn alarm_of(events: &[Event]) -> Option<u64> {
+    let mut online = Online::new(Options::default());
+    let mut alarm = None;
+    for event in events {
+        if let Some(found) = online.push(event) {
+            assert!(alarm.is_none(), "one alarm is enough");
+            assert!(
+                !oracle::linearizable(&found.operations),
+                "no evidence: {found:?}"
+            );
+            assert_eq!(
+                found.event, event.index,
+                "the alarm names the event that was pushed"
+            );
+            alarm = Some(found.event);
+        }
+    }
+    let finished = online.finish();
+    assert_eq!(
+        matches!(finished, Verdict::Violation(_)),
+        alarm.is_some(),
+        "{finished:?}"
+    );
+    alarm
+}
