@@ -1,5 +1,69 @@
-//! whitewater: an interactive chaos bench for replicated systems.
-#![allow(missing_docs)]
+//! whitewater: rough water for Raft clusters. It starts a real replicated store as real processes, breaks it, writes
+//! down what every client saw, and says while it happens whether that is linearizable.
+//!
+//! # The map, in reading order
+//!
+//! One operation passes through these rooms, from wish to screen:
+//!
+//! - [`fault`] is what can go wrong, as data, and plans: faults over time. [`scenario`] is a recipe: cluster, workload,
+//!   plan, length. Neither acts.
+//! - [`workload`] picks the next operation, purely, from the seed. [`client`] is the only translator between an
+//!   operation and the store's protocol, and says how it ended: ok, failed or unknown.
+//! - [`recorder`] is the only writer of a history, and the only clock that it trusts. It hands every event to
+//!   [`judge`], which feeds the online checker of the `checkers` crate on a thread of its own.
+//! - [`cluster`] is the children: spawned, killed, paused, asked, reaped. [`proxy`] is the network between them: one
+//!   listener for each ordered pair. [`nemesis`] is the only hand on both.
+//! - `node` is the system under test: Kiwi's Raft RPC layer over openraft, one process. Nobody imports it but [`cli`];
+//!   it does not know that it is tested. [`wire`] is the generated protocol.
+//! - [`run`] is the conductor, the only owner of all that: commands in, notices out.
+//! - [`report`] prints what a run says. [`cli`] is flags and front doors.
+//!
+//! The judge's algorithms, the formats of histories and the model live in `checkers`, a pure library.
+//!
+//! # Four things that are never mixed
+//!
+//! An *outcome* is what a client saw: ok, failed (proven never applied), unknown. A *verdict* is what the history
+//! proves: linearizable, violation, unknown. A *finding* is what another oracle proves against the system under test:
+//! states differ, no convergence, a panic, an exit. A *bench error* is our own failure, and never becomes a verdict.
+//!
+//! # Glossary
+//!
+//! One noun, one meaning, in code, on screen and in files.
+//!
+//! | noun | meaning |
+//! | --- | --- |
+//! | node | a member of the system under test |
+//! | child | its operating-system process |
+//! | client | one logical client: one operation at a time |
+//! | operation | an invocation and its outcome |
+//! | history | the events in order |
+//! | mark | a fault put in or taken out, in the history |
+//! | link | one direction between two parties |
+//! | fault, plan | one thing wrong, as data; faults over time |
+//! | nemesis | who carries out a plan |
+//! | scenario, run | cluster, workload, plan and length; one execution of it |
+//! | spec | the sequential machine that a history is judged by |
+//! | model | stateright's, of election and replication, and nothing else |
+//! | counterexample, witness | the operations that prove a violation; an order that proves a linearizable history |
+//! | defect, mutant, decoy | a deliberate bug in our node; one in the model; what looks wrong and is legal |
+//! | target | what is being tested |
+//!
+//! # The nevers
+//!
+//! 1. `checkers` never knows tokio, tonic, openraft, ratatui, a path or a clock.
+//! 2. A byte inside a TCP stream is never dropped with the stream going on: a link holds, delays, slows, resets or
+//!    refuses.
+//! 3. A client never retries what might have been applied, and never judges.
+//! 4. The recorder is never bypassed: an invocation is on record before its first byte leaves, a completion after its
+//!    last byte came.
+//! 5. An unknown operation never completes later, and its client id is never used again.
+//! 6. The screen never awaits the cluster, never slows the recorder, never changes state while it draws.
+//! 7. A report never decides; it prints the verdict that it was given, with the evidence.
+//! 8. A bench error never becomes a verdict, and a verdict is never withheld because of one.
+//! 9. A fault is never put in without a guard that takes it out, and both are marks in the history.
+//! 10. Nothing is global, except the list of the children's process groups, so that a panic or a signal can end them;
+//!     and, in a node, its clock.
+
 pub mod cli;
 pub mod client;
 pub mod cluster;

@@ -12,9 +12,14 @@ use support::{Running, assert_nothing_left, nodes_below, only_folder, said, wait
 /// Runs headless with `--json` in a folder of its own; gives the exit code and the object.
 fn run_json(dir: &Path, args: &[&str]) -> (i32, Value) {
     let dir = dir.to_str().expect("a temporary folder has a plain name");
-    let args: Vec<&str> = ["run"].into_iter().chain(args.iter().copied()).chain(["--json", "--out", dir]).collect();
+    let args: Vec<&str> = ["run"]
+        .into_iter()
+        .chain(args.iter().copied())
+        .chain(["--json", "--out", dir])
+        .collect();
     let (code, out, err) = said(&args);
-    let object = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: exit {code}\n{out}\n{err}"));
+    let object =
+        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: exit {code}\n{out}\n{err}"));
     (code, object)
 }
 
@@ -27,30 +32,59 @@ fn a_clean_cluster_holds_under_faults_and_leaves_nothing_behind() {
     assert_eq!(said["exit"], 0);
     assert_eq!(said["findings"].as_array().map(Vec::len), Some(0));
     assert!(said["elections"].as_u64() >= Some(2), "{said:#}");
-    assert!(said["coverage"]["fault_kinds"].as_u64() >= Some(3), "{said:#}");
+    assert!(
+        said["coverage"]["fault_kinds"].as_u64() >= Some(3),
+        "{said:#}"
+    );
     assert!(said["ops"]["ok"].as_u64() > Some(500), "{said:#}");
     assert_nothing_left(dir.path(), Duration::ZERO);
 
     let folder = only_folder(dir.path());
-    for file in ["scenario.toml", "history.jsonl", "notices.jsonl", "faults.jsonl", "verdict.json"] {
+    for file in [
+        "scenario.toml",
+        "history.jsonl",
+        "notices.jsonl",
+        "faults.jsonl",
+        "verdict.json",
+    ] {
         assert!(folder.join(file).is_file(), "{file} is missing");
     }
-    let (code, out, err) = support::said(&["check", folder.join("history.jsonl").to_str().unwrap()]);
-    assert_eq!(code, 0, "what was judged while it happened is judged the same afterwards:\n{out}\n{err}");
+    let (code, out, err) =
+        support::said(&["check", folder.join("history.jsonl").to_str().unwrap()]);
+    assert_eq!(
+        code, 0,
+        "what was judged while it happened is judged the same afterwards:\n{out}\n{err}"
+    );
 }
 
 #[test]
 fn the_stale_read_defect_is_found_and_shown_with_who_answered_and_what_was_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["--nodes", "3", "--time", "60", "--defect", "stale-read", "--seed", "3"];
+    let args = [
+        "--nodes",
+        "3",
+        "--time",
+        "60",
+        "--defect",
+        "stale-read",
+        "--seed",
+        "3",
+    ];
     let (code, said) = run_json(dir.path(), &args);
     assert_eq!(code, 1, "{said:#}");
     assert_eq!(said["verdict"], "violation");
     let found = &said["counterexample"];
-    let operations = found["operations"].as_array().expect("there are operations");
+    let operations = found["operations"]
+        .as_array()
+        .expect("there are operations");
     assert!((1..=6).contains(&operations.len()), "{found:#}");
     assert!(found["answered_by"].is_u64(), "{found:#}");
-    assert!(found["faults_active"].as_array().is_some_and(|faults| !faults.is_empty()), "{found:#}");
+    assert!(
+        found["faults_active"]
+            .as_array()
+            .is_some_and(|faults| !faults.is_empty()),
+        "{found:#}"
+    );
     assert_nothing_left(dir.path(), Duration::ZERO);
 
     let folder = only_folder(dir.path());
@@ -63,17 +97,26 @@ fn the_stale_read_defect_is_found_and_shown_with_who_answered_and_what_was_cut()
 #[test]
 fn a_run_without_faults_is_calm() {
     let dir = tempfile::tempdir().unwrap();
-    let (code, said) = run_json(dir.path(), &["calm", "--nodes", "1", "--time", "3", "--seed", "2"]);
+    let (code, said) = run_json(
+        dir.path(),
+        &["calm", "--nodes", "1", "--time", "3", "--seed", "2"],
+    );
     assert_eq!(code, 0, "{said:#}");
     let calm = &said["coverage"]["calm"];
-    let (operations, known) = (calm["operations"].as_u64().unwrap(), calm["known"].as_u64().unwrap());
+    let (operations, known) = (
+        calm["operations"].as_u64().unwrap(),
+        calm["known"].as_u64().unwrap(),
+    );
     assert!(operations > 200 && known * 100 >= operations * 95, "{calm}");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_plan() {
     let plan = |dir: &Path| {
-        let (_, said) = run_json(dir, &["--time", "1", "--seed", "77", "--faults", "kill,slow"]);
+        let (_, said) = run_json(
+            dir,
+            &["--time", "1", "--seed", "77", "--faults", "kill,slow"],
+        );
         assert_eq!(said["seed"], 77);
         std::fs::read_to_string(only_folder(dir).join("scenario.toml")).unwrap()
     };
@@ -85,11 +128,22 @@ fn the_same_seed_gives_the_same_plan() {
 fn killing_the_bench_with_a_paused_node_leaves_no_child_and_a_history_that_can_be_checked() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().to_str().unwrap();
-    let mut running = Running::start(&["run", "pause-and-return", "--time", "60", "--seed", "4", "--out", out]);
+    let mut running = Running::start(&[
+        "run",
+        "pause-and-return",
+        "--time",
+        "60",
+        "--seed",
+        "4",
+        "--out",
+        out,
+    ]);
     running.wait_for("pause n", Duration::from_secs(30));
     let stopped = |pid: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('T'))
     };
     let nodes = nodes_below(dir.path());
     assert_eq!(nodes.len(), 3);
@@ -111,7 +165,13 @@ fn an_interrupt_ends_the_run_in_order() {
         let mut running = Running::start(&["run", "--time", "60", "--seed", "5", "--out", out]);
         running.wait_for("the workload begins", Duration::from_secs(30));
         let pid = running.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         let status = running.end(Duration::from_secs(10));
         assert_eq!(status.code(), Some(130), "{signal}");
         assert_nothing_left(dir.path(), Duration::ZERO);
@@ -121,10 +181,24 @@ fn an_interrupt_ends_the_run_in_order() {
 #[test]
 fn an_interrupt_during_the_start_ends_it_too() {
     let dir = tempfile::tempdir().unwrap();
-    let mut running = Running::start(&["run", "--time", "60", "--seed", "6", "--out", dir.path().to_str().unwrap()]);
+    let mut running = Running::start(&[
+        "run",
+        "--time",
+        "60",
+        "--seed",
+        "6",
+        "--out",
+        dir.path().to_str().unwrap(),
+    ]);
     running.wait_for("rapids, seed 6", Duration::from_secs(30));
     let pid = running.child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
     let status = running.end(Duration::from_secs(10));
     assert!(matches!(status.code(), Some(130 | 70)), "{status}");
     assert_nothing_left(dir.path(), Duration::ZERO);
@@ -162,7 +236,12 @@ fn without_a_terminal_the_program_says_so_and_runs_headless() {
     let out = dir.path().to_str().unwrap();
     let (code, out, err) = said(&["calm", "--time", "2", "--seed", "1", "--out", out]);
     assert_eq!(code, 0, "{out}\n{err}");
-    assert!(err.contains("no terminal") && out.contains("LINEARIZABLE"), "{out}\n{err}");
-    let quiet = wait_until(Duration::from_secs(1), || nodes_below(dir.path()).is_empty().then_some(()));
+    assert!(
+        err.contains("no terminal") && out.contains("LINEARIZABLE"),
+        "{out}\n{err}"
+    );
+    let quiet = wait_until(Duration::from_secs(1), || {
+        nodes_below(dir.path()).is_empty().then_some(())
+    });
     assert!(quiet.is_some());
 }

@@ -315,7 +315,9 @@ impl Desk {
             .counts();
         let ops = ending.counts.ops;
         ending.verdict = (ops.ok + ops.failed + ops.unknown > 0).then_some(verdict);
-        ending.broken_promises = ending.counts.broken_promises(&resolved.scenario.promises);
+        if ending.verdict.as_ref().is_some_and(Verdict::holds) && !ending.interrupted {
+            ending.broken_promises = ending.counts.broken_promises(&resolved.scenario.promises);
+        }
         ending.faults = spans
             .lock()
             .expect("nobody panics while listing")

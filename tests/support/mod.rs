@@ -13,14 +13,22 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_whitewater");
 
 /// Runs the program to its end.
 pub fn run(args: &[&str]) -> Output {
-    Command::new(PROGRAM).args(args).stdin(Stdio::null()).output().expect("the program starts")
+    Command::new(PROGRAM)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
 }
 
 /// The exit code, stdout and stderr of the program run with these arguments.
 pub fn said(args: &[&str]) -> (i32, String, String) {
     let output = run(args);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program speaks UTF-8");
-    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().unwrap_or(-1),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// A running program whose stderr is read line by line. Dropping it kills it.
@@ -49,7 +57,11 @@ impl Running {
                 }
             }
         });
-        Running { child, lines, seen: Vec::new() }
+        Running {
+            child,
+            lines,
+            seen: Vec::new(),
+        }
     }
 
     /// Waits until a line on stderr contains this text.
@@ -60,15 +72,25 @@ impl Running {
             match self.lines.recv_timeout(left) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => self.seen.push(line),
-                Err(why) => panic!("no line with {text:?} ({why}); seen:\n{}", self.seen.join("\n")),
+                Err(why) => panic!(
+                    "no line with {text:?} ({why}); seen:\n{}",
+                    self.seen.join("\n")
+                ),
             }
         }
     }
 
     /// Waits for its end.
     pub fn end(&mut self, within: Duration) -> ExitStatus {
-        let status = wait_until(within, || self.child.try_wait().expect("it can be waited for"));
-        status.unwrap_or_else(|| panic!("the program did not end within {within:?}; seen:\n{}", self.seen.join("\n")))
+        let status = wait_until(within, || {
+            self.child.try_wait().expect("it can be waited for")
+        });
+        status.unwrap_or_else(|| {
+            panic!(
+                "the program did not end within {within:?}; seen:\n{}",
+                self.seen.join("\n")
+            )
+        })
     }
 }
 
@@ -98,7 +120,13 @@ pub fn nodes_below(dir: &Path) -> Vec<u32> {
     let wanted = dir.to_string_lossy().into_owned();
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("this is Linux").flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).into_owned();
         if line.contains("\0node\0") && line.contains(&wanted) {
@@ -116,8 +144,10 @@ pub fn assert_nothing_left(dir: &Path, within: Duration) {
 
 /// The only folder in this folder.
 pub fn only_folder(parent: &Path) -> PathBuf {
-    let mut dirs: Vec<PathBuf> =
-        std::fs::read_dir(parent).expect("it can be listed").map(|entry| entry.expect("it can be").path()).collect();
+    let mut dirs: Vec<PathBuf> = std::fs::read_dir(parent)
+        .expect("it can be listed")
+        .map(|entry| entry.expect("it can be").path())
+        .collect();
     assert_eq!(dirs.len(), 1, "{dirs:?}");
     dirs.remove(0)
 }
