@@ -121,7 +121,7 @@ impl Child {
 }
 
 /// The state letter of `/proc/PID/stat`.
-fn kernel_state(pid: u32) -> Option<char> {
+pub(super) fn kernel_state(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before it is in parentheses and may hold anything.
     stat.rsplit_once(')')?.1.trim_start().chars().next()

@@ -36,6 +36,9 @@ use crate::wire::kiwi::MetricsResponse;
 /// How long a child may take to vanish after SIGKILL, or to stop or go on after SIGSTOP or SIGCONT.
 const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a child's last words may take through its pipe, and its end after that of its stdout.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// The times and counts that a node runs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timings {
@@ -670,30 +673,7 @@ impl Shared {
             node.paused = false;
             node.starts += 1;
         });
-        let told = tokio::time::timeout(self.config.ready_deadline, heard);
-        let ready = tokio::select! {
-            status = child.wait() => Err(ClusterError::DiedAtStart {
-                id,
-                status,
-                log: child::log_tail(&self.log(id)),
-            }),
-            told = told => match told {
-                Ok(Ok((raft, chaos))) => Ok(Ready { id, raft, chaos, pid: child.pid }),
-                // Stdout ended or nothing came.
-                _ => match tokio::time::timeout(Duration::from_millis(200), child.wait()).await {
-                    Ok(status) => Err(ClusterError::DiedAtStart {
-                        id,
-                        status,
-                        log: child::log_tail(&self.log(id)),
-                    }),
-                    Err(_) => Err(ClusterError::NotReady {
-                        id,
-                        waited: self.config.ready_deadline,
-                        log: child::log_tail(&self.log(id)),
-                    }),
-                },
-            },
-        };
+        let ready = self.first_word(id, &child, heard).await;
         match ready {
             Ok(ready) => {
                 self.edit(id, |node| node.ready = Some(ready));
@@ -709,6 +689,40 @@ impl Shared {
                 Err(error)
             }
         }
+    }
+
+    /// Waits for the ready line. A child that says it and ends in the same moment was ready: its end is a finding.
+    async fn first_word(
+        &self,
+        id: u64,
+        child: &Child,
+        mut heard: child::Heard,
+    ) -> Result<Ready, ClusterError> {
+        let waited = self.config.ready_deadline;
+        let told = async {
+            tokio::select! {
+                biased;
+                told = &mut heard => told.ok(),
+                // Its last words may still be in the pipe; their end is heard too, unless somebody else holds it.
+                _ = child.wait() => tokio::time::timeout(LAST_WORDS, heard).await.ok()?.ok(),
+            }
+        };
+        if let Ok(Some((raft, chaos))) = tokio::time::timeout(waited, told).await {
+            let pid = child.pid;
+            return Ok(Ready {
+                id,
+                raft,
+                chaos,
+                pid,
+            });
+        }
+        // Either time is up, or stdout ended, and then the child's end follows.
+        let ended = tokio::time::timeout(LAST_WORDS, child.wait()).await;
+        let log = child::log_tail(&self.log(id));
+        Err(match ended {
+            Ok(status) => ClusterError::DiedAtStart { id, status, log },
+            Err(_) => ClusterError::NotReady { id, waited, log },
+        })
     }
 
     /// Sees a ready child's end.
@@ -807,3 +821,6 @@ impl Shared {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

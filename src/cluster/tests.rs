@@ -1,0 +1,383 @@
+//! The life of children, with shell scripts in the place of nodes; `tests/` has the real ones.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::wire::kiwi::raft_metrics_service_server::{
+    RaftMetricsService, RaftMetricsServiceServer,
+};
+use crate::wire::kiwi::{
+    LeaderRequest, LeaderResponse, MembersRequest, MembersResponse, MetricsRequest,
+};
+
+const READY: &str = "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; exec cat >/dev/null";
+const SOON: Duration = Duration::from_secs(10);
+
+fn config(dir: &Path, script: &str) -> ClusterConfig {
+    let command = ["sh", "-c", script, "sh"].map(OsString::from).to_vec();
+    ClusterConfig {
+        command,
+        ready_deadline: Duration::from_secs(5),
+        grace: Duration::from_millis(300),
+        poll_every: Duration::from_millis(10),
+        ..ClusterConfig::new(dir.into())
+    }
+}
+
+fn cluster(dir: &tempfile::TempDir, script: &str) -> Cluster {
+    Cluster::new(config(dir.path(), script)).unwrap()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Whether the kernel still knows the process; a zombie counts.
+fn lives(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+async fn until(cluster: &Cluster, what: impl Fn(&Cluster) -> bool) {
+    let mut changes = cluster.changes();
+    let wait = async {
+        while !what(cluster) {
+            changes.changed().await.unwrap();
+        }
+    };
+    let done = tokio::time::timeout(SOON, wait).await;
+    assert!(done.is_ok(), "{:?} {:?}", cluster.views(), cluster.exits());
+}
+
+#[tokio::test]
+async fn a_child_is_started_seen_and_killed() {
+    let dir = folder();
+    let cluster = cluster(&dir, READY);
+    assert!(cluster.view(1).is_none());
+    let ready = cluster.start(1).await.unwrap();
+    assert_eq!((ready.raft.port(), ready.chaos.port()), (1, 2));
+    let view = cluster.view(1).unwrap();
+    assert_eq!(view.state, ChildState::Up);
+    assert_eq!((view.pid, view.ready), (Some(ready.pid), Some(ready)));
+    let status = cluster.kill(1).await.unwrap();
+    assert_eq!(status.signal(), Some(9));
+    assert!(!lives(ready.pid), "it is reaped");
+    let view = cluster.view(1).unwrap();
+    assert_eq!(
+        (view.state, view.pid, view.ready),
+        (ChildState::Dead, None, None)
+    );
+    assert!(cluster.exits().is_empty(), "it was killed, it did not exit");
+    let error = cluster.kill(1).await.unwrap_err();
+    assert!(matches!(error, ClusterError::State { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_is_started_with_the_flags_of_the_contract() {
+    let dir = folder();
+    let script = format!(r#"echo "$@" >&2; {READY}"#);
+    let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let cluster = Cluster::new(ClusterConfig {
+        advertise: BTreeMap::from([(2, address(9))]),
+        peers: BTreeMap::from([(2, BTreeMap::from([(1, address(11)), (3, address(13))]))]),
+        defect: Some("stale-read".into()),
+        more_flags: vec!["--more".into()],
+        ..config(dir.path(), &script)
+    })
+    .unwrap();
+    cluster.start(2).await.unwrap();
+    let dir = dir.path().display();
+    assert_eq!(
+        cluster.log_tail(2),
+        format!(
+            "--id 2 --listen 127.0.0.1:0 --advertise 127.0.0.1:9 --peer 1=127.0.0.1:11 \
+             --peer 3=127.0.0.1:13 --data {dir}/nodes/2/data --reads read-index --append stream \
+             --chaos-listen 127.0.0.1:0 --trace {dir}/trace/2.jsonl --defect stale-read \
+             --heartbeat-ms 100 --election-min-ms 300 --election-max-ms 600 \
+             --snapshot-every 300 --keep-logs 50 --lag 100 --parent-watch --more"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_child_that_dies_before_it_is_ready_is_an_error_with_the_end_of_its_log() {
+    let dir = folder();
+    let cluster = cluster(&dir, "echo 'the disk is on fire' >&2; exit 3");
+    let error = cluster.start(1).await.unwrap_err();
+    let ClusterError::DiedAtStart { id: 1, status, log } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(status.code(), Some(3));
+    assert_eq!(log, "the disk is on fire");
+    assert!(
+        cluster.exits().is_empty(),
+        "no finding: {:?}",
+        cluster.exits()
+    );
+    assert_eq!(cluster.view(1).unwrap().state, ChildState::Dead);
+}
+
+#[tokio::test]
+async fn a_child_that_never_is_ready_is_an_error_and_does_not_live_on() {
+    let dir = folder();
+    let cluster = Cluster::new(ClusterConfig {
+        ready_deadline: Duration::from_millis(100),
+        ..config(
+            dir.path(),
+            "echo warming up; echo $$ >&2; exec cat >/dev/null",
+        )
+    })
+    .unwrap();
+    let error = cluster.start(1).await.unwrap_err();
+    let ClusterError::NotReady { log, .. } = &error else {
+        panic!("{error}");
+    };
+    assert!(
+        log.contains("warming up"),
+        "stdout goes to the log too: {log}"
+    );
+    let pid = log.lines().find_map(|line| line.parse().ok()).unwrap();
+    assert!(!lives(pid));
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_exist_is_an_error() {
+    let dir = folder();
+    let cluster = Cluster::new(ClusterConfig {
+        command: vec!["/no/such/program".into()],
+        ..config(dir.path(), "")
+    })
+    .unwrap();
+    let error = cluster.start(1).await.unwrap_err();
+    assert!(
+        matches!(error, ClusterError::Spawn { id: 1, .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_ready_child_that_ends_by_itself_is_reported_with_its_log() {
+    let dir = folder();
+    let script = "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; echo 'log is corrupt' >&2; exit 7";
+    let cluster = cluster(&dir, script);
+    let ready = cluster.start(1).await.unwrap();
+    until(&cluster, |cluster| !cluster.exits().is_empty()).await;
+    let exits = cluster.exits();
+    assert_eq!((exits.len(), exits[0].id, exits[0].pid), (1, 1, ready.pid));
+    assert_eq!(exits[0].status.code(), Some(7));
+    assert_eq!(exits[0].log, "log is corrupt");
+    assert_eq!(cluster.view(1).unwrap().state, ChildState::Dead);
+}
+
+#[tokio::test]
+async fn a_paused_child_is_stopped_says_the_kernel_and_goes_on_when_resumed() {
+    let dir = folder();
+    let cluster = cluster(&dir, READY);
+    let ready = cluster.start(1).await.unwrap();
+    cluster.pause(1).await.unwrap();
+    assert_eq!(child::kernel_state(ready.pid), Some('T'));
+    assert_eq!(cluster.view(1).unwrap().state, ChildState::Paused);
+    let error = cluster.pause(1).await.unwrap_err();
+    assert_eq!(error.to_string(), "pause n1: it is Paused");
+    cluster.resume(1).await.unwrap();
+    assert_ne!(child::kernel_state(ready.pid), Some('T'));
+    assert_eq!(cluster.view(1).unwrap().state, ChildState::Up);
+    assert!(
+        cluster.resume(1).await.is_err(),
+        "it is not paused any more"
+    );
+    cluster.pause(1).await.unwrap();
+    cluster.kill(1).await.unwrap();
+    assert!(!lives(ready.pid), "a paused child can be killed");
+}
+
+#[tokio::test]
+async fn a_restart_ends_gracefully_and_starts_on_the_same_disk() {
+    let dir = folder();
+    let script = format!(
+        r#"data=${{10}}; trap 'echo bye >&2; exit 0' TERM; {}"#,
+        "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; while :; do sleep 0.02; done"
+    );
+    let cluster = cluster(&dir, &script);
+    let first = cluster.start(1).await.unwrap();
+    cluster.pause(1).await.unwrap();
+    let ended = cluster.stop(1).await.unwrap();
+    assert!(
+        ended.graceful && ended.status.success(),
+        "also when paused: {ended:?}"
+    );
+    cluster.start(1).await.unwrap();
+    let third = cluster.restart(1).await.unwrap();
+    assert_ne!(first.pid, third.pid);
+    assert_eq!(cluster.view(1).unwrap().restarts, 2);
+    assert_eq!(cluster.log_tail(1), "bye\nbye");
+    assert!(cluster.exits().is_empty(), "{:?}", cluster.exits());
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_sigterm_is_killed_after_the_grace() {
+    let dir = folder();
+    let cluster = cluster(&dir, &format!("trap '' TERM; {READY}"));
+    let ready = cluster.start(1).await.unwrap();
+    let ended = cluster.stop(1).await.unwrap();
+    assert!(!ended.graceful);
+    assert_eq!(ended.status.signal(), Some(9));
+    assert!(!lives(ready.pid));
+}
+
+#[tokio::test]
+async fn only_a_dead_node_is_wiped() {
+    let dir = folder();
+    let cluster = cluster(&dir, READY);
+    cluster.start(1).await.unwrap();
+    let data = dir.path().join("nodes/1/data");
+    std::fs::write(data.join("log.redb"), "entries").unwrap();
+    let error = cluster.wipe(1).await.unwrap_err();
+    assert_eq!(error.to_string(), "wipe n1: it is Up");
+    assert!(data.join("log.redb").exists());
+    cluster.kill(1).await.unwrap();
+    cluster.wipe(1).await.unwrap();
+    assert!(!data.exists());
+    cluster.start(1).await.unwrap();
+    assert!(data.exists(), "it starts on an empty disk");
+}
+
+#[tokio::test]
+async fn all_end_at_once_and_a_dropped_cluster_leaves_nobody() {
+    let dir = folder();
+    let cluster = cluster(&dir, READY);
+    let ids = [1, 2, 3];
+    let ready = cluster.start_all(&ids).await.unwrap();
+    assert_eq!(ready.iter().map(|ready| ready.id).collect::<Vec<_>>(), ids);
+    let ends = cluster.end().await;
+    assert_eq!(ends.len(), 3);
+    assert!(
+        ends.values().all(|end| end.as_ref().unwrap().graceful),
+        "{ends:?}"
+    );
+
+    let ready = cluster.start_all(&ids).await.unwrap();
+    cluster.pause(2).await.unwrap();
+    drop(cluster);
+    for one in ready {
+        assert!(!lives(one.pid), "n{}", one.id);
+    }
+}
+
+#[tokio::test]
+async fn children_outlive_the_thread_that_asked_for_them() {
+    let dir = folder();
+    let cluster = cluster(&dir, READY);
+    let cluster = &cluster;
+    let pid = std::thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            runtime.block_on(cluster.start(1)).unwrap().pid
+        });
+        asker.join().unwrap()
+    });
+    // The kernel's parent of a process is a process; the thread is known by what it has spawned.
+    let mut spawners = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let task = task.unwrap().path();
+        let children = std::fs::read_to_string(task.join("children")).unwrap_or_default();
+        if children
+            .split_whitespace()
+            .any(|child| child == pid.to_string())
+        {
+            spawners.push(std::fs::read_to_string(task.join("comm")).unwrap());
+        }
+    }
+    assert_eq!(spawners, ["cluster\n"]);
+}
+
+/// Counts how often it was asked.
+struct Says(Arc<AtomicU64>);
+
+#[tonic::async_trait]
+impl RaftMetricsService for Says {
+    async fn metrics(
+        &self,
+        _: tonic::Request<MetricsRequest>,
+    ) -> Result<tonic::Response<MetricsResponse>, tonic::Status> {
+        let term = 1 + self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(tonic::Response::new(MetricsResponse {
+            node_id: 1,
+            is_leader: true,
+            current_leader: 1,
+            term,
+            ..MetricsResponse::default()
+        }))
+    }
+
+    async fn leader(
+        &self,
+        _: tonic::Request<LeaderRequest>,
+    ) -> Result<tonic::Response<LeaderResponse>, tonic::Status> {
+        Err(tonic::Status::unimplemented("not asked here"))
+    }
+
+    async fn members(
+        &self,
+        _: tonic::Request<MembersRequest>,
+    ) -> Result<tonic::Response<MembersResponse>, tonic::Status> {
+        Err(tonic::Status::unimplemented("not asked here"))
+    }
+}
+
+#[tokio::test]
+async fn the_latest_status_is_kept_without_asking_and_not_of_a_paused_node() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let service = RaftMetricsServiceServer::new(Says(asked.clone()));
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
+    );
+    let dir = folder();
+    let script = format!("echo READY raft={address} chaos={address}; exec cat >/dev/null");
+    let cluster = cluster(&dir, &script);
+    cluster.start(1).await.unwrap();
+    let term = |cluster: &Cluster| {
+        let view = cluster.view(1).unwrap();
+        view.status.map_or(0, |status| status.metrics.term)
+    };
+    until(&cluster, |cluster| term(cluster) >= 3).await;
+    let seen = cluster.wait_for_leader(&[1], SOON).await.unwrap();
+    assert_eq!(seen.leader, 1);
+
+    cluster.pause(1).await.unwrap();
+    // One question may have been on its way.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let before = asked.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(asked.load(Ordering::SeqCst), before);
+    cluster.resume(1).await.unwrap();
+    until(&cluster, |cluster| term(cluster) > before).await;
+}
+
+#[tokio::test]
+async fn a_missing_leader_is_an_error_that_shows_what_was_last_seen() {
+    let dir = folder();
+    let cluster = cluster(&dir, &format!("echo 'n1 is alone' >&2; {READY}"));
+    cluster.start(1).await.unwrap();
+    let deadline = Duration::from_millis(50);
+    let error = cluster
+        .wait_for_leader(&[1, 2], deadline)
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    for part in [
+        "none within 50ms",
+        "ask n1 for its status",
+        "n1 is alone",
+        "ask n2: it is Dead",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
