@@ -512,7 +512,8 @@ impl<const W: usize> Frontier<W> {
         let mut values = Vec::new();
         self.wanted_values(&base.world, &mut values);
         for value in values {
-            if value == base.world.value || !self.may_pass(value, goal) {
+            // Also where the cell holds it already: a cas may then take the later of two equal writes.
+            if !self.may_pass(value, goal) {
                 continue;
             }
             let Some(source) = self.source(&base.world, value) else {
