@@ -46,6 +46,9 @@ pub fn main() -> u8 {
             return if error.use_stderr() { USAGE } else { 0 };
         }
     };
+    if !matches!(program.door, Some(Door::Node(_))) {
+        end_on_panic();
+    }
     let ended = match program.door {
         None => Ok(0),
         Some(Door::Run(args)) => run::run(&args),
@@ -63,6 +66,17 @@ pub fn main() -> u8 {
             BENCH_ERROR
         }
     })
+}
+
+/// A panic in any thread is the end, and it leaves no child behind: a runtime that catches a task's panic would go on
+/// with half a bench.
+fn end_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        crate::run::end_all_children();
+        std::process::exit(i32::from(BENCH_ERROR));
+    }));
 }
 
 /// Something on the command line makes no sense, although its form is right.
