@@ -1,0 +1,108 @@
+//! `whitewater node`: one node process, from its flags to its exit code.
+//!
+//! Says `READY raft=ADDR chaos=ADDR` on standard output once it serves; everything else goes to standard error. Ends on
+//! SIGTERM or SIGINT (0), with its parent if told to (0), and when Raft stops by itself (70).
+
+use std::io::{Read, Write};
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::node::Node;
+pub use crate::node::NodeArgs;
+
+/// A bench error, or a node that failed.
+const FAILED: u8 = 70;
+
+/// Runs the node until it is told to end.
+///
+/// # Errors
+/// When it does not start; the reason is in the error.
+pub fn run(args: NodeArgs) -> anyhow::Result<u8> {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,openraft=error,whitewater=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    end_on_panic();
+    if args.parent_watch {
+        die_with_parent().context("watching the parent")?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let code = runtime.block_on(serve(args));
+    // The log's writer and idle streams need not be waited for: what was answered is on disk.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(args: NodeArgs) -> anyhow::Result<u8> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let parent_gone = watch_stdin(args.parent_watch);
+    let node = Node::start(args).await?;
+    announce(&node)?;
+    let code = tokio::select! {
+        _ = terminated.recv() => 0,
+        _ = interrupted.recv() => 0,
+        () = parent_gone => 0,
+        reason = node.failed() => {
+            tracing::error!("the node ends: {reason}");
+            FAILED
+        }
+    };
+    node.shutdown().await;
+    Ok(code)
+}
+
+fn announce(node: &Node) -> anyhow::Result<()> {
+    let chaos = node
+        .chaos_addr
+        .map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "READY raft={} chaos={chaos}", node.raft_addr)?;
+    Ok(out.flush()?)
+}
+
+/// A panic in any task ends the process: half a node would look like a slow one.
+fn end_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::exit(101);
+    }));
+}
+
+/// The kernel kills this process when the thread that started it ends; it may have ended already.
+fn die_with_parent() -> anyhow::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let before = getppid();
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    anyhow::ensure!(getppid() == before, "the parent has ended already");
+    Ok(())
+}
+
+/// Resolves when standard input is closed; never if it is not to be watched.
+async fn watch_stdin(watch: bool) {
+    if !watch {
+        return std::future::pending().await;
+    }
+    let (closed, wait) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut ignored = [0; 64];
+        let mut stdin = std::io::stdin().lock();
+        while stdin.read(&mut ignored).is_ok_and(|bytes| bytes > 0) {}
+        // The node may have ended first.
+        let _ = closed.send(());
+    });
+    // A thread that is gone without a word has ended, too.
+    let _ = wait.await;
+}

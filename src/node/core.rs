@@ -1,0 +1,134 @@
+//! The receiving half of the Raft RPCs: `RaftCoreService`.
+
+use std::path::PathBuf;
+
+use futures::{Stream, StreamExt, future, stream};
+use openraft::{
+    base::BoxStream,
+    errors::RaftError,
+    raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest},
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    convert::{self, Span},
+    snapshot::transfer,
+    types::{NodeId, Raft, Types},
+};
+use crate::wire::kiwi::{self, raft_core_service_server::RaftCoreService};
+
+/// Hands the other nodes' requests to openraft.
+pub(crate) struct Core {
+    pub(crate) me: NodeId,
+    pub(crate) raft: Raft,
+    /// Where snapshots that come in are kept.
+    pub(crate) snapshots: PathBuf,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Raft has stopped: this node answers nobody any more.
+fn stopped(fatal: impl std::fmt::Display) -> Status {
+    Status::unavailable(fatal.to_string())
+}
+
+#[tonic::async_trait]
+impl RaftCoreService for Core {
+    async fn vote(&self, request: Request<kiwi::VoteRequest>) -> Answer<kiwi::VoteResponse> {
+        let wire = request.into_inner();
+        let pre_vote = wire.pre_vote;
+        let request = VoteRequest::try_from(wire)?;
+        let answer: Result<_, RaftError<Types>> = if pre_vote {
+            self.raft.pre_vote(request).await
+        } else {
+            self.raft.vote(request).await
+        };
+        Ok(Response::new(answer.map_err(stopped)?.into()))
+    }
+
+    async fn append_entries(
+        &self,
+        request: Request<kiwi::AppendEntriesRequest>,
+    ) -> Answer<kiwi::AppendEntriesResponse> {
+        let request = AppendEntriesRequest::try_from(request.into_inner())?;
+        let span = Span::of(&request);
+        let answer = self.raft.append_entries(request).await.map_err(stopped)?;
+        Ok(Response::new(convert::append_response_out(answer, span)))
+    }
+
+    type StreamAppendStream = BoxStream<'static, Result<kiwi::AppendEntriesResponse, Status>>;
+
+    /// Requests go to openraft as they come, up to its buffer; answers come back in their order.
+    async fn stream_append(
+        &self,
+        request: Request<Streaming<kiwi::AppendEntriesRequest>>,
+    ) -> Answer<Self::StreamAppendStream> {
+        let (refused, requests) = until_refused(request.into_inner());
+        let answers = self.raft.stream_append(requests).map(|answer| {
+            let answer = answer.map_err(stopped)?;
+            Ok(convert::append_result_out(answer))
+        });
+        // What was accepted is answered first, then why the rest was not.
+        let refusal =
+            stream::once(refused).filter_map(|refused| future::ready(refused.ok().map(Err)));
+        Ok(Response::new(Box::pin(answers.chain(refusal))))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<kiwi::InstallSnapshotRequest>>,
+    ) -> Answer<kiwi::InstallSnapshotResponse> {
+        let vote = transfer::receive(&self.raft, &self.snapshots, request.into_inner()).await?;
+        Ok(Response::new(kiwi::InstallSnapshotResponse {
+            success: true,
+            vote: Some(vote.into()),
+        }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<kiwi::TransferLeaderRequest>,
+    ) -> Answer<kiwi::TransferLeaderResponse> {
+        let request = TransferLeaderRequest::try_from(request.into_inner())?;
+        if *request.to_node_id() != self.me {
+            return Err(Status::invalid_argument(
+                "the leadership is for another node",
+            ));
+        }
+        let answer = self
+            .raft
+            .handle_transfer_leader(request)
+            .await
+            .map_err(stopped)?;
+        let (success, message) = match answer {
+            Ok(()) => (true, String::new()),
+            Err(reason) => (false, reason.to_string()),
+        };
+        Ok(Response::new(kiwi::TransferLeaderResponse {
+            response: Some(kiwi::Response { success, message }),
+        }))
+    }
+}
+
+/// The requests up to the first that cannot be read, and the status of that one if there is one.
+fn until_refused(
+    wire: Streaming<kiwi::AppendEntriesRequest>,
+) -> (
+    impl Future<Output = Result<Status, tokio::sync::oneshot::error::RecvError>> + Send,
+    impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static,
+) {
+    let (refuse, refused) = tokio::sync::oneshot::channel();
+    let requests = stream::unfold((wire, Some(refuse)), |(mut wire, mut refuse)| async move {
+        let next = wire.next().await?;
+        let request = next.and_then(|request| Ok(AppendEntriesRequest::try_from(request)?));
+        match request {
+            Ok(request) => Some((request, (wire, refuse))),
+            Err(status) => {
+                // The answering half may be gone with the call.
+                let _ = refuse.take().map(|refuse| refuse.send(status));
+                None
+            }
+        }
+    });
+    (refused, requests)
+}

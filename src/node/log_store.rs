@@ -1,0 +1,464 @@
+//! The log and the vote: one redb file, written by one thread, durable before anything is answered.
+//!
+//! ```text
+//!   append, save_vote, ...            the writer's thread
+//!   state (memory) ─► queue ─► [w w w w w] ─► one transaction ─► fsync ─► callbacks
+//! ```
+//!
+//! A write is readable as soon as it is accepted (openraft requires it), and answered only after the transaction that
+//! holds it is on disk. Whatever has queued up meanwhile goes into the next transaction: that is the group commit.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    io,
+    ops::{Bound, RangeBounds},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use openraft::{
+    LogState, OptionalSend,
+    storage::{IOFlushed, RaftLogReader, RaftLogStorage},
+};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    codec,
+    types::{Entry, LogId, Types, Vote},
+};
+
+/// Index to encoded entry.
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+/// Name to encoded value.
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const VOTE: &str = "vote";
+const COMMITTED: &str = "committed";
+const PURGED: &str = "purged";
+
+/// Writes that may wait for the disk; when it is full, the caller waits for room.
+const QUEUE: usize = 4096;
+/// Writes that one transaction takes at most.
+const GROUP: usize = 1024;
+/// Entries kept in memory; older ones are read from the file.
+const CACHE_BYTES: usize = 64 << 20;
+/// Entries of one AppendEntries: after the first, no more than this.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A handle on the log; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct LogStore {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Write>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    db: Database,
+    state: Mutex<State>,
+}
+
+/// What readers see: everything accepted, durable or not.
+#[derive(Debug, Default)]
+struct State {
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    purged: Option<LogId>,
+    last: Option<LogId>,
+    /// The newest entries, always with all that are not durable yet.
+    cache: BTreeMap<u64, Cached>,
+    cache_bytes: usize,
+    /// Entries below this index are in the file.
+    durable_below: u64,
+}
+
+#[derive(Debug)]
+struct Cached {
+    entry: Entry,
+    bytes: usize,
+}
+
+type Done = oneshot::Sender<io::Result<()>>;
+
+/// What the writer's thread is asked to do, in this order.
+enum Write {
+    Append {
+        entries: Vec<(u64, Vec<u8>)>,
+        flushed: IOFlushed<Types>,
+    },
+    Vote {
+        vote: Vote,
+        done: Done,
+    },
+    Committed(Option<LogId>),
+    /// Remove this index and all after it.
+    Truncate {
+        from: u64,
+        done: Done,
+    },
+    Purge {
+        upto: LogId,
+        done: Done,
+    },
+}
+
+impl LogStore {
+    /// Opens or makes the log at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is open in another process, or holds what this version cannot read.
+    pub(crate) fn open(path: &Path) -> io::Result<LogStore> {
+        let db = Database::create(path).map_err(io::Error::other)?;
+        make_tables(&db).map_err(io::Error::other)?;
+        let state = State::load(&db)?;
+        let shared = Arc::new(Shared {
+            db,
+            state: Mutex::new(state),
+        });
+        let (queue, writes) = mpsc::channel(QUEUE);
+        let writer = shared.clone();
+        std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || writer.write_all(writes))?;
+        Ok(LogStore { shared, queue })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("no holder panics")
+    }
+
+    async fn enqueue(&self, write: Write) -> io::Result<()> {
+        let gone = |_| io::Error::other("the log's writer has ended");
+        self.queue.send(write).await.map_err(gone)
+    }
+
+    /// Enqueues a write and waits until it is on disk.
+    async fn write(&self, write: impl FnOnce(Done) -> Write) -> io::Result<()> {
+        let (done, result) = oneshot::channel();
+        self.enqueue(write(done)).await?;
+        let gone = |_| io::Error::other("the log's writer has ended");
+        result.await.map_err(gone)?
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
+        let state = self.state();
+        Ok(LogState {
+            last_purged_log_id: state.purged,
+            last_log_id: state.last,
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let vote = *vote;
+        self.write(|done| Write::Vote { vote, done }).await?;
+        self.state().vote = Some(vote);
+        Ok(())
+    }
+
+    /// Rides with the next transaction: an older one after a crash only means that more is applied again.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        self.state().committed = committed;
+        self.enqueue(Write::Committed(committed)).await
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(self.state().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, flushed: IOFlushed<Types>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let encoded = {
+            let mut state = self.state();
+            let accept = |entry: Entry| state.accept(entry);
+            entries.into_iter().map(accept).collect()
+        };
+        self.enqueue(Write::Append {
+            entries: encoded,
+            flushed,
+        })
+        .await
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let from = last.map_or(0, |last| last.index + 1);
+        self.state().truncate(from, last);
+        self.write(|done| Write::Truncate { from, done }).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        self.state().purge(upto);
+        self.write(|done| Write::Purge { upto, done }).await
+    }
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (range, cached) = self.state().select(&range);
+        let end = cached.first().map_or(range.end, |entry| entry.log_id.index);
+        if range.start >= end {
+            return Ok(cached);
+        }
+        let shared = self.shared.clone();
+        let read = tokio::task::spawn_blocking(move || shared.read_file(range.start..end));
+        let mut entries = read.await.map_err(io::Error::other)??;
+        entries.extend(cached);
+        Ok(entries)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.state().vote)
+    }
+
+    /// Bounds the bytes of one message: openraft has no error for "too large", and would send it again for ever.
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        let bounded = self.state().bounded_end(start, end);
+        self.try_get_log_entries(start..bounded).await
+    }
+}
+
+impl State {
+    fn load(db: &Database) -> io::Result<State> {
+        let read = db.begin_read().map_err(io::Error::other)?;
+        let meta = read.open_table(META).map_err(io::Error::other)?;
+        let log = read.open_table(LOG).map_err(io::Error::other)?;
+        fn get<T: serde::de::DeserializeOwned>(
+            meta: &impl ReadableTable<&'static str, &'static [u8]>,
+            name: &str,
+        ) -> io::Result<Option<T>> {
+            let found = meta.get(name).map_err(io::Error::other)?;
+            found.map(|bytes| codec::decode(bytes.value())).transpose()
+        }
+        let purged: Option<LogId> = get(&meta, PURGED)?;
+        let committed: Option<Option<LogId>> = get(&meta, COMMITTED)?;
+        let last = match log.last().map_err(io::Error::other)? {
+            Some((_, bytes)) => Some(codec::decode::<Entry>(bytes.value())?.log_id),
+            None => purged,
+        };
+        Ok(State {
+            vote: get(&meta, VOTE)?,
+            committed: committed.flatten(),
+            purged,
+            last,
+            durable_below: last.map_or(0, |last| last.index + 1),
+            ..State::default()
+        })
+    }
+
+    /// Makes the entry readable; gives what the writer stores.
+    fn accept(&mut self, entry: Entry) -> (u64, Vec<u8>) {
+        let encoded = codec::encode(&entry);
+        let index = entry.log_id.index;
+        let bytes = encoded.len();
+        self.last = Some(entry.log_id);
+        self.cache_bytes += bytes;
+        if let Some(old) = self.cache.insert(index, Cached { entry, bytes }) {
+            self.cache_bytes -= old.bytes;
+        }
+        (index, encoded)
+    }
+
+    fn truncate(&mut self, from: u64, last: Option<LogId>) {
+        let removed = self.cache.split_off(&from);
+        self.cache_bytes -= removed.values().map(|cached| cached.bytes).sum::<usize>();
+        self.last = last.max(self.purged);
+        self.durable_below = self.durable_below.min(from);
+    }
+
+    fn purge(&mut self, upto: LogId) {
+        let kept = self.cache.split_off(&(upto.index + 1));
+        let removed = std::mem::replace(&mut self.cache, kept);
+        self.cache_bytes -= removed.values().map(|cached| cached.bytes).sum::<usize>();
+        self.purged = self.purged.max(Some(upto));
+        self.last = self.last.max(Some(upto));
+    }
+
+    /// Lets go of the oldest entries that are in the file, until the cache is small enough.
+    fn evict(&mut self) {
+        while self.cache_bytes > CACHE_BYTES {
+            match self.cache.first_key_value() {
+                Some((index, _)) if *index < self.durable_below => {}
+                _ => break,
+            }
+            let (_, oldest) = self.cache.pop_first().expect("just seen");
+            self.cache_bytes -= oldest.bytes;
+        }
+    }
+
+    /// The part of `range` that the log holds, and its entries that are in memory: always a suffix of it.
+    fn select(&self, range: &impl RangeBounds<u64>) -> (std::ops::Range<u64>, Vec<Entry>) {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end.saturating_add(1),
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        let first = self.purged.map_or(0, |purged| purged.index + 1);
+        let next = self.last.map_or(0, |last| last.index + 1);
+        let (start, end) = (start.max(first), end.min(next));
+        if start >= end {
+            return (start..start, Vec::new());
+        }
+        let cached = self.cache.range(start..end);
+        (
+            start..end,
+            cached.map(|(_, cached)| cached.entry.clone()).collect(),
+        )
+    }
+
+    /// Where a batch from `start` has to end so that its entries are small enough together; at least one entry.
+    fn bounded_end(&self, start: u64, end: u64) -> u64 {
+        let mut bytes = 0;
+        for (index, cached) in self.cache.range(start..end) {
+            bytes += cached.bytes;
+            if bytes > BATCH_BYTES && *index > start {
+                return *index;
+            }
+        }
+        let first_cached = self.cache.first_key_value().map(|(index, _)| *index);
+        match first_cached {
+            // Sizes of entries that are only in the file are not known here: one at a time.
+            Some(first) if first <= start => end,
+            _ => end.min(start + 1),
+        }
+    }
+}
+
+impl Shared {
+    fn read_file(&self, range: std::ops::Range<u64>) -> io::Result<Vec<Entry>> {
+        let read = self.db.begin_read().map_err(io::Error::other)?;
+        let log = read.open_table(LOG).map_err(io::Error::other)?;
+        let mut entries = Vec::new();
+        for found in log.range(range).map_err(io::Error::other)? {
+            let (_, bytes) = found.map_err(io::Error::other)?;
+            entries.push(codec::decode(bytes.value())?);
+        }
+        Ok(entries)
+    }
+
+    /// The writer's thread: ends when the last handle is gone.
+    fn write_all(&self, mut writes: mpsc::Receiver<Write>) {
+        while let Some(first) = writes.blocking_recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP
+                && let Ok(next) = writes.try_recv()
+            {
+                group.push(next);
+            }
+            let result = self.commit(&group);
+            if let Err(error) = &result {
+                tracing::error!("the log cannot be written: {error}");
+            }
+            self.answer(group, result);
+        }
+    }
+
+    /// Writes the group in one transaction: all of it is on disk, or none.
+    fn commit(&self, group: &[Write]) -> io::Result<()> {
+        let durable = group.iter().any(Write::must_be_durable);
+        let store = || -> Result<(), redb::Error> {
+            let mut transaction = self.db.begin_write()?;
+            if !durable {
+                transaction.set_durability(Durability::None)?;
+            }
+            {
+                let mut log = transaction.open_table(LOG)?;
+                let mut meta = transaction.open_table(META)?;
+                for write in group {
+                    write.store(&mut log, &mut meta)?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        store().map_err(io::Error::other)
+    }
+
+    fn answer(&self, group: Vec<Write>, result: io::Result<()>) {
+        let outcome = || match &result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        for write in group {
+            match write {
+                Write::Append { entries, flushed } => {
+                    if let (Ok(()), Some((index, _))) = (&result, entries.last()) {
+                        let mut state = self.state.lock().expect("no holder panics");
+                        state.durable_below = state.durable_below.max(index + 1);
+                        state.evict();
+                    }
+                    flushed.io_completed(outcome());
+                }
+                Write::Vote { done, .. }
+                | Write::Truncate { done, .. }
+                | Write::Purge { done, .. } => {
+                    // The asker may have been cancelled; the write happened all the same.
+                    let _ = done.send(outcome());
+                }
+                Write::Committed(_) => {}
+            }
+        }
+    }
+}
+
+impl Write {
+    /// A purge and a commit position may be lost: the log is then longer, and more of it is applied again.
+    fn must_be_durable(&self) -> bool {
+        match self {
+            Write::Append { .. } | Write::Vote { .. } | Write::Truncate { .. } => true,
+            Write::Committed(_) | Write::Purge { .. } => false,
+        }
+    }
+
+    fn store(
+        &self,
+        log: &mut redb::Table<'_, u64, &'static [u8]>,
+        meta: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    ) -> Result<(), redb::Error> {
+        match self {
+            Write::Append { entries, .. } => {
+                for (index, bytes) in entries {
+                    log.insert(index, bytes.as_slice())?;
+                }
+            }
+            Write::Vote { vote, .. } => {
+                meta.insert(VOTE, codec::encode(vote).as_slice())?;
+            }
+            Write::Committed(committed) => {
+                meta.insert(COMMITTED, codec::encode(committed).as_slice())?;
+            }
+            Write::Truncate { from, .. } => log.retain_in(*from.., |_, _| false)?,
+            Write::Purge { upto, .. } => {
+                log.retain_in(..=upto.index, |_, _| false)?;
+                meta.insert(PURGED, codec::encode(upto).as_slice())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make_tables(db: &Database) -> Result<(), redb::Error> {
+    let transaction = db.begin_write()?;
+    transaction.open_table(LOG)?;
+    transaction.open_table(META)?;
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! The system under test: Kiwi's Raft RPC layer over openraft, one process.
+//!
+//! ```text
+//!   clients ─► client ──┐                        ┌─► log_store ─► log.redb     (fsync before every answer)
+//!   operators ─► admin ─┼─► openraft (RaftCore) ─┼─► state_machine ─► state.redb, snapshots/
+//!   peers ─► core ──────┘                        └─► network, pipeline, snapshot::transfer ─► peers
+//! ```
+//!
+//! A request comes in through one of the four services, is converted and checked (`convert`), becomes a proposal, an
+//! entry in the log, a message to the peers, a row of the store, and an answer. The node does not know that it is
+//! tested, but for `--defect` and for `chaos`, which only answers questions.
+
+mod admin;
+mod chaos;
+mod client;
+mod codec;
+mod convert;
+mod core;
+mod data_dir;
+mod defect;
+mod log_store;
+mod metrics;
+mod network;
+mod options;
+mod peers;
+mod pipeline;
+mod snapshot;
+mod state_machine;
+mod types;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use openraft::async_runtime::WatchReceiver;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tonic::transport::{Server, server::TcpIncoming};
+
+use self::{
+    data_dir::DataDir, defect::Planted, log_store::LogStore, network::NetworkFactory, peers::Peers,
+    state_machine::StateMachine, types::Raft,
+};
+pub use self::{
+    defect::Defect,
+    options::{AppendMode, NodeArgs, Peer, PeerError, ReadMode},
+};
+use crate::wire::{
+    DESCRIPTORS,
+    chaos::chaos_service_server::ChaosServiceServer,
+    kiwi::{
+        raft_admin_service_server::RaftAdminServiceServer,
+        raft_client_service_server::RaftClientServiceServer,
+        raft_core_service_server::RaftCoreServiceServer,
+        raft_metrics_service_server::RaftMetricsServiceServer,
+    },
+};
+
+/// Why a node does not start, or ends by itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+pub struct NodeError {
+    doing: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl NodeError {
+    fn at<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        doing: impl Into<String>,
+    ) -> impl FnOnce(E) -> NodeError {
+        let doing = doing.into();
+        move |error| NodeError {
+            doing,
+            source: error.into(),
+        }
+    }
+}
+
+/// Bytes that a sender may have on its way in one HTTP/2 stream, and in one connection.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    raft: Raft,
+    state: StateMachine,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<Result<(), tonic::transport::Error>>>,
+    /// Where the gRPC services listen.
+    pub raft_addr: SocketAddr,
+    /// Where the bench's service listens, if it is served.
+    pub chaos_addr: Option<SocketAddr>,
+}
+
+impl Node {
+    /// Opens the storage, binds the listeners, starts Raft and serves.
+    ///
+    /// # Errors
+    /// When the data directory is another's, a file or listener cannot be opened, or openraft refuses the settings.
+    pub async fn start(args: NodeArgs) -> Result<Node, NodeError> {
+        let config = args.raft_config().map_err(NodeError::at("the timings"))?;
+        let data =
+            DataDir::open(&args.data, args.id).map_err(NodeError::at("the data directory"))?;
+        let (listener, raft_addr) = bind(args.listen).await?;
+        let chaos_listener = match args.chaos_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let chaos_addr = chaos_listener.as_ref().map(|(_, address)| *address);
+        let log = LogStore::open(&data.log()).map_err(NodeError::at("the log"))?;
+        let state = StateMachine::open(&data.state(), &data.snapshots());
+        let state = state.map_err(NodeError::at("the state"))?;
+        let peers = Peers::new(args.dial(), Duration::from_millis(args.connect_ms));
+        let network = NetworkFactory {
+            me: args.id,
+            peers: peers.clone(),
+            append: args.append,
+            stall: Duration::from_millis(args.election_min_ms),
+        };
+        let raft = Raft::new(args.id, Arc::new(config), network, log, state.clone()).await;
+        let raft = raft.map_err(NodeError::at("raft"))?;
+        let planted = Arc::new(Planted::new(args.defect));
+        let (stop, stopping) = watch::channel(false);
+        let mut node = Node {
+            raft: raft.clone(),
+            state: state.clone(),
+            stop,
+            servers: Vec::new(),
+            raft_addr,
+            chaos_addr,
+        };
+        let advertised = args
+            .advertise
+            .clone()
+            .unwrap_or_else(|| raft_addr.to_string());
+        let services = Services {
+            core: core::Core {
+                me: args.id,
+                raft: raft.clone(),
+                snapshots: data.snapshots(),
+            },
+            admin: admin::Admin {
+                me: args.id,
+                advertised: types::Address {
+                    raft: advertised,
+                    resp: args
+                        .resp
+                        .map(|address| address.to_string())
+                        .unwrap_or_default(),
+                },
+                raft: raft.clone(),
+                capabilities: capabilities(&args),
+            },
+            client: client::Client {
+                me: args.id,
+                raft: raft.clone(),
+                state: state.clone(),
+                reads: args.reads,
+                timeout: Duration::from_millis(args.request_ms),
+                lease: Duration::from_millis(args.election_min_ms),
+                planted: planted.clone(),
+            },
+            metrics: metrics::Metrics { raft, peers },
+        };
+        node.servers
+            .push(services.serve(listener, stopping.clone()).await?);
+        if let Some((listener, _)) = chaos_listener {
+            let chaos = chaos::Chaos { state, planted };
+            let router = server().add_service(ChaosServiceServer::new(chaos));
+            let serving =
+                router.serve_with_incoming_shutdown(incoming(listener), stopped(stopping));
+            node.servers.push(tokio::spawn(serving));
+        }
+        Ok(node)
+    }
+
+    /// Resolves when Raft has stopped by itself, with the reason: the node is then of no more use.
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "raft has ended".to_owned();
+            }
+        }
+    }
+
+    /// Stops Raft, then the listeners, then syncs the store. Takes a few hundred milliseconds.
+    pub async fn shutdown(self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!("raft did not end well: {error}");
+        }
+        let _ = self.stop.send(true);
+        for server in self.servers {
+            // Streams of peers may stay open; the connections end with the process.
+            let _ = tokio::time::timeout(Duration::from_millis(200), server).await;
+        }
+        let state = self.state;
+        let synced = tokio::task::spawn_blocking(move || state.store.sync()).await;
+        match synced {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("the state could not be synced: {error}"),
+            Err(error) => tracing::error!("the state could not be synced: {error}"),
+        }
+    }
+}
+
+/// The four services of `kiwi.raft.v1`.
+struct Services {
+    core: core::Core,
+    admin: admin::Admin,
+    client: client::Client,
+    metrics: metrics::Metrics,
+}
+
+impl Services {
+    async fn serve(
+        self,
+        listener: TcpListener,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, NodeError> {
+        let limit = peers::MESSAGE_BYTES;
+        let core = RaftCoreServiceServer::new(self.core)
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(limit);
+        let client = RaftClientServiceServer::new(self.client)
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(limit);
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter
+            .set_serving::<RaftCoreServiceServer<core::Core>>()
+            .await;
+        reporter
+            .set_serving::<RaftAdminServiceServer<admin::Admin>>()
+            .await;
+        reporter
+            .set_serving::<RaftClientServiceServer<client::Client>>()
+            .await;
+        reporter
+            .set_serving::<RaftMetricsServiceServer<metrics::Metrics>>()
+            .await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(NodeError::at("reflection"))?;
+        let router = server()
+            .add_service(core)
+            .add_service(client)
+            .add_service(RaftAdminServiceServer::new(self.admin))
+            .add_service(RaftMetricsServiceServer::new(self.metrics))
+            .add_service(health)
+            .add_service(reflection);
+        let serving = router.serve_with_incoming_shutdown(incoming(listener), stopped(stopping));
+        Ok(tokio::spawn(serving))
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        io::Result::Ok((listener, address))
+    };
+    bound
+        .await
+        .map_err(NodeError::at(format!("listening on {address}")))
+}
+
+fn server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(peers::KEEPALIVE))
+        .http2_keepalive_timeout(Some(peers::KEEPALIVE))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+}
+
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // A sender that is gone has stopped, too.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// What this node can do beside the reference document, for `GetNodeCapabilities`.
+fn capabilities(args: &NodeArgs) -> Vec<String> {
+    let mut all = vec![
+        "stream-append".to_owned(),
+        "stream-snapshot".to_owned(),
+        "joint-membership".to_owned(),
+        "pre-vote-rpc".to_owned(),
+        "leader-transfer".to_owned(),
+        "conditions".to_owned(),
+        "sessions".to_owned(),
+    ];
+    if args.resp.is_some() {
+        all.push("resp".to_owned());
+    }
+    all
+}

@@ -1,0 +1,294 @@
+//! The other nodes, as this one sees them: two shared channels each, their health, and statistics of each method.
+//!
+//! A `Channel` is cheap to clone and reconnects by itself, so there is one for control (heartbeats, votes, leadership)
+//! and one for bulk (entries, snapshots): a heartbeat never queues behind a batch of entries.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+
+use super::types::{Address, NodeId};
+use crate::wire::kiwi;
+
+/// Bytes of one message, both ways: a batch of entries (1 MiB), its largest entry, and their framing.
+pub(crate) const MESSAGE_BYTES: usize = 16 << 20;
+/// HTTP/2 pings, both sides: a peer that answers none for so long is gone.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(1);
+
+/// Finds peers by number; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Peers {
+    dial: Arc<BTreeMap<NodeId, String>>,
+    known: Arc<Mutex<BTreeMap<NodeId, Arc<Peer>>>>,
+    connect_timeout: Duration,
+}
+
+impl Peers {
+    pub(crate) fn new(dial: BTreeMap<NodeId, String>, connect_timeout: Duration) -> Peers {
+        Peers {
+            dial: Arc::new(dial),
+            known: Arc::default(),
+            connect_timeout,
+        }
+    }
+
+    /// The peer, dialled where the dial map says, else where the membership says. Connects when first used.
+    pub(crate) fn get(&self, id: NodeId, node: &Address) -> Arc<Peer> {
+        let address = self.dial.get(&id).unwrap_or(&node.raft);
+        let mut known = self.known.lock().expect("no holder panics");
+        if let Some(peer) = known.get(&id)
+            && peer.address == *address
+        {
+            return peer.clone();
+        }
+        let peer = Arc::new(Peer::new(id, address.clone(), self.connect_timeout));
+        known.insert(id, peer.clone());
+        peer
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Peer>> {
+        let known = self.known.lock().expect("no holder panics");
+        known.values().cloned().collect()
+    }
+}
+
+/// One other node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: NodeId,
+    address: String,
+    /// Absent: the address is no URI, so the peer cannot be reached.
+    channels: Option<Channels>,
+    /// The peer answered UNIMPLEMENTED to StreamAppend: it is an old one, entries go by unary calls.
+    pub(crate) unary_only: AtomicBool,
+    state: Mutex<PeerState>,
+}
+
+#[derive(Clone, Debug)]
+struct Channels {
+    control: Channel,
+    bulk: Channel,
+}
+
+#[derive(Debug, Default)]
+struct PeerState {
+    answered: Option<Instant>,
+    failing_since: Option<Instant>,
+    methods: BTreeMap<&'static str, Method>,
+}
+
+/// What is known of one method of one peer.
+#[derive(Debug)]
+struct Method {
+    calls: u64,
+    in_flight: u64,
+    errors: BTreeMap<&'static str, u64>,
+    bytes_sent: u64,
+    bytes_received: u64,
+    latency_us: Histogram<u64>,
+}
+
+impl Default for Method {
+    fn default() -> Method {
+        Method {
+            calls: 0,
+            in_flight: 0,
+            errors: BTreeMap::new(),
+            bytes_sent: 0,
+            bytes_received: 0,
+            // Up to a minute, two digits: 20 KiB or so for each method and peer.
+            latency_us: Histogram::new_with_max(60_000_000, 2).expect("valid bounds"),
+        }
+    }
+}
+
+impl Peer {
+    fn new(id: NodeId, address: String, connect_timeout: Duration) -> Peer {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        let channels = match endpoint {
+            Ok(endpoint) => {
+                let endpoint = endpoint
+                    .connect_timeout(connect_timeout)
+                    .tcp_nodelay(true)
+                    .http2_keep_alive_interval(KEEPALIVE)
+                    .keep_alive_timeout(KEEPALIVE)
+                    .keep_alive_while_idle(true);
+                Some(Channels {
+                    control: endpoint.connect_lazy(),
+                    bulk: endpoint.connect_lazy(),
+                })
+            }
+            Err(error) => {
+                tracing::error!("node {id} cannot be dialled at {address:?}: {error}");
+                None
+            }
+        };
+        Peer {
+            id,
+            address,
+            channels,
+            unary_only: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    /// For heartbeats, votes and leadership.
+    pub(crate) fn control(&self) -> Option<Channel> {
+        self.channels
+            .as_ref()
+            .map(|channels| channels.control.clone())
+    }
+
+    /// For entries and snapshots.
+    pub(crate) fn bulk(&self) -> Option<Channel> {
+        self.channels.as_ref().map(|channels| channels.bulk.clone())
+    }
+
+    /// Counts a call that begins; the guard counts how it ends.
+    pub(crate) fn begin(self: &Arc<Peer>, method: &'static str, bytes_sent: usize) -> Call {
+        let mut state = self.state.lock().expect("no holder panics");
+        let counts = state.methods.entry(method).or_default();
+        counts.calls += 1;
+        counts.in_flight += 1;
+        counts.bytes_sent += bytes_sent as u64;
+        Call {
+            peer: self.clone(),
+            method,
+            begun: Instant::now(),
+            ended: false,
+        }
+    }
+
+    /// What `Metrics` says of this peer; openraft's part is filled in by the caller.
+    pub(crate) fn health(&self) -> kiwi::PeerReplication {
+        let state = self.state.lock().expect("no holder panics");
+        let millis =
+            |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let health = match (state.answered, state.failing_since) {
+            (_, Some(_)) => "failing",
+            (None, None) => "connecting",
+            (Some(_), None) => "healthy",
+        };
+        kiwi::PeerReplication {
+            node_id: self.id,
+            matching: None,
+            silent_ms: state.answered.map(millis),
+            health: health.to_owned(),
+            failing_ms: state.failing_since.map(millis),
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> Vec<kiwi::RpcStatistics> {
+        let state = self.state.lock().expect("no holder panics");
+        let row = |(name, method): (&&'static str, &Method)| kiwi::RpcStatistics {
+            peer: self.id,
+            method: (*name).to_owned(),
+            calls: method.calls,
+            in_flight: method.in_flight,
+            errors: method
+                .errors
+                .iter()
+                .map(|(code, count)| ((*code).to_owned(), *count))
+                .collect(),
+            bytes_sent: method.bytes_sent,
+            bytes_received: method.bytes_received,
+            p50_us: method.latency_us.value_at_quantile(0.5),
+            p99_us: method.latency_us.value_at_quantile(0.99),
+            max_us: method.latency_us.max(),
+        };
+        state.methods.iter().map(row).collect()
+    }
+
+    pub(crate) fn is_unary_only(&self) -> bool {
+        self.unary_only.load(Ordering::Relaxed)
+    }
+}
+
+/// A call in flight.
+#[derive(Debug)]
+pub(crate) struct Call {
+    peer: Arc<Peer>,
+    method: &'static str,
+    begun: Instant,
+    ended: bool,
+}
+
+impl Call {
+    /// The peer answered.
+    pub(crate) fn answered(mut self, bytes_received: usize) {
+        self.end(|method, latency_us| {
+            method.bytes_received += bytes_received as u64;
+            method.latency_us.saturating_record(latency_us);
+        });
+        let mut state = self.peer.state.lock().expect("no holder panics");
+        state.answered = Some(Instant::now());
+        state.failing_since = None;
+    }
+
+    /// The call failed. A refusal is an answer, too: the peer is there.
+    pub(crate) fn failed(mut self, status: &Status) {
+        self.end(|method, _| *method.errors.entry(code_name(status.code())).or_default() += 1);
+        let unreached = matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+        );
+        let mut state = self.peer.state.lock().expect("no holder panics");
+        if unreached {
+            state.failing_since.get_or_insert_with(Instant::now);
+        } else {
+            state.answered = Some(Instant::now());
+            state.failing_since = None;
+        }
+    }
+
+    fn end(&mut self, count: impl FnOnce(&mut Method, u64)) {
+        self.ended = true;
+        let latency = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let mut state = self.peer.state.lock().expect("no holder panics");
+        let method = state.methods.entry(self.method).or_default();
+        method.in_flight -= 1;
+        count(method, latency);
+    }
+}
+
+/// openraft drops calls that it no longer needs.
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(|method, _| *method.errors.entry("DROPPED").or_default() += 1);
+        }
+    }
+}
+
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,266 @@
+//! A few node processes for a test; whatever happens, they and their files are gone afterwards.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+use whitewater::wire::{
+    chaos::{StateHashRequest, StateHashResponse, chaos_service_client::ChaosServiceClient},
+    kiwi::{
+        Binlog, BinlogEntry, InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig,
+        WriteRequest, raft_admin_service_client::RaftAdminServiceClient,
+        raft_client_service_client::RaftClientServiceClient,
+        raft_metrics_service_client::RaftMetricsServiceClient,
+    },
+};
+
+/// A state that does not come in this time never comes.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Nodes {
+    children: BTreeMap<u64, Running>,
+    addresses: BTreeMap<u64, String>,
+    flags: Vec<String>,
+    folder: TempDir,
+}
+
+struct Running {
+    child: Child,
+    chaos: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[allow(dead_code)]
+impl Nodes {
+    /// Starts nodes 1 to `count`, each told where all nodes up to 9 are; no cluster yet.
+    pub(crate) async fn start(count: u64, flags: &[&str]) -> Nodes {
+        let mut nodes = Nodes {
+            children: BTreeMap::new(),
+            // Bound together, so that no address comes twice.
+            addresses: free_addresses(9),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            folder: tempfile::tempdir().expect("temporary directory"),
+        };
+        for id in 1..=count {
+            nodes.spawn(id);
+        }
+        nodes
+    }
+
+    pub(crate) fn spawn(&mut self, id: u64) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_whitewater"));
+        command.args([
+            "node",
+            "--id",
+            &id.to_string(),
+            "--listen",
+            &self.addresses[&id],
+        ]);
+        command.args(["--chaos-listen", "127.0.0.1:0", "--data"]);
+        command.arg(self.folder.path().join(id.to_string()));
+        for (peer, address) in self.addresses.iter().filter(|(peer, _)| **peer != id) {
+            command.args(["--peer", &format!("{peer}={address}")]);
+        }
+        command
+            .args(&self.flags)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the node starts");
+        let mut line = String::new();
+        let out = child.stdout.as_mut().expect("piped");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        let field = |name: &str| {
+            let fields = line.split_whitespace();
+            let mut found = fields.filter_map(|field| field.strip_prefix(name));
+            found
+                .next()
+                .unwrap_or_else(|| panic!("no {name} in {line:?}"))
+                .to_owned()
+        };
+        assert!(line.starts_with("READY "), "{line:?}");
+        assert_eq!(field("raft="), self.addresses[&id]);
+        let chaos = field("chaos=");
+        self.children.insert(id, Running { child, chaos });
+    }
+
+    pub(crate) fn address(&self, id: u64) -> &str {
+        &self.addresses[&id]
+    }
+
+    pub(crate) fn config(&self, id: u64) -> NodeConfig {
+        NodeConfig {
+            node_id: id,
+            raft_addr: self.addresses[&id].clone(),
+            resp_addr: String::new(),
+        }
+    }
+
+    fn channel(&self, address: &str) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        endpoint
+            .connect_timeout(Duration::from_secs(1))
+            .timeout(Duration::from_secs(10))
+            .connect_lazy()
+    }
+
+    pub(crate) fn client(&self, id: u64) -> RaftClientServiceClient<Channel> {
+        RaftClientServiceClient::new(self.channel(&self.addresses[&id]))
+    }
+
+    pub(crate) fn admin(&self, id: u64) -> RaftAdminServiceClient<Channel> {
+        RaftAdminServiceClient::new(self.channel(&self.addresses[&id]))
+    }
+
+    pub(crate) async fn initialize(&self) {
+        let nodes = self.children.keys().map(|id| self.config(*id)).collect();
+        let first = *self.children.keys().next().expect("a node");
+        let request = InitializeRequest { nodes };
+        self.admin(first)
+            .initialize(request)
+            .await
+            .expect("initialize");
+    }
+
+    pub(crate) async fn try_metrics(&self, id: u64) -> Option<MetricsResponse> {
+        let mut client = RaftMetricsServiceClient::new(self.channel(&self.addresses[&id]));
+        Some(client.metrics(MetricsRequest {}).await.ok()?.into_inner())
+    }
+
+    pub(crate) async fn metrics(&self, id: u64) -> MetricsResponse {
+        self.try_metrics(id).await.expect("metrics")
+    }
+
+    /// Waits until a node leads and a majority of the running ones says so.
+    pub(crate) async fn leader(&self) -> u64 {
+        self.leader_other_than(0).await
+    }
+
+    pub(crate) async fn leader_other_than(&self, old: u64) -> u64 {
+        let began = Instant::now();
+        loop {
+            let mut seen = Vec::new();
+            for id in self.children.keys() {
+                seen.push((
+                    *id,
+                    self.try_metrics(*id)
+                        .await
+                        .map(|metrics| (metrics.is_leader, metrics.current_leader)),
+                ));
+            }
+            let leads = seen
+                .iter()
+                .find(|(_, seen)| seen.is_some_and(|(leads, _)| leads))
+                .map(|(id, _)| *id);
+            if let Some(leader) = leads.filter(|leader| *leader != old) {
+                let agree = seen
+                    .iter()
+                    .filter(|(_, seen)| seen.is_some_and(|(_, at)| at == leader))
+                    .count();
+                if agree == seen.len() {
+                    return leader;
+                }
+            }
+            assert!(
+                began.elapsed() < DEADLINE,
+                "no leader; last seen (leads, leader): {seen:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn hash(&self, id: u64) -> StateHashResponse {
+        let mut client = ChaosServiceClient::new(self.channel(&self.children[&id].chaos));
+        client
+            .state_hash(StateHashRequest {})
+            .await
+            .expect("hash")
+            .into_inner()
+    }
+
+    /// Waits until all running nodes have the same state at the same applied log id.
+    pub(crate) async fn equal_hashes(&self, deadline: Duration) -> StateHashResponse {
+        let began = Instant::now();
+        loop {
+            let mut hashes = Vec::new();
+            for id in self.children.keys() {
+                hashes.push(self.hash(*id).await);
+            }
+            if hashes.iter().all(|hash| *hash == hashes[0]) {
+                return hashes.swap_remove(0);
+            }
+            assert!(began.elapsed() < deadline, "states differ: {hashes:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn kill(&mut self, id: u64) {
+        self.children.remove(&id).expect("a running node");
+    }
+
+    pub(crate) async fn restart(&mut self, id: u64) {
+        self.spawn(id);
+    }
+
+    pub(crate) async fn terminate(&mut self, id: u64) -> Option<i32> {
+        let running = self.children.remove(&id).expect("a running node");
+        let pid = rustix::process::Pid::from_child(&running.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signal");
+        ended(running).await
+    }
+
+    pub(crate) async fn close_stdin(&mut self, id: u64) -> Option<i32> {
+        let mut running = self.children.remove(&id).expect("a running node");
+        drop(running.child.stdin.take());
+        ended(running).await
+    }
+}
+
+async fn ended(mut running: Running) -> Option<i32> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = running.child.try_wait().expect("wait") {
+            return status.code();
+        }
+        assert!(began.elapsed() < DEADLINE, "the node goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn free_addresses(count: u64) -> BTreeMap<u64, String> {
+    let bind = |id| (id, TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let listeners: Vec<_> = (1..=count).map(bind).collect();
+    let address = |(id, listener): &(u64, TcpListener)| {
+        (*id, listener.local_addr().expect("bound").to_string())
+    };
+    listeners.iter().map(address).collect()
+}
+
+pub(crate) fn put(key: &str, value: &str) -> WriteRequest {
+    let entry = BinlogEntry {
+        cf_idx: 0,
+        op_type: "Put".to_owned(),
+        key: key.to_owned().into_bytes().into(),
+        value: value.to_owned().into_bytes().into(),
+    };
+    WriteRequest {
+        binlog: Some(Binlog {
+            db_id: 0,
+            slot_idx: 0,
+            entries: vec![entry],
+        }),
+        ..WriteRequest::default()
+    }
+}
