@@ -70,6 +70,7 @@ pub mod cluster;
 pub mod fault;
 pub mod judge;
 pub mod nemesis;
+pub mod node;
 pub mod proxy;
 pub mod recorder;
 pub mod report;

@@ -7,6 +7,7 @@
 //! ```
 
 mod list;
+mod node;
 mod run;
 
 use std::io::{self, Write};
@@ -33,6 +34,8 @@ enum Door {
     Run(Box<run::RunArgs>),
     /// Name what there is: scenarios, faults, defects, formats, targets, keys.
     List(list::ListArgs),
+    /// Be one node of the store; the cluster starts these.
+    Node(Box<node::NodeArgs>),
 }
 
 /// Runs the program, and gives its exit code.
@@ -53,6 +56,7 @@ pub fn main() -> u8 {
         None => Ok(0),
         Some(Door::Run(args)) => run::run(&args),
         Some(Door::List(args)) => list::run(&args),
+        Some(Door::Node(args)) => node::run(*args),
     };
     ended.unwrap_or_else(|error| {
         if broken_pipe(&error) {

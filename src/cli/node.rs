@@ -13,7 +13,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::node::Node;
-pub use crate::node::NodeArgs;
+pub(crate) use crate::node::NodeArgs;
 
 /// A bench error, or a node that failed.
 const FAILED: u8 = 70;
@@ -22,7 +22,7 @@ const FAILED: u8 = 70;
 ///
 /// # Errors
 /// When it does not start; the reason is in the error.
-pub fn run(args: NodeArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(args: NodeArgs) -> anyhow::Result<u8> {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,openraft=error,whitewater=info"));
     tracing_subscriber::fmt()
