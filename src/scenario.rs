@@ -5,6 +5,7 @@
 //! again: it is what `scenario.toml` in a run's folder holds.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,12 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/calm.toml"),
     include_str!("scenarios/pause-and-return.toml"),
     include_str!("scenarios/rolling-crash.toml"),
+    include_str!("scenarios/lease-restart.toml"),
     include_str!("scenarios/by-hand.toml"),
 ];
+
+/// How nodes can be told to answer reads.
+pub const READ_MODES: &[&str] = &["read-index", "lease", "leader-local", "follower-local"];
 
 /// The scenario that runs when none is named.
 pub const DEFAULT: &str = "rapids";
@@ -43,6 +48,19 @@ pub struct Scenario {
     pub keys: Keys,
     /// The operations.
     pub mix: Mix,
+    /// Other operations from some instant on.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
+    /// How nodes answer reads, where the command line does not say: read-index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<String>,
+    /// Whether a node that has just started neither votes nor campaigns for an election timeout. Absent: the node's
+    /// own default, which is on with lease reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vote_guard: Option<bool>,
+    /// The nodes' Raft timings, where they are not the defaults.
+    #[serde(default)]
+    pub timings: Timings,
     /// Episodes that come first, whatever the seed.
     #[serde(default)]
     pub opening: Vec<Episode>,
@@ -52,6 +70,31 @@ pub struct Scenario {
     /// What a run must have exercised to prove anything.
     #[serde(default)]
     pub promises: Promises,
+}
+
+/// From an instant on, another mix of operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// When, after the workload began.
+    pub at_ms: u64,
+    /// What is drawn from then on.
+    pub mix: Mix,
+}
+
+/// A node's Raft timings: what is absent has the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timings {
+    /// Between two heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_ms: Option<u64>,
+    /// The least election timeout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub election_min_ms: Option<u64>,
+    /// The greatest election timeout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub election_max_ms: Option<u64>,
 }
 
 /// What random episodes are drawn from.
@@ -90,6 +133,10 @@ pub struct Changes {
     pub keys: Option<u32>,
     /// `--faults`: kinds, or an empty list for none.
     pub faults: Option<Vec<String>>,
+    /// `--reads`.
+    pub reads: Option<String>,
+    /// `--vote-guard`.
+    pub vote_guard: Option<bool>,
 }
 
 /// A scenario with nothing left open: what a run's folder keeps.
@@ -100,8 +147,6 @@ pub struct Resolved {
     /// The planted defect, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defect: Option<String>,
-    /// How nodes answer reads.
-    pub reads: String,
     /// The scenario, with the command line's changes.
     pub scenario: Scenario,
     /// What will go wrong, and when.
@@ -199,7 +244,6 @@ impl Scenario {
         mut self,
         changes: &Changes,
         seed: u64,
-        reads: &str,
         defect: Option<String>,
     ) -> Result<Resolved, Error> {
         self.nodes = changes.nodes.unwrap_or(self.nodes);
@@ -207,6 +251,10 @@ impl Scenario {
         self.rate = changes.rate.unwrap_or(self.rate);
         self.clients = changes.clients.unwrap_or(self.clients);
         self.keys.contended = changes.keys.unwrap_or(self.keys.contended);
+        if let Some(reads) = &changes.reads {
+            self.reads = Some(reads.clone());
+        }
+        self.vote_guard = changes.vote_guard.or(self.vote_guard);
         if let Some(kinds) = &changes.faults {
             // The opening keeps what is still allowed of it; promises that rest on the rest are dropped.
             for episode in &mut self.opening {
@@ -226,10 +274,26 @@ impl Scenario {
         Ok(Resolved {
             seed,
             defect,
-            reads: reads.to_owned(),
             scenario: self,
             plan,
         })
+    }
+
+    /// How nodes answer reads.
+    #[must_use]
+    pub fn reads(&self) -> &str {
+        self.reads.as_deref().unwrap_or("read-index")
+    }
+
+    /// What is drawn that long after the workload began.
+    #[must_use]
+    pub fn mix_at(&self, since_begin: Duration) -> Mix {
+        let begun = |phase: &&Phase| Duration::from_millis(phase.at_ms) <= since_begin;
+        self.phases
+            .iter()
+            .rev()
+            .find(begun)
+            .map_or(self.mix, |phase| phase.mix)
     }
 
     /// Ids of the nodes, from 1.
@@ -301,15 +365,26 @@ impl Scenario {
                 ));
             }
         }
+        if let Some(mode) = &self.reads
+            && !READ_MODES.contains(&mode.as_str())
+        {
+            return wrong(format!(
+                "reads = {mode:?}: there are {}",
+                READ_MODES.join(", ")
+            ));
+        }
+        if !self.phases.is_sorted_by_key(|phase| phase.at_ms) {
+            return wrong("the phases are not in the order of their beginnings".to_owned());
+        }
         let mut free_from = 0;
         for episode in &self.opening {
             if episode.at_ms < free_from {
                 return wrong(format!(
-                    "the opening at {} ms begins before the one before it ends",
+                    "the opening at {} ms begins before the one before it",
                     episode.at_ms
                 ));
             }
-            free_from = episode.at_ms + episode.for_ms;
+            free_from = episode.at_ms;
         }
         Ok(())
     }
@@ -320,9 +395,7 @@ mod tests {
     use super::*;
 
     fn resolve(changes: &Changes) -> Result<Resolved, Error> {
-        Scenario::find(DEFAULT)
-            .unwrap()
-            .resolve(changes, 1, "read-index", None)
+        Scenario::find(DEFAULT).unwrap().resolve(changes, 1, None)
     }
 
     #[test]
@@ -331,9 +404,7 @@ mod tests {
             scenario
                 .check()
                 .unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
-            let resolved = scenario
-                .resolve(&Changes::default(), 3, "read-index", None)
-                .unwrap();
+            let resolved = scenario.resolve(&Changes::default(), 3, None).unwrap();
             let text = toml::to_string(&resolved).unwrap();
             assert_eq!(
                 toml::from_str::<Resolved>(&text).unwrap(),

@@ -39,9 +39,12 @@ pub(crate) struct RunArgs {
     /// Plant a deliberate bug in every node (`whitewater list defects`).
     #[arg(long, value_name = "NAME")]
     defect: Option<String>,
-    /// How nodes answer reads: read-index, lease, leader-local, follower-local.
-    #[arg(long, value_name = "MODE", default_value = "read-index")]
-    reads: String,
+    /// How nodes answer reads: read-index (the default), lease, leader-local, follower-local.
+    #[arg(long, value_name = "MODE")]
+    reads: Option<String>,
+    /// Whether a node that has just started neither votes nor campaigns for an election timeout: on or off.
+    #[arg(long, value_name = "on|off")]
+    vote_guard: Option<String>,
     /// How the leader replicates: stream or unary.
     #[arg(long, value_name = "HOW", default_value = "stream")]
     append: String,
@@ -71,8 +74,15 @@ impl RunArgs {
             clients: self.clients,
             keys: self.keys,
             faults,
+            reads: self.reads.clone(),
+            vote_guard: self.vote_guard.as_deref().map(|guard| guard == "on"),
         };
-        one_of("--reads", &self.reads, run::READ_MODES.iter().copied())?;
+        if let Some(reads) = &self.reads {
+            one_of("--reads", reads, run::READ_MODES.iter().copied())?;
+        }
+        if let Some(guard) = &self.vote_guard {
+            one_of("--vote-guard", guard, ["on", "off"].into_iter())?;
+        }
         one_of("--append", &self.append, ["stream", "unary"].into_iter())?;
         if let Some(defect) = &self.defect {
             one_of("--defect", defect, run::DEFECTS.iter().map(|d| d.name))?;
@@ -83,7 +93,7 @@ impl RunArgs {
             .seed
             .unwrap_or_else(|| rand::random_range(0..1_000_000));
         let resolved = scenario
-            .resolve(&changes, seed, &self.reads, self.defect.clone())
+            .resolve(&changes, seed, self.defect.clone())
             .map_err(|e| usage(e.to_string()))?;
         Ok(Setup {
             resolved,

@@ -39,6 +39,19 @@ pub enum Way {
     Out,
 }
 
+/// How a child that starts again is ended.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// SIGTERM: gracefully.
+    #[default]
+    Term,
+    /// SIGKILL: as it stands.
+    Kill,
+}
+
 /// One thing wrong, with its nodes resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "kebab-case")]
@@ -53,10 +66,13 @@ pub enum Fault {
         /// The node that stops.
         node: NodeId,
     },
-    /// SIGTERM, a graceful end, and a start at once. It is out as soon as the node is ready again.
+    /// An end, and a start at once. It is out as soon as the node is ready again.
     Restart {
         /// The node that starts again.
         node: NodeId,
+        /// How it ends.
+        #[serde(default)]
+        signal: Signal,
     },
     /// A node without its peers. Its clients still reach it.
     Isolate {
@@ -115,7 +131,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "restart",
-        about: "end a node gracefully with SIGTERM and start it again at once",
+        about: "end a node, gracefully or not, and start it again at once",
     },
     Kind {
         name: "split",
@@ -152,7 +168,7 @@ impl Fault {
         match self {
             Fault::Kill { node }
             | Fault::Pause { node }
-            | Fault::Restart { node }
+            | Fault::Restart { node, .. }
             | Fault::Isolate { node, .. } => {
                 vec![*node]
             }
@@ -165,7 +181,9 @@ impl Fault {
     #[must_use]
     pub fn child(&self) -> Option<NodeId> {
         match self {
-            Fault::Kill { node } | Fault::Pause { node } | Fault::Restart { node } => Some(*node),
+            Fault::Kill { node } | Fault::Pause { node } | Fault::Restart { node, .. } => {
+                Some(*node)
+            }
             _ => None,
         }
     }
@@ -202,7 +220,14 @@ impl fmt::Display for Fault {
         match self {
             Fault::Kill { node } => write!(f, "kill n{node}"),
             Fault::Pause { node } => write!(f, "pause n{node}"),
-            Fault::Restart { node } => write!(f, "restart n{node}"),
+            Fault::Restart {
+                node,
+                signal: Signal::Term,
+            } => write!(f, "restart n{node}"),
+            Fault::Restart {
+                node,
+                signal: Signal::Kill,
+            } => write!(f, "crash and restart n{node}"),
             Fault::Isolate {
                 node,
                 way: Way::Both,
@@ -276,7 +301,10 @@ mod tests {
         let all = [
             Fault::Kill { node: 1 },
             Fault::Pause { node: 1 },
-            Fault::Restart { node: 1 },
+            Fault::Restart {
+                node: 1,
+                signal: Signal::Term,
+            },
             Fault::Isolate {
                 node: 1,
                 way: Way::Both,

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, KINDS, NodeId, Way};
+use super::{Fault, KINDS, NodeId, Signal, Way};
 
 /// Whom a planned fault is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub enum Wish {
     Restart {
         /// Whom.
         who: Aim,
+        /// How it ends.
+        #[serde(default)]
+        signal: Signal,
     },
     /// See [`Fault::Isolate`].
     Isolate {
@@ -93,7 +96,7 @@ pub struct Episode {
     pub faults: Vec<Wish>,
 }
 
-/// Faults over time, in the order of their beginnings; no two episodes overlap.
+/// Faults over time, in the order of their beginnings. Drawn episodes do not overlap; written ones may.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// One after the other.
@@ -218,7 +221,10 @@ impl Wish {
         Ok(match self {
             Wish::Kill { who } => Fault::Kill { node: node(who)? },
             Wish::Pause { who } => Fault::Pause { node: node(who)? },
-            Wish::Restart { who } => Fault::Restart { node: node(who)? },
+            Wish::Restart { who, signal } => Fault::Restart {
+                node: node(who)?,
+                signal: *signal,
+            },
             Wish::Isolate { who, way } => Fault::Isolate {
                 node: node(who)?,
                 way: *way,
@@ -337,7 +343,7 @@ fn distinct_faults(rng: &mut ChaCha8Rng, kinds: &[&str], nodes: usize, depth: us
 /// Whether two wishes act on one child, or are the same.
 fn collide(a: &Wish, b: &Wish) -> bool {
     let child = |wish: &Wish| match wish {
-        Wish::Kill { who } | Wish::Pause { who } | Wish::Restart { who } => Some(*who),
+        Wish::Kill { who } | Wish::Pause { who } | Wish::Restart { who, .. } => Some(*who),
         _ => None,
     };
     a == b || (child(a).is_some() && child(a) == child(b))
@@ -365,7 +371,12 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
     match kind {
         "kill" => Some(Wish::Kill { who: any(rng) }),
         "pause" => Some(Wish::Pause { who: any(rng) }),
-        "restart" => Some(Wish::Restart { who: any(rng) }),
+        "restart" => Some(Wish::Restart {
+            who: any(rng),
+            signal: *[Signal::Term, Signal::Kill]
+                .choose(rng)
+                .expect("the list is not empty"),
+        }),
         _ if nodes < 2 => None,
         "isolate" => {
             let way = *[Way::Both, Way::Both, Way::In, Way::Out]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{ChildState, Cluster};
-use crate::fault::{Fault, NodeId};
+use crate::fault::{Fault, NodeId, Signal};
 use crate::proxy::{Delay, Direction, Guard, Network};
 use crate::recorder::Recorder;
 
@@ -52,8 +52,15 @@ impl Hand {
                 self.cluster.pause(*node).await.map_err(words)?;
                 None
             }
-            Fault::Restart { node } => {
-                let ready = self.cluster.restart(*node).await.map_err(words)?;
+            Fault::Restart { node, signal } => {
+                let ready = match signal {
+                    Signal::Term => self.cluster.restart(*node).await,
+                    Signal::Kill => match self.cluster.kill(*node).await {
+                        Ok(_) => self.cluster.start(*node).await,
+                        Err(error) => Err(error),
+                    },
+                };
+                let ready = ready.map_err(words)?;
                 self.network.set_upstream(*node, Some(ready.raft));
                 None
             }

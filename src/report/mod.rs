@@ -25,7 +25,7 @@ pub fn json(ending: &Ending) -> Value {
         "scenario": ending.resolved.scenario.name,
         "nodes": ending.resolved.scenario.nodes,
         "defect": ending.resolved.defect,
-        "reads": ending.resolved.reads,
+        "reads": ending.resolved.scenario.reads(),
         "ops": counts.ops,
         "faults": counts.faults,
         "elections": counts.elections,

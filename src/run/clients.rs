@@ -57,9 +57,11 @@ impl Fleet {
     /// open.
     pub(super) fn start(&self, gate: &watch::Receiver<Gate>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
+        let scenario = Arc::new(self.scenario.clone());
         for slot in 0..self.scenario.clients {
             tasks.spawn(drive(
                 self.client(slot),
+                scenario.clone(),
                 self.recorder.clone(),
                 gate.clone(),
             ));
@@ -129,7 +131,13 @@ impl Client {
     }
 }
 
-async fn drive(mut client: Client, recorder: Arc<Recorder>, mut gate: watch::Receiver<Gate>) {
+async fn drive(
+    mut client: Client,
+    scenario: Arc<Scenario>,
+    recorder: Arc<Recorder>,
+    mut gate: watch::Receiver<Gate>,
+) {
+    let begun = Instant::now();
     // Spread over the first period, so that the clients do not come in bursts.
     let share = client.period / u32::try_from(client.slots).expect("there are at most 1001 slots");
     let mut next = Instant::now() + share * client.slot;
@@ -146,6 +154,7 @@ async fn drive(mut client: Client, recorder: Arc<Recorder>, mut gate: watch::Rec
             _ = gate.changed() => continue,
             () = tokio::time::sleep_until(next) => {}
         }
+        client.generator.set_mix(scenario.mix_at(begun.elapsed()));
         let (key, call) = client.generator.next_call();
         let outcome = client.perform(&recorder, &key, call).await;
         let pause = if outcome == Outcome::Failed && !matches!(call, Call::Cas { .. }) {

@@ -512,7 +512,28 @@ impl Stage {
 fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig {
     let ids = 1..=MAX_NODE;
     let mut config = ClusterConfig::new(dir.to_owned());
-    config.reads.clone_from(&setup.resolved.reads);
+    let scenario = &setup.resolved.scenario;
+    scenario.reads().clone_into(&mut config.reads);
+    if let Some(guard) = scenario.vote_guard {
+        config.more_flags = vec![
+            "--vote-guard".into(),
+            if guard { "on" } else { "off" }.into(),
+        ];
+    }
+    let set = |timing: &mut Duration, ms: Option<u64>| {
+        if let Some(ms) = ms {
+            *timing = Duration::from_millis(ms);
+        }
+    };
+    set(&mut config.timings.heartbeat, scenario.timings.heartbeat_ms);
+    set(
+        &mut config.timings.election_min,
+        scenario.timings.election_min_ms,
+    );
+    set(
+        &mut config.timings.election_max,
+        scenario.timings.election_max_ms,
+    );
     config.append.clone_from(&setup.append);
     config.defect.clone_from(&setup.resolved.defect);
     config.advertise = ids

@@ -144,7 +144,6 @@ impl Ending {
         let Resolved {
             seed,
             defect,
-            reads,
             scenario,
             ..
         } = &self.resolved;
@@ -155,6 +154,7 @@ impl Ending {
         if let Some(defect) = defect {
             command += &format!(" --defect {defect}");
         }
+        let reads = scenario.reads();
         if reads != "read-index" {
             command += &format!(" --reads {reads}");
         }
@@ -172,9 +172,7 @@ mod tests {
 
     fn ending(verdict: Option<Verdict>) -> Ending {
         let scenario = Scenario::find("calm").unwrap();
-        let resolved = scenario
-            .resolve(&Changes::default(), 1, "read-index", None)
-            .unwrap();
+        let resolved = scenario.resolve(&Changes::default(), 1, None).unwrap();
         Ending {
             verdict,
             ..Ending::of(resolved)

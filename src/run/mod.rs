@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 
 pub use crate::cluster::end_all_children;
 pub use crate::fault::KINDS as FAULT_KINDS;
-pub use crate::scenario::{Changes, DEFAULT as DEFAULT_SCENARIO, Resolved, Scenario};
+pub use crate::scenario::{Changes, DEFAULT as DEFAULT_SCENARIO, READ_MODES, Resolved, Scenario};
 pub use coverage::{Counts, Outcomes, Share};
 pub use ending::{Ending, FaultSpan};
 pub use folder::read_notices;
@@ -66,9 +66,6 @@ pub const DEFECTS: &[Defect] = &[Defect {
     name: "stale-read",
     about: "a leader answers reads from its own state, without asking a quorum whether it still leads (etcd #741, Consul 2014)",
 }];
-
-/// How nodes can be told to answer reads.
-pub const READ_MODES: &[&str] = &["read-index", "lease", "leader-local", "follower-local"];
 
 /// What the screen may be behind before it loses events: some seconds of a fast run.
 const SCREEN_QUEUE: usize = 1 << 16;

@@ -75,6 +75,18 @@ impl Generator {
         }
     }
 
+    /// Draws from another mix from now on.
+    ///
+    /// # Panics
+    /// If every weight is 0.
+    pub fn set_mix(&mut self, mix: Mix) {
+        assert!(
+            mix.read + mix.write + mix.cas + mix.delete > 0,
+            "a workload needs an operation"
+        );
+        self.mix = mix;
+    }
+
     /// The next operation: its key and what is asked of it.
     pub fn next_call(&mut self) -> (String, Call) {
         let key = self.draw_key();
