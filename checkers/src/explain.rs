@@ -1,0 +1,210 @@
+//! A counterexample as sentences, for a person who was not there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::history::{Call, Names, Operation, Outcome, Value};
+use crate::verdict::Counterexample;
+
+/// What an operation did, in a few words: `write 5`, `read 3`, `cas 1 -> 2 (unknown)`.
+#[must_use]
+pub fn words(op: &Operation, names: Option<&Names>) -> String {
+    let text = |value: Value| match names {
+        Some(names) => names.text(value).into_owned(),
+        None => value.to_string(),
+    };
+    let mut words = match (op.call, op.outcome) {
+        (Call::Read, Outcome::Ok(None)) => "read absent".to_owned(),
+        (Call::Read, Outcome::Ok(Some(value))) => format!("read {}", text(value)),
+        (Call::Read, _) => "read".to_owned(),
+        (Call::Write(value), _) => format!("write {}", text(value)),
+        (Call::Cas { old, new }, _) => format!("cas {} -> {}", text(old), text(new)),
+        (Call::Delete, _) => "delete".to_owned(),
+        (Call::Append(value), _) => format!("append {}", text(value)),
+    };
+    match op.outcome {
+        Outcome::Ok(_) => {}
+        Outcome::Failed => words.push_str(" (failed)"),
+        Outcome::Unknown => words.push_str(" (unknown)"),
+    }
+    words
+}
+
+/// Why the operations can't be ordered, in sentences.
+pub(crate) fn why(operations: &[Operation], culprit: Option<&Operation>) -> Vec<String> {
+    let mut why = Vec::new();
+    if let Some(culprit) = culprit
+        && let Some(value) = found(culprit)
+        && !operations
+            .iter()
+            .any(|op| op.id != culprit.id && sets(op) == Some(value))
+    {
+        why.push(format!(
+            "#{} found a value that nobody had written: no write of it had begun by then, or every one had failed.",
+            culprit.id
+        ));
+        return why;
+    }
+    if let Some(clash) = clash(operations) {
+        return clash;
+    }
+    for (i, a) in operations.iter().enumerate() {
+        let next = operations[i + 1..]
+            .iter()
+            .find(|b| a.completed.is_some_and(|end| end < b.invoked));
+        if let Some(b) = next {
+            why.push(format!(
+                "#{} {} ended before #{} {} began, so it came first.",
+                a.id,
+                words(a, None),
+                b.id,
+                words(b, None)
+            ));
+        }
+    }
+    if let Some(culprit) = culprit {
+        why.push(format!(
+            "#{} {} fits at no moment between its begin and its end, whatever the order of the others.",
+            culprit.id,
+            words(culprit, None)
+        ));
+    }
+    why
+}
+
+/// Two values of which each must have come before the other (unique values only).
+fn clash(operations: &[Operation]) -> Option<Vec<String>> {
+    let mut clusters: BTreeMap<Option<Value>, Vec<&Operation>> = BTreeMap::new();
+    for op in operations {
+        let value = match (op.call, op.outcome) {
+            (Call::Read, Outcome::Ok(found)) => found,
+            (Call::Write(value) | Call::Cas { new: value, .. }, _) => Some(value),
+            _ => return None,
+        };
+        clusters.entry(value).or_default().push(op);
+    }
+    let first_end = |ops: &[&Operation]| {
+        let ended = ops.iter().filter(|op| op.outcome != Outcome::Unknown);
+        ended.min_by_key(|op| op.completed).map(|op| (*op).clone())
+    };
+    let last_begin = |ops: &[&Operation]| {
+        ops.iter()
+            .max_by_key(|op| op.invoked)
+            .map(|op| (*op).clone())
+    };
+    for (a_value, a) in &clusters {
+        for (b_value, b) in &clusters {
+            let (Some(a1), Some(b1)) = (first_end(a), first_end(b)) else {
+                continue;
+            };
+            let (Some(a2), Some(b2)) = (last_begin(a), last_begin(b)) else {
+                continue;
+            };
+            let before = |x: &Operation, y: &Operation| {
+                x.completed.is_some_and(|completed| completed < y.invoked)
+            };
+            if a_value < b_value && before(&a1, &b2) && before(&b1, &a2) {
+                let name = |value: &Option<Value>| match value {
+                    Some(value) => value.to_string(),
+                    None => "absent".to_owned(),
+                };
+                let sentence = |x: &Operation, y: &Operation, v: &_, w: &_| {
+                    format!(
+                        "#{} {} ended before #{} {} began, so {} came before {}.",
+                        x.id,
+                        words(x, None),
+                        y.id,
+                        words(y, None),
+                        name(v),
+                        name(w)
+                    )
+                };
+                return Some(vec![
+                    sentence(&a1, &b2, a_value, b_value),
+                    sentence(&b1, &a2, b_value, a_value),
+                    "Each value is written once: one that was replaced cannot come back."
+                        .to_owned(),
+                ]);
+            }
+        }
+    }
+    None
+}
+
+fn found(op: &Operation) -> Option<Value> {
+    match (op.call, op.outcome) {
+        (Call::Read, Outcome::Ok(found)) => found,
+        (Call::Cas { old, .. }, Outcome::Ok(_)) => Some(old),
+        _ => None,
+    }
+}
+
+fn sets(op: &Operation) -> Option<Value> {
+    match op.call {
+        Call::Write(value) | Call::Append(value) | Call::Cas { new: value, .. } => Some(value),
+        Call::Read | Call::Delete => None,
+    }
+}
+
+/// A counterexample as text: the operations with their times, drawn; the order found; why.
+#[must_use]
+pub fn text(found: &Counterexample, names: Option<&Names>) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "key {}: not linearizable since event #{}",
+        found.key, found.event
+    );
+    let mut moments: Vec<u64> = found
+        .operations
+        .iter()
+        .flat_map(|op| [Some(op.invoked), op.completed])
+        .flatten()
+        .collect();
+    moments.sort_unstable();
+    let column = |event: u64| moments.partition_point(|moment| *moment < event) * 4;
+    let widest = moments.len() * 4;
+    for op in &found.operations {
+        let begin = column(op.invoked);
+        let ended = op.outcome != Outcome::Unknown;
+        let end = op.completed.filter(|_| ended).map_or(widest, column);
+        let mut bar = " ".repeat(begin);
+        bar.push('├');
+        bar.push_str(&if ended { "─" } else { "┄" }.repeat(end.saturating_sub(begin + 1)));
+        bar.push(if ended { '┤' } else { '┄' });
+        let mark = if op.id == found.culprit { '>' } else { ' ' };
+        let node = op
+            .node
+            .map(|node| format!(" node {node}"))
+            .unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "{mark} #{:<6} client {:<4}{node} {bar:<width$} {}",
+            op.id,
+            op.client,
+            words(op, names),
+            width = widest + 1
+        );
+    }
+    if !found.order.is_empty() {
+        let order: Vec<String> = found.order.iter().map(|id| format!("#{id}")).collect();
+        let _ = writeln!(out, "  without #{}: {}", found.culprit, order.join(" "));
+    }
+    for why in &found.why {
+        let _ = writeln!(out, "  {why}");
+    }
+    if let Some(stale) = found.staleness {
+        let _ = writeln!(
+            out,
+            "  The answer was at least {:.3} ms and {} {} old.",
+            stale.nanoseconds as f64 / 1e6,
+            stale.versions,
+            if stale.versions == 1 {
+                "version"
+            } else {
+                "versions"
+            }
+        );
+    }
+    out
+}
