@@ -273,6 +273,9 @@ impl State {
     }
 
     fn truncate(&mut self, from: u64, last: Option<LogId>) {
+        if self.last.is_none_or(|end| end.index < from) {
+            return;
+        }
         let removed = self.cache.split_off(&from);
         self.cache_bytes -= removed.values().map(|cached| cached.bytes).sum::<usize>();
         self.last = last.max(self.purged);
