@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     codec,
+    trace::{Begun, Stored, Trace},
     types::{Entry, LogId, Types, Vote},
 };
 
@@ -50,13 +51,20 @@ const BATCH_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct LogStore {
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Write>,
+    queue: mpsc::Sender<Queued>,
+}
+
+/// A write, and the effect of it that the trace has begun.
+struct Queued {
+    write: Write,
+    begun: Begun,
 }
 
 #[derive(Debug)]
 struct Shared {
     db: Database,
     state: Mutex<State>,
+    trace: Trace,
 }
 
 /// What readers see: everything accepted, durable or not.
@@ -108,13 +116,14 @@ impl LogStore {
     ///
     /// # Errors
     /// When the file cannot be opened, is open in another process, or holds what this version cannot read.
-    pub(crate) fn open(path: &Path) -> io::Result<LogStore> {
+    pub(crate) fn open(path: &Path, trace: Trace) -> io::Result<LogStore> {
         let db = Database::create(path).map_err(io::Error::other)?;
         make_tables(&db).map_err(io::Error::other)?;
         let state = State::load(&db)?;
         let shared = Arc::new(Shared {
             db,
             state: Mutex::new(state),
+            trace,
         });
         let (queue, writes) = mpsc::channel(QUEUE);
         let writer = shared.clone();
@@ -128,15 +137,30 @@ impl LogStore {
         self.shared.state.lock().expect("no holder panics")
     }
 
-    async fn enqueue(&self, write: Write) -> io::Result<()> {
+    /// What the file holds, for the trace's first line.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn stored(&self) -> io::Result<Stored> {
+        let entries = self.shared.read_file(0..u64::MAX)?;
+        let state = self.state();
+        Ok(Stored {
+            vote: state.vote,
+            purged: state.purged,
+            log: entries.iter().map(|entry| entry.log_id).collect(),
+            ..Stored::default()
+        })
+    }
+
+    async fn enqueue(&self, write: Write, begun: Begun) -> io::Result<()> {
         let gone = |_| io::Error::other("the log's writer has ended");
-        self.queue.send(write).await.map_err(gone)
+        self.queue.send(Queued { write, begun }).await.map_err(gone)
     }
 
     /// Enqueues a write and waits until it is on disk.
-    async fn write(&self, write: impl FnOnce(Done) -> Write) -> io::Result<()> {
+    async fn write(&self, begun: Begun, write: impl FnOnce(Done) -> Write) -> io::Result<()> {
         let (done, result) = oneshot::channel();
-        self.enqueue(write(done)).await?;
+        self.enqueue(write(done), begun).await?;
         let gone = |_| io::Error::other("the log's writer has ended");
         result.await.map_err(gone)?
     }
@@ -159,7 +183,8 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = *vote;
-        self.write(|done| Write::Vote { vote, done }).await?;
+        let begun = self.shared.trace.vote(vote)?;
+        self.write(begun, |done| Write::Vote { vote, done }).await?;
         self.state().vote = Some(vote);
         Ok(())
     }
@@ -167,7 +192,8 @@ impl RaftLogStorage<Types> for LogStore {
     /// Rides with the next transaction: an older one after a crash only means that more is applied again.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         self.state().committed = committed;
-        self.enqueue(Write::Committed(committed)).await
+        self.enqueue(Write::Committed(committed), Begun::default())
+            .await
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -179,27 +205,32 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let encoded = {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        // Before anybody can read the entries: they may be on their way to a follower at once.
+        let begun = self.shared.trace.append(&entries)?;
+        let entries = {
             let mut state = self.state();
-            let accept = |entry: Entry| state.accept(entry);
-            entries.into_iter().map(accept).collect()
+            entries
+                .into_iter()
+                .map(|entry| state.accept(entry))
+                .collect()
         };
-        self.enqueue(Write::Append {
-            entries: encoded,
-            flushed,
-        })
-        .await
+        self.enqueue(Write::Append { entries, flushed }, begun)
+            .await
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(0, |last| last.index + 1);
+        let begun = self.shared.trace.truncate(last)?;
         self.state().truncate(from, last);
-        self.write(|done| Write::Truncate { from, done }).await
+        self.write(begun, |done| Write::Truncate { from, done })
+            .await
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let begun = self.shared.trace.purge(upto)?;
         self.state().purge(upto);
-        self.write(|done| Write::Purge { upto, done }).await
+        self.write(begun, |done| Write::Purge { upto, done }).await
     }
 }
 
@@ -358,7 +389,7 @@ impl Shared {
     }
 
     /// The writer's thread: ends when the last handle is gone.
-    fn write_all(&self, mut writes: mpsc::Receiver<Write>) {
+    fn write_all(&self, mut writes: mpsc::Receiver<Queued>) {
         while let Some(first) = writes.blocking_recv() {
             let mut group = vec![first];
             while group.len() < GROUP
@@ -366,7 +397,7 @@ impl Shared {
             {
                 group.push(next);
             }
-            let result = self.commit(&group);
+            let result = self.commit(&group).and_then(|()| self.trace_done(&group));
             if let Err(error) = &result {
                 tracing::error!("the log cannot be written: {error}");
             }
@@ -375,8 +406,8 @@ impl Shared {
     }
 
     /// Writes the group in one transaction: all of it is on disk, or none.
-    fn commit(&self, group: &[Write]) -> io::Result<()> {
-        let durable = group.iter().any(Write::must_be_durable);
+    fn commit(&self, group: &[Queued]) -> io::Result<()> {
+        let durable = group.iter().any(|queued| queued.write.must_be_durable());
         let store = || -> Result<(), redb::Error> {
             let mut transaction = self.db.begin_write()?;
             if !durable {
@@ -385,8 +416,8 @@ impl Shared {
             {
                 let mut log = transaction.open_table(LOG)?;
                 let mut meta = transaction.open_table(META)?;
-                for write in group {
-                    write.store(&mut log, &mut meta)?;
+                for queued in group {
+                    queued.write.store(&mut log, &mut meta)?;
                 }
             }
             transaction.commit()?;
@@ -395,13 +426,19 @@ impl Shared {
         store().map_err(io::Error::other)
     }
 
-    fn answer(&self, group: Vec<Write>, result: io::Result<()>) {
+    fn trace_done(&self, group: &[Queued]) -> io::Result<()> {
+        group
+            .iter()
+            .try_for_each(|queued| self.trace.done(queued.begun))
+    }
+
+    fn answer(&self, group: Vec<Queued>, result: io::Result<()>) {
         let outcome = || match &result {
             Ok(()) => Ok(()),
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         };
-        for write in group {
-            match write {
+        for queued in group {
+            match queued.write {
                 Write::Append { entries, flushed } => {
                     if let (Ok(()), Some((index, _))) = (&result, entries.last()) {
                         let mut state = self.state.lock().expect("no holder panics");
@@ -423,12 +460,9 @@ impl Shared {
 }
 
 impl Write {
-    /// A purge and a commit position may be lost: the log is then longer, and more of it is applied again.
+    /// A commit position may be lost: more is applied again.
     fn must_be_durable(&self) -> bool {
-        match self {
-            Write::Append { .. } | Write::Vote { .. } | Write::Truncate { .. } => true,
-            Write::Committed(_) | Write::Purge { .. } => false,
-        }
+        !matches!(self, Write::Committed(_))
     }
 
     fn store(

@@ -26,6 +26,7 @@ mod peers;
 mod pipeline;
 mod snapshot;
 mod state_machine;
+mod trace;
 mod types;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -36,7 +37,7 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 use self::{
     data_dir::DataDir, defect::Planted, log_store::LogStore, network::NetworkFactory, peers::Peers,
-    state_machine::StateMachine, types::Raft,
+    state_machine::StateMachine, trace::Trace, types::Raft,
 };
 pub use self::{
     defect::Defect,
@@ -105,9 +106,7 @@ impl Node {
             None => None,
         };
         let chaos_addr = chaos_listener.as_ref().map(|(_, address)| *address);
-        let log = LogStore::open(&data.log()).map_err(NodeError::at("the log"))?;
-        let state = StateMachine::open(&data.state(), &data.snapshots());
-        let state = state.map_err(NodeError::at("the state"))?;
+        let (log, state) = open_storage(&args, &data)?;
         let peers = Peers::new(args.dial(), Duration::from_millis(args.connect_ms));
         let network = NetworkFactory {
             me: args.id,
@@ -254,6 +253,26 @@ impl Services {
         let serving = router.serve_with_incoming_shutdown(incoming(listener), stopped(stopping));
         Ok(tokio::spawn(serving))
     }
+}
+
+/// Opens log and state, and tells the trace what they hold.
+fn open_storage(args: &NodeArgs, data: &DataDir) -> Result<(LogStore, StateMachine), NodeError> {
+    let trace = match &args.trace {
+        Some(path) => Trace::open(path, args.id).map_err(NodeError::at("the trace"))?,
+        None => Trace::default(),
+    };
+    let log = LogStore::open(&data.log(), trace.clone()).map_err(NodeError::at("the log"))?;
+    let state = StateMachine::open(&data.state(), &data.snapshots(), trace.clone());
+    let state = state.map_err(NodeError::at("the state"))?;
+    if trace.is_on() {
+        let told = || -> io::Result<()> {
+            let mut stored = log.stored()?;
+            (stored.applied, stored.snapshot) = state.stored()?;
+            trace.start(&stored)
+        };
+        told().map_err(NodeError::at("the trace"))?;
+    }
+    Ok((log, state))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {

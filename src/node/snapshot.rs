@@ -30,7 +30,8 @@ use redb::{ReadTransaction, ReadableTable};
 use super::{
     codec,
     state_machine::{DATA, Session, Store, Tables, all_sessions, applied_state},
-    types::{Address, LeaderId, SnapshotMeta, Types},
+    trace::Begun,
+    types::{Address, LeaderId, LogId, SnapshotMeta, Types},
 };
 
 /// Bytes of one chunk on the wire, at most.
@@ -170,6 +171,12 @@ pub(crate) struct Current {
     path: PathBuf,
 }
 
+impl Current {
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.meta.last_log_id
+    }
+}
+
 /// Makes the folder if needed, throws away what an earlier life left half-done, finds the current snapshot.
 pub(super) fn open_folder(folder: &Path) -> io::Result<Option<Current>> {
     fs::create_dir_all(folder)?;
@@ -209,14 +216,15 @@ impl Store {
         }))
     }
 
-    /// Gives a synced file its final name, if it is newer than the current snapshot, and removes the older one.
-    fn keep(&self, meta: &SnapshotMeta, file: &SnapshotFile) -> io::Result<()> {
+    /// Gives a synced file its final name, if it is newer than the current snapshot, and removes the older one. Says
+    /// whether it is now current.
+    fn keep(&self, meta: &SnapshotMeta, file: &SnapshotFile) -> io::Result<bool> {
         let mut current = self.current.lock().expect("no holder panics");
         let newest = current
             .as_ref()
             .and_then(|current| current.meta.last_log_id);
         if current.is_some() && meta.last_log_id <= newest {
-            return Ok(());
+            return Ok(false);
         }
         let path = self.folder.join(format!("{}.{FINISHED}", file.id));
         fs::rename(&file.path, &path)?;
@@ -228,7 +236,7 @@ impl Store {
         if let Some(old) = current.replace(new) {
             fs::remove_file(old.path)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Replaces the whole store by the snapshot, durably, in one transaction.
@@ -237,6 +245,9 @@ impl Store {
         let data = if ours { data } else { self.copy_in(&data)? };
         // Opened before the rename: the path of `data` may be gone after it.
         let mut records = data.reader()?;
+        let begun = self
+            .trace
+            .install(meta.last_log_id, &meta.last_membership)?;
         self.keep(meta, &data)?;
         let transaction = self.db.begin_write().map_err(io::Error::other)?;
         {
@@ -263,7 +274,8 @@ impl Store {
                 .set_membership(&meta.last_membership)
                 .map_err(io::Error::other)?;
         }
-        transaction.commit().map_err(io::Error::other)
+        transaction.commit().map_err(io::Error::other)?;
+        self.trace.done(begun)
     }
 
     fn copy_in(&self, data: &SnapshotFile) -> io::Result<SnapshotFile> {
@@ -277,12 +289,18 @@ impl Store {
 /// Builds a snapshot of the moment at which it was made.
 pub(crate) struct SnapshotBuilder {
     store: Arc<Store>,
-    read: io::Result<ReadTransaction>,
+    /// The moment, and the trace's begin of it.
+    read: io::Result<(ReadTransaction, Begun)>,
 }
 
 impl SnapshotBuilder {
     pub(super) fn new(store: Arc<Store>) -> SnapshotBuilder {
-        let read = store.begin_read();
+        let begin = || {
+            let read = store.begin_read()?;
+            let begun = store.trace.snapshot(applied_state(&read)?.0)?;
+            Ok((read, begun))
+        };
+        let read = begin();
         SnapshotBuilder { store, read }
     }
 }
@@ -292,14 +310,14 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> io::Result<NodeSnapshot> {
         let used = Err(io::Error::other("a builder builds once"));
-        let read = std::mem::replace(&mut self.read, used)?;
+        let (read, begun) = std::mem::replace(&mut self.read, used)?;
         let store = self.store.clone();
-        let built = tokio::task::spawn_blocking(move || build(&store, &read));
+        let built = tokio::task::spawn_blocking(move || build(&store, &read, begun));
         built.await.map_err(io::Error::other)?
     }
 }
 
-fn build(store: &Store, read: &ReadTransaction) -> io::Result<NodeSnapshot> {
+fn build(store: &Store, read: &ReadTransaction, begun: Begun) -> io::Result<NodeSnapshot> {
     let (last_log_id, last_membership) = applied_state(read)?;
     let meta = SnapshotMeta {
         last_log_id,
@@ -313,7 +331,9 @@ fn build(store: &Store, read: &ReadTransaction) -> io::Result<NodeSnapshot> {
     target.length = target.file.metadata()?.len();
     // What the snapshot covers may be purged from the log: from here on the store must not need it.
     store.sync()?;
-    store.keep(&meta, &target)?;
+    if store.keep(&meta, &target)? {
+        store.trace.done(begun)?;
+    }
     Ok(Snapshot {
         meta,
         snapshot: target,

@@ -27,6 +27,7 @@ use redb::{
 use super::{
     codec,
     snapshot::{Current, SnapshotBuilder, SnapshotFile},
+    trace::Trace,
     types::{Applied, Command, Entry, LogId, Operation, SnapshotMeta, StoredMembership, Types},
 };
 
@@ -66,6 +67,7 @@ pub(super) struct Store {
     pub(super) folder: PathBuf,
     pub(super) current: Mutex<Option<Current>>,
     unsynced: AtomicU64,
+    pub(super) trace: Trace,
 }
 
 /// A key's value as of one applied log id.
@@ -95,7 +97,7 @@ impl StateMachine {
     ///
     /// # Errors
     /// When either cannot be opened or read.
-    pub(crate) fn open(file: &Path, folder: &Path) -> io::Result<StateMachine> {
+    pub(crate) fn open(file: &Path, folder: &Path, trace: Trace) -> io::Result<StateMachine> {
         let db = Database::create(file).map_err(io::Error::other)?;
         let make = || -> Result<(), redb::Error> {
             let transaction = db.begin_write()?;
@@ -113,10 +115,21 @@ impl StateMachine {
             folder: folder.to_owned(),
             current: Mutex::new(current),
             unsynced: AtomicU64::new(0),
+            trace,
         };
         Ok(StateMachine {
             store: Arc::new(store),
         })
+    }
+
+    /// The last applied log id, and that of the current snapshot: for the trace's first line.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn stored(&self) -> io::Result<(Option<LogId>, Option<LogId>)> {
+        let applied = applied_state(&self.store.begin_read()?)?.0;
+        let current = self.store.current.lock().expect("no holder panics");
+        Ok((applied, current.as_ref().and_then(Current::last)))
     }
 
     /// Reads one key.
@@ -239,6 +252,7 @@ impl Store {
 
     /// Applies a batch in one transaction; gives one answer for each entry.
     fn apply(&self, entries: &[Entry]) -> io::Result<Vec<Applied>> {
+        let begun = self.trace.apply(entries)?;
         let count = entries.len() as u64;
         let sync = self.unsynced.fetch_add(count, Ordering::Relaxed) + count >= SYNC_EVERY;
         let run = || -> Result<Vec<Applied>, redb::Error> {
@@ -251,6 +265,7 @@ impl Store {
             Ok(answers)
         };
         let answers = run().map_err(io::Error::other)?;
+        self.trace.done(begun)?;
         if sync {
             self.unsynced.store(0, Ordering::Relaxed);
         }
@@ -488,10 +503,11 @@ mod tests {
     impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
         async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<Types>> {
             let folder = tempfile::tempdir().expect("temporary directory");
-            let log = LogStore::open(&folder.path().join("log")).expect("log");
+            let log = LogStore::open(&folder.path().join("log"), Trace::default()).expect("log");
             let state = StateMachine::open(
                 &folder.path().join("state"),
                 &folder.path().join("snapshots"),
+                Trace::default(),
             );
             Ok((folder, log, state.expect("state")))
         }
