@@ -83,6 +83,13 @@ fn evidence(ending: &Ending, found: &Counterexample) -> Value {
             .map(|span| span.fault.to_string())
             .collect::<Vec<_>>()
             .into();
+        object["faults_before"] = json!(
+            ending
+                .faults_before(at)
+                .iter()
+                .map(|span| span.fault.to_string())
+                .collect::<Vec<_>>()
+        );
         object["beliefs"] = json!(ending.beliefs);
     }
     object

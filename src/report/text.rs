@@ -73,7 +73,11 @@ pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
     if let Some(culprit) = found.culprit() {
         let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
         if let Some(node) = culprit.node {
-            let _ = writeln!(text, "  n{node} answered #{}.", culprit.id);
+            let how = match (culprit.call, ending.resolved.scenario.reads()) {
+                (Call::Read, mode) => format!(" (reads: {mode})"),
+                _ => String::new(),
+            };
+            let _ = writeln!(text, "  n{node} answered #{}{how}.", culprit.id);
         }
         let faults = ending.faults_at(at);
         if faults.is_empty() {
@@ -86,6 +90,10 @@ pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
                 span.fault,
                 seconds(span.in_ns)
             );
+        }
+        for span in ending.faults_before(at) {
+            let out = seconds(span.out_ns.unwrap_or(span.in_ns));
+            let _ = writeln!(text, "  Shortly before: {} (until {out}).", span.fault);
         }
         for belief in &ending.beliefs {
             let _ = writeln!(text, "  {belief}");

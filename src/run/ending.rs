@@ -20,6 +20,9 @@ pub struct FaultSpan {
     pub out_ns: Option<u64>,
 }
 
+/// How long a fault that is over may still be to blame: a failover and a lease.
+const RECENT_NS: u64 = 3_000_000_000;
+
 /// Everything that a report says.
 #[derive(Clone, Debug)]
 pub struct Ending {
@@ -138,6 +141,16 @@ impl Ending {
             .collect()
     }
 
+    /// The faults that went out shortly before that instant: a restart is over at once, and is felt afterwards.
+    #[must_use]
+    pub fn faults_before(&self, time_ns: u64) -> Vec<&FaultSpan> {
+        let recent = |out: u64| out <= time_ns && time_ns - out < RECENT_NS;
+        let spans = self.faults.iter();
+        spans
+            .filter(|span| span.out_ns.is_some_and(recent))
+            .collect()
+    }
+
     /// How to run this again, as a command.
     #[must_use]
     pub fn again(&self) -> String {
@@ -228,6 +241,29 @@ mod tests {
             }
             .exit(),
             1
+        );
+    }
+
+    #[test]
+    fn a_fault_that_went_out_within_three_seconds_is_recent() {
+        let span = |in_ns, out_ns| FaultSpan {
+            fault: Fault::Kill { node: 1 },
+            in_ns,
+            out_ns,
+        };
+        let ending = Ending {
+            faults: vec![span(5, Some(10)), span(8, None)],
+            ..ending(None)
+        };
+        let recent = |at| ending.faults_before(at).len();
+        assert_eq!(
+            [
+                recent(9),
+                recent(10),
+                recent(RECENT_NS + 9),
+                recent(RECENT_NS + 10)
+            ],
+            [0, 1, 1, 0]
         );
     }
 

@@ -1,6 +1,10 @@
 //! What tests of the whole program share: starting it, waiting for what it says, and seeing that nothing is left.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
