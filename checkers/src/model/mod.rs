@@ -1,3 +1,16 @@
 //! The model of election and replication as openraft does them.
 
+pub mod check;
+pub mod explain;
+pub mod explore;
+pub mod mutants;
+pub mod raft;
+pub mod rules;
+pub mod search;
+pub mod state;
 pub mod trace;
+
+#[cfg(test)]
+mod tests;
+
+pub use explain::{Explanation, explain};
