@@ -74,7 +74,10 @@ pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
         let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
         if let Some(node) = culprit.node {
             let how = match (culprit.call, ending.resolved.scenario.reads()) {
-                (Call::Read, mode) => format!(" (reads: {mode})"),
+                (Call::Read, mode) => match &ending.resolved.defect {
+                    Some(defect) => format!(" (reads: {mode}; planted defect: {defect})"),
+                    None => format!(" (reads: {mode})"),
+                },
                 _ => String::new(),
             };
             let _ = writeln!(text, "  n{node} answered #{}{how}.", culprit.id);
