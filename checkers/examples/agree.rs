@@ -25,5 +25,11 @@ fn main() {
         .into_par_iter()
         .filter(|seed| support::agree::check_one(*seed, ops as usize))
         .count();
+    let long = cases / 20;
+    let long_violations = (first..first + long)
+        .into_par_iter()
+        .filter(|seed| support::agree::check_long(*seed))
+        .count();
+    println!("{long} longer ones agree with each other ({long_violations} violations)");
     println!("{cases} histories from seed {seed}: no disagreement ({violations} violations)");
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use proptest::prelude::*;
-use support::agree::check_one;
+use support::agree::{check_long, check_one};
 
 #[test]
 fn twenty_thousand_random_histories_agree_with_the_definition() {
@@ -13,6 +13,12 @@ fn twenty_thousand_random_histories_agree_with_the_definition() {
         (4_000..16_000).contains(&violations),
         "{violations} violations"
     );
+}
+
+#[test]
+fn longer_histories_agree_with_each_other() {
+    let violations = (0..1_000).filter(|seed| check_long(*seed)).count();
+    assert!((100..800).contains(&violations), "{violations} violations");
 }
 
 proptest! {

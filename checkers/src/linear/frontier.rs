@@ -339,6 +339,11 @@ impl<const W: usize> Frontier<W> {
         self.truncated
     }
 
+    /// How many operations that end are open now.
+    pub(super) fn open_ends(&self) -> usize {
+        self.slot_of.len()
+    }
+
     /// How many operations that end can be open at once.
     pub(super) const fn room() -> usize {
         W * 64

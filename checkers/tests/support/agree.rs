@@ -99,7 +99,7 @@ fn alarm_of(events: &[Event]) -> Option<u64> {
             );
             assert_eq!(
                 found.event, event.index,
-                "the alarm names the event that was pushed"
+                "the alarm names the event that was pushed: {events:#?}"
             );
             alarm = Some(found.event);
         }
@@ -111,4 +111,56 @@ fn alarm_of(events: &[Event]) -> Option<u64> {
         "{finished:?}"
     );
     alarm
+}
+
+/// Checks a longer history of `seed`, where the online checker forgets, and the definition can't be asked: all
+/// algorithms and the online checker against each other. Gives whether it is a violation.
+///
+/// # Panics
+/// On any disagreement, with the seed.
+pub(crate) fn check_long(seed: u64) -> bool {
+    let events = random::long(seed);
+    let history = history_of(&events);
+    let report = check(&history, &Options::default());
+    for algorithm in [Algorithm::Frontier, Algorithm::DepthFirst] {
+        let options = Options {
+            algorithm: Some(algorithm),
+            budget: 2_000_000,
+            ..Options::default()
+        };
+        let judged = judge_key(&history.keys[0], &options);
+        let holds = match judged.judgement {
+            Judgement::Holds => true,
+            Judgement::Fails => false,
+            // Depth first may give up where the others don't.
+            Judgement::Unknown { .. } => continue,
+        };
+        assert_eq!(holds, report.verdict.holds(), "seed {seed}: {judged:?}");
+    }
+    let event = match &report.verdict {
+        Verdict::Violation(found) => Some(found.event),
+        Verdict::Linearizable => None,
+        Verdict::Unknown(reason) => panic!("seed {seed}: {reason}"),
+    };
+    assert_eq!(
+        alarm_somewhere(&events),
+        event,
+        "seed {seed}: online against offline"
+    );
+    event.is_some()
+}
+
+/// The event that the online checker names, whenever it does.
+fn alarm_somewhere(events: &[Event]) -> Option<u64> {
+    let mut online = Online::new(Options::default());
+    for event in events {
+        if let Some(found) = online.push(event) {
+            return Some(found.event);
+        }
+    }
+    match online.finish() {
+        Verdict::Violation(found) => Some(found.event),
+        Verdict::Linearizable => None,
+        Verdict::Unknown(reason) => panic!("{reason}"),
+    }
 }

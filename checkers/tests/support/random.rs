@@ -56,6 +56,19 @@ pub(crate) fn history(seed: u64, most_ops: usize) -> Vec<Event> {
     shaped(&mut rng, shape)
 }
 
+/// A longer history drawn from `seed`: dozens of operations, few lies.
+pub(crate) fn long(seed: u64) -> Vec<Event> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let shape = Shape {
+        ops: rng.random_range(20..200),
+        clients: rng.random_range(2..10),
+        lies: [0.0, 0.005, 0.02][rng.random_range(0..3)],
+        unknown: [0.0, 0.02, 0.1][rng.random_range(0..3)],
+        ..Shape::draw(&mut rng, 1)
+    };
+    shaped(&mut rng, shape)
+}
+
 /// A history of this shape.
 pub(crate) fn shaped(rng: &mut impl Rng, shape: Shape) -> Vec<Event> {
     let mut events = Vec::new();
