@@ -24,6 +24,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use super::effect::{ByteFault, Effect};
@@ -41,6 +42,8 @@ pub(crate) struct Side {
     stream: TcpStream,
     /// A write failed. The kernel tells of a reset only once, to a read or to a write; the other sees a mere end.
     broken: AtomicBool,
+    /// Its reader has given a reset, not an end.
+    was_reset: AtomicBool,
 }
 
 impl Side {
@@ -50,7 +53,13 @@ impl Side {
         Arc::new(Side {
             stream,
             broken: AtomicBool::new(false),
+            was_reset: AtomicBool::new(false),
         })
+    }
+
+    /// Whether its reader has given a reset.
+    pub(crate) fn was_reset(&self) -> bool {
+        self.was_reset.load(Ordering::SeqCst)
     }
 
     /// Its peer gets a reset at once, and its tasks here an end.
@@ -68,6 +77,7 @@ pub(crate) struct LegState {
     version: AtomicU64,
     faults: Mutex<Faults>,
     gates: Mutex<BTreeMap<u64, Arc<Bell>>>,
+    changed: Notify,
     made: AtomicU64,
     taken: AtomicU64,
     delivered: AtomicU64,
@@ -95,6 +105,7 @@ impl LegState {
             version: AtomicU64::new(0),
             faults: Mutex::default(),
             gates: Mutex::default(),
+            changed: Notify::new(),
             made: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
@@ -124,6 +135,20 @@ impl LegState {
         }
         for bell in self.gates.lock().unwrap().values() {
             bell.waker.wake();
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the end of a connection would pass this leg.
+    pub(crate) async fn lets_ends_pass(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let effect = self.effect();
+            if !effect.held && !effect.vanish {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -383,6 +408,7 @@ impl Reader {
     /// Gives what is due, or arms the timer.
     fn release(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Some((_, 0)) = self.limit {
+            self.side.was_reset.store(true, Ordering::SeqCst);
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         let Some(front) = self.queue.front_mut() else {
@@ -423,7 +449,10 @@ impl Reader {
             }
             // The end stays queued: whoever asks again hears it again.
             What::End => Poll::Ready(Ok(())),
-            What::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            What::Reset => {
+                self.side.was_reset.store(true, Ordering::SeqCst);
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
         }
     }
 }

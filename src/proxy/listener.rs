@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::effect::ConnectFault;
 use super::gate::{self, LegState, Reader, Side, Writer};
-use super::{Half, Leg, Level, Route};
+use super::rule::{Journal, Rules};
+use super::{Half, Leg, Level, Route, messages};
 
 /// Connections that the kernel completes before the listener takes them.
 const BACKLOG: i32 = 128;
@@ -84,6 +85,7 @@ pub(crate) struct RouteState {
     _bound: Socket,
     upstreams: Arc<Upstreams>,
     messages: AtomicBool,
+    pub(crate) rules: Rules,
     faults: Mutex<BTreeMap<u64, ConnectFault>>,
     wanted: watch::Sender<Accept>,
     reached: watch::Sender<Accept>,
@@ -97,6 +99,7 @@ impl RouteState {
         level: Level,
         seed: u64,
         upstreams: Arc<Upstreams>,
+        journal: Arc<Journal>,
     ) -> io::Result<RouteState> {
         let bound = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         bound.set_reuse_address(true)?;
@@ -111,6 +114,7 @@ impl RouteState {
             _bound: bound,
             upstreams,
             messages: AtomicBool::new(level == Level::Messages),
+            rules: Rules::new(route, seed, journal),
             faults: Mutex::default(),
             wanted: watch::Sender::new(Accept::Refuse),
             reached: watch::Sender::new(Accept::Refuse),
@@ -242,13 +246,13 @@ impl RouteState {
         drop(live);
         let route = self.clone();
         tokio::spawn(async move {
-            route.join(&connection).await;
+            route.join(connection).await;
             route.connections.lock().unwrap().remove(&number);
         });
     }
 
     /// One connection from its first byte to its last.
-    async fn join(&self, connection: &Connection) {
+    async fn join(self: &Arc<Self>, connection: Arc<Connection>) {
         let joined = async {
             let Some(upstream) = self.upstreams.get(self.route.to) else {
                 return Ending::Reset;
@@ -259,6 +263,9 @@ impl RouteState {
             };
             let up = connection.up.get_or_init(|| Side::new(up));
             let down = &connection.down;
+            if self.messages.load(Ordering::Relaxed) {
+                return messages::join(self.clone(), down.clone(), up.clone()).await;
+            }
             let [request, response] = &self.legs;
             let there = pump(
                 Reader::new(down.clone(), request),
@@ -302,7 +309,7 @@ impl Connection {
 
 /// How one half, or a whole connection, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     /// The end of the stream was delivered.
     Finished,
     /// The receiver does not take any more; its own half says how it ended.

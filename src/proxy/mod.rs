@@ -24,13 +24,18 @@
 mod effect;
 mod gate;
 mod listener;
+mod messages;
 mod network;
+mod rule;
 
 use std::fmt;
 
 pub use effect::{ByteFault, ConnectFault, Delay};
 pub use network::{
     Guard, LinkSnapshot, LinkState, Network, NetworkConfig, NetworkSnapshot, Probe, ProxyError,
+};
+pub use rule::{
+    Action, Decision, Decisions, Match, MessageCounters, MessageRule, Method, Methods, Summary,
 };
 
 /// The highest node id that has listeners; ids begin at 1.
@@ -204,5 +209,7 @@ fn mix(seed: u64, words: &[u64]) -> u64 {
     })
 }
 
+#[cfg(test)]
+mod message_tests;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::effect::{ByteFault, ConnectFault, Delay};
 use super::gate::LegState;
 use super::listener::{Accept, RouteState, Upstreams};
+use super::rule::{Decisions, Journal, MessageCounters, MessageRule};
 use super::{Direction, Leg, Level, MAX_NODE, Party, Route};
 
 /// How long a fault may take to have its effect before [`Network::verify`] says that it has none.
@@ -81,6 +82,7 @@ impl Network {
     /// When a port cannot be bound or a thread cannot be started.
     pub fn start(config: NetworkConfig) -> Result<Network, ProxyError> {
         let upstreams = Arc::new(Upstreams::default());
+        let journal = Arc::new(Journal::default());
         let mut routes = BTreeMap::new();
         for to in 1..=config.nodes.min(MAX_NODE) {
             let peers = (1..=config.nodes.min(MAX_NODE)).filter(|&from| from != to);
@@ -88,14 +90,21 @@ impl Network {
             let groups = config.client_groups.iter();
             let groups = groups.map(|&group| (Route::clients(group, to), config.client_level));
             for (route, level) in peers.chain(groups) {
-                let state = RouteState::bind(route, level, config.seed, upstreams.clone())
-                    .map_err(|source| ProxyError::Bind { route, source })?;
+                let state = RouteState::bind(
+                    route,
+                    level,
+                    config.seed,
+                    upstreams.clone(),
+                    journal.clone(),
+                )
+                .map_err(|source| ProxyError::Bind { route, source })?;
                 routes.insert(route, Arc::new(state));
             }
         }
         let shared = Arc::new(Shared {
             routes,
             upstreams,
+            journal,
             placed: Mutex::default(),
             next: AtomicU64::new(1),
         });
@@ -154,7 +163,11 @@ impl Network {
         let connects = legs.iter().map(|leg| (leg.route, ConnectFault::Unanswered));
         let connects = connects.collect();
         let legs = legs.into_iter().map(|leg| (leg, ByteFault::Hold)).collect();
-        self.shared.place(Placed { legs, connects })
+        self.shared.place(Placed {
+            legs,
+            connects,
+            rules: Vec::new(),
+        })
     }
 
     /// Packets this way come late, in order. Delays from several guards add.
@@ -169,6 +182,7 @@ impl Network {
         self.shared.place(Placed {
             legs: legs.iter().map(|&leg| (leg, fault)).collect(),
             connects: Vec::new(),
+            rules: Vec::new(),
         })
     }
 
@@ -178,7 +192,30 @@ impl Network {
         self.shared.place(Placed {
             legs: Vec::new(),
             connects: vec![(route, fault)],
+            rules: Vec::new(),
         })
+    }
+
+    /// Puts one rule for messages on each of these routes, where [`Level::Messages`] connections obey it from their
+    /// next message on. Routes at the byte level do not know messages.
+    #[must_use = "the rule is taken out when its guard is dropped"]
+    pub fn put_rule(&self, routes: &[Route], rule: &MessageRule) -> Guard {
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        for &route in routes {
+            self.shared.route(route).rules.put(id, rule.clone());
+        }
+        let placed = Placed {
+            legs: Vec::new(),
+            connects: Vec::new(),
+            rules: routes.to_vec(),
+        };
+        self.shared.place_as(id, placed)
+    }
+
+    /// What rules did to single messages since the last time this was asked.
+    #[must_use]
+    pub fn take_decisions(&self) -> Decisions {
+        self.shared.journal.take()
     }
 
     /// Resets every live connection of a route, towards both ends, whatever is held; gives how many there were. It is
@@ -203,8 +240,11 @@ impl Network {
                 links.entry(direction).or_default().add(route, leg);
             }
         }
+        let routes = self.shared.routes.values();
+        let messages = routes.map(|state| (state.route, state.rules.counters()));
         NetworkSnapshot {
             links,
+            messages: messages.collect(),
             faults: self.shared.placed.lock().unwrap().len(),
         }
     }
@@ -270,12 +310,14 @@ fn own_threads(
 struct Placed {
     legs: Vec<(Leg, ByteFault)>,
     connects: Vec<(Route, ConnectFault)>,
+    rules: Vec<Route>,
 }
 
 #[derive(Debug)]
 struct Shared {
     routes: BTreeMap<Route, Arc<RouteState>>,
     upstreams: Arc<Upstreams>,
+    journal: Arc<Journal>,
     placed: Mutex<BTreeMap<u64, Placed>>,
     next: AtomicU64,
 }
@@ -292,6 +334,10 @@ impl Shared {
 
     fn place(self: &Arc<Self>, placed: Placed) -> Guard {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.place_as(id, placed)
+    }
+
+    fn place_as(self: &Arc<Self>, id: u64, placed: Placed) -> Guard {
         let mut all = self.placed.lock().unwrap();
         for &(leg, fault) in &placed.legs {
             self.leg(leg).put(id, fault);
@@ -321,6 +367,9 @@ impl Shared {
             self.route(route).update(|faults| {
                 faults.remove(&id);
             });
+        }
+        for route in placed.rules {
+            self.route(route).rules.take(id);
         }
         true
     }
@@ -497,6 +546,8 @@ impl LinkSnapshot {
 pub struct NetworkSnapshot {
     /// Every direction that has a leg.
     pub links: BTreeMap<Direction, LinkSnapshot>,
+    /// The messages of every route; zeros at the byte level.
+    pub messages: BTreeMap<Route, MessageCounters>,
     /// How many faults are in.
     pub faults: usize,
 }
