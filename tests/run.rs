@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{Running, assert_nothing_left, nodes_below, only_folder, said, wait_until};
+use support::{Running, assert_nothing_left, machine, nodes_below, only_folder, said, wait_until};
 
 /// Runs headless with `--json` in a folder of its own; gives the exit code and the object.
 fn run_json(dir: &Path, args: &[&str]) -> (i32, Value) {
@@ -25,6 +25,7 @@ fn run_json(dir: &Path, args: &[&str]) -> (i32, Value) {
 
 #[test]
 fn a_clean_cluster_holds_under_faults_and_leaves_nothing_behind() {
+    let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let (code, said) = run_json(dir.path(), &["--nodes", "3", "--time", "12", "--seed", "1"]);
     assert_eq!(code, 0, "{said:#}");
@@ -59,6 +60,7 @@ fn a_clean_cluster_holds_under_faults_and_leaves_nothing_behind() {
 
 #[test]
 fn the_stale_read_defect_is_found_and_shown_with_who_answered_and_what_was_cut() {
+    let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let args = [
         "--nodes",
@@ -96,6 +98,7 @@ fn the_stale_read_defect_is_found_and_shown_with_who_answered_and_what_was_cut()
 
 #[test]
 fn a_run_without_faults_is_calm() {
+    let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let (code, said) = run_json(
         dir.path(),
@@ -112,6 +115,7 @@ fn a_run_without_faults_is_calm() {
 
 #[test]
 fn the_same_seed_gives_the_same_plan() {
+    let _machine = machine();
     let plan = |dir: &Path| {
         let (_, said) = run_json(
             dir,
@@ -126,6 +130,7 @@ fn the_same_seed_gives_the_same_plan() {
 
 #[test]
 fn killing_the_bench_with_a_paused_node_leaves_no_child_and_a_history_that_can_be_checked() {
+    let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().to_str().unwrap();
     let mut running = Running::start(&[
@@ -159,6 +164,7 @@ fn killing_the_bench_with_a_paused_node_leaves_no_child_and_a_history_that_can_b
 
 #[test]
 fn an_interrupt_ends_the_run_in_order() {
+    let _machine = machine();
     for signal in ["-INT", "-TERM"] {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().to_str().unwrap();
@@ -180,6 +186,7 @@ fn an_interrupt_ends_the_run_in_order() {
 
 #[test]
 fn an_interrupt_during_the_start_ends_it_too() {
+    let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let mut running = Running::start(&[
         "run",
@@ -232,6 +239,7 @@ fn a_run_that_cannot_write_its_folder_is_a_bench_error() {
 
 #[test]
 fn without_a_terminal_the_program_says_so_and_runs_headless() {
+    let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().to_str().unwrap();
     let (code, out, err) = said(&["calm", "--time", "2", "--seed", "1", "--out", out]);

@@ -10,7 +10,15 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Held by a test while a cluster of its own works: on two cores, two clusters would starve each other's elections.
+pub fn machine() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    // A test that failed while it held the machine has ended its cluster.
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_whitewater");
