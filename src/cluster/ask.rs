@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
 
 use super::child::{self, Child};
-use super::{ChildState, ClusterError, Ready, Shared};
+use super::deeds::Shared;
+use super::{ChildState, ClusterError, Ready};
 use crate::wire::chaos::chaos_service_client::ChaosServiceClient;
 use crate::wire::chaos::{DefectCountersRequest, DefectCountersResponse, StateHashRequest};
 use crate::wire::kiwi::raft_admin_service_client::RaftAdminServiceClient;

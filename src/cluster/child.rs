@@ -16,7 +16,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::{oneshot, watch};
 
-use super::{ClusterConfig, ClusterError, SIGNAL_DEADLINE};
+use super::deeds::SIGNAL_DEADLINE;
+use super::{ClusterConfig, ClusterError};
 
 /// The process groups of all living children of this program: the one global list, so that a panic hook or a
 /// signal can end them without asking anybody.

@@ -53,12 +53,12 @@ pub struct NetworkConfig {
 }
 
 impl Default for NetworkConfig {
-    /// All nodes, client groups 0 and 1, bytes everywhere, seed 0.
+    /// All nodes, messages between them; client groups 0 and 1, bytes for them; seed 0.
     fn default() -> NetworkConfig {
         NetworkConfig {
             nodes: MAX_NODE,
             client_groups: BTreeSet::from([0, 1]),
-            node_level: Level::Bytes,
+            node_level: Level::Messages,
             client_level: Level::Bytes,
             seed: 0,
         }

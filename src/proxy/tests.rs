@@ -36,6 +36,7 @@ async fn echo() -> SocketAddr {
 async fn network() -> Network {
     let config = NetworkConfig {
         nodes: 3,
+        node_level: Level::Bytes,
         ..NetworkConfig::default()
     };
     let network = Network::start(config).unwrap();
@@ -164,6 +165,7 @@ async fn without_faults_bytes_pass_and_are_counted() {
 async fn a_route_without_upstream_refuses_and_serves_on_the_same_port_later() {
     let config = NetworkConfig {
         nodes: 2,
+        node_level: Level::Bytes,
         ..NetworkConfig::default()
     };
     let network = Network::start(config).unwrap();
