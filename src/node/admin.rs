@@ -188,8 +188,11 @@ impl RaftAdminService for Admin {
         if !is_voter {
             return Err(Status::not_found(format!("node {to} is no voter")));
         }
-        let asked = self.raft.trigger().transfer_leader(to).await;
-        asked.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
+        // A leader that hands over to itself would refuse writes for ever.
+        if to != self.me {
+            let asked = self.raft.trigger().transfer_leader(to).await;
+            asked.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
+        }
         Ok(Response::new(kiwi::TransferLeadershipResponse {
             response: Some(ok()),
         }))

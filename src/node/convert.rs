@@ -66,6 +66,16 @@ pub(crate) fn node_id(id: u64) -> Checked<NodeId> {
     Ok(id)
 }
 
+/// Terms and indexes above this are nonsense, and would overflow when openraft counts on.
+const MAX_COUNT: u64 = 1 << 56;
+
+fn countable(field: &'static str, value: u64) -> Checked<u64> {
+    if value > MAX_COUNT {
+        return Err(Malformed::TooLarge { field, value });
+    }
+    Ok(value)
+}
+
 fn fits(field: &'static str, value: u64) -> Checked<u32> {
     u32::try_from(value).map_err(|_| Malformed::TooLarge { field, value })
 }
@@ -76,7 +86,7 @@ impl TryFrom<kiwi::LeaderId> for LeaderId {
     fn try_from(wire: kiwi::LeaderId) -> Checked<LeaderId> {
         let node = need(wire.node_id, "the leader's node id")?;
         Ok(LeaderId {
-            term: wire.term,
+            term: countable("the term", wire.term)?,
             node_id: node_id(node.id)?,
         })
     }
@@ -96,11 +106,8 @@ impl TryFrom<kiwi::LogId> for LogId {
 
     fn try_from(wire: kiwi::LogId) -> Checked<LogId> {
         let leader = need(wire.leader_id, "the log id's leader")?;
-        if wire.index == u64::MAX {
-            let (field, value) = ("the log index", wire.index);
-            return Err(Malformed::TooLarge { field, value });
-        }
-        Ok(LogId::new(leader.try_into()?, wire.index))
+        let index = countable("the log index", wire.index)?;
+        Ok(LogId::new(leader.try_into()?, index))
     }
 }
 

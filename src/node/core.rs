@@ -1,6 +1,6 @@
 //! The receiving half of the Raft RPCs: `RaftCoreService`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use futures::{Stream, StreamExt, future, stream};
 use openraft::{
@@ -13,16 +13,28 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     convert::{self, Span},
     snapshot::transfer,
-    types::{NodeId, Raft, Types},
+    types::{Raft, Types},
 };
 use crate::wire::kiwi::{self, raft_core_service_server::RaftCoreService};
 
 /// Hands the other nodes' requests to openraft.
 pub(crate) struct Core {
-    pub(crate) me: NodeId,
     pub(crate) raft: Raft,
     /// Where snapshots that come in are kept.
     pub(crate) snapshots: PathBuf,
+    /// Until then this node takes no part in elections: see `--vote-guard`.
+    pub(crate) guarded_until: Option<Instant>,
+}
+
+impl Core {
+    fn check_guard(&self) -> Result<(), Status> {
+        match self.guarded_until {
+            Some(end) if Instant::now() < end => {
+                Err(Status::unavailable("too soon after the start to vote"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -38,6 +50,7 @@ impl RaftCoreService for Core {
         let wire = request.into_inner();
         let pre_vote = wire.pre_vote;
         let request = VoteRequest::try_from(wire)?;
+        self.check_guard()?;
         let answer: Result<_, RaftError<Types>> = if pre_vote {
             self.raft.pre_vote(request).await
         } else {
@@ -90,11 +103,8 @@ impl RaftCoreService for Core {
         request: Request<kiwi::TransferLeaderRequest>,
     ) -> Answer<kiwi::TransferLeaderResponse> {
         let request = TransferLeaderRequest::try_from(request.into_inner())?;
-        if *request.to_node_id() != self.me {
-            return Err(Status::invalid_argument(
-                "the leadership is for another node",
-            ));
-        }
+        self.check_guard()?;
+        // Every voter is told, not only the heir: the others let go of the old leader's lease.
         let answer = self
             .raft
             .handle_transfer_leader(request)

@@ -137,6 +137,11 @@ impl LogStore {
         self.shared.state.lock().expect("no holder panics")
     }
 
+    /// Whether this node has voted for, or followed, anybody.
+    pub(crate) fn has_voted(&self) -> bool {
+        self.state().vote.is_some()
+    }
+
     /// What the file holds, for the trace's first line.
     ///
     /// # Errors

@@ -29,7 +29,12 @@ mod state_machine;
 mod trace;
 mod types;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use openraft::async_runtime::WatchReceiver;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -41,7 +46,7 @@ use self::{
 };
 pub use self::{
     defect::Defect,
-    options::{AppendMode, NodeArgs, Peer, PeerError, ReadMode},
+    options::{AppendMode, NodeArgs, Peer, PeerError, ReadMode, Switch},
 };
 use crate::wire::{
     DESCRIPTORS,
@@ -97,7 +102,6 @@ impl Node {
     /// # Errors
     /// When the data directory is another's, a file or listener cannot be opened, or openraft refuses the settings.
     pub async fn start(args: NodeArgs) -> Result<Node, NodeError> {
-        let config = args.raft_config().map_err(NodeError::at("the timings"))?;
         let data =
             DataDir::open(&args.data, args.id).map_err(NodeError::at("the data directory"))?;
         let (listener, raft_addr) = bind(args.listen).await?;
@@ -107,6 +111,9 @@ impl Node {
         };
         let chaos_addr = chaos_listener.as_ref().map(|(_, address)| *address);
         let (log, state) = open_storage(&args, &data)?;
+        let guard = log.has_voted().then(|| args.vote_guard()).flatten();
+        let config = args.raft_config(guard.is_none());
+        let config = config.map_err(NodeError::at("the timings"))?;
         let peers = Peers::new(args.dial(), Duration::from_millis(args.connect_ms));
         let network = NetworkFactory {
             me: args.id,
@@ -116,6 +123,9 @@ impl Node {
         };
         let raft = Raft::new(args.id, Arc::new(config), network, log, state.clone()).await;
         let raft = raft.map_err(NodeError::at("raft"))?;
+        if let Some(guard) = guard {
+            tokio::spawn(campaign_after(guard, raft.clone()));
+        }
         let planted = Arc::new(Planted::new(args.defect));
         let (stop, stopping) = watch::channel(false);
         let mut node = Node {
@@ -132,9 +142,9 @@ impl Node {
             .unwrap_or_else(|| raft_addr.to_string());
         let services = Services {
             core: core::Core {
-                me: args.id,
                 raft: raft.clone(),
                 snapshots: data.snapshots(),
+                guarded_until: guard.map(|guard| Instant::now() + guard),
             },
             admin: admin::Admin {
                 me: args.id,
@@ -273,6 +283,12 @@ fn open_storage(args: &NodeArgs, data: &DataDir) -> Result<(LogStore, StateMachi
         told().map_err(NodeError::at("the trace"))?;
     }
     Ok((log, state))
+}
+
+/// Ends the vote guard's second half: openraft was started without elections.
+async fn campaign_after(guard: Duration, raft: Raft) {
+    tokio::time::sleep(guard).await;
+    raft.runtime_config().elect(true);
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {

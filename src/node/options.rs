@@ -1,6 +1,6 @@
 //! The command line of one node, and what it means to openraft.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
 use openraft::{Config, SnapshotPolicy};
@@ -76,6 +76,10 @@ pub struct NodeArgs {
     /// Ask for votes without raising the term first.
     #[arg(long)]
     pub pre_vote: bool,
+    /// After a start, neither vote nor campaign for the longest election timeout: an older leader may hold a lease that
+    /// this node's last acknowledgement paid for. On by default with `--reads lease`.
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub vote_guard: Option<Switch>,
     /// Let a restarted leader go on leading without an election.
     #[arg(long)]
     pub leader_restore: bool,
@@ -88,11 +92,20 @@ impl NodeArgs {
         self.peers.iter().map(entry).collect()
     }
 
-    /// openraft's configuration.
+    /// How long after a restart this node keeps out of elections. (A node that has never voted has promised nothing.)
+    pub(crate) fn vote_guard(&self) -> Option<Duration> {
+        let guarded = match self.vote_guard {
+            Some(switch) => switch == Switch::On,
+            None => self.reads == ReadMode::Lease,
+        };
+        guarded.then_some(Duration::from_millis(self.election_max_ms))
+    }
+
+    /// openraft's configuration; without `elect` the node does not campaign until it is told to.
     ///
     /// # Errors
     /// When openraft refuses the timings, for example an election timeout that is no longer than a heartbeat.
-    pub(crate) fn raft_config(&self) -> Result<Config, openraft::ConfigError> {
+    pub(crate) fn raft_config(&self, elect: bool) -> Result<Config, openraft::ConfigError> {
         Config {
             cluster_name: "kiwi".to_owned(),
             heartbeat_interval: self.heartbeat_ms,
@@ -103,6 +116,7 @@ impl NodeArgs {
             max_in_snapshot_log_to_keep: self.keep_logs,
             replication_lag_threshold: self.lag,
             snapshot_max_chunk_size: super::snapshot::CHUNK_BYTES as u64,
+            enable_elect: elect,
             enable_pre_vote: Some(self.pre_vote),
             enable_leader_restore: Some(self.leader_restore),
             ..Config::default()
@@ -164,6 +178,15 @@ pub enum ReadMode {
     LeaderLocal,
     /// Unsafe: every node answers from its own state; stale at any time.
     FollowerLocal,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// How entries travel to followers.

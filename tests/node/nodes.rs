@@ -14,7 +14,8 @@ use whitewater::wire::{
     chaos::{StateHashRequest, StateHashResponse, chaos_service_client::ChaosServiceClient},
     kiwi::{
         Binlog, BinlogEntry, InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig,
-        WriteRequest, raft_admin_service_client::RaftAdminServiceClient,
+        ReadRequest, ReadResponse, WriteRequest, WriteResponse,
+        raft_admin_service_client::RaftAdminServiceClient,
         raft_client_service_client::RaftClientServiceClient,
         raft_metrics_service_client::RaftMetricsServiceClient,
     },
@@ -23,7 +24,10 @@ use whitewater::wire::{
 /// A state that does not come in this time never comes.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 pub(crate) struct Nodes {
+    _turn: tokio::sync::MutexGuard<'static, ()>,
     children: BTreeMap<u64, Running>,
     addresses: BTreeMap<u64, String>,
     flags: Vec<String>,
@@ -47,7 +51,10 @@ impl Drop for Running {
 impl Nodes {
     /// Starts nodes 1 to `count`, each told where all nodes up to 9 are; no cluster yet.
     pub(crate) async fn start(count: u64, flags: &[&str]) -> Nodes {
+        // One cluster at a time: elections are a matter of time, and the machine may be small.
+        let turn = TURN.lock().await;
         let mut nodes = Nodes {
+            _turn: turn,
             children: BTreeMap::new(),
             // Bound together, so that no address comes twice.
             addresses: free_addresses(9),
@@ -75,7 +82,7 @@ impl Nodes {
             command.args(["--peer", &format!("{peer}={address}")]);
         }
         command
-            .args(&self.flags)
+            .args(self.flags.iter().map(|flag| self.fill_in(flag, id)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the node starts");
@@ -96,6 +103,17 @@ impl Nodes {
         self.children.insert(id, Running { child, chaos });
     }
 
+    /// `{id}` in a flag is the node's number, `{folder}` the test's own folder.
+    fn fill_in(&self, flag: &str, id: u64) -> String {
+        let folder = self.folder.path().to_str().expect("text");
+        flag.replace("{id}", &id.to_string())
+            .replace("{folder}", folder)
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub(crate) fn address(&self, id: u64) -> &str {
         &self.addresses[&id]
     }
@@ -108,7 +126,7 @@ impl Nodes {
         }
     }
 
-    fn channel(&self, address: &str) -> Channel {
+    pub(crate) fn channel(&self, address: &str) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         endpoint
             .connect_timeout(Duration::from_secs(1))
@@ -143,39 +161,87 @@ impl Nodes {
         self.try_metrics(id).await.expect("metrics")
     }
 
-    /// Waits until a node leads and a majority of the running ones says so.
+    /// Writes through whoever leads. Goes on to another node only where nothing was applied.
+    pub(crate) async fn write(&self, request: WriteRequest) -> WriteResponse {
+        let ask = async |id| self.client(id).write(request.clone()).await;
+        self.through_leader(ask).await
+    }
+
+    /// Reads through whoever leads.
+    pub(crate) async fn read(&self, key: &str) -> ReadResponse {
+        let key = key.to_owned();
+        let request = ReadRequest { key: key.into() };
+        let ask = async |id| self.client(id).read(request.clone()).await;
+        self.through_leader(ask).await
+    }
+
+    async fn through_leader<T>(
+        &self,
+        ask: impl AsyncFn(u64) -> Result<tonic::Response<T>, tonic::Status>,
+    ) -> T {
+        let began = Instant::now();
+        loop {
+            let mut refusals = Vec::new();
+            for id in self.children.keys() {
+                match ask(*id).await {
+                    Ok(answer) => return answer.into_inner(),
+                    Err(status) => {
+                        let outcome = status.metadata().get("kiwi-outcome");
+                        let unreached = status.message().contains("tcp connect error");
+                        let nothing = outcome.is_some_and(|outcome| outcome == "not-applied");
+                        assert!(nothing || unreached, "node {id}: {status:?}");
+                        refusals.push((*id, status));
+                    }
+                }
+            }
+            assert!(began.elapsed() < DEADLINE, "nobody answers: {refusals:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a node's metrics are as they should be.
+    pub(crate) async fn wait_metrics(
+        &self,
+        id: u64,
+        right: impl Fn(&MetricsResponse) -> bool,
+    ) -> MetricsResponse {
+        let began = Instant::now();
+        loop {
+            let metrics = self.try_metrics(id).await;
+            if let Some(metrics) = metrics.clone().filter(&right) {
+                return metrics;
+            }
+            assert!(
+                began.elapsed() < DEADLINE,
+                "node {id}; last seen: {metrics:#?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a node leads and every running one says so.
     pub(crate) async fn leader(&self) -> u64 {
         self.leader_other_than(0).await
     }
 
+    /// Waits until a node other than `old` leads and all others say so.
     pub(crate) async fn leader_other_than(&self, old: u64) -> u64 {
         let began = Instant::now();
         loop {
             let mut seen = Vec::new();
-            for id in self.children.keys() {
-                seen.push((
-                    *id,
-                    self.try_metrics(*id)
-                        .await
-                        .map(|metrics| (metrics.is_leader, metrics.current_leader)),
-                ));
+            for id in self.children.keys().filter(|id| **id != old) {
+                let metrics = self.try_metrics(*id).await;
+                seen.push((*id, metrics.map(|metrics| metrics.current_leader)));
             }
-            let leads = seen
-                .iter()
-                .find(|(_, seen)| seen.is_some_and(|(leads, _)| leads))
-                .map(|(id, _)| *id);
-            if let Some(leader) = leads.filter(|leader| *leader != old) {
-                let agree = seen
-                    .iter()
-                    .filter(|(_, seen)| seen.is_some_and(|(_, at)| at == leader))
-                    .count();
-                if agree == seen.len() {
-                    return leader;
-                }
+            let leader = seen.first().and_then(|(_, leader)| *leader).unwrap_or(0);
+            let agreed = seen.iter().all(|(_, at)| *at == Some(leader));
+            if agreed && leader != 0 && leader != old {
+                return leader;
             }
+            let waited = began.elapsed();
             assert!(
-                began.elapsed() < DEADLINE,
-                "no leader; last seen (leads, leader): {seen:?}"
+                waited < DEADLINE,
+                "no leader; last seen (node, leader): {seen:?}"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -1,0 +1,8 @@
+//! The node as the bench and an operator meet it: real processes, real sockets.
+
+mod malformed;
+mod membership;
+mod nodes;
+mod services;
+mod serving;
+mod trace;
