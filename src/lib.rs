@@ -76,5 +76,6 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod tui;
 pub mod wire;
 pub mod workload;

@@ -1,0 +1,496 @@
+//! The whole state of the screen, and what can change it.
+//!
+//! ```text
+//!  keys, mouse, size ─┐
+//!  what was told ─────┼─> update(&mut App, Input) -> Option<Action> ─> the event loop acts
+//!  the clock ─────────┘        draw(&App, &mut Frame)
+//! ```
+//! Both are plain functions: no terminal, no cluster, no clock. Time comes in as [`Input::Clock`].
+
+use std::collections::VecDeque;
+
+use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+
+use super::history_view::HistoryView;
+use super::keys::Screen;
+use super::picker::Picker;
+use super::picture::Picture;
+use super::replay::Replay;
+use super::theme::Theme;
+use crate::fault::{Fault, NodeId};
+use crate::run::{Command, Notice, Told};
+
+/// How long a flash stays.
+const FLASH_NS: u64 = 5_000_000_000;
+
+/// How long one cell of the timeline may be: the steps of `+` and `-`.
+pub const CELL_STEPS_NS: &[u64] = &[
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_000_000_000,
+    5_000_000_000,
+];
+
+/// What can wake the screen. There is nothing else.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// The mouse did something.
+    Mouse(MouseEvent),
+    /// The terminal's size: columns, rows.
+    Size(u16, u16),
+    /// The run says something.
+    Told(Told),
+    /// Nanoseconds since the session began, on a monotonic clock.
+    Clock(u64),
+    /// How many facts the run could not tell because the screen fell behind.
+    Behind(u64),
+    /// The newest lines of a node's log, oldest first.
+    Log(NodeId, Vec<String>),
+    /// The run that was asked for starts now: forget the one before.
+    NewRun,
+    /// Something to say to the person.
+    Say(String),
+}
+
+/// What the event loop is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Send these to the run, in order.
+    Send(Vec<Command>),
+    /// End the run and leave.
+    Leave,
+    /// Leave the screen and stop, until the shell continues us.
+    Suspend,
+    /// Put this on the terminal's clipboard.
+    Copy(String),
+    /// Read the end of a node's log.
+    ReadLog(NodeId),
+    /// End this run and start another.
+    Start(super::picker::Pick),
+}
+
+/// The panels of the Live screen, in the order of tab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Panel {
+    /// Nodes and links.
+    #[default]
+    Cluster,
+    /// Active faults.
+    Faults,
+    /// The timeline.
+    Operations,
+    /// What happened.
+    Events,
+}
+
+impl Panel {
+    /// All, in the order of tab.
+    pub const ALL: [Panel; 4] = [
+        Panel::Cluster,
+        Panel::Faults,
+        Panel::Operations,
+        Panel::Events,
+    ];
+}
+
+/// What lies over the screen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Overlay {
+    /// All keys; scrolled by so many lines.
+    Help(u16),
+    /// Leave a live run?
+    Leave,
+    /// What shall go wrong? The selected row.
+    Faults(usize),
+    /// A node's card; whether its log has the whole of it; scrolled back by so many lines.
+    Card {
+        /// Which node.
+        node: NodeId,
+        /// Its log, on the whole screen.
+        log: bool,
+        /// Lines from the end.
+        back: usize,
+    },
+    /// Which scenario?
+    Picker,
+}
+
+/// What is being selected on the Verdict screen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VerdictView {
+    /// The key table is shown although there is a counterexample.
+    pub table: bool,
+    /// Row of the key table.
+    pub row: usize,
+    /// Which operation of the counterexample.
+    pub operation: usize,
+    /// Do not number the operations by the order found.
+    pub hide_order: bool,
+    /// Show the key's other operations around it.
+    pub all: bool,
+}
+
+/// The whole state of the screen.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Colours and glyphs.
+    pub theme: Theme,
+    /// What is known of the run.
+    pub picture: Picture,
+    /// The instant that the screen shows, on the recorder's clock.
+    pub now_ns: u64,
+    /// The session's clock.
+    pub clock_ns: u64,
+    /// The recorder's clock minus the session's, as last heard.
+    anchor: Option<(u64, u64)>,
+    /// Columns, rows.
+    pub size: (u16, u16),
+    /// Which screen.
+    pub screen: Screen,
+    /// Which panel of the Live screen has the arrows.
+    pub focus: Panel,
+    /// The focused panel has the whole screen.
+    pub zoomed: bool,
+    /// Row of the selected node.
+    pub node: usize,
+    /// Column of the selected link, when one is selected.
+    pub link: Option<usize>,
+    /// Row of the selected fault.
+    pub fault: usize,
+    /// Row of the selected lane.
+    pub lane: usize,
+    /// Nanoseconds a cell of the timeline, as chosen by `+` and `-`.
+    pub cell_ns: Option<u64>,
+    /// Nanoseconds a cell, as the median operation suggests.
+    pub auto_cell_ns: u64,
+    /// Tallies a column of the charts, as chosen by `+` and `-`.
+    pub chart_step: Option<u64>,
+    /// Where the window of the timeline ends, when it was scrolled back.
+    pub end_ns: Option<u64>,
+    /// How many lines the Events panel is scrolled back.
+    pub events_back: usize,
+    /// The Events panel's filter.
+    pub filter: String,
+    /// A filter is being typed.
+    pub typing: bool,
+    /// What lies over the screen.
+    pub overlay: Option<Overlay>,
+    /// What was told since the screen was frozen; `None` while it is not.
+    pub frozen: Option<VecDeque<Told>>,
+    /// How many facts were lost because the screen fell behind.
+    pub behind: u64,
+    /// What just happened, or why a key did nothing; and until when.
+    pub flash: Option<(String, u64)>,
+    /// The end of each node's log that was read last.
+    pub log: (NodeId, Vec<String>),
+    /// The History screen.
+    pub history: HistoryView,
+    /// The Verdict screen.
+    pub verdict: VerdictView,
+    /// The scenario picker.
+    pub picker: Picker,
+    /// Set when this is a replay.
+    pub replay: Option<Replay>,
+    /// What is to be done later: the fault menu's slow entries.
+    pub errands: Vec<Errand>,
+    /// The person has asked to leave, and the run is ending.
+    pub leaving: bool,
+    zoom_checked_ns: u64,
+}
+
+/// Something to be done at an instant of the session's clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Errand {
+    /// When.
+    pub due_ns: u64,
+    /// What.
+    pub what: What,
+    /// Done again every so often, swapping in and out; 0: once.
+    pub every_ns: u64,
+}
+
+/// What an [`Errand`] does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Put faults in.
+    Inject(Vec<Fault>),
+    /// Take the same faults out again.
+    Heal(Vec<Fault>),
+}
+
+impl App {
+    /// A screen that knows nothing yet.
+    #[must_use]
+    pub fn new(theme: Theme) -> Self {
+        App {
+            theme,
+            picture: Picture::default(),
+            now_ns: 0,
+            clock_ns: 0,
+            anchor: None,
+            size: (80, 24),
+            screen: Screen::Live,
+            focus: Panel::Cluster,
+            zoomed: false,
+            node: 0,
+            link: None,
+            fault: 0,
+            lane: 0,
+            cell_ns: None,
+            auto_cell_ns: 5_000_000,
+            chart_step: None,
+            end_ns: None,
+            events_back: 0,
+            filter: String::new(),
+            typing: false,
+            overlay: None,
+            frozen: None,
+            behind: 0,
+            flash: None,
+            log: (0, Vec::new()),
+            history: HistoryView::default(),
+            verdict: VerdictView::default(),
+            picker: Picker::default(),
+            replay: None,
+            errands: Vec::new(),
+            leaving: false,
+            zoom_checked_ns: 0,
+        }
+    }
+
+    /// A screen over a finished run: everything that it told, in the order of its instants.
+    #[must_use]
+    pub fn replaying(theme: Theme, told: Vec<Told>) -> Self {
+        let mut app = App::new(theme);
+        app.replay = Some(Replay::new(told));
+        app
+    }
+
+    /// Says something to the person.
+    pub fn flash(&mut self, text: impl Into<String>) {
+        self.flash = Some((text.into(), self.clock_ns + FLASH_NS));
+    }
+
+    /// The flash, while it is to be seen.
+    #[must_use]
+    pub fn flashing(&self) -> Option<&str> {
+        self.flash
+            .as_ref()
+            .filter(|(_, until)| *until > self.clock_ns)
+            .map(|(text, _)| text.as_str())
+    }
+
+    /// Takes what the run says. While the screen is frozen it is kept for later, but an alarm is seen at once.
+    pub(super) fn told(&mut self, told: Told) {
+        if let Told::Notice {
+            time_ns,
+            notice: Notice::Alarm { counterexample },
+        } = &told
+        {
+            let first = self.picture.alarm.is_none();
+            self.picture.alarm(*time_ns, counterexample.clone());
+            if first {
+                self.verdict = VerdictView::default();
+                let culprit = counterexample
+                    .operations
+                    .iter()
+                    .position(|op| op.id == counterexample.culprit);
+                self.verdict.operation = culprit.unwrap_or(0);
+                self.flash("a violation: 3 shows the operations that prove it");
+            }
+        }
+        match &mut self.frozen {
+            Some(backlog) => backlog.push_back(told),
+            None => self.picture.told(told),
+        }
+    }
+
+    /// Moves the clock.
+    pub(super) fn clock(&mut self, clock_ns: u64) -> Option<Action> {
+        let passed_ns = clock_ns.saturating_sub(self.clock_ns);
+        self.clock_ns = clock_ns;
+        if self.replay.is_some() {
+            self.replay_for(passed_ns);
+        } else if self.frozen.is_none() {
+            self.now_ns = self.live_now();
+        }
+        if self.clock_ns.saturating_sub(self.zoom_checked_ns) >= 1_000_000_000
+            || self.zoom_checked_ns == 0
+        {
+            self.zoom_checked_ns = self.clock_ns;
+            self.fit_median();
+        }
+        self.history.refresh(
+            &self.picture.operations,
+            self.clock_ns,
+            self.screen == Screen::History,
+        );
+        self.due()
+    }
+
+    /// The recorder's clock now: as last heard, plus what has passed since. An ended run's clock stands.
+    fn live_now(&mut self) -> u64 {
+        let heard = self.picture.time_ns;
+        if heard == 0 || !self.picture.is_live() {
+            return heard;
+        }
+        let (then, at) = *self.anchor.get_or_insert((heard, self.clock_ns));
+        let expected = then + self.clock_ns.saturating_sub(at);
+        if heard > expected {
+            self.anchor = Some((heard, self.clock_ns));
+        }
+        expected.max(heard)
+    }
+
+    /// Lets the median operation be about eight cells wide, and does not flutter.
+    fn fit_median(&mut self) {
+        let Some(median) = self
+            .picture
+            .operations
+            .recent(self.now_ns, 5_000_000_000)
+            .quantile_ns(0.5)
+        else {
+            return;
+        };
+        let cells = median / self.auto_cell_ns.max(1);
+        if !(4..=16).contains(&cells) {
+            let best = CELL_STEPS_NS.iter().rev().find(|&&step| step * 7 <= median);
+            self.auto_cell_ns = *best.unwrap_or(&CELL_STEPS_NS[0]);
+        }
+    }
+
+    fn due(&mut self) -> Option<Action> {
+        let mut commands = Vec::new();
+        let mut errands = std::mem::take(&mut self.errands);
+        for errand in errands
+            .iter_mut()
+            .filter(|errand| errand.due_ns <= self.clock_ns)
+        {
+            match &errand.what {
+                What::Inject(faults) => {
+                    commands.extend(faults.iter().cloned().map(Command::Inject))
+                }
+                What::Heal(faults) => {
+                    let ours = self
+                        .picture
+                        .active()
+                        .filter(|span| faults.contains(&span.fault));
+                    commands.extend(ours.map(|span| Command::Heal(span.id)));
+                }
+            }
+            errand.due_ns = if errand.every_ns == 0 {
+                u64::MAX
+            } else {
+                self.clock_ns + errand.every_ns
+            };
+            errand.what = match std::mem::replace(&mut errand.what, What::Heal(Vec::new())) {
+                What::Inject(faults) => What::Heal(faults),
+                What::Heal(faults) => What::Inject(faults),
+            };
+        }
+        errands.retain(|errand| errand.due_ns != u64::MAX && self.picture.is_live());
+        self.errands = errands;
+        (!commands.is_empty()).then_some(Action::Send(commands))
+    }
+
+    /// Stops the picture.
+    pub(super) fn freeze(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.playing = false;
+        } else if self.frozen.is_none() && self.picture.is_live() {
+            self.frozen = Some(VecDeque::new());
+        }
+    }
+
+    /// Lets the picture go on, with everything that happened meanwhile.
+    pub(super) fn thaw(&mut self) {
+        self.end_ns = None;
+        if let Some(replay) = &mut self.replay {
+            replay.playing = true;
+        }
+        for told in self.frozen.take().into_iter().flatten() {
+            self.picture.told(told);
+        }
+        if self.replay.is_none() {
+            self.now_ns = self.live_now();
+        }
+    }
+
+    fn replay_for(&mut self, passed_ns: u64) {
+        let Some(replay) = &mut self.replay else {
+            return;
+        };
+        if replay.playing {
+            replay.advance(passed_ns, &mut self.picture);
+            self.now_ns = replay.at_ns;
+        }
+    }
+
+    /// Shows another instant of a replay.
+    pub(super) fn seek(&mut self, to_ns: u64) {
+        let Some(replay) = &mut self.replay else {
+            return;
+        };
+        replay.seek(to_ns, &mut self.picture);
+        self.now_ns = replay.at_ns;
+        self.history.forget();
+    }
+
+    /// Forgets the run before.
+    pub(super) fn new_run(&mut self) {
+        let (theme, size, clock_ns) = (self.theme, self.size, self.clock_ns);
+        let picker = std::mem::take(&mut self.picker);
+        *self = App {
+            size,
+            clock_ns,
+            picker,
+            ..App::new(theme)
+        };
+    }
+
+    /// Whether the bench behind the screen can be told anything.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.replay.is_none() && self.picture.is_live()
+    }
+
+    /// The selected node, when there is one.
+    #[must_use]
+    pub fn selected_node(&self) -> Option<NodeId> {
+        let ids = self.picture.ids();
+        ids.get(self.node.min(ids.len().saturating_sub(1))).copied()
+    }
+
+    /// The selected link, when one is selected.
+    #[must_use]
+    pub fn selected_link(&self) -> Option<(NodeId, NodeId)> {
+        let from = self.selected_node()?;
+        let to = *self.picture.ids().get(self.link?)?;
+        (from != to).then_some((from, to))
+    }
+
+    /// Nanoseconds a cell of the timeline.
+    #[must_use]
+    pub fn cell(&self) -> u64 {
+        self.cell_ns.unwrap_or(self.auto_cell_ns).max(1)
+    }
+
+    /// Where the timeline's window ends.
+    #[must_use]
+    pub fn window_end(&self) -> u64 {
+        self.end_ns.unwrap_or(self.now_ns)
+    }
+}

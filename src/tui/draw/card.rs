@@ -1,0 +1,146 @@
+//! A node's card: who it is, where it lives, what it believes, and the end of its log.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::{Clear, Widget};
+
+use super::{cluster, text};
+use crate::fault::NodeId;
+use crate::tui::app::App;
+use crate::tui::keys::{self, Verb};
+use crate::tui::update::possible_now;
+
+/// The card.
+pub(super) struct Card<'a> {
+    pub(super) app: &'a App,
+    pub(super) node: NodeId,
+    pub(super) log: bool,
+    pub(super) back: usize,
+}
+
+impl Widget for &Card<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let (app, theme) = (self.app, self.app.theme);
+        let Some(node) = app.picture.nodes.get(&self.node) else {
+            return;
+        };
+        let area = if self.log {
+            area
+        } else {
+            super::overlays::centred(area, 74, area.height.min(26))
+        };
+        Clear.render(area, buf);
+        let title = if self.log {
+            format!("n{}: log", self.node)
+        } else {
+            format!("n{}", self.node)
+        };
+        let inner = text::frame(buf, area, theme, true, &title, Line::default());
+        let mut y = 0;
+        if !self.log {
+            for (name, value) in self.facts(node) {
+                text::put(buf, inner, 1, y, name, theme.dim());
+                text::put(buf, inner, 12, y, &theme.glyphs.spell(&value), theme.ok());
+                y += 1;
+            }
+            y += 1;
+        }
+        let foot = inner.height.saturating_sub(1);
+        let room = usize::from(foot.saturating_sub(y));
+        let lines: &[String] = if app.log.0 == self.node {
+            &app.log.1
+        } else {
+            &[]
+        };
+        let end = lines
+            .len()
+            .saturating_sub(self.back)
+            .max(room.min(lines.len()));
+        for (i, line) in lines[end.saturating_sub(room)..end].iter().enumerate() {
+            // A log line is the node's own text: no control character may reach the terminal.
+            let plain: String = line.chars().filter(|c| !c.is_control()).collect();
+            text::put(
+                buf,
+                inner,
+                1,
+                y + i as u16,
+                &theme.glyphs.spell(&plain),
+                theme.dim(),
+            );
+        }
+        if lines.is_empty() && room > 0 {
+            text::put(buf, inner, 1, y, "no log lines", theme.dim());
+        }
+        let mut x = 1;
+        let keys: &[(Verb, &str)] = &[
+            (Verb::Open, "whole log"),
+            (Verb::Kill, "kill"),
+            (Verb::Restart, "restart"),
+            (Verb::Pause, "pause"),
+            (Verb::Isolate, "isolate"),
+            (Verb::CopyPath, "copy folder"),
+            (Verb::Back, "back"),
+        ];
+        for (verb, word) in keys
+            .iter()
+            .filter(|(verb, _)| !self.log || *verb != Verb::Open)
+        {
+            let possible = possible_now(app, *verb).is_ok();
+            let style = if possible { theme.key() } else { theme.dim() };
+            x = text::put(buf, inner, x, foot, &keys::binding(*verb).key(), style);
+            x = text::put(
+                buf,
+                inner,
+                x + 1,
+                foot,
+                word,
+                if possible { theme.ok() } else { theme.dim() },
+            ) + 2;
+        }
+    }
+}
+
+impl Card<'_> {
+    fn facts(&self, node: &crate::run::NodeView) -> Vec<(&'static str, String)> {
+        let (app, id) = (self.app, self.node);
+        let (_, role, _) = cluster::role(node, app.theme);
+        let up = app
+            .picture
+            .up_since_ns
+            .get(&id)
+            .map(|since| text::span(app.now_ns.saturating_sub(*since)));
+        let leader = match node.leader {
+            Some(leader) if leader == id => "itself".to_owned(),
+            Some(leader) => format!("n{leader}"),
+            None => "nobody".to_owned(),
+        };
+        let pid = node
+            .pid
+            .map_or_else(|| "none".to_owned(), |pid| pid.to_string());
+        let folder = app.picture.dir.join("nodes").join(id.to_string());
+        vec![
+            (
+                "role",
+                format!("{role}, term {}, believes that {leader} leads", node.term),
+            ),
+            (
+                "log",
+                format!(
+                    "last {}, committed {}, applied {}",
+                    node.last_log, node.committed, node.applied
+                ),
+            ),
+            ("snapshot", format!("at {}", node.snapshot)),
+            (
+                "child",
+                format!(
+                    "pid {pid}, up {}, {} restarts",
+                    up.as_deref().unwrap_or("-"),
+                    node.restarts
+                ),
+            ),
+            ("folder", folder.display().to_string()),
+        ]
+    }
+}

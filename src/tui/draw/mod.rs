@@ -1,0 +1,163 @@
+//! What the [`App`] looks like: pure functions of it, one widget a panel.
+//!
+//! A frame is drawn whole each time. Every rectangle is cut to what there is, and a panel that has no room says less
+//! instead of failing: `tests.rs` draws everything at every size from 1×1.
+
+mod card;
+mod charts;
+mod cluster;
+mod faults;
+mod head;
+mod history;
+mod live;
+mod model;
+mod overlays;
+mod text;
+mod timeline;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use checkers::history::ClientId;
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::Widget;
+
+use super::app::{App, Overlay};
+use super::keys::Screen;
+
+pub(super) use head::{hint_at, tab_at};
+pub(super) use live::areas;
+pub(super) use verdict::key_rows;
+
+/// The least size at which there is anything to see.
+const LEAST: (u16, u16) = (60, 14);
+
+/// Draws the screen.
+pub fn draw(app: &App, frame: &mut Frame<'_>) {
+    frame.render_widget(&Whole { app }, frame.area());
+}
+
+/// The whole screen.
+struct Whole<'a> {
+    app: &'a App,
+}
+
+impl Widget for &Whole<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let app = self.app;
+        let area = area.intersection(buf.area);
+        if area.width < LEAST.0 || area.height < LEAST.1 {
+            too_small(app, area, buf);
+            return;
+        }
+        let [head, body, foot] = rows(area);
+        head::Head { app }.render(head, buf);
+        match app.screen {
+            Screen::Live => live::Live { app }.render(body, buf),
+            Screen::History => history::History { app }.render(body, buf),
+            Screen::Verdict => verdict::Verdict { app }.render(body, buf),
+            Screen::Charts => charts::Charts { app }.render(body, buf),
+            Screen::Model => model::Model { app }.render(body, buf),
+        }
+        head::Foot { app }.render(foot, buf);
+        match &app.overlay {
+            None => {}
+            Some(Overlay::Card { node, log, back }) => {
+                card::Card {
+                    app,
+                    node: *node,
+                    log: *log,
+                    back: *back,
+                }
+                .render(body, buf);
+            }
+            Some(overlay) => overlays::Over { app, overlay }.render(body, buf),
+        }
+        if app.picture.bench_error.is_some() && app.overlay.is_none() {
+            overlays::Trouble { app }.render(body, buf);
+        }
+    }
+}
+
+/// The header, what is between, and the hint line.
+pub(super) fn rows(area: Rect) -> [Rect; 3] {
+    let body = area.height.saturating_sub(2);
+    [
+        Rect {
+            height: 1.min(area.height),
+            ..area
+        },
+        Rect {
+            y: area.y + 1.min(area.height),
+            height: body,
+            ..area
+        },
+        Rect {
+            y: area.bottom().saturating_sub(1),
+            height: 1.min(area.height),
+            ..area
+        },
+    ]
+}
+
+fn too_small(app: &App, area: Rect, buf: &mut Buffer) {
+    let goes_on = if app.is_live() {
+        "the run goes on; "
+    } else {
+        ""
+    };
+    let text = format!(
+        "whitewater needs {}x{}, this is {}x{}; {goes_on}q quits",
+        LEAST.0, LEAST.1, area.width, area.height
+    );
+    let (verdict, style) = head::headline(app);
+    let lines = text::wrap(&text, usize::from(area.width).max(1));
+    // The verdict is always on screen, if only in the last row.
+    let top = (area.height.saturating_sub(lines.len() as u16 + 1)) / 2;
+    for (i, line) in lines.iter().enumerate() {
+        let left = area.width.saturating_sub(line.chars().count() as u16) / 2;
+        text::put(
+            buf,
+            area,
+            left,
+            top.saturating_add(i as u16),
+            line,
+            app.theme.ok(),
+        );
+    }
+    text::put(
+        buf,
+        area,
+        0,
+        area.height.saturating_sub(1),
+        &format!("{verdict:<width$}", width = usize::from(area.width)),
+        style,
+    );
+}
+
+/// The clients of the timeline's lanes, top to bottom.
+pub(super) fn lanes(app: &App) -> Vec<ClientId> {
+    let width = app.size.0.saturating_sub(timeline::MARGIN + 2);
+    timeline::Window::of(app, width).lanes(app)
+}
+
+/// Nanoseconds a column of the charts.
+pub(super) fn chart_cell_ns(app: &App) -> u64 {
+    charts::cell_ns(app, app.size.0.saturating_sub(charts::MARGIN + 2))
+}
+
+/// The path of what is shown, to be copied.
+pub(super) fn path_shown(app: &App) -> String {
+    let dir = &app.picture.dir;
+    let path = match (&app.overlay, app.screen) {
+        (Some(Overlay::Card { node, .. }), _) => dir.join("nodes").join(node.to_string()),
+        (None, Screen::Verdict) if app.picture.alarm.is_some() => dir.join("counterexample.txt"),
+        (None, Screen::Verdict) => dir.join("verdict.json"),
+        (None, Screen::History) => dir.join("history.jsonl"),
+        _ => dir.clone(),
+    };
+    path.display().to_string()
+}

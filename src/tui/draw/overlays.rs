@@ -1,0 +1,368 @@
+//! What lies over a screen: all keys, leaving, the fault menu, the scenario picker, and our own failure.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
+
+use super::text;
+use crate::tui::app::{App, Overlay};
+use crate::tui::keys::{self, Group};
+use crate::tui::menu;
+use crate::tui::update::possible_now;
+
+/// A rectangle of at most this size in the middle of `area`.
+pub(super) fn centred(area: Rect, width: u16, height: u16) -> Rect {
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y + (area.height - height) / 2,
+        width,
+        height,
+    }
+}
+
+/// An overlay.
+pub(super) struct Over<'a> {
+    pub(super) app: &'a App,
+    pub(super) overlay: &'a Overlay,
+}
+
+impl Widget for &Over<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        match self.overlay {
+            Overlay::Help(line) => help(self.app, *line, area, buf),
+            Overlay::Leave => leave(self.app, area, buf),
+            Overlay::Faults(row) => faults(self.app, *row, area, buf),
+            Overlay::Picker => picker(self.app, area, buf),
+            Overlay::Card { .. } => {}
+        }
+    }
+}
+
+/// A panel over the screen with rows of styled text; gives its inside.
+fn panel(app: &App, area: Rect, buf: &mut Buffer, title: &str, width: u16, rows: u16) -> Rect {
+    let area = centred(area, width, rows.saturating_add(2));
+    Clear.render(area, buf);
+    text::frame(buf, area, app.theme, true, title, Line::default())
+}
+
+fn help(app: &App, line: u16, area: Rect, buf: &mut Buffer) {
+    let theme = app.theme;
+    let wide = usize::from(area.width.min(92).saturating_sub(15));
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    for group in Group::ALL {
+        if !lines.is_empty() {
+            lines.push(Line::default());
+        }
+        lines.push(Line::styled(format!(" {}", group.name()), theme.bold()));
+        for row in keys::KEYS
+            .iter()
+            .filter(|row| row.group == group && row.on(app.screen))
+        {
+            let names: Vec<String> = row
+                .keys
+                .iter()
+                .map(|key| theme.glyphs.spell(&key.name()))
+                .collect();
+            let why_not = possible_now(app, row.verb).err();
+            let (key, rest) = match &why_not {
+                None => (theme.key(), theme.ok()),
+                Some(_) => (theme.dim(), theme.dim()),
+            };
+            let mut sentences = text::wrap(&theme.glyphs.spell(row.about), wide);
+            if let Some(why) = why_not {
+                sentences.extend(text::wrap(
+                    &format!("(not now: {})", theme.glyphs.spell(&why)),
+                    wide,
+                ));
+            }
+            for (i, sentence) in sentences.into_iter().enumerate() {
+                let name = if i == 0 {
+                    names.join(" ")
+                } else {
+                    String::new()
+                };
+                lines.push(Line::from(vec![
+                    Span::styled(format!(" {name:<11}"), key),
+                    Span::styled(sentence, rest),
+                ]));
+            }
+        }
+    }
+    let title = format!("All keys {} {}", theme.glyphs.dot, app.screen.name());
+    let inner = panel(app, area, buf, &title, 92, lines.len() as u16 + 1);
+    let room = inner.height.saturating_sub(1);
+    let most = (lines.len() as u16).saturating_sub(room);
+    let first = line.min(most);
+    for (y, line) in lines
+        .into_iter()
+        .skip(usize::from(first))
+        .take(usize::from(room))
+        .enumerate()
+    {
+        line.render(
+            Rect {
+                y: inner.y + y as u16,
+                height: 1,
+                ..inner
+            },
+            buf,
+        );
+    }
+    let [up, down, ..] = theme.glyphs.arrows;
+    let more = if most > 0 {
+        format!("{up}{down} scroll ({} more below)   ", most - first)
+    } else {
+        String::new()
+    };
+    text::put(
+        buf,
+        inner,
+        1,
+        inner.height.saturating_sub(1),
+        &format!("{more}any other key closes"),
+        theme.dim(),
+    );
+}
+
+fn leave(app: &App, area: Rect, buf: &mut Buffer) {
+    let theme = app.theme;
+    let inner = panel(app, area, buf, "Leave?", 58, 4);
+    let lines = [
+        (
+            "The run is live. Leaving ends it: everything is healed,",
+            theme.ok(),
+        ),
+        (
+            "no child stays, and what was recorded is judged.",
+            theme.ok(),
+        ),
+        ("", theme.ok()),
+        ("q again, or y: leave     any other key: stay", theme.key()),
+    ];
+    for (y, (line, style)) in lines.into_iter().enumerate() {
+        text::put(buf, inner, 1, y as u16, line, style);
+    }
+}
+
+fn faults(app: &App, row: usize, area: Rect, buf: &mut Buffer) {
+    let theme = app.theme;
+    let entries = menu::entries(app);
+    let inner = panel(
+        app,
+        area,
+        buf,
+        "Faults: what shall go wrong?",
+        66,
+        entries.len() as u16 + 3,
+    );
+    for (i, entry) in entries.iter().enumerate() {
+        let y = i as u16;
+        let digit = if i < 9 {
+            (i + 1).to_string()
+        } else {
+            " ".to_owned()
+        };
+        let (style, detail) = match &entry.detail {
+            Ok(detail) => (theme.ok(), detail),
+            Err(why) => (theme.dim(), why),
+        };
+        let key = if entry.detail.is_ok() {
+            theme.key()
+        } else {
+            theme.dim()
+        };
+        text::put(
+            buf,
+            inner,
+            0,
+            y,
+            if i == row { theme.glyphs.open } else { " " },
+            theme.bold(),
+        );
+        text::put(buf, inner, 1, y, &digit, key);
+        text::put(buf, inner, 4, y, entry.name, style);
+        text::put(buf, inner, 30, y, &theme.glyphs.spell(detail), style);
+        if i == row {
+            text::tint(
+                buf,
+                inner,
+                1,
+                y,
+                inner.width.saturating_sub(2),
+                theme.selected(),
+            );
+        }
+    }
+    let [up, down, ..] = theme.glyphs.arrows;
+    let keys = format!("{up}{down} or digit to choose   enter do it   0 heal all   esc never mind");
+    // Rows may be fewer than entries: the keys keep the last one.
+    let last = inner.height.saturating_sub(1);
+    text::put(
+        buf,
+        inner,
+        0,
+        last,
+        &" ".repeat(usize::from(inner.width)),
+        theme.ok(),
+    );
+    text::put(buf, inner, 1, last, &keys, theme.dim());
+}
+
+fn picker(app: &App, area: Rect, buf: &mut Buffer) {
+    let (theme, picker) = (app.theme, &app.picker);
+    let inner = panel(
+        app,
+        area,
+        buf,
+        "Scenarios",
+        78,
+        picker.recipes.len() as u16 + 5,
+    );
+    let room = usize::from(inner.height.saturating_sub(5)).max(1);
+    let first = picker.row.saturating_sub(room - 1);
+    for (y, (i, recipe)) in picker
+        .recipes
+        .iter()
+        .enumerate()
+        .skip(first)
+        .take(room)
+        .enumerate()
+    {
+        let y = y as u16;
+        let chosen = i == picker.row;
+        let style = if chosen { theme.bold() } else { theme.ok() };
+        text::put(
+            buf,
+            inner,
+            0,
+            y,
+            if chosen { theme.glyphs.open } else { " " },
+            theme.bold(),
+        );
+        text::put(buf, inner, 1, y, &recipe.name, style);
+        let about = Rect {
+            width: inner.width.saturating_sub(15),
+            ..inner
+        };
+        text::put(
+            buf,
+            about,
+            20,
+            y,
+            &theme.glyphs.spell(&recipe.about),
+            theme.ok(),
+        );
+        let length = match recipe.seconds {
+            0 => theme.glyphs.endless.to_owned(),
+            seconds => format!("{seconds} s"),
+        };
+        let end = inner.width.saturating_sub(6);
+        text::put_right(buf, inner, end, y, &length, theme.dim());
+        text::put_right(
+            buf,
+            inner,
+            inner.width.saturating_sub(1),
+            y,
+            &format!("{} n", recipe.nodes),
+            theme.dim(),
+        );
+        if chosen {
+            text::tint(
+                buf,
+                inner,
+                1,
+                y,
+                inner.width.saturating_sub(2),
+                theme.selected(),
+            );
+        }
+    }
+    let y = inner.height.saturating_sub(4);
+    let line = |buf: &mut Buffer, y, name: &str, value: &str, keys: &str, style: Style| {
+        text::put(buf, inner, 1, y, name, theme.dim());
+        let x = text::put(buf, inner, 9, y, value, style);
+        text::put(buf, inner, x + 3, y, keys, theme.dim());
+    };
+    line(
+        buf,
+        y,
+        "defect",
+        picker.defect_name().unwrap_or("none"),
+        "d: the next one",
+        theme.bold(),
+    );
+    let seed_style = if picker.typing {
+        theme.selected()
+    } else {
+        theme.bold()
+    };
+    let seed = if picker.typing {
+        format!("{} ", picker.seed)
+    } else {
+        picker.seed.clone()
+    };
+    let seed_keys = if picker.typing {
+        "digits   enter keep"
+    } else {
+        "e: edit   R: a new one"
+    };
+    line(buf, y + 1, "seed", &seed, seed_keys, seed_style);
+    let [up, down, ..] = theme.glyphs.arrows;
+    let keys =
+        format!("{up}{down} choose   enter ends this run and starts that one   esc never mind");
+    text::put(buf, inner, 1, y + 3, &keys, theme.dim());
+}
+
+/// Our own failure, over everything: never a verdict.
+pub(super) struct Trouble<'a> {
+    pub(super) app: &'a App,
+}
+
+impl Widget for &Trouble<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let (app, theme) = (self.app, self.app.theme);
+        let Some(error) = &app.picture.bench_error else {
+            return;
+        };
+        let width = area.width.min(76);
+        let mut lines: Vec<String> = Vec::new();
+        for line in error.lines() {
+            lines.extend(text::wrap(
+                &theme.glyphs.spell(line),
+                usize::from(width.saturating_sub(4)),
+            ));
+        }
+        lines.truncate(usize::from(area.height.saturating_sub(7)));
+        let inner = panel(
+            app,
+            area,
+            buf,
+            "The bench failed: this is no verdict",
+            width,
+            lines.len() as u16 + 4,
+        );
+        for (y, line) in lines.iter().enumerate() {
+            text::put(buf, inner, 1, y as u16, line, theme.bold());
+        }
+        let y = lines.len() as u16 + 1;
+        text::put(
+            buf,
+            inner,
+            1,
+            y,
+            &format!("what was recorded: {}", app.picture.dir.display()),
+            theme.dim(),
+        );
+        text::put(
+            buf,
+            inner,
+            1,
+            y + 2,
+            "q leaves   s starts another   y copies the path",
+            theme.key(),
+        );
+    }
+}

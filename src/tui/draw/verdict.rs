@@ -1,0 +1,672 @@
+//! The Verdict screen: a row a key, and, when something is violated, the few operations that prove it.
+
+use checkers::history::{Call, Operation, Outcome};
+use checkers::verdict::Counterexample;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use super::text;
+use super::timeline::{self, Window};
+use crate::fault::NodeId;
+use crate::tui::app::App;
+
+/// The Verdict screen.
+pub(super) struct Verdict<'a> {
+    pub(super) app: &'a App,
+}
+
+impl Widget for &Verdict<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let app = self.app;
+        match &app.picture.alarm {
+            Some(found) if !app.verdict.table => Proof { app, found }.render(area, buf),
+            _ => Keys { app }.render(area, buf),
+        }
+    }
+}
+
+/// One key's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::tui) struct KeyRow {
+    pub(in crate::tui) name: String,
+    operations: usize,
+    open: usize,
+    unknown: u32,
+    worst: u8,
+}
+
+/// The keys, worst first.
+pub(in crate::tui) fn key_rows(app: &App) -> Vec<KeyRow> {
+    let (picture, operations) = (&app.picture, &app.picture.operations);
+    let mut open = vec![0; operations.keys()];
+    for op in operations.running() {
+        open[op.key as usize] += 1;
+    }
+    let mut rows: Vec<KeyRow> = (0..operations.keys())
+        .map(|key| {
+            let name = operations.key_name(key as u32).to_owned();
+            let worst = match () {
+                () if picture
+                    .alarm
+                    .as_ref()
+                    .is_some_and(|found| found.key == name) =>
+                {
+                    2
+                }
+                () if picture.progress.gave_up.as_ref() == Some(&name) => 1,
+                () => 0,
+            };
+            let unknown = operations.unknown_of(key as u32);
+            KeyRow {
+                name,
+                operations: operations.of_key(key as u32).len(),
+                open: open[key],
+                unknown,
+                worst,
+            }
+        })
+        .collect();
+    rows.sort_by(|a, b| {
+        (b.worst, b.unknown, b.operations)
+            .cmp(&(a.worst, a.unknown, a.operations))
+            .then_with(|| a.name.cmp(&b.name))
+    });
+    rows
+}
+
+/// A row per key.
+struct Keys<'a> {
+    app: &'a App,
+}
+
+impl Widget for &Keys<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let (app, theme) = (self.app, self.app.theme);
+        let g = theme.glyphs;
+        let picture = &app.picture;
+        let rows = key_rows(app);
+        let worlds = format!(
+            " {} worlds, {} open ",
+            text::size(picture.progress.worlds),
+            picture.progress.open
+        );
+        let title = format!("Keys {} {}, worst first", g.dot, rows.len());
+        let extra = picture.findings.len().min(4) as u16 + u16::from(picture.end.is_some());
+        let upper = Rect {
+            height: area.height.saturating_sub(extra),
+            ..area
+        };
+        let inner = text::frame(
+            buf,
+            upper,
+            theme,
+            true,
+            &title,
+            Line::from(Span::styled(worlds, theme.dim())),
+        );
+        for (name, end) in [("operations", 30), ("open", 38), ("unknown", 48)] {
+            text::put_right(buf, inner, end, 0, name, theme.dim());
+        }
+        text::put(buf, inner, 2, 0, "key", theme.dim());
+        text::put(buf, inner, 52, 0, "state", theme.dim());
+        let room = usize::from(inner.height.saturating_sub(1)).max(1);
+        let selected = app.verdict.row.min(rows.len().saturating_sub(1));
+        let first = selected
+            .saturating_sub(room / 2)
+            .min(rows.len().saturating_sub(room));
+        if rows.is_empty() {
+            text::put(buf, inner, 2, 1, "no operation yet", theme.dim());
+        }
+        for (y, (i, row)) in rows.iter().enumerate().skip(first).take(room).enumerate() {
+            let y = y as u16 + 1;
+            let (state, style) = match row.worst {
+                2 => (
+                    format!("{} not linearizable: enter shows why", g.violation),
+                    theme.violation(),
+                ),
+                1 => (
+                    format!("{} gave up: too many worlds", g.unknown),
+                    theme.unknown(),
+                ),
+                _ => (format!("{} linearizable so far", g.holds), theme.ok()),
+            };
+            text::put(
+                buf,
+                inner,
+                0,
+                y,
+                if i == selected { g.open } else { " " },
+                theme.bold(),
+            );
+            text::put(
+                buf,
+                inner,
+                2,
+                y,
+                &row.name,
+                if i == selected {
+                    theme.bold()
+                } else {
+                    theme.ok()
+                },
+            );
+            text::put_right(
+                buf,
+                inner,
+                30,
+                y,
+                &text::number(row.operations as u64),
+                theme.ok(),
+            );
+            text::put_right(buf, inner, 38, y, &row.open.to_string(), theme.ok());
+            let unknown = if row.unknown > 0 {
+                theme.unknown()
+            } else {
+                theme.ok()
+            };
+            text::put_right(buf, inner, 48, y, &row.unknown.to_string(), unknown);
+            text::put(buf, inner, 52, y, &state, style);
+        }
+        let mut y = upper.height;
+        for finding in picture.findings.iter().take(4) {
+            let line = format!("! {}: {}", finding.oracle, finding.evidence);
+            text::put(buf, area, 1, y, &g.spell(&line), theme.loud());
+            y += 1;
+        }
+        if let Some(end) = &picture.end {
+            text::put(
+                buf,
+                area,
+                1,
+                y,
+                &g.spell(&format!("{} (exit {})", end.summary, end.exit)),
+                theme.bold(),
+            );
+        }
+    }
+}
+
+/// The operations that prove a violation, and why.
+struct Proof<'a> {
+    app: &'a App,
+    found: &'a Counterexample,
+}
+
+impl Widget for &Proof<'_> {
+    fn render(self, area: Rect, buf: &mut Buffer) {
+        let (app, theme) = (self.app, self.app.theme);
+        let footer = if area.height >= 20 { 2 } else { 0 };
+        let rows = self.shown().len() as u16;
+        // The bars first, but the why keeps a third.
+        let upper = (rows + 4).min((area.height - footer) * 2 / 3);
+        self.bars(
+            Rect {
+                height: upper,
+                ..area
+            },
+            buf,
+        );
+        let lower = Rect {
+            y: area.y + upper,
+            height: area.height - upper - footer,
+            ..area
+        };
+        let inner = text::frame(buf, lower, theme, false, "Why", Line::default());
+        let lines = self.why(usize::from(inner.width.saturating_sub(2)));
+        for (y, (line, style)) in lines.iter().take(usize::from(inner.height)).enumerate() {
+            let style = *style;
+            text::put(buf, inner, 1, y as u16, &theme.glyphs.spell(line), style);
+        }
+        if footer > 0 {
+            let picture = &app.picture;
+            let dir = picture.dir.display();
+            text::put(
+                buf,
+                area,
+                1,
+                area.height - 2,
+                &format!("{dir}/counterexample.txt"),
+                theme.dim(),
+            );
+            let defect = picture
+                .defect
+                .as_ref()
+                .map_or_else(String::new, |defect| format!(" --defect {defect}"));
+            let again = format!(
+                "same schedule again: whitewater run {} --nodes {} --seed {}{defect}",
+                picture.scenario,
+                picture.nodes.len(),
+                picture.seed
+            );
+            text::put(buf, area, 1, area.height - 1, &again, theme.dim());
+        }
+    }
+}
+
+/// An operation of the panel: of the proof, or only near it.
+struct Shown {
+    op: Operation,
+    proves: bool,
+}
+
+impl Proof<'_> {
+    /// The rows: the operations that prove it and, when asked for, the key's others around them.
+    fn shown(&self) -> Vec<Shown> {
+        let mut rows: Vec<Shown> = self
+            .found
+            .operations
+            .iter()
+            .map(|op| Shown {
+                op: op.clone(),
+                proves: true,
+            })
+            .collect();
+        if self.app.verdict.all {
+            let operations = &self.app.picture.operations;
+            let window = self.window(60);
+            let key = operations.key(&self.found.key);
+            let near = key
+                .into_iter()
+                .flat_map(|key| operations.of_key(key))
+                .map(|&at| &operations.all()[at as usize]);
+            for op in near {
+                let known = self
+                    .found
+                    .operations
+                    .iter()
+                    .any(|other| other.id == op.invoked);
+                if !known && op.start_ns < window.to_ns() && op.end_ns >= window.from_ns {
+                    rows.push(Shown {
+                        op: whole(op, &self.found.key),
+                        proves: false,
+                    });
+                }
+            }
+            rows.sort_by_key(|row| row.op.invoked);
+        }
+        rows
+    }
+
+    /// The time from the first invocation to the last completion, with a little room on both sides.
+    fn window(&self, cells: u16) -> Window {
+        let ops = &self.found.operations;
+        let from_ns = ops.iter().map(|op| op.invoked_ns).min().unwrap_or(0);
+        let ends = ops
+            .iter()
+            .map(|op| op.completed_ns.unwrap_or(op.invoked_ns));
+        let to_ns = ends.max().unwrap_or(0).max(from_ns + 1_000_000);
+        let cells = cells.max(12);
+        let cell_ns = ((to_ns - from_ns) / u64::from(cells - 8)).max(1);
+        Window {
+            from_ns: from_ns.saturating_sub(cell_ns * 3),
+            cell_ns,
+            cells,
+        }
+    }
+
+    fn bars(&self, area: Rect, buf: &mut Buffer) {
+        let (app, found, theme) = (self.app, self.found, self.app.theme);
+        let g = theme.glyphs;
+        let total = app.picture.operations.all().len() as u64;
+        let title = format!(
+            "{} {} {} of {} operations show it",
+            found.key,
+            g.dot,
+            found.operations.len(),
+            text::number(total)
+        );
+        let legend = Line::from(vec![
+            Span::styled(format!(" {} order found  ", g.ordinals[0]), theme.ok()),
+            Span::styled(
+                format!("{} cannot be placed ", g.violation),
+                theme.violation(),
+            ),
+        ]);
+        let inner = text::frame(buf, area, theme, true, &title, legend);
+        if inner.height < 3 {
+            return;
+        }
+        let rows = self.shown();
+        let names: Vec<String> = rows
+            .iter()
+            .map(|row| format!("#{} c{}", row.op.id, row.op.client))
+            .collect();
+        let margin = names.iter().map(String::len).max().unwrap_or(8).max(5) as u16 + 3;
+        let field = Rect {
+            x: inner.x + margin,
+            width: inner.width.saturating_sub(margin),
+            ..inner
+        };
+        if field.width < 12 {
+            return;
+        }
+        let window = self.window(field.width);
+        timeline::ticks(app, window, Rect { height: 1, ..field }, buf);
+        let room = usize::from(inner.height - 2);
+        let chosen = found
+            .operations
+            .get(app.verdict.operation)
+            .map_or(0, |op| op.id);
+        let at = rows.iter().position(|row| row.op.id == chosen).unwrap_or(0);
+        let first = at
+            .saturating_sub(room.saturating_sub(1))
+            .min(rows.len().saturating_sub(room));
+        for (y, (row, name)) in rows.iter().zip(&names).skip(first).take(room).enumerate() {
+            let y = y as u16 + 1;
+            let selected = row.op.id == chosen;
+            let style = self.style(row);
+            text::put(
+                buf,
+                inner,
+                0,
+                y,
+                if selected { g.open } else { " " },
+                theme.bold(),
+            );
+            let name_style = if selected {
+                style.patch(theme.bold())
+            } else {
+                style
+            };
+            text::put(buf, inner, 1, y, name, name_style);
+            self.bar(
+                row,
+                window,
+                Rect {
+                    y: field.y + y,
+                    height: 1,
+                    ..field
+                },
+                buf,
+            );
+        }
+        text::put(buf, inner, 1, inner.height - 1, "fault", theme.dim());
+        timeline::bands(
+            app,
+            window,
+            Rect {
+                y: inner.bottom() - 1,
+                height: 1,
+                ..field
+            },
+            buf,
+        );
+    }
+
+    fn style(&self, row: &Shown) -> Style {
+        let theme = self.app.theme;
+        match row.op.outcome {
+            _ if row.op.id == self.found.culprit => theme.violation(),
+            _ if !row.proves => theme.dim(),
+            Outcome::Unknown => theme.unknown(),
+            _ => theme.ok(),
+        }
+    }
+
+    fn bar(&self, row: &Shown, window: Window, field: Rect, buf: &mut Buffer) {
+        let (app, op) = (self.app, &row.op);
+        let g = app.theme.glyphs;
+        let style = self.style(row);
+        let cell = |ns: u64| {
+            (ns.saturating_sub(window.from_ns) / window.cell_ns).min(u64::from(field.width) - 1)
+                as u16
+        };
+        let endless = op.outcome == Outcome::Unknown;
+        let from = cell(op.invoked_ns);
+        let to = match op.completed_ns {
+            Some(end) if !endless => cell(end).max(from),
+            _ => field.width - 1,
+        };
+        let fill = if endless { g.maybe } else { g.middle };
+        for x in from..=to {
+            text::put(buf, field, x, 0, fill, style);
+        }
+        if from < to {
+            text::put(buf, field, from, 0, g.begin, style);
+        }
+        let end = if op.outcome == Outcome::Failed {
+            g.failed
+        } else if endless {
+            g.maybe
+        } else {
+            g.end
+        };
+        text::put(buf, field, to, 0, end, style);
+        let sign = self.sign(op.id);
+        let name = g.spell(&short(op.call, op.outcome));
+        let label = if sign.is_empty() {
+            format!(" {name} ")
+        } else {
+            format!(" {name} {sign} ")
+        };
+        let width = Span::raw(label.as_str()).width() as u16;
+        if width + 2 <= to - from + 1 {
+            text::put(
+                buf,
+                field,
+                from + 1 + (to - from - 1 - width) / 2,
+                0,
+                &label,
+                style,
+            );
+        } else if to + 1 + width <= field.width {
+            text::put(buf, field, to + 1, 0, &label, style);
+        } else {
+            text::put(buf, field, from.saturating_sub(width), 0, &label, style);
+        }
+    }
+
+    /// The operation's place in the order found.
+    fn sign(&self, id: u64) -> String {
+        let glyphs = self.app.theme.glyphs;
+        if id == self.found.culprit {
+            return glyphs.violation.to_owned();
+        }
+        match self.found.order.iter().position(|other| *other == id) {
+            Some(at) if !self.app.verdict.hide_order => glyphs
+                .ordinals
+                .get(at)
+                .map_or_else(|| format!("({})", at + 1), |sign| (*sign).to_owned()),
+            _ => String::new(),
+        }
+    }
+
+    /// The order found step by step, the judge's sentences, and the facts: who answered, and what was wrong then.
+    fn why(&self, width: usize) -> Vec<(String, Style)> {
+        let (theme, found) = (self.app.theme, self.found);
+        let mut lines = Vec::new();
+        if !self.app.verdict.hide_order {
+            let mut held = None;
+            for id in &found.order {
+                let Some(op) = found.operations.iter().find(|op| op.id == *id) else {
+                    continue;
+                };
+                let effect = step(op, &mut held);
+                lines.push((
+                    format!(
+                        "{} {:<15} {effect:<20} {}",
+                        self.sign(*id),
+                        long(op),
+                        seen(op)
+                    ),
+                    theme.ok(),
+                ));
+            }
+            if let Some(op) = found.culprit() {
+                let line = format!(
+                    "{} {:<15} {:<20} {}",
+                    self.sign(op.id),
+                    long(op),
+                    "fits nowhere",
+                    seen(op)
+                );
+                lines.push((line, theme.violation()));
+            }
+            lines.push((String::new(), theme.ok()));
+        }
+        for sentence in &found.why {
+            lines.extend(
+                text::wrap(sentence, width)
+                    .into_iter()
+                    .map(|line| (line, theme.ok())),
+            );
+        }
+        if let Some(stale) = found.staleness {
+            let line = format!(
+                "The answer was out of date by at least {} and {} newer value{}.",
+                text::span(stale.nanoseconds),
+                stale.versions,
+                if stale.versions == 1 { "" } else { "s" }
+            );
+            lines.extend(
+                text::wrap(&line, width)
+                    .into_iter()
+                    .map(|line| (line, theme.ok())),
+            );
+        }
+        let facts = self.facts();
+        if !facts.is_empty() {
+            lines.push((String::new(), theme.ok()));
+            lines.extend(
+                text::wrap(&facts, width)
+                    .into_iter()
+                    .map(|line| (line, theme.ok())),
+            );
+        }
+        lines
+    }
+
+    /// Facts about the answer, not guesses: the node, the faults that were in, the leader.
+    fn facts(&self) -> String {
+        let (picture, Some(op)) = (&self.app.picture, self.found.culprit()) else {
+            return String::new();
+        };
+        let end_ns = op.completed_ns.unwrap_or(self.app.picture.alarm_ns);
+        let mut facts = Vec::new();
+        if let Some(node) = op.node {
+            let at = op.at.map_or_else(String::new, |at| {
+                format!(" with log id term {}, index {}", at.term, at.index)
+            });
+            facts.push(format!("n{node} answered #{}{at}.", op.id));
+        }
+        let ids: Vec<NodeId> = picture.ids();
+        let touches = |fault: &crate::fault::Fault| match op.node {
+            None => true,
+            Some(node) => {
+                fault.child() == Some(node)
+                    || fault
+                        .links(&ids)
+                        .iter()
+                        .any(|&(a, b)| a == node || b == node)
+            }
+        };
+        let mut quiet = true;
+        for span in picture
+            .active_at(end_ns)
+            .filter(|span| touches(&span.fault))
+        {
+            let age = text::span(end_ns.saturating_sub(span.in_ns));
+            facts.push(format!(
+                "At that moment “{}” had been in for {age}.",
+                span.fault
+            ));
+            quiet = false;
+        }
+        if quiet {
+            facts.push("No fault touched it at that moment.".to_owned());
+        }
+        if let Some(leader) = picture.leader_at(end_ns) {
+            facts.push(format!(
+                "The newest leader heard of was n{} of term {}.",
+                leader.node, leader.term
+            ));
+        }
+        facts.join(" ")
+    }
+}
+
+/// An operation that the screen paired itself, as the judge would name it.
+fn whole(op: &crate::tui::operations::Op, key: &str) -> Operation {
+    Operation {
+        id: op.invoked,
+        client: op.client,
+        key: key.to_owned(),
+        call: op.call,
+        outcome: op.outcome.unwrap_or(Outcome::Unknown),
+        invoked: op.invoked,
+        completed: op.completed,
+        invoked_ns: op.start_ns,
+        completed_ns: (op.end_ns != u64::MAX).then_some(op.end_ns),
+        node: op.node,
+        at: op.at,
+        error: op.error.as_deref().map(str::to_owned),
+    }
+}
+
+/// Applies an operation of the order found to the register; says what it does there.
+fn step(op: &Operation, held: &mut Option<i64>) -> String {
+    let holds =
+        |held: &Option<i64>| held.map_or_else(|| "absent".to_owned(), |value| value.to_string());
+    match op.call {
+        Call::Read => return format!("legal: it holds {}", holds(held)),
+        Call::Write(value) => *held = Some(value),
+        Call::Cas { old, new } if *held == Some(old) => *held = Some(new),
+        Call::Cas { .. } => return format!("changes nothing: {}", holds(held)),
+        Call::Delete => *held = None,
+        Call::Append(value) => return format!("appends {value}"),
+    }
+    match held {
+        Some(value) => format!("register holds {value}"),
+        None => "register is absent".to_owned(),
+    }
+}
+
+/// An operation without its key: `w 9`, `r → 17`.
+fn short(call: Call, outcome: Outcome) -> String {
+    match (call, outcome) {
+        (Call::Read, Outcome::Ok(Some(value))) => format!("r → {value}"),
+        (Call::Read, Outcome::Ok(None)) => "r → ∅".to_owned(),
+        (Call::Read, _) => "r".to_owned(),
+        (Call::Write(value), _) => format!("w {value}"),
+        (Call::Cas { old, new }, _) => format!("cas {old}→{new}"),
+        (Call::Delete, _) => "del".to_owned(),
+        (Call::Append(value), _) => format!("app {value}"),
+    }
+}
+
+/// The same in words.
+fn long(op: &Operation) -> String {
+    match (op.call, op.outcome) {
+        (Call::Read, Outcome::Ok(Some(value))) => format!("read → {value}"),
+        (Call::Read, Outcome::Ok(None)) => "read → absent".to_owned(),
+        (Call::Read, _) => "read".to_owned(),
+        (Call::Write(value), _) => format!("write {value}"),
+        (Call::Cas { old, new }, _) => format!("cas {old} → {new}"),
+        (Call::Delete, _) => "delete".to_owned(),
+        (Call::Append(value), _) => format!("append {value}"),
+    }
+}
+
+/// Who saw what, in brackets.
+fn seen(op: &Operation) -> String {
+    let outcome = match op.outcome {
+        Outcome::Ok(_) => "saw ok",
+        Outcome::Failed => "saw it fail",
+        Outcome::Unknown => "never learned how it ended",
+    };
+    let node = op
+        .node
+        .map_or_else(String::new, |node| format!(" from n{node}"));
+    let term = op
+        .at
+        .map_or_else(String::new, |at| format!(", term {}", at.term));
+    match op.call {
+        Call::Read if op.outcome != Outcome::Unknown => {
+            format!("(c{} asked{}{term})", op.client, node.replace(" from", ""))
+        }
+        _ => format!("(c{} {outcome}{node}{term})", op.client),
+    }
+}

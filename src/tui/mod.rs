@@ -1,0 +1,30 @@
+//! Eyes and hands: shows a run while it happens, or a finished one, and lets a person break it.
+//!
+//! What comes in is what `run` tells ([`Told`](crate::run::Told)), keys and a clock; what goes out are `run`'s
+//! [`Command`](crate::run::Command)s. [`update`](update::update) is the only function that changes the [`App`], and
+//! [`draw`](draw::draw) the only one that looks at it; both are plain functions. The screen never awaits the cluster.
+
+pub mod app;
+pub mod draw;
+#[cfg(test)]
+mod fixtures;
+pub mod history_view;
+pub mod keys;
+pub mod menu;
+mod mouse;
+pub mod operations;
+pub mod picker;
+pub mod picture;
+pub mod replay;
+mod session;
+mod terminal;
+pub mod theme;
+pub mod update;
+#[cfg(test)]
+mod update_tests;
+
+pub use app::{Action, App, Input};
+pub use draw::draw;
+pub use session::{Options, replay, run};
+pub use terminal::is_possible;
+pub use update::update;

@@ -1,0 +1,62 @@
+//! Which scenario, with which seed and which planted defect: the picker's state.
+
+/// A scenario as the picker shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipe {
+    /// Its name.
+    pub name: String,
+    /// What it does, in a few words.
+    pub about: String,
+    /// How long its workload runs; 0: until somebody stops it.
+    pub seconds: u64,
+    /// How many nodes.
+    pub nodes: u64,
+}
+
+/// What was picked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pick {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// The planted defect.
+    pub defect: Option<String>,
+}
+
+/// The picker's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picker {
+    /// The scenarios to choose from.
+    pub recipes: Vec<Recipe>,
+    /// The defects to choose from.
+    pub defects: Vec<String>,
+    /// The selected scenario.
+    pub row: usize,
+    /// The chosen defect: 0 is none.
+    pub defect: usize,
+    /// The seed, as typed.
+    pub seed: String,
+    /// The seed is being typed.
+    pub typing: bool,
+}
+
+impl Picker {
+    /// The defect's name, when one is chosen.
+    #[must_use]
+    pub fn defect_name(&self) -> Option<&str> {
+        self.defects
+            .get(self.defect.checked_sub(1)?)
+            .map(String::as_str)
+    }
+
+    /// What is picked now; `None` when there is no scenario to pick or the seed is no number.
+    #[must_use]
+    pub fn pick(&self) -> Option<Pick> {
+        Some(Pick {
+            scenario: self.recipes.get(self.row)?.name.clone(),
+            seed: self.seed.parse().ok()?,
+            defect: self.defect_name().map(str::to_owned),
+        })
+    }
+}

@@ -1,0 +1,476 @@
+//! The event loop: what wakes the screen, in this order: keys, what the run says, the frame clock, signals.
+//!
+//! A key is drawn at once. What the run says is drained and drawn with the next frame, at most twenty a second, and
+//! none when nothing changed. The run's queue is bounded and it never waits for us: what we miss, it counts.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use futures::StreamExt;
+use ratatui::crossterm::event::{Event, EventStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::app::{Action, App, Input};
+use super::picker::{Pick, Recipe};
+use super::terminal::{self, Taken};
+use super::theme::{ColorChoice, Environment, Theme};
+use super::update::update;
+use crate::run::{self, Command, Ending, Handle, Notice, Scenario, Setup, Told};
+
+/// Between two frames.
+const FRAME: Duration = Duration::from_millis(50);
+/// The most facts that are folded before keys are looked at again.
+const BATCH: usize = 4096;
+/// How much of a node's log is read for its card.
+const LOG_TAIL: u64 = 64 * 1024;
+
+/// How the screen shall look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `--color`.
+    pub color: ColorChoice,
+    /// `--ascii`.
+    pub ascii: bool,
+    /// Leave the mouse to the terminal.
+    pub no_mouse: bool,
+}
+
+/// Starts a run and shows it until the person leaves; then ends it and gives how it ended. When another run was picked
+/// on the screen, it is that one's ending.
+///
+/// # Errors
+/// Where the terminal cannot be used. The run is ended in order all the same.
+pub fn run(setup: Setup, options: Options) -> anyhow::Result<Ending> {
+    let mut session = Session::new(options);
+    session.app.picker.recipes = recipes();
+    session.app.picker.defects = run::DEFECTS
+        .iter()
+        .map(|defect| defect.name.to_owned())
+        .collect();
+    on_a_runtime(async {
+        let mut signals = Signals::new().context("could not listen to signals")?;
+        let mut live = Live::start(setup);
+        let shown = session.show(&mut live, &mut signals).await;
+        // The terminal is ours no more: what follows is said on the normal screen.
+        let ending = live.end(&mut signals).await;
+        shown.map(|()| ending)
+    })?
+}
+
+/// Shows a finished run until the person leaves.
+///
+/// # Errors
+/// Where the terminal cannot be used.
+pub fn replay(told: Vec<Told>, options: Options) -> anyhow::Result<()> {
+    let mut session = Session::new(options);
+    session.app = App::replaying(session.app.theme, told);
+    on_a_runtime(session.show_replay())?
+}
+
+fn on_a_runtime<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(future);
+    // A read of the keyboard may still wait in a thread of its own: nobody waits for it.
+    runtime.shutdown_background();
+    Ok(result)
+}
+
+fn recipes() -> Vec<Recipe> {
+    let recipe = |s: Scenario| Recipe {
+        name: s.name,
+        about: s.about,
+        seconds: s.seconds,
+        nodes: s.nodes,
+    };
+    Scenario::built_in().into_iter().map(recipe).collect()
+}
+
+/// A run and what it says, apart, so that one can be awaited while the other is asked.
+struct Live {
+    handle: Handle,
+    told: mpsc::Receiver<Told>,
+    setup: Setup,
+}
+
+impl Live {
+    fn start(setup: Setup) -> Live {
+        let mut handle = run::start(setup.clone());
+        let told = std::mem::replace(&mut handle.told, mpsc::channel(1).1);
+        Live {
+            handle,
+            told,
+            setup,
+        }
+    }
+
+    /// Ends the run in order and waits until no child is left. A signal meanwhile is the second one: it skips the grace.
+    async fn end(mut self, signals: &mut Signals) -> Ending {
+        self.handle.send(Command::Stop);
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut said = false;
+        loop {
+            tokio::select! {
+                biased;
+                Woken::End = signals.next() => {
+                    run::end_all_children();
+                    std::process::exit(130);
+                }
+                count = self.told.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        // The run's last sender is gone: its thread has nothing more to do.
+                        return self.handle.join();
+                    }
+                    if !std::mem::replace(&mut said, true) {
+                        let _ = writeln!(std::io::stderr(), "ending the run; Ctrl-C ends it at once");
+                    }
+                    batch.clear();
+                }
+            }
+        }
+    }
+}
+
+struct Session {
+    app: App,
+    options: Options,
+    began: Instant,
+    /// Where the panic hook finds the run's folder.
+    dir: Arc<Mutex<PathBuf>>,
+    /// Something changed since the last frame.
+    dirty: bool,
+    drawn_second: u64,
+    /// We held the workload for a stop of the program, and nobody else had.
+    held_for_stop: bool,
+}
+
+/// What the loop does after an input.
+enum Next {
+    Stay,
+    Leave,
+    Start(Pick),
+}
+
+/// The signals, as streams.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    stop: Signal,
+    go_on: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        let of = |raw| signal(SignalKind::from_raw(raw));
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            stop: of(rustix::process::Signal::TSTP.as_raw())?,
+            go_on: of(rustix::process::Signal::CONT.as_raw())?,
+        })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) -> Woken {
+        tokio::select! {
+            _ = self.interrupt.recv() => Woken::End,
+            _ = self.terminate.recv() => Woken::End,
+            _ = self.hangup.recv() => Woken::End,
+            _ = self.stop.recv() => Woken::Stop,
+            _ = self.go_on.recv() => Woken::GoOn,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Woken {
+    End,
+    Stop,
+    GoOn,
+}
+
+impl Session {
+    fn new(options: Options) -> Session {
+        let theme = Theme::new(options.color, options.ascii, &Environment::of_process());
+        Session {
+            app: App::new(theme),
+            options,
+            began: Instant::now(),
+            dir: Arc::default(),
+            dirty: true,
+            drawn_second: 0,
+            held_for_stop: false,
+        }
+    }
+
+    /// Shows runs until the person leaves; the last one is still to be ended.
+    async fn show(&mut self, live: &mut Live, signals: &mut Signals) -> anyhow::Result<()> {
+        terminal::give_back_on_panic(self.dir.clone());
+        let mut screen =
+            Taken::take(!self.options.no_mouse).context("could not use the terminal")?;
+        self.resize(&screen)?;
+        let mut keys = EventStream::new();
+        let mut frame = tokio::time::interval(FRAME);
+        frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut over = false;
+        let mut picked: Option<Pick> = None;
+        loop {
+            let next = tokio::select! {
+                biased;
+                event = keys.next() => match event {
+                    Some(event) => self.event(event?, &mut screen, Some(live))?,
+                    // The terminal is gone: nobody looks, and nobody can press a key.
+                    None => Next::Leave,
+                },
+                count = live.told.recv_many(&mut batch, BATCH), if !over => {
+                    over = count == 0;
+                    for told in batch.drain(..) {
+                        self.remember(&told);
+                        self.input(Input::Told(told));
+                    }
+                    if over {
+                        self.without_an_end();
+                    }
+                    Next::Stay
+                }
+                _ = frame.tick() => {
+                    let behind = live.handle.behind();
+                    if behind != self.app.behind {
+                        self.input(Input::Behind(behind));
+                    }
+                    let action = self.tick(&mut screen)?;
+                    self.act(action, &mut screen, Some(live))?
+                }
+                woken = signals.next() => self.signal(woken, &mut screen, Some(live))?,
+            };
+            match next {
+                Next::Stay => {}
+                Next::Leave => return Ok(()),
+                Next::Start(pick) => {
+                    live.handle.send(Command::Stop);
+                    picked = Some(pick);
+                }
+            }
+            if over && let Some(pick) = picked.take() {
+                self.again(live, &pick)?;
+                over = false;
+            }
+        }
+    }
+
+    /// The run has said its last word. When that was no ending, it failed before it had a folder to say it in.
+    fn without_an_end(&mut self) {
+        if self.app.picture.is_live() && self.app.frozen.is_none() {
+            let text = "the run ended before it began; q leaves and says why".to_owned();
+            let time_ns = self.app.picture.time_ns;
+            self.input(Input::Told(Told::Notice {
+                time_ns,
+                notice: Notice::BenchError { text },
+            }));
+        }
+    }
+
+    async fn show_replay(&mut self) -> anyhow::Result<()> {
+        terminal::give_back_on_panic(self.dir.clone());
+        let mut signals = Signals::new().context("could not listen to signals")?;
+        let mut screen =
+            Taken::take(!self.options.no_mouse).context("could not use the terminal")?;
+        self.resize(&screen)?;
+        let mut keys = EventStream::new();
+        let mut frame = tokio::time::interval(FRAME);
+        frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let next = tokio::select! {
+                biased;
+                event = keys.next() => match event {
+                    Some(event) => self.event(event?, &mut screen, None)?,
+                    None => Next::Leave,
+                },
+                _ = frame.tick() => {
+                    let playing = self.app.replay.as_ref().is_some_and(|replay| replay.playing);
+                    self.dirty |= playing;
+                    let action = self.tick(&mut screen)?;
+                    self.act(action, &mut screen, None)?
+                }
+                woken = signals.next() => self.signal(woken, &mut screen, None)?,
+            };
+            if matches!(next, Next::Leave) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The panic hook needs to know where the run's folder is.
+    fn remember(&self, told: &Told) {
+        if let Told::Notice {
+            notice: Notice::Started { dir, .. },
+            ..
+        } = told
+            && let Ok(mut known) = self.dir.lock()
+        {
+            known.clone_from(dir);
+        }
+    }
+
+    fn clock(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn input(&mut self, input: Input) -> Option<Action> {
+        self.dirty = true;
+        update(&mut self.app, input)
+    }
+
+    fn resize(&mut self, screen: &Taken) -> anyhow::Result<()> {
+        let (columns, rows) = screen.size()?;
+        self.input(Input::Size(columns, rows));
+        Ok(())
+    }
+
+    /// A key, a click, a new size: answered and drawn at once.
+    fn event(
+        &mut self,
+        event: Event,
+        screen: &mut Taken,
+        live: Option<&Live>,
+    ) -> anyhow::Result<Next> {
+        let clock_ns = self.clock();
+        update(&mut self.app, Input::Clock(clock_ns));
+        let action = match event {
+            Event::Key(key) => self.input(Input::Key(key)),
+            Event::Mouse(mouse) => self.input(Input::Mouse(mouse)),
+            Event::Resize(columns, rows) => self.input(Input::Size(columns, rows)),
+            Event::FocusGained | Event::FocusLost | Event::Paste(_) => None,
+        };
+        let next = self.act(action, screen, live)?;
+        if matches!(next, Next::Stay | Next::Start(_)) {
+            self.draw(screen)?;
+        }
+        Ok(next)
+    }
+
+    /// One frame: the clock goes on, and what changed is drawn. When nothing did, only each new second is.
+    fn tick(&mut self, screen: &mut Taken) -> anyhow::Result<Option<Action>> {
+        let flashing = self.app.flashing().is_some();
+        let clock_ns = self.clock();
+        let action = update(&mut self.app, Input::Clock(clock_ns));
+        let second = self.app.now_ns / 1_000_000_000;
+        self.dirty |= second != self.drawn_second || flashing != self.app.flashing().is_some();
+        self.drawn_second = second;
+        if self.dirty {
+            self.draw(screen)?;
+        }
+        Ok(action)
+    }
+
+    fn draw(&mut self, screen: &mut Taken) -> anyhow::Result<()> {
+        self.dirty = false;
+        screen.draw(&self.app).context("could not draw")
+    }
+
+    fn act(
+        &mut self,
+        action: Option<Action>,
+        screen: &mut Taken,
+        live: Option<&Live>,
+    ) -> anyhow::Result<Next> {
+        match action {
+            None => {}
+            Some(Action::Send(commands)) => {
+                for command in commands {
+                    if let Some(live) = live {
+                        live.handle.send(command);
+                    }
+                }
+            }
+            Some(Action::Leave) => return Ok(Next::Leave),
+            Some(Action::Start(pick)) => return Ok(Next::Start(pick)),
+            Some(Action::Suspend) => self.suspend(screen, live)?,
+            Some(Action::Copy(text)) => screen.whisper(&terminal::clipboard(&text))?,
+            Some(Action::ReadLog(node)) => {
+                let path = self
+                    .app
+                    .picture
+                    .dir
+                    .join("nodes")
+                    .join(node.to_string())
+                    .join("log");
+                let lines = log_tail(&path).unwrap_or_default();
+                self.input(Input::Log(node, lines));
+            }
+        }
+        Ok(Next::Stay)
+    }
+
+    fn signal(
+        &mut self,
+        woken: Woken,
+        screen: &mut Taken,
+        live: Option<&Live>,
+    ) -> anyhow::Result<Next> {
+        match woken {
+            Woken::End => return Ok(Next::Leave),
+            Woken::Stop => self.suspend(screen, live)?,
+            // Stopped by SIGSTOP and continued: the terminal may have been used meanwhile.
+            Woken::GoOn => {
+                screen.again()?;
+                self.dirty = true;
+            }
+        }
+        Ok(Next::Stay)
+    }
+
+    /// Gives the terminal back, holds the workload, stops, and goes on where it was when the shell continues us.
+    fn suspend(&mut self, screen: &mut Taken, live: Option<&Live>) -> anyhow::Result<()> {
+        terminal::give_back();
+        self.held_for_stop = !self.app.picture.held && self.app.is_live();
+        if let Some(live) = live.filter(|_| self.held_for_stop) {
+            live.handle.send(Command::HoldWorkload(true));
+        }
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        screen.again()?;
+        if let Some(live) = live.filter(|_| std::mem::take(&mut self.held_for_stop)) {
+            live.handle.send(Command::HoldWorkload(false));
+        }
+        self.resize(screen)
+    }
+
+    /// Starts what was picked, now that the run before has ended.
+    fn again(&mut self, live: &mut Live, pick: &Pick) -> anyhow::Result<()> {
+        let scenario = Scenario::find(&pick.scenario)?;
+        let resolved =
+            scenario.resolve(&run::Changes::default(), pick.seed, pick.defect.clone())?;
+        let setup = Setup {
+            resolved,
+            ..live.setup.clone()
+        };
+        // The channel is closed: the old run's thread has ended or is about to, without children.
+        let before = std::mem::replace(live, Live::start(setup));
+        let _ = before.handle.join();
+        self.input(Input::NewRun);
+        Ok(())
+    }
+}
+
+/// The last lines of a log.
+fn log_tail(path: &Path) -> std::io::Result<Vec<String>> {
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
+    let mut bytes = Vec::new();
+    file.take(LOG_TAIL).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    // The first line may be cut in two, unless it is the file's first.
+    let skip = usize::from(length > LOG_TAIL);
+    Ok(text.lines().skip(skip).map(str::to_owned).collect())
+}

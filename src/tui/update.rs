@@ -1,0 +1,919 @@
+//! What an input changes: the one function that changes the [`App`], and the reasons why a key can do nothing now.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
+
+use super::app::{Action, App, CELL_STEPS_NS, Input, Overlay, Panel};
+use super::keys::{self, Key, Screen, Verb};
+use super::operations::TALLY_NS;
+use super::{draw, menu, mouse};
+use crate::fault::{Fault, NodeId, Signal, Way};
+use crate::run::{ChildState, Command, FaultId, LinkState};
+
+/// Takes one input; gives what the event loop is to do, if anything. No I/O, no clock of its own.
+pub fn update(app: &mut App, input: Input) -> Option<Action> {
+    match input {
+        Input::Key(event) if event.kind == KeyEventKind::Release => None,
+        Input::Key(event) => key(app, &event),
+        Input::Mouse(event) => mouse::mouse(app, event),
+        Input::Size(columns, rows) => {
+            app.size = (columns, rows);
+            None
+        }
+        Input::Told(told) => {
+            app.told(told);
+            None
+        }
+        Input::Clock(clock_ns) => app.clock(clock_ns),
+        Input::Behind(count) => {
+            app.behind = count;
+            None
+        }
+        Input::Log(node, lines) => {
+            app.log = (node, lines);
+            None
+        }
+        Input::NewRun => {
+            app.new_run();
+            None
+        }
+        Input::Say(text) => {
+            app.flash(text);
+            None
+        }
+    }
+}
+
+fn key(app: &mut App, event: &KeyEvent) -> Option<Action> {
+    let key = Key::of(event);
+    if matches!(key, Key::Ctrl('c' | 'z')) {
+        return press(app, keys::verb(key, app.screen)?);
+    }
+    if app.typing {
+        type_filter(app, event);
+        return None;
+    }
+    if let Some(overlay) = app.overlay.clone() {
+        return in_overlay(app, overlay, event, key);
+    }
+    match keys::verb(key, app.screen) {
+        Some(verb) => press(app, verb),
+        None => {
+            let text = match keys::elsewhere(key) {
+                Some(row) => format!(
+                    "{} ({}) works on {}",
+                    row.key(),
+                    row.hint,
+                    places(row.screens)
+                ),
+                None => format!("{} does nothing here; ? shows all keys", key.name()),
+            };
+            app.flash(text);
+            None
+        }
+    }
+}
+
+fn places(screens: &[Screen]) -> String {
+    let digit = |screen: &Screen| {
+        Screen::ALL
+            .iter()
+            .position(|other| other == screen)
+            .map_or(0, |at| at + 1)
+    };
+    let names: Vec<String> = screens
+        .iter()
+        .map(|s| format!("{} (press {})", s.name(), digit(s)))
+        .collect();
+    names.join(" and ")
+}
+
+/// Presses a key by its verb: from the keyboard, from a click on a hint.
+pub(super) fn press(app: &mut App, verb: Verb) -> Option<Action> {
+    if let Err(why) = possible_now(app, verb) {
+        app.flash(why);
+        return None;
+    }
+    app.flash = None;
+    act(app, verb)
+}
+
+/// Whether a key can do anything now; if not, why not, as a sentence for the person who pressed it.
+///
+/// # Errors
+/// The sentence.
+pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
+    match verb {
+        Verb::Kill
+        | Verb::Restart
+        | Verb::Pause
+        | Verb::Isolate
+        | Verb::Delay
+        | Verb::Cut
+        | Verb::CutBoth => {
+            can_break(app)?;
+            match verb {
+                Verb::Cut | Verb::CutBoth => link_commands(app, verb).map(|_| ()),
+                _ => node_commands(app, verb).map(|_| ()),
+            }
+        }
+        Verb::FaultMenu | Verb::HealAll | Verb::Nemesis | Verb::Hold | Verb::Finish => {
+            can_break(app)
+        }
+        Verb::Freeze if app.replay.is_none() && !app.picture.is_live() && app.frozen.is_none() => {
+            Err("the run is over: nothing moves that could be frozen".to_owned())
+        }
+        Verb::Slower | Verb::Faster if app.replay.is_none() => {
+            Err("only a replay has a speed; a live run has none but its own".to_owned())
+        }
+        Verb::Picker if app.replay.is_some() => {
+            Err("a replay has no scenarios; q leaves it".to_owned())
+        }
+        Verb::Picker if app.picker.recipes.is_empty() => {
+            Err("there are no scenarios to choose from".to_owned())
+        }
+        Verb::OrderFound | Verb::AllOperations if app.picture.alarm.is_none() => {
+            Err("there is no counterexample: nothing is violated".to_owned())
+        }
+        Verb::Filter => match (app.screen, app.focus) {
+            (Screen::History, _) | (Screen::Live, Panel::Events) => Ok(()),
+            (Screen::Live, _) => {
+                Err("only Events and History have a filter; tab goes to Events".to_owned())
+            }
+            _ => Err("nothing to filter here".to_owned()),
+        },
+        Verb::CopyPath if app.picture.dir.as_os_str().is_empty() => {
+            Err("the run has no folder yet".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn can_break(app: &App) -> Result<(), String> {
+    if app.replay.is_some() {
+        Err("this is a replay: what happened can not be changed".to_owned())
+    } else if !app.picture.is_live() {
+        Err("the run is over; s starts another".to_owned())
+    } else if app.picture.nodes.is_empty() {
+        Err("the nodes are starting".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// What a node's key sends now, or why it can do nothing.
+fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
+    if verb == Verb::Delay && app.selected_link().is_some() {
+        return link_commands(app, verb);
+    }
+    let id = app.selected_node().ok_or("no node is selected")?;
+    let child = app.picture.nodes[&id].child;
+    let active = |wanted: &dyn Fn(&Fault) -> bool| -> Vec<FaultId> {
+        app.picture
+            .active()
+            .filter(|span| wanted(&span.fault))
+            .map(|span| span.id)
+            .collect()
+    };
+    let heal = |ids: Vec<FaultId>| ids.into_iter().map(Command::Heal).collect::<Vec<_>>();
+    let starting = || Err(format!("n{id} is starting; wait until it is up"));
+    match (verb, child) {
+        (Verb::Kill, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
+        (Verb::Kill, _) => Ok(vec![Command::Inject(Fault::Kill { node: id })]),
+        (Verb::Restart, ChildState::Starting) | (Verb::Pause, ChildState::Starting) => starting(),
+        (Verb::Restart, ChildState::Paused) => Err(format!(
+            "n{id} is paused and would not hear it; p resumes it"
+        )),
+        (Verb::Restart, ChildState::Dead) => {
+            let killed = active(&|fault| *fault == Fault::Kill { node: id });
+            if killed.is_empty() {
+                Ok(vec![Command::Inject(Fault::Restart {
+                    node: id,
+                    signal: Signal::Term,
+                })])
+            } else {
+                Ok(heal(killed))
+            }
+        }
+        (Verb::Restart, ChildState::Up) => Ok(vec![Command::Inject(Fault::Restart {
+            node: id,
+            signal: Signal::Term,
+        })]),
+        (Verb::Pause, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
+        (Verb::Pause, ChildState::Up) => Ok(vec![Command::Inject(Fault::Pause { node: id })]),
+        (Verb::Pause, ChildState::Paused) => {
+            let paused = active(&|fault| *fault == Fault::Pause { node: id });
+            if paused.is_empty() {
+                Err(format!("n{id} was paused by somebody else"))
+            } else {
+                Ok(heal(paused))
+            }
+        }
+        (Verb::Isolate, _) if app.picture.nodes.len() < 2 => {
+            Err("there is no peer to isolate it from".to_owned())
+        }
+        (Verb::Isolate, _) => {
+            let isolated =
+                active(&|fault| matches!(fault, Fault::Isolate { node, .. } if *node == id));
+            if isolated.is_empty() {
+                Ok(vec![Command::Inject(Fault::Isolate {
+                    node: id,
+                    way: Way::Both,
+                })])
+            } else {
+                Ok(heal(isolated))
+            }
+        }
+        (Verb::Delay, _) => {
+            let slowed = active(
+                &|fault| matches!(fault, Fault::Slow { from, to, .. } if *from == id || *to == id),
+            );
+            if !slowed.is_empty() {
+                return Ok(heal(slowed));
+            }
+            let peers = app.picture.ids().into_iter().filter(|&peer| peer != id);
+            let links: Vec<_> = peers.flat_map(|peer| [(id, peer), (peer, id)]).collect();
+            if links.is_empty() {
+                Err("there is no link to delay".to_owned())
+            } else {
+                Ok(slow(&links))
+            }
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn slow(links: &[(NodeId, NodeId)]) -> Vec<Command> {
+    let slow = |&(from, to)| {
+        Command::Inject(Fault::Slow {
+            from,
+            to,
+            delay_ms: 40,
+            jitter_ms: 10,
+        })
+    };
+    links.iter().map(slow).collect()
+}
+
+/// What a link's key sends now, or why it can do nothing.
+fn link_commands(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
+    let arrow = app.theme.glyphs.arrows[3];
+    let (from, to) = app.selected_link().ok_or(match app.link {
+        Some(_) => "a node has no link to itself".to_owned(),
+        None => format!("no link is selected; {arrow} walks into the links of the selected node"),
+    })?;
+    let links: &[(NodeId, NodeId)] = if verb == Verb::CutBoth {
+        &[(from, to), (to, from)]
+    } else {
+        &[(from, to)]
+    };
+    let slowed = verb == Verb::Delay;
+    let ours = |fault: &Fault| match fault {
+        Fault::Cut { from, to } => !slowed && links.contains(&(*from, *to)),
+        Fault::Slow { from, to, .. } => slowed && links.contains(&(*from, *to)),
+        _ => false,
+    };
+    let heal: Vec<Command> = app
+        .picture
+        .active()
+        .filter(|span| ours(&span.fault))
+        .map(|span| Command::Heal(span.id))
+        .collect();
+    if !heal.is_empty() {
+        return Ok(heal);
+    }
+    if slowed {
+        return Ok(slow(links));
+    }
+    if links
+        .iter()
+        .all(|&(from, to)| app.picture.link(from, to) == LinkState::Cut)
+    {
+        let ids = app.picture.ids();
+        let cause = app
+            .picture
+            .active()
+            .find(|span| span.fault.links(&ids).contains(&(from, to)));
+        let cause = cause.map_or_else(
+            || "already".to_owned(),
+            |span| format!("by “{}”", span.fault),
+        );
+        return Err(format!(
+            "n{from} → n{to} is cut {cause}; H heals everything"
+        ));
+    }
+    Ok(links
+        .iter()
+        .map(|&(from, to)| Command::Inject(Fault::Cut { from, to }))
+        .collect())
+}
+
+fn act(app: &mut App, verb: Verb) -> Option<Action> {
+    match verb {
+        Verb::Kill | Verb::Restart | Verb::Pause | Verb::Isolate | Verb::Delay => {
+            let commands = node_commands(app, verb).ok()?;
+            Some(send(app, commands))
+        }
+        Verb::Cut | Verb::CutBoth => {
+            let commands = link_commands(app, verb).ok()?;
+            Some(send(app, commands))
+        }
+        Verb::HealAll => Some(heal_all(app)),
+        Verb::Nemesis => Some(Action::Send(vec![Command::Nemesis(!app.picture.nemesis)])),
+        Verb::Hold => Some(Action::Send(vec![Command::HoldWorkload(!app.picture.held)])),
+        Verb::Finish => {
+            app.flash("ending the run in order …");
+            Some(Action::Send(vec![Command::Finish]))
+        }
+        Verb::FaultMenu => show(app, Overlay::Faults(0)),
+        Verb::Picker => show(app, Overlay::Picker),
+        Verb::Help => show(app, Overlay::Help(0)),
+        Verb::Leave if app.is_live() && !app.leaving => show(app, Overlay::Leave),
+        Verb::Interrupt if app.is_live() && !app.leaving && app.overlay != Some(Overlay::Leave) => {
+            show(app, Overlay::Leave)
+        }
+        Verb::Leave | Verb::Interrupt => leave(app),
+        Verb::Suspend => Some(Action::Suspend),
+        Verb::CopyPath => {
+            let path = draw::path_shown(app);
+            app.flash(format!("copied {path}"));
+            Some(Action::Copy(path))
+        }
+        Verb::Live | Verb::History | Verb::Verdict | Verb::Charts | Verb::Model => {
+            go(app, verb);
+            None
+        }
+        _ => look(app, verb),
+    }
+}
+
+fn go(app: &mut App, verb: Verb) {
+    app.zoomed = false;
+    app.screen = match verb {
+        Verb::History => Screen::History,
+        Verb::Verdict => Screen::Verdict,
+        Verb::Charts => Screen::Charts,
+        Verb::Model => Screen::Model,
+        _ => Screen::Live,
+    };
+    if app.screen == Screen::History {
+        app.history.make(&app.picture.operations);
+    }
+}
+
+fn show(app: &mut App, overlay: Overlay) -> Option<Action> {
+    if overlay == Overlay::Picker {
+        app.picker.typing = false;
+        if app.picker.seed.is_empty() {
+            app.picker.seed = app.picture.seed.to_string();
+            let scenario = &app.picture.scenario;
+            app.picker.row = app
+                .picker
+                .recipes
+                .iter()
+                .position(|recipe| recipe.name == *scenario)
+                .unwrap_or(0);
+        }
+    }
+    app.overlay = Some(overlay);
+    None
+}
+
+fn leave(app: &mut App) -> Option<Action> {
+    app.leaving = true;
+    app.overlay = None;
+    Some(Action::Leave)
+}
+
+fn heal_all(app: &mut App) -> Action {
+    app.errands.clear();
+    app.flash("healing everything …");
+    Action::Send(vec![Command::HealAll])
+}
+
+/// Says at once what was asked for: nothing waits for the cluster.
+fn send(app: &mut App, commands: Vec<Command>) -> Action {
+    let texts: Vec<String> = commands
+        .iter()
+        .map(|command| match command {
+            Command::Inject(fault) => fault.to_string(),
+            Command::Heal(id) => match app
+                .picture
+                .active()
+                .find(|span| span.id == *id)
+                .map(|span| &span.fault)
+            {
+                Some(Fault::Kill { node }) => format!("start n{node}"),
+                Some(Fault::Pause { node }) => format!("resume n{node}"),
+                Some(fault) => format!("heal: {fault}"),
+                None => format!("heal fault {id}"),
+            },
+            other => format!("{other:?}"),
+        })
+        .collect();
+    let text = match texts.as_slice() {
+        [first, second, rest @ ..] if !rest.is_empty() => {
+            format!("{first}, {second}, {} more …", rest.len())
+        }
+        _ => format!("{} …", texts.join(", ")),
+    };
+    app.flash(text);
+    Action::Send(commands)
+}
+
+fn type_filter(app: &mut App, event: &KeyEvent) {
+    let history = app.screen == Screen::History;
+    let text = if history {
+        &mut app.history.filter
+    } else {
+        &mut app.filter
+    };
+    match event.code {
+        KeyCode::Char(c) => text.push(c),
+        KeyCode::Backspace => {
+            text.pop();
+        }
+        KeyCode::Esc => {
+            text.clear();
+            app.typing = false;
+        }
+        KeyCode::Enter => app.typing = false,
+        _ => {}
+    }
+    if history {
+        app.history.row = None;
+        app.history.make(&app.picture.operations);
+    } else {
+        app.events_back = 0;
+    }
+}
+
+fn in_overlay(app: &mut App, overlay: Overlay, event: &KeyEvent, key: Key) -> Option<Action> {
+    let typing = overlay == Overlay::Picker && app.picker.typing;
+    if key == Key::Char('H') && !typing {
+        app.overlay = None;
+        return press(app, Verb::HealAll);
+    }
+    if key == Key::Named(KeyCode::Esc) && !typing {
+        app.overlay = match overlay {
+            Overlay::Card {
+                node, log: true, ..
+            } => Some(Overlay::Card {
+                node,
+                log: false,
+                back: 0,
+            }),
+            _ => None,
+        };
+        return None;
+    }
+    match overlay {
+        Overlay::Leave => match event.code {
+            KeyCode::Char('q' | 'y') | KeyCode::Enter => leave(app),
+            _ => {
+                app.overlay = None;
+                None
+            }
+        },
+        Overlay::Help(line) => {
+            let most = keys::KEYS.len() as u16 + 4;
+            let line = match moved(event.code) {
+                Some(by) => line
+                    .saturating_add_signed(by.clamp(-1000, 1000) as i16)
+                    .min(most),
+                None => {
+                    app.overlay = None;
+                    return None;
+                }
+            };
+            app.overlay = Some(Overlay::Help(line));
+            None
+        }
+        Overlay::Faults(row) => in_fault_menu(app, row, event.code),
+        Overlay::Card { node, log, back } => in_card(app, node, log, back, event.code),
+        Overlay::Picker => in_picker(app, event.code),
+    }
+}
+
+/// How far a key moves in a list.
+fn moved(code: KeyCode) -> Option<i32> {
+    Some(match code {
+        KeyCode::Up | KeyCode::Char('k') => -1,
+        KeyCode::Down | KeyCode::Char('j') => 1,
+        KeyCode::PageUp => -10,
+        KeyCode::PageDown => 10,
+        KeyCode::Home | KeyCode::Char('g') => -100_000,
+        KeyCode::End | KeyCode::Char('G') => 100_000,
+        _ => return None,
+    })
+}
+
+fn stepped(row: usize, by: i32, len: usize) -> usize {
+    row.saturating_add_signed(by as isize)
+        .min(len.saturating_sub(1))
+}
+
+fn in_fault_menu(app: &mut App, row: usize, code: KeyCode) -> Option<Action> {
+    let entries = menu::entries(app);
+    if let Some(by) = moved(code) {
+        app.overlay = Some(Overlay::Faults(stepped(row, by, entries.len())));
+        return None;
+    }
+    let chosen = match code {
+        KeyCode::Enter => row,
+        KeyCode::Char('0') => {
+            app.overlay = None;
+            return press(app, Verb::HealAll);
+        }
+        KeyCode::Char(c @ '1'..='9') => c as usize - '1' as usize,
+        _ => {
+            app.flash("a digit or enter chooses; esc closes the menu");
+            return None;
+        }
+    };
+    let entry = entries.into_iter().nth(chosen)?;
+    match entry.detail {
+        Err(why) => {
+            app.overlay = Some(Overlay::Faults(chosen));
+            app.flash(format!("{}: {why}", entry.name));
+            None
+        }
+        Ok(detail) => {
+            app.overlay = None;
+            app.flash(format!("{}: {detail} …", entry.name));
+            app.errands.extend(entry.does.later);
+            (!entry.does.now.is_empty()).then_some(Action::Send(entry.does.now))
+        }
+    }
+}
+
+fn in_card(app: &mut App, node: NodeId, log: bool, back: usize, code: KeyCode) -> Option<Action> {
+    match code {
+        KeyCode::Enter => {
+            app.overlay = Some(Overlay::Card {
+                node,
+                log: true,
+                back: 0,
+            });
+            Some(Action::ReadLog(node))
+        }
+        // The verbs of a node work on the node whose card is open: it is the selected one.
+        KeyCode::Char(c) if "xrpid".contains(c) => {
+            press(app, keys::verb(Key::Char(c), Screen::Live)?)
+        }
+        KeyCode::Char('y') => press(app, Verb::CopyPath),
+        KeyCode::Char('q') => {
+            app.overlay = None;
+            None
+        }
+        _ => {
+            let back = stepped(back, -moved(code)?, app.log.1.len().max(1));
+            app.overlay = Some(Overlay::Card { node, log, back });
+            None
+        }
+    }
+}
+
+fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
+    let picker = &mut app.picker;
+    if picker.typing {
+        match code {
+            KeyCode::Char(c) if c.is_ascii_digit() && picker.seed.len() < 19 => picker.seed.push(c),
+            KeyCode::Backspace => {
+                picker.seed.pop();
+            }
+            KeyCode::Enter | KeyCode::Esc => picker.typing = false,
+            _ => {}
+        }
+        return None;
+    }
+    match code {
+        KeyCode::Enter => match picker.pick() {
+            Some(pick) => {
+                app.overlay = None;
+                app.flash(format!(
+                    "ending this run, then {} with seed {} …",
+                    pick.scenario, pick.seed
+                ));
+                return Some(Action::Start(pick));
+            }
+            None => app.flash("the seed is a number; e edits it, R draws a new one"),
+        },
+        KeyCode::Char('d') => picker.defect = (picker.defect + 1) % (picker.defects.len() + 1),
+        KeyCode::Char('e') => {
+            picker.typing = true;
+            picker.seed.clear();
+        }
+        KeyCode::Char('R') => {
+            // A new seed need not be secret, only different: a step of SplitMix64 on the last one and the clock.
+            let mut seed = picker.seed.parse::<u64>().unwrap_or(0) ^ app.clock_ns.rotate_left(17);
+            seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            picker.seed = ((seed ^ (seed >> 31)) % 1_000_000).to_string();
+        }
+        KeyCode::Char('q') => app.overlay = None,
+        code => {
+            let by = moved(code)?;
+            picker.row = stepped(picker.row, by, picker.recipes.len());
+        }
+    }
+    None
+}
+
+/// The verbs that only look.
+fn look(app: &mut App, verb: Verb) -> Option<Action> {
+    match verb {
+        Verb::Freeze => {
+            let moving = app
+                .replay
+                .as_ref()
+                .map_or(app.frozen.is_none(), |replay| replay.playing);
+            if moving {
+                app.freeze();
+            } else if app
+                .replay
+                .as_ref()
+                .is_some_and(|replay| replay.at_ns >= replay.length_ns())
+            {
+                app.seek(0);
+                app.thaw();
+            } else {
+                app.thaw();
+            }
+        }
+        Verb::Slower | Verb::Faster => {
+            let factor = if verb == Verb::Slower { 0.5 } else { 2.0 };
+            if let Some(replay) = &mut app.replay {
+                replay.speed = (replay.speed * factor).clamp(1.0 / 64.0, 64.0);
+                let speed = replay.speed;
+                app.flash(format!("replay at {speed}×"));
+            }
+        }
+        Verb::ZoomIn | Verb::ZoomOut if app.screen == Screen::Charts => {
+            let step = draw::chart_cell_ns(app) / TALLY_NS;
+            let step = if verb == Verb::ZoomIn {
+                step / 2
+            } else {
+                step * 2
+            };
+            app.chart_step = Some(step.clamp(1, 36_000));
+        }
+        Verb::ZoomIn | Verb::ZoomOut => {
+            let present = app.cell();
+            let found = if verb == Verb::ZoomIn {
+                CELL_STEPS_NS.iter().rev().find(|&&step| step < present)
+            } else {
+                CELL_STEPS_NS.iter().find(|&&step| step > present)
+            };
+            match found {
+                Some(&step) => app.cell_ns = Some(step),
+                None => app.flash("this is as far as it goes"),
+            }
+        }
+        Verb::Zoom => app.zoomed = !app.zoomed,
+        Verb::Filter => {
+            app.typing = true;
+            if app.screen == Screen::Live && app.picture.lines.is_empty() {
+                app.flash("type a word; ! before it excludes");
+            }
+        }
+        Verb::Sort => {
+            app.history.by_latency = !app.history.by_latency;
+            app.history.row = None;
+            app.history.make(&app.picture.operations);
+        }
+        Verb::OrderFound => app.verdict.hide_order = !app.verdict.hide_order,
+        Verb::AllOperations => app.verdict.all = !app.verdict.all,
+        Verb::NextPanel | Verb::PreviousPanel => {
+            let at = Panel::ALL
+                .iter()
+                .position(|panel| *panel == app.focus)
+                .unwrap_or(0);
+            let step = if verb == Verb::NextPanel {
+                1
+            } else {
+                Panel::ALL.len() - 1
+            };
+            app.focus = Panel::ALL[(at + step) % Panel::ALL.len()];
+        }
+        Verb::Back => back(app),
+        Verb::Open => return open(app),
+        Verb::Up => step(app, -1),
+        Verb::Down => step(app, 1),
+        Verb::PageUp => page(app, -1),
+        Verb::PageDown => page(app, 1),
+        Verb::First => step(app, -1_000_000_000),
+        Verb::Last => {
+            if app.screen == Screen::Live || app.screen == Screen::Charts {
+                to_now(app);
+            }
+            step(app, 1_000_000_000);
+        }
+        Verb::Left => sideways(app, -1),
+        Verb::Right => sideways(app, 1),
+        _ => {}
+    }
+    None
+}
+
+fn to_now(app: &mut App) {
+    app.end_ns = None;
+    app.events_back = 0;
+    if app.frozen.is_some() {
+        app.thaw();
+    } else if let Some(replay) = &app.replay {
+        let end = replay.length_ns();
+        app.seek(end);
+    }
+}
+
+fn back(app: &mut App) {
+    if app.zoomed {
+        app.zoomed = false;
+    } else if app.screen == Screen::Live && !app.filter.is_empty() {
+        app.filter.clear();
+    } else if app.screen == Screen::History && !app.history.filter.is_empty() {
+        app.history.filter.clear();
+        app.history.make(&app.picture.operations);
+    } else if app.screen == Screen::Live && app.link.is_some() {
+        app.link = None;
+    } else if app.screen == Screen::Live && app.end_ns.is_some() {
+        to_now(app);
+    } else if app.screen == Screen::History && app.history.row.is_some() {
+        app.history.row = None;
+    } else if app.screen == Screen::Verdict && app.picture.alarm.is_some() && !app.verdict.table {
+        app.verdict.table = true;
+    } else if app.screen != Screen::Live {
+        app.screen = Screen::Live;
+    } else {
+        app.focus = Panel::Cluster;
+    }
+}
+
+fn open(app: &mut App) -> Option<Action> {
+    match app.screen {
+        Screen::History => {
+            let row = app.history.selected(&app.picture.operations)?;
+            let at = app.history.at(row, &app.picture.operations)?;
+            show_moment(app, at);
+        }
+        Screen::Verdict if app.verdict.table && app.picture.alarm.is_some() => {
+            app.verdict.table = false
+        }
+        Screen::Verdict => match app
+            .picture
+            .alarm
+            .as_ref()
+            .and_then(|c| c.operations.get(app.verdict.operation))
+        {
+            Some(op) => {
+                let at = app.picture.operations.by_event(op.id)?;
+                show_moment(app, at);
+            }
+            None => {
+                let name = draw::key_rows(app)
+                    .get(app.verdict.row)
+                    .map(|row| row.name.clone())?;
+                app.history.filter = name;
+                go(app, Verb::History);
+            }
+        },
+        Screen::Live => match app.focus {
+            Panel::Cluster => {
+                let node = app.selected_node()?;
+                app.overlay = Some(Overlay::Card {
+                    node,
+                    log: false,
+                    back: 0,
+                });
+                return Some(Action::ReadLog(node));
+            }
+            Panel::Faults => {
+                if let Err(why) = can_break(app) {
+                    app.flash(why);
+                    return None;
+                }
+                let Some(id) = app.picture.active().nth(app.fault).map(|span| span.id) else {
+                    app.flash("no fault is active; f opens the fault menu");
+                    return None;
+                };
+                return Some(send(app, vec![Command::Heal(id)]));
+            }
+            Panel::Operations => {
+                if let Some(client) = draw::lanes(app).get(app.lane) {
+                    app.history.filter = format!("c{client}");
+                    app.history.row = None;
+                    go(app, Verb::History);
+                }
+            }
+            Panel::Events => app.zoomed = !app.zoomed,
+        },
+        Screen::Charts | Screen::Model => app.zoomed = !app.zoomed,
+    }
+    None
+}
+
+/// Shows an operation on the timeline: frozen there, or, in a replay, at that instant.
+fn show_moment(app: &mut App, position: usize) {
+    let op = &app.picture.operations.all()[position];
+    let (start, client) = (op.start_ns, op.client);
+    let end = if op.end_ns == u64::MAX {
+        start
+    } else {
+        op.end_ns
+    };
+    let margin = app.cell() * 20;
+    app.screen = Screen::Live;
+    app.focus = Panel::Operations;
+    app.freeze();
+    app.end_ns = Some((end + margin).min(app.picture.time_ns.max(end)));
+    app.lane = draw::lanes(app)
+        .iter()
+        .position(|lane| *lane == client)
+        .unwrap_or(0);
+}
+
+/// Moves the selection up or down.
+fn step(app: &mut App, by: i32) {
+    match app.screen {
+        Screen::Live => match app.focus {
+            Panel::Cluster => app.node = stepped(app.node, by, app.picture.nodes.len()),
+            Panel::Faults => app.fault = stepped(app.fault, by, app.picture.active().count()),
+            Panel::Operations => app.lane = stepped(app.lane, by, draw::lanes(app).len()),
+            Panel::Events => {
+                app.events_back = stepped(app.events_back, -by, app.picture.lines.len())
+            }
+        },
+        Screen::History => {
+            let len = app.history.len(&app.picture.operations);
+            if let Some(row) = app.history.selected(&app.picture.operations) {
+                let to = stepped(row, by, len);
+                // The last row by time follows the newest operation.
+                app.history.row = (app.history.by_latency || to + 1 < len).then_some(to);
+            }
+        }
+        Screen::Verdict => match &app.picture.alarm {
+            Some(found) if !app.verdict.table => {
+                app.verdict.operation = stepped(app.verdict.operation, by, found.operations.len());
+            }
+            _ => app.verdict.row = stepped(app.verdict.row, by, app.picture.operations.keys()),
+        },
+        Screen::Charts | Screen::Model => {}
+    }
+}
+
+fn page(app: &mut App, by: i32) {
+    let timed = app.screen == Screen::Charts
+        || (app.screen == Screen::Live && app.focus == Panel::Operations);
+    if timed {
+        scroll_time(
+            app,
+            i64::from(by) * i64::from(app.size.0.saturating_sub(8).max(8)),
+        );
+    } else {
+        let rows = i32::from(app.size.1.saturating_sub(8).max(4));
+        step(app, by * rows);
+    }
+}
+
+fn sideways(app: &mut App, by: i32) {
+    match (app.screen, app.focus) {
+        (Screen::Live, Panel::Cluster) => {
+            let count = app.picture.nodes.len();
+            app.link = match (app.link, by) {
+                (None, 1) if count > 1 => Some(0),
+                (None, _) | (Some(0), -1) => None,
+                (Some(at), by) => Some(stepped(at, by, count)),
+            };
+        }
+        (Screen::Live, _) | (Screen::Charts, _) => scroll_time(app, i64::from(by) * 8),
+        (Screen::Verdict, _) if app.picture.alarm.is_some() && !app.verdict.table => step(app, by),
+        _ => app.flash("nothing lies that way"),
+    }
+}
+
+/// Scrolls the window of the timeline by so many cells; back in time freezes, forward to now thaws.
+fn scroll_time(app: &mut App, cells: i64) {
+    let cell_ns = if app.screen == Screen::Charts {
+        draw::chart_cell_ns(app)
+    } else {
+        app.cell()
+    };
+    let by_ns = cells.saturating_mul(cell_ns as i64);
+    if app.replay.is_some() && app.end_ns.is_none() {
+        app.freeze();
+        let to_ns = app.now_ns.saturating_add_signed(by_ns);
+        app.seek(to_ns);
+        return;
+    }
+    let end_ns = app.window_end().saturating_add_signed(by_ns);
+    if end_ns >= app.now_ns {
+        if app.frozen.is_some() {
+            to_now(app)
+        } else {
+            app.end_ns = None
+        }
+    } else {
+        app.freeze();
+        app.end_ns = Some(end_ns);
+    }
+}

@@ -1,0 +1,536 @@
+//! Key by key: what a key sends, or why it can do nothing.
+
+use ratatui::crossterm::event::{
+    KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+
+use super::app::{Action, App, Input, Overlay, Panel};
+use super::fixtures;
+use super::keys::{self, Key, Screen, Verb};
+use super::update::{possible_now, update};
+use crate::fault::{Fault, Signal, Way};
+use crate::run::Command;
+
+fn press(app: &mut App, keys: &str) -> Option<Action> {
+    let mut last = None;
+    for name in keys.split(' ') {
+        let event = match name {
+            "space" => Key::Char(' ').event(),
+            "enter" => Key::Named(KeyCode::Enter).event(),
+            "esc" => Key::Named(KeyCode::Esc).event(),
+            "tab" => Key::Named(KeyCode::Tab).event(),
+            "up" => Key::Named(KeyCode::Up).event(),
+            "down" => Key::Named(KeyCode::Down).event(),
+            "left" => Key::Named(KeyCode::Left).event(),
+            "right" => Key::Named(KeyCode::Right).event(),
+            "back" => Key::Named(KeyCode::Backspace).event(),
+            "^c" => KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL),
+            "^z" => KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL),
+            name => Key::Char(name.chars().next().unwrap()).event(),
+        };
+        last = update(app, Input::Key(event));
+    }
+    last
+}
+
+#[track_caller]
+fn sends(app: App, keys: &str, expected: &[Command]) {
+    let mut app = app;
+    assert_eq!(
+        press(&mut app, keys),
+        Some(Action::Send(expected.to_vec())),
+        "{keys}"
+    );
+    assert!(
+        app.flashing().is_some() || keys.ends_with(['n', 'w']),
+        "{keys}: the screen says at once what was asked"
+    );
+}
+
+#[track_caller]
+fn refuses(app: App, keys: &str, expected: &str) {
+    let mut app = app;
+    assert_eq!(press(&mut app, keys), None, "{keys}");
+    assert_eq!(app.flashing(), Some(expected), "{keys}");
+}
+
+fn inject(fault: Fault) -> Command {
+    Command::Inject(fault)
+}
+
+#[test]
+fn a_key_of_a_node_acts_on_the_selected_one() {
+    let three = fixtures::cut;
+    sends(three(), "x", &[inject(Fault::Kill { node: 1 })]);
+    sends(three(), "down down x", &[inject(Fault::Kill { node: 3 })]);
+    sends(three(), "down p", &[inject(Fault::Pause { node: 2 })]);
+    sends(
+        three(),
+        "r",
+        &[inject(Fault::Restart {
+            node: 1,
+            signal: Signal::Term,
+        })],
+    );
+    sends(
+        three(),
+        "i",
+        &[inject(Fault::Isolate {
+            node: 1,
+            way: Way::Both,
+        })],
+    );
+    sends(three(), "G x", &[inject(Fault::Kill { node: 3 })]);
+    // n1 has no slow link yet; n3 has, and d undoes it.
+    let slow = |from, to| {
+        inject(Fault::Slow {
+            from,
+            to,
+            delay_ms: 40,
+            jitter_ms: 10,
+        })
+    };
+    sends(
+        three(),
+        "d",
+        &[slow(1, 2), slow(2, 1), slow(1, 3), slow(3, 1)],
+    );
+    sends(three(), "G d", &[Command::Heal(3)]);
+}
+
+#[test]
+fn a_key_of_a_node_undoes_what_is_done() {
+    // In `five`, faults 4 to 6 are: n2 paused, n4 killed, n5 isolated one way.
+    sends(fixtures::five(), "down p", &[Command::Heal(4)]);
+    sends(fixtures::five(), "down down down r", &[Command::Heal(5)]);
+    sends(fixtures::five(), "G i", &[Command::Heal(6)]);
+}
+
+#[test]
+fn an_impossible_key_says_why() {
+    refuses(
+        fixtures::five(),
+        "down down down x",
+        "n4 is not running; r starts it again",
+    );
+    refuses(
+        fixtures::five(),
+        "down down down p",
+        "n4 is not running; r starts it again",
+    );
+    refuses(
+        fixtures::five(),
+        "down r",
+        "n2 is paused and would not hear it; p resumes it",
+    );
+    refuses(
+        fixtures::cut(),
+        "c",
+        "no link is selected; → walks into the links of the selected node",
+    );
+    refuses(fixtures::cut(), "right c", "a node has no link to itself");
+}
+
+#[test]
+fn a_key_of_a_link_acts_on_the_selected_one() {
+    let cut = |from, to| inject(Fault::Cut { from, to });
+    sends(fixtures::cut(), "right right c", &[cut(1, 2)]);
+    sends(fixtures::cut(), "right right C", &[cut(1, 2), cut(2, 1)]);
+    sends(fixtures::cut(), "right right right c", &[Command::Heal(1)]);
+    sends(
+        fixtures::cut(),
+        "right right right C",
+        &[Command::Heal(1), Command::Heal(2)],
+    );
+    sends(
+        fixtures::cut(),
+        "down down right right d",
+        &[Command::Heal(3)],
+    );
+    refuses(
+        fixtures::five(),
+        "right right right right right c",
+        "n1 → n5 is cut by “isolate n5 (hears nobody)”; H heals everything",
+    );
+}
+
+#[test]
+fn keys_for_everything() {
+    sends(fixtures::cut(), "H", &[Command::HealAll]);
+    sends(fixtures::cut(), "f 0", &[Command::HealAll]);
+    sends(fixtures::cut(), "f H", &[Command::HealAll]);
+    sends(fixtures::cut(), "s H", &[Command::HealAll]);
+    sends(fixtures::cut(), "n", &[Command::Nemesis(false)]);
+    sends(fixtures::five(), "n", &[Command::Nemesis(true)]);
+    sends(fixtures::cut(), "w", &[Command::HoldWorkload(true)]);
+    sends(fixtures::held(), "w", &[Command::HoldWorkload(false)]);
+    sends(fixtures::cut(), "e", &[Command::Finish]);
+}
+
+#[test]
+fn the_fault_menu_does_what_it_says_or_says_why_not() {
+    sends(
+        fixtures::cut(),
+        "f 1",
+        &[inject(Fault::Isolate {
+            node: 1,
+            way: Way::Both,
+        })],
+    );
+    sends(
+        fixtures::cut(),
+        "f down down down down down enter",
+        &[inject(Fault::Pause { node: 1 })],
+    );
+    refuses(
+        fixtures::cut(),
+        "f 2",
+        "split in halves: needs 4 nodes, has 3",
+    );
+    refuses(fixtures::cut(), "f 4", "bridge: needs 5 nodes, has 3");
+    sends(
+        fixtures::five(),
+        "f 2",
+        &[inject(Fault::Split { side: vec![1, 2] })],
+    );
+    // Two of five run no more: one more would break the quorum.
+    refuses(
+        fixtures::five(),
+        "f 7",
+        "kill a minority: 3 of 5 run: one more would break the quorum",
+    );
+    let mut app = fixtures::cut();
+    press(&mut app, "f 2");
+    assert_eq!(
+        app.overlay,
+        Some(Overlay::Faults(1)),
+        "a refused entry stays selected"
+    );
+}
+
+#[test]
+fn a_rolling_restart_goes_on_every_two_seconds_and_heal_ends_it() {
+    let mut app = fixtures::cut();
+    assert_eq!(press(&mut app, "f 8"), None);
+    let clock = app.clock_ns;
+    let restart = |node| {
+        Some(Action::Send(vec![inject(Fault::Restart {
+            node,
+            signal: Signal::Term,
+        })]))
+    };
+    let at = |app: &mut App, ms: u64| update(app, Input::Clock(clock + ms * 1_000_000));
+    assert_eq!(at(&mut app, 1), restart(1));
+    assert_eq!(at(&mut app, 1900), None);
+    assert_eq!(at(&mut app, 2001), restart(2));
+    assert_eq!(
+        press(&mut app, "H"),
+        Some(Action::Send(vec![Command::HealAll]))
+    );
+    assert_eq!(at(&mut app, 4001), None);
+}
+
+#[test]
+fn an_active_fault_is_healed_by_enter() {
+    sends(fixtures::cut(), "tab down enter", &[Command::Heal(2)]);
+    refuses(
+        fixtures::calm(),
+        "tab enter",
+        "no fault is active; f opens the fault menu",
+    );
+}
+
+#[test]
+fn leaving_a_live_run_asks_and_the_second_press_does_it() {
+    let mut app = fixtures::cut();
+    assert_eq!(press(&mut app, "q"), None);
+    assert_eq!(app.overlay, Some(Overlay::Leave));
+    assert_eq!(press(&mut app, "q"), Some(Action::Leave));
+    let mut app = fixtures::cut();
+    assert_eq!(press(&mut app, "^c"), None);
+    assert_eq!(press(&mut app, "^c"), Some(Action::Leave));
+    let mut app = fixtures::cut();
+    press(&mut app, "q x");
+    assert_eq!(app.overlay, None, "any other key stays");
+    assert_eq!(
+        press(&mut fixtures::ended_well(), "q"),
+        Some(Action::Leave),
+        "nothing lives that could be asked about"
+    );
+    assert_eq!(press(&mut fixtures::cut(), "^z"), Some(Action::Suspend));
+    assert_eq!(
+        press(&mut fixtures::cut(), "? ^c ^c"),
+        Some(Action::Leave),
+        "from inside a menu too"
+    );
+}
+
+#[test]
+fn nothing_can_be_broken_when_the_run_is_over() {
+    for key in ["x", "p", "r", "i", "d", "f", "H", "n", "w", "e"] {
+        refuses(
+            fixtures::ended_well(),
+            key,
+            "the run is over; s starts another",
+        );
+    }
+}
+
+#[test]
+fn a_key_of_another_screen_says_where_it_works() {
+    refuses(
+        fixtures::cut(),
+        "o",
+        "o (order found) works on Verdict (press 3)",
+    );
+    refuses(fixtures::cut(), "2 c", "c (cut) works on Live (press 1)");
+    refuses(
+        fixtures::cut(),
+        "Q",
+        "Q does nothing here; ? shows all keys",
+    );
+}
+
+#[test]
+fn every_hint_and_every_help_line_is_accepted_or_refused_with_a_reason() {
+    let states = [
+        fixtures::empty(),
+        fixtures::calm(),
+        fixtures::five(),
+        fixtures::violation(),
+        fixtures::ended_well(),
+    ];
+    for (state, screen) in states
+        .iter()
+        .flat_map(|state| Screen::ALL.map(|screen| (state, screen)))
+    {
+        for row in keys::KEYS.iter().filter(|row| row.on(screen)) {
+            for key in row.keys {
+                let mut app = state.clone();
+                app.screen = screen;
+                let reason = possible_now(&app, row.verb).err();
+                update(&mut app, Input::Key(key.event()));
+                if let Some(reason) = reason {
+                    assert_eq!(
+                        app.flashing(),
+                        Some(reason.as_str()),
+                        "{} on {screen:?}",
+                        key.name()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn freezing_stops_the_picture_and_not_the_experiment() {
+    let app = fixtures::frozen();
+    let (seen, missed) = (
+        app.picture.operations.all().len(),
+        app.frozen.as_ref().unwrap().len(),
+    );
+    assert!(missed > 10, "{missed}");
+    let mut app = app;
+    press(&mut app, "space");
+    assert_eq!(app.frozen, None);
+    assert!(
+        app.picture.operations.all().len() > seen,
+        "what happened meanwhile is there"
+    );
+}
+
+#[test]
+fn an_alarm_is_seen_through_a_frozen_screen() {
+    let alarm = fixtures::violation().picture.alarm.unwrap();
+    let mut app = fixtures::frozen();
+    let notice = crate::run::Notice::Alarm {
+        counterexample: alarm,
+    };
+    update(
+        &mut app,
+        Input::Told(crate::run::Told::Notice {
+            time_ns: 6_000_000_000,
+            notice,
+        }),
+    );
+    assert!(app.picture.alarm.is_some() && app.frozen.is_some());
+    press(&mut app, "space");
+    assert_eq!(
+        app.picture
+            .lines
+            .iter()
+            .filter(|line| line.text.starts_with("NOT LIN"))
+            .count(),
+        1,
+        "once"
+    );
+}
+
+#[test]
+fn scrolling_back_freezes_and_the_end_thaws() {
+    let mut app = fixtures::cut();
+    app.focus = Panel::Operations;
+    press(&mut app, "left");
+    assert!(app.frozen.is_some() && app.end_ns.is_some_and(|end| end < app.now_ns));
+    press(&mut app, "G");
+    assert!(app.frozen.is_none() && app.end_ns.is_none());
+    press(&mut app, "left right right");
+    assert!(
+        app.frozen.is_none() && app.end_ns.is_none(),
+        "so does scrolling to now"
+    );
+}
+
+#[test]
+fn escape_goes_back_one_step_at_a_time() {
+    let mut app = fixtures::cut();
+    press(&mut app, "right z ?");
+    assert!(app.overlay.is_some() && app.zoomed && app.link.is_some());
+    press(&mut app, "esc");
+    assert!(app.overlay.is_none() && app.zoomed);
+    press(&mut app, "esc");
+    assert!(!app.zoomed && app.link.is_some());
+    press(&mut app, "esc");
+    assert_eq!(app.link, None);
+    press(&mut app, "3 esc");
+    assert_eq!(app.screen, Screen::Live);
+}
+
+#[test]
+fn a_filter_is_typed_and_kept_or_cleared() {
+    let mut app = fixtures::cut();
+    press(&mut app, "2 / c 1 enter");
+    assert_eq!((app.history.filter.as_str(), app.typing), ("c1", false));
+    assert!(app.history.len(&app.picture.operations) < app.picture.operations.all().len());
+    press(&mut app, "esc");
+    assert_eq!(app.history.filter, "");
+    refuses(
+        fixtures::cut(),
+        "/",
+        "only Events and History have a filter; tab goes to Events",
+    );
+}
+
+#[test]
+fn an_operation_of_the_history_is_shown_on_the_timeline() {
+    let mut app = fixtures::cut();
+    press(&mut app, "2 g enter");
+    assert_eq!((app.screen, app.focus), (Screen::Live, Panel::Operations));
+    assert!(app.frozen.is_some());
+    let first = &app.picture.operations.all()[0];
+    assert!(app.end_ns.unwrap() >= first.start_ns);
+    assert_eq!(super::draw::lanes(&app)[app.lane], first.client);
+}
+
+#[test]
+fn the_picker_picks_a_scenario_a_defect_and_a_seed() {
+    let mut app = fixtures::cut();
+    let action = press(&mut app, "s down d e 4 2 enter enter");
+    let Some(Action::Start(pick)) = action else {
+        panic!("{action:?}")
+    };
+    assert_eq!(
+        (pick.scenario.as_str(), pick.seed, pick.defect.as_deref()),
+        ("calm", 42, Some("stale-read"))
+    );
+    let mut app = fixtures::cut();
+    press(&mut app, "s R");
+    assert_ne!(app.picker.seed, "7141");
+    let mut app = fixtures::cut();
+    press(&mut app, "s e enter enter");
+    assert_eq!(
+        app.flashing(),
+        Some("the seed is a number; e edits it, R draws a new one")
+    );
+}
+
+#[test]
+fn the_path_of_what_is_shown_is_copied() {
+    let dir = "runs/20261123-141503-rapids-7141";
+    let copies = |app: App, keys: &str, expected: String| {
+        assert_eq!(
+            press(&mut { app }, keys),
+            Some(Action::Copy(expected)),
+            "{keys}"
+        );
+    };
+    copies(fixtures::cut(), "y", dir.to_owned());
+    copies(fixtures::cut(), "2 y", format!("{dir}/history.jsonl"));
+    copies(
+        fixtures::violation(),
+        "3 y",
+        format!("{dir}/counterexample.txt"),
+    );
+    copies(fixtures::cut(), "enter y", format!("{dir}/nodes/1"));
+    refuses(fixtures::empty(), "y", "the run has no folder yet");
+}
+
+fn click(app: &mut App, column: u16, row: u16) -> Option<Action> {
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    update(
+        app,
+        Input::Mouse(MouseEvent {
+            kind,
+            column,
+            row,
+            modifiers: KeyModifiers::NONE,
+        }),
+    )
+}
+
+#[test]
+fn a_click_selects_and_a_click_on_a_hint_presses_it() {
+    let mut app = fixtures::cut();
+    click(&mut app, 5, 4);
+    assert_eq!(app.node, 1);
+    click(&mut app, 60, 3);
+    assert_eq!((app.focus, app.fault), (Panel::Faults, 1));
+    // The first hint of the Live screen is x.
+    assert_eq!(
+        click(&mut app, 1, 23),
+        Some(Action::Send(vec![inject(Fault::Kill { node: 2 })]))
+    );
+    click(&mut app, 75, 0);
+    assert_eq!(
+        app.screen,
+        Screen::Verdict,
+        "the verdict in the header opens its screen"
+    );
+}
+
+#[test]
+fn a_replay_is_scrubbed_and_can_not_be_broken() {
+    let told: Vec<_> = (0..10u64)
+        .map(|second| {
+            let notice = crate::run::Notice::Say {
+                text: format!("second {second}"),
+            };
+            crate::run::Told::Notice {
+                time_ns: second * 1_000_000_000,
+                notice,
+            }
+        })
+        .collect();
+    let mut app = App::replaying(super::theme::Theme::plain(), told);
+    update(&mut app, Input::Clock(2_500_000_000));
+    assert_eq!((app.now_ns, app.picture.lines.len()), (2_500_000_000, 3));
+    press(&mut app, "G");
+    assert_eq!((app.now_ns, app.picture.lines.len()), (9_000_000_000, 10));
+    app.focus = Panel::Operations;
+    press(&mut app, "left");
+    assert!(app.now_ns < 9_000_000_000 && app.picture.lines.len() == 9);
+    press(&mut app, "x");
+    assert_eq!(
+        app.flashing(),
+        Some("this is a replay: what happened can not be changed")
+    );
+    press(&mut app, "]");
+    assert_eq!(app.replay.as_ref().unwrap().speed, 2.0);
+    assert_eq!(
+        press(&mut app, "q"),
+        Some(Action::Leave),
+        "a replay is left without a question"
+    );
+    assert_eq!(possible_now(&app, Verb::Slower), Ok(()));
+}
