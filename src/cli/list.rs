@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
 
-use crate::run;
+use crate::{run, tui};
 
 /// What to list.
 #[derive(Args, Debug)]
@@ -54,10 +54,10 @@ pub(crate) fn run(args: &ListArgs) -> anyhow::Result<u8> {
             "kiwi".to_owned(),
             "our own node: openraft behind Kiwi's Raft RPC layer".to_owned(),
         )],
-        What::Keys if args.markdown => {
+        What::Keys => {
+            write!(std::io::stdout(), "{}", tui::keys::list(args.markdown))?;
             return Ok(0);
         }
-        What::Keys => vec![],
     };
     let mut out = std::io::stdout().lock();
     let width = rows

@@ -9,6 +9,7 @@
 mod list;
 mod node;
 mod run;
+mod screen;
 
 use std::io::{self, Write};
 
@@ -26,12 +27,16 @@ pub const BENCH_ERROR: u8 = 70;
 struct Program {
     #[command(subcommand)]
     door: Option<Door>,
+    #[command(flatten)]
+    screen: screen::ScreenArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Door {
     /// Run a scenario without the screen: progress on stderr, the verdict on stdout and in the exit code.
     Run(Box<run::RunArgs>),
+    /// The screen over a finished run, at any speed, without a cluster.
+    Replay(screen::ReplayArgs),
     /// Name what there is: scenarios, faults, defects, formats, targets, keys.
     List(list::ListArgs),
     /// Be one node of the store; the cluster starts these.
@@ -53,7 +58,8 @@ pub fn main() -> u8 {
         end_on_panic();
     }
     let ended = match program.door {
-        None => Ok(0),
+        None => screen::run(&program.screen),
+        Some(Door::Replay(args)) => screen::replay(&args),
         Some(Door::Run(args)) => run::run(&args),
         Some(Door::List(args)) => list::run(&args),
         Some(Door::Node(args)) => node::run(*args),

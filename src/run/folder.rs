@@ -176,11 +176,75 @@ impl Files {
     }
 }
 
-/// Reads `notices.jsonl` back, in its order. A half-written last line is what a killed bench leaves, and is let go.
+/// Why a run's folder cannot be shown again.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// A file of the folder cannot be read.
+    #[error("could not read {path}: {source}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A line of the notices is none.
+    #[error("{path}:{line}: {reason}")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The history is malformed.
+    #[error(transparent)]
+    History(#[from] checkers::format::Error),
+}
+
+impl FolderError {
+    /// The exit code of DESIGN's table: malformed input, or wrong usage where there is no such run.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            FolderError::Unreadable { .. } => 64,
+            FolderError::Malformed { .. } | FolderError::History(_) => 65,
+        }
+    }
+}
+
+/// Reads back everything that a run told, in its order: its notices and its history's events. A half-written last line
+/// is what a killed bench leaves, and is let go.
 ///
 /// # Errors
-/// Where a line before the last is no notice: its number and the reason.
-pub fn read_notices(text: &str) -> Result<Vec<Told>, String> {
+/// Where a file is missing or malformed; it is named with the line and the reason.
+pub fn read_folder(dir: &Path) -> Result<Vec<Told>, FolderError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| FolderError::Unreadable { path, source }
+    };
+    let path = dir.join("notices.jsonl");
+    let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
+    let mut told = read_notices(&text).map_err(|(line, reason)| FolderError::Malformed {
+        path,
+        line,
+        reason,
+    })?;
+    let path = dir.join("history.jsonl");
+    let file = File::open(&path).map_err(unreadable(&path))?;
+    let name = path.display().to_string();
+    let nil = checkers::history::Nil::Absent;
+    let loaded = checkers::format::jsonl::read(io::BufReader::new(file), &name, nil)?;
+    told.extend(loaded.history.to_events().into_iter().map(Told::Event));
+    told.sort_by_key(|told| match told {
+        Told::Notice { time_ns, .. } => *time_ns,
+        Told::Event(event) => event.time_ns,
+    });
+    Ok(told)
+}
+
+/// Reads the lines of `notices.jsonl`; an error is a line's number and what is wrong with it.
+fn read_notices(text: &str) -> Result<Vec<Told>, (usize, String)> {
     #[derive(serde::Deserialize)]
     struct Read {
         time_ns: u64,
@@ -188,15 +252,15 @@ pub fn read_notices(text: &str) -> Result<Vec<Told>, String> {
         notice: Notice,
     }
     let mut told = Vec::new();
-    for (number, line) in text
-        .lines()
-        .enumerate()
+    let last = text.lines().count();
+    for (number, line) in (1..)
+        .zip(text.lines())
         .filter(|(_, line)| !line.trim().is_empty())
     {
         match serde_json::from_str::<Read>(line) {
             Ok(Read { time_ns, notice }) => told.push(Told::Notice { time_ns, notice }),
-            Err(_) if number + 1 == text.lines().count() && !text.ends_with('\n') => {}
-            Err(error) => return Err(format!("line {}: {error}", number + 1)),
+            Err(_) if number == last && !text.ends_with('\n') => {}
+            Err(error) => return Err((number, error.to_string())),
         }
     }
     Ok(told)
@@ -239,6 +303,6 @@ mod tests {
             vec![Told::Notice { time_ns: 5, notice }; 2]
         );
         let error = read_notices(&format!("{line}\nnonsense\n{line}\n")).unwrap_err();
-        assert!(error.starts_with("line 2: "), "{error}");
+        assert_eq!(error.0, 2, "{error:?}");
     }
 }

@@ -33,7 +33,7 @@ pub use crate::fault::KINDS as FAULT_KINDS;
 pub use crate::scenario::{Changes, DEFAULT as DEFAULT_SCENARIO, READ_MODES, Resolved, Scenario};
 pub use coverage::{Counts, Outcomes, Share};
 pub use ending::{Ending, FaultSpan};
-pub use folder::read_notices;
+pub use folder::{FolderError, read_folder};
 pub use notice::{
     By, ChildState, Command, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role,
     Told, VerdictWord,

@@ -7,7 +7,7 @@
 use ratatui::style::{Color, Modifier, Style};
 
 /// What `--color` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ColorChoice {
     /// By `NO_COLOR` and `TERM`.
     #[default]

@@ -1,0 +1,102 @@
+//! `whitewater` alone: the screen; without a terminal it says so and runs headless. And `whitewater replay`: the same
+//! screen over a finished run.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Usage;
+use super::run::{RunArgs, headless};
+use crate::{report, run, tui};
+
+/// How the screen looks.
+#[derive(Args, Clone, Copy, Debug)]
+struct Look {
+    /// Whether to use colour.
+    #[arg(long, value_enum, default_value_t)]
+    color: tui::theme::ColorChoice,
+    /// Only ASCII characters.
+    #[arg(long)]
+    ascii: bool,
+    /// Leave the mouse to the terminal, for selecting text.
+    #[arg(long)]
+    no_mouse: bool,
+}
+
+impl Look {
+    fn options(self) -> tui::Options {
+        tui::Options {
+            color: self.color,
+            ascii: self.ascii,
+            no_mouse: self.no_mouse,
+        }
+    }
+}
+
+/// The flags of the screen, besides those of `run`.
+#[derive(Args, Debug)]
+pub(crate) struct ScreenArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// No screen, as `whitewater run`.
+    #[arg(long, conflicts_with = "tui")]
+    headless: bool,
+    /// The screen, or an error where there is no terminal.
+    #[arg(long)]
+    tui: bool,
+    #[command(flatten)]
+    look: Look,
+}
+
+/// What to replay.
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// The run's folder.
+    dir: PathBuf,
+    #[command(flatten)]
+    look: Look,
+}
+
+pub(crate) fn run(args: &ScreenArgs) -> anyhow::Result<u8> {
+    let setup = args.run.setup()?;
+    let terminal = tui::is_possible();
+    if args.tui && !terminal {
+        return Err(no_terminal("--tui"));
+    }
+    if args.headless || args.run.json || !terminal {
+        if !args.headless && !args.run.json {
+            let _ = writeln!(
+                io::stderr(),
+                "whitewater: no terminal here, so this runs without the screen"
+            );
+        }
+        return headless(setup, args.run.json);
+    }
+    let ending = tui::run(setup, args.look.options())?;
+    report::save(&ending)?;
+    report::text(&mut io::stdout().lock(), &ending)?;
+    Ok(ending.exit())
+}
+
+pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<u8> {
+    let told = match run::read_folder(&args.dir) {
+        Ok(told) => told,
+        Err(error) => {
+            writeln!(io::stderr(), "whitewater: {error}")?;
+            return Ok(error.exit());
+        }
+    };
+    if !tui::is_possible() {
+        return Err(no_terminal("replay"));
+    }
+    tui::replay(told, args.look.options())?;
+    Ok(0)
+}
+
+fn no_terminal(what: &str) -> anyhow::Error {
+    Usage(format!(
+        "{what} needs a terminal on stdin and stdout, and TERM other than dumb"
+    ))
+    .into()
+}
