@@ -1,0 +1,267 @@
+//! Real nodes as children behind the network: a cut leader is replaced, a late vote hurts nobody, a killed or paused
+//! node comes back, and after healing all states agree.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use whitewater::cluster::{ChildState, Cluster, ClusterConfig, LeaderSeen, StateHash};
+use whitewater::proxy::{
+    Action, Delay, Direction, Guard, Level, Match, MessageRule, Methods, Network, NetworkConfig,
+    Route,
+};
+use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
+use whitewater::wire::kiwi::{Binlog, BinlogEntry, WriteRequest};
+
+const NODES: [u64; 3] = [1, 2, 3];
+const SOON: Duration = Duration::from_secs(20);
+const MS: Duration = Duration::from_millis(1);
+
+/// Three nodes with a leader. The cluster is dropped before its network.
+struct Bench {
+    cluster: Cluster,
+    network: Arc<Network>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn start(level: Level) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::start(NetworkConfig {
+            node_level: level,
+            client_level: level,
+            seed: 1,
+            ..NetworkConfig::default()
+        });
+        let network = Arc::new(network.unwrap());
+        let mut config = ClusterConfig::new(dir.path().into());
+        let program = env!("CARGO_BIN_EXE_whitewater");
+        config.command = vec![program.into(), "node".into()];
+        for id in NODES {
+            let address = network.address(Route::clients(0, id));
+            config.advertise.insert(id, address);
+            let others = (1..=9).filter(|&to| to != id);
+            let peers = others.map(|to| (to, network.address(Route::nodes(id, to))));
+            config.peers.insert(id, peers.collect());
+        }
+        let cluster = Cluster::new(config).unwrap();
+        for ready in cluster.start_all(&NODES).await.unwrap() {
+            network.set_upstream(ready.id, Some(ready.raft));
+        }
+        cluster.initialize(&NODES).await.unwrap();
+        Bench {
+            cluster,
+            network,
+            _dir: dir,
+        }
+    }
+
+    async fn leader(&self) -> LeaderSeen {
+        let found = self.cluster.wait_for_leader(&NODES, SOON).await;
+        found.unwrap_or_else(|error| panic!("could not {error}"))
+    }
+
+    /// A leader that two of three agree on, other than this one.
+    async fn another_leader(&self, than: u64) -> LeaderSeen {
+        let began = Instant::now();
+        loop {
+            let seen = self.leader().await;
+            if seen.leader != than {
+                return seen;
+            }
+            assert!(
+                began.elapsed() < SOON,
+                "n{than} still leads: {:?}",
+                self.cluster.views()
+            );
+            tokio::time::sleep(20 * MS).await;
+        }
+    }
+
+    async fn write(&self, to: u64, key: &str) -> Result<(), tonic::Status> {
+        let address = self.network.address(Route::clients(1, to));
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .timeout(Duration::from_secs(2))
+            .connect_timeout(Duration::from_millis(200))
+            .connect_lazy();
+        let entry = BinlogEntry {
+            cf_idx: 0,
+            op_type: "Put".into(),
+            key: key.to_owned().into(),
+            value: "1".into(),
+        };
+        let request = WriteRequest {
+            binlog: Some(Binlog {
+                entries: vec![entry],
+                ..Binlog::default()
+            }),
+            ..WriteRequest::default()
+        };
+        let mut client = RaftClientServiceClient::new(channel);
+        client.write(request).await.map(|_| ())
+    }
+
+    /// Writes through whoever leads until one is acknowledged.
+    async fn write_somewhere(&self, key: &str) {
+        let began = Instant::now();
+        loop {
+            let leader = self.leader().await.leader;
+            match self.write(leader, key).await {
+                Ok(()) => return,
+                Err(status) => assert!(began.elapsed() < SOON, "write {key}: {status}"),
+            }
+        }
+    }
+
+    /// Waits until all three have one state at one applied log id.
+    async fn agree(&self) -> StateHash {
+        let began = Instant::now();
+        loop {
+            let mut hashes = BTreeMap::new();
+            for id in NODES {
+                hashes.insert(id, self.cluster.state_hash(id).await);
+            }
+            let all: Vec<&StateHash> = hashes.values().filter_map(|h| h.as_ref().ok()).collect();
+            if all.len() == NODES.len() && all.iter().all(|hash| *hash == all[0]) {
+                return all[0].clone();
+            }
+            assert!(began.elapsed() < SOON, "{hashes:?}");
+            tokio::time::sleep(20 * MS).await;
+        }
+    }
+
+    async fn isolate(&self, node: u64) -> Guard {
+        let others = NODES.iter().filter(|&&other| other != node);
+        let guard = Guard::join(others.flat_map(|&other| {
+            [
+                self.network.cut(Direction::nodes(node, other)),
+                self.network.cut(Direction::nodes(other, node)),
+            ]
+        }));
+        let probe = self.network.verify(&guard).await;
+        assert!(probe.effective, "{probe:?}");
+        guard
+    }
+}
+
+async fn a_cut_leader_is_replaced(level: Level) {
+    let bench = Bench::start(level).await;
+    let old = bench.leader().await;
+    bench.write(old.leader, "before").await.unwrap();
+    let guard = bench.isolate(old.leader).await;
+    let new = bench.another_leader(old.leader).await;
+    assert!(new.term > old.term, "{old:?} {new:?}");
+    bench.write_somewhere("during").await;
+    let alone = bench.cluster.state_hash(old.leader).await.unwrap();
+    assert_eq!(alone.keys, 1, "what it does not hear it cannot know");
+    guard.heal();
+    bench.write_somewhere("after").await;
+    assert_eq!(bench.agree().await.keys, 3);
+    assert!(
+        bench.cluster.exits().is_empty(),
+        "{:?}",
+        bench.cluster.exits()
+    );
+}
+
+#[tokio::test]
+async fn a_cut_leader_is_replaced_behind_links_of_messages() {
+    a_cut_leader_is_replaced(Level::Messages).await;
+}
+
+#[tokio::test]
+async fn a_cut_leader_is_replaced_behind_links_of_bytes() {
+    a_cut_leader_is_replaced(Level::Bytes).await;
+}
+
+#[tokio::test]
+async fn late_and_doubled_votes_and_lost_answers_are_survived() {
+    let bench = Bench::start(Level::Messages).await;
+    let old = bench.leader().await;
+    let routes: Vec<Route> = NODES
+        .iter()
+        .flat_map(|&from| NODES.iter().map(move |&to| (from, to)))
+        .filter(|(from, to)| from != to)
+        .map(|(from, to)| Route::nodes(from, to))
+        .collect();
+    let put = |methods, per_mille, action| {
+        let mut matching = Match::every(methods);
+        matching.per_mille = per_mille;
+        bench
+            .network
+            .put_rule(&routes, &MessageRule { matching, action })
+    };
+    let guards = [
+        put(
+            Methods::Votes,
+            1000,
+            Action::Duplicate {
+                copies: 2,
+                gap: 30 * MS,
+            },
+        ),
+        put(
+            Methods::Votes,
+            300,
+            Action::DelayRequest(Delay::Uniform {
+                least: 50 * MS,
+                most: 400 * MS,
+            }),
+        ),
+        put(Methods::Heartbeats, 100, Action::DropResponse),
+        put(Methods::Heartbeats, 100, Action::Replay),
+    ];
+    bench.cluster.kill(old.leader).await.unwrap();
+    bench.network.set_upstream(old.leader, None);
+    bench.another_leader(old.leader).await;
+    bench.write_somewhere("one").await;
+    let ready = bench.cluster.start(old.leader).await.unwrap();
+    bench.network.set_upstream(old.leader, Some(ready.raft));
+    // The heartbeats go on; it is over when each kind of fault has acted.
+    let began = Instant::now();
+    let (mut doubled, mut unanswered, mut replayed) = (0, 0, 0);
+    while doubled == 0 || unanswered == 0 || replayed == 0 {
+        for decision in bench.network.take_decisions().made {
+            match decision.action {
+                Action::Duplicate { .. } => doubled += 1,
+                Action::DropResponse => unanswered += 1,
+                Action::Replay => replayed += 1,
+                _ => {}
+            }
+        }
+        assert!(began.elapsed() < SOON, "{doubled} {unanswered} {replayed}");
+        tokio::time::sleep(20 * MS).await;
+    }
+    drop(guards);
+    bench.write_somewhere("two").await;
+    assert_eq!(bench.agree().await.keys, 2);
+}
+
+#[tokio::test]
+async fn a_paused_leader_comes_back_as_a_follower_and_a_restarted_node_keeps_its_data() {
+    let bench = Bench::start(Level::Messages).await;
+    let old = bench.leader().await;
+    bench.write(old.leader, "one").await.unwrap();
+    bench.cluster.pause(old.leader).await.unwrap();
+    let new = bench.another_leader(old.leader).await;
+    bench.cluster.resume(old.leader).await.unwrap();
+    bench.write_somewhere("two").await;
+    assert_eq!(bench.agree().await.keys, 2);
+
+    // A graceful restart of a follower keeps its data.
+    let follower = NODES
+        .into_iter()
+        .find(|&id| id != new.leader && id != old.leader)
+        .unwrap();
+    let ready = bench.cluster.restart(follower).await.unwrap();
+    bench.network.set_upstream(follower, Some(ready.raft));
+    assert_eq!(bench.agree().await.keys, 2);
+    let view = bench.cluster.view(follower).unwrap();
+    assert_eq!((view.state, view.restarts), (ChildState::Up, 1));
+    assert!(
+        bench.cluster.exits().is_empty(),
+        "{:?}",
+        bench.cluster.exits()
+    );
+}
