@@ -577,3 +577,40 @@ async fn a_reset_or_a_dead_node_is_heard_by_the_dialler_at_once() {
         assert!(began.elapsed() < SOON, "{status}");
     }
 }
+
+#[tokio::test]
+async fn the_death_of_a_node_is_not_heard_through_a_cut() {
+    // A second network stands for the node's machine: its connections can be reset.
+    let machine = Network::start(NetworkConfig {
+        nodes: 2,
+        node_level: Level::Bytes,
+        ..NetworkConfig::default()
+    })
+    .unwrap();
+    let (network, seen, _) = network().await;
+    let (address, other_seen) = node().await;
+    machine.set_upstream(2, Some(address));
+    network.reset(ROUTE);
+    network.set_upstream(2, Some(machine.address(ROUTE)));
+    let mut client = client(&network).await;
+    while asks(&mut client, 1).await.is_err() {}
+    assert!(seen.numbers(Method::Vote).is_empty());
+    assert_eq!(other_seen.numbers(Method::Vote), [1]);
+
+    let guard = network.cut(Direction::nodes(2, 1));
+    assert!(network.verify(&guard).await.effective);
+    assert_eq!(machine.reset(ROUTE), 1);
+    let mut waiting = std::pin::pin!(client.vote(vote(2)));
+    let early = timeout(QUIET, &mut waiting).await;
+    assert!(early.is_err(), "{early:?}");
+    guard.heal();
+    let answer = timeout(SOON, waiting).await.expect("in time");
+    answer.expect_err("its connection was reset");
+}
+
+#[test]
+fn a_fate_is_the_same_number_in_every_version() {
+    assert_eq!(mix(7, &[]), 7);
+    assert_eq!(mix(7, &[1, 2, 3]), 14_399_070_211_437_574_479);
+    assert_ne!(mix(7, &[1, 2]), mix(7, &[2, 1]));
+}

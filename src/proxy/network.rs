@@ -176,6 +176,27 @@ impl Network {
         self.put(&direction.legs(), ByteFault::Delay(delay))
     }
 
+    /// A node's machine is gone, not only its program: put in before the kill, it keeps the end and the reset of its
+    /// connections from everybody, and dialling it stays unanswered. What it had sent still arrives. When it is taken
+    /// out, connections whose node is gone are reset, as by the restarted machine.
+    #[must_use = "the machine is back when its guard is dropped"]
+    pub fn vanish(&self, node: u64) -> Guard {
+        let routes = self.shared.routes.values();
+        let legs = routes.clone().flat_map(|route| &route.legs);
+        let legs = legs.map(|leg| leg.leg);
+        let legs = legs.filter(|&leg| Direction::of(leg).from == Party::Node(node));
+        let to_it = routes
+            .map(|route| route.route)
+            .filter(|route| route.to == node);
+        self.shared.place(Placed {
+            legs: legs.map(|leg| (leg, ByteFault::Vanish)).collect(),
+            connects: to_it
+                .map(|route| (route, ConnectFault::Unanswered))
+                .collect(),
+            rules: Vec::new(),
+        })
+    }
+
     /// Puts one fault on each of these legs.
     #[must_use = "the fault is taken out when its guard is dropped"]
     pub fn put(&self, legs: &[Leg], fault: ByteFault) -> Guard {

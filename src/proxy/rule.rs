@@ -26,7 +26,8 @@ const MOST_DECISIONS: usize = 1 << 16;
 /// Old requests that a route keeps to be replayed, for each method.
 const MOST_REPLAYED: usize = 8;
 
-/// The methods that the network knows; every other one passes as a stream.
+/// The methods that the network knows; every other one passes as a stream. Their order is part of every fate: new ones
+/// come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Method {
     /// `RaftCoreService/Vote`, unary.

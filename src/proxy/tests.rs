@@ -603,6 +603,45 @@ async fn the_end_of_a_vanished_machine_is_not_heard_until_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_vanished_node_is_silent_in_every_way_until_it_is_back() {
+    let network = network().await;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    network.set_upstream(2, Some(listener.local_addr().unwrap()));
+    let mut to_it = dial(&network, Route::nodes(1, 2)).await;
+    let (mut up, _) = listener.accept().await.unwrap();
+    let mut from_it = dial(&network, Route::nodes(2, 3)).await;
+    round_trip(&mut from_it, b"x").await;
+    up.write_all(b"last words").await.unwrap();
+
+    let guard = network.vanish(2);
+    verified(&network, &guard).await;
+    drop((up, listener));
+    network.set_upstream(2, None);
+    expect(&mut to_it, b"last words").await;
+    expect_nothing(&mut to_it).await;
+    for route in [Route::nodes(1, 2), Route::clients(0, 2)] {
+        let connect = timeout(QUIET, TcpStream::connect(network.address(route))).await;
+        assert!(connect.is_err(), "{route}: {connect:?}");
+    }
+    let theirs = |snapshot: &NetworkSnapshot| snapshot.between(2, 3).connections;
+    drop(from_it);
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(
+        theirs(&network.snapshot()),
+        1,
+        "n3 has not heard of the end"
+    );
+
+    guard.heal();
+    expect_reset(&mut to_it).await;
+    until(&network, |snapshot| theirs(snapshot) == 0).await;
+    let error = TcpStream::connect(network.address(Route::nodes(1, 2)))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
 async fn dropping_the_network_closes_every_port_and_connection() {
     let network = network().await;
     let mut stream = dial(&network, Route::nodes(1, 2)).await;
