@@ -2,10 +2,23 @@
 //!
 //! Readers take any [`BufRead`](std::io::BufRead) and the name that their messages shall use; opening files is the
 //! caller's business. A reader never panics, whatever it is fed.
+//!
+//! | name | what it is | a read of nil |
+//! | --- | --- | --- |
+//! | `jsonl` | ours, one event a line | absent, checked |
+//! | `edn` | Jepsen and Knossos | says nothing (Knossos' rule) |
+//! | `json` | the same as JSON, as elle-cli takes it | says nothing |
+//! | `jepsen-txt` | Jepsen's `history.txt` | says nothing |
+//! | `jepsen-log` | the logs of etcd that Porcupine ships | absent, checked |
 
+pub mod jepsen;
 pub mod jsonl;
+mod tree;
 
-use crate::history::History;
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use crate::generate::UnknownName;
+use crate::history::{History, Nil};
 
 /// Why a file is no history.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +39,7 @@ pub enum Error {
         /// The file, as the caller called it.
         name: String,
         /// What the reader said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -37,4 +50,193 @@ pub struct Loaded {
     pub history: History,
     /// What was tolerated or assumed, as sentences: shown beside the verdict.
     pub notes: Vec<String>,
+}
+
+/// A format by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Ours, one event a line.
+    Jsonl,
+    /// Jepsen's and Knossos' EDN.
+    Edn,
+    /// The same as JSON.
+    Json,
+    /// Jepsen's `history.txt`.
+    JepsenTxt,
+    /// The logs that Porcupine ships.
+    JepsenLog,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 5] = [
+        Self::Jsonl,
+        Self::Edn,
+        Self::Json,
+        Self::JepsenTxt,
+        Self::JepsenLog,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Edn => "edn",
+            Self::Json => "json",
+            Self::JepsenTxt => "jepsen-txt",
+            Self::JepsenLog => "jepsen-log",
+        }
+    }
+
+    /// What it is, in a few words.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Jsonl => "whitewater's own: one JSON object a line, the first one a header",
+            Self::Edn => "Jepsen and Knossos: a vector or a stream of maps",
+            Self::Json => "the same as JSON, as elle-cli takes it",
+            Self::JepsenTxt => "Jepsen's history.txt",
+            Self::JepsenLog => "the Jepsen logs of etcd that Porcupine ships",
+        }
+    }
+
+    /// What an ok read of nil means in it, unless the caller says otherwise.
+    #[must_use]
+    pub fn nil(self) -> Nil {
+        match self {
+            Self::Jsonl | Self::JepsenLog => Nil::Absent,
+            Self::Edn | Self::Json | Self::JepsenTxt => Nil::Any,
+        }
+    }
+
+    /// The format of a text that begins like this.
+    #[must_use]
+    pub fn detect(beginning: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(beginning);
+        let mut lines = text
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| !line.is_empty() && !line.starts_with(';'));
+        let first = lines.next().unwrap_or_default();
+        let maps = text
+            .trim_start()
+            .trim_start_matches(['[', '('])
+            .trim_start();
+        if text.contains("jepsen.util - ") {
+            Self::JepsenLog
+        } else if first.starts_with('{') && first.contains("\"whitewater\"") {
+            Self::Jsonl
+        } else if maps.starts_with("{\"") || maps.starts_with("{ \"") {
+            Self::Json
+        } else if first.starts_with(['{', '[', '(', '#']) {
+            Self::Edn
+        } else if first
+            .split_ascii_whitespace()
+            .nth(1)
+            .is_some_and(|word| word.starts_with(':'))
+        {
+            Self::JepsenTxt
+        } else {
+            Self::Jsonl
+        }
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let named = Self::ALL.into_iter().find(|format| format.name() == text);
+        named.ok_or_else(|| UnknownName {
+            name: text.to_owned(),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
+    }
+}
+
+/// How much of a text its format is guessed from.
+const BEGINNING: usize = 4096;
+
+/// Reads a history in the given format, or in the one that its beginning looks like. gzip and zstd are unpacked.
+///
+/// # Errors
+/// When the text is no history in that format; the file and the line are named.
+pub fn read(
+    mut input: impl BufRead,
+    name: &str,
+    format: Option<Format>,
+    nil: Option<Nil>,
+) -> Result<Loaded, Error> {
+    let fail = |source| Error::Io {
+        name: name.to_owned(),
+        source,
+    };
+    let magic = input.fill_buf().map_err(fail)?;
+    if magic.starts_with(&[0x1f, 0x8b]) {
+        let plain = BufReader::new(flate2::bufread::MultiGzDecoder::new(input));
+        return read_plain(plain, name, format, nil);
+    }
+    if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let plain = zstd::Decoder::with_buffer(input).map_err(fail)?;
+        return read_plain(BufReader::new(plain), name, format, nil);
+    }
+    read_plain(input, name, format, nil)
+}
+
+fn read_plain(
+    mut input: impl BufRead,
+    name: &str,
+    format: Option<Format>,
+    nil: Option<Nil>,
+) -> Result<Loaded, Error> {
+    let mut beginning = Vec::new();
+    let mut note = None;
+    let format = match format {
+        Some(format) => format,
+        None => {
+            let mut start = (&mut input).take(BEGINNING as u64);
+            start
+                .read_to_end(&mut beginning)
+                .map_err(|source| Error::Io {
+                    name: name.to_owned(),
+                    source,
+                })?;
+            let format = Format::detect(&beginning);
+            if format != Format::Jsonl {
+                note = Some(format!("{name}: read as {}", format.name()));
+            }
+            format
+        }
+    };
+    let nil = nil.unwrap_or(format.nil());
+    let input = beginning.as_slice().chain(input);
+    let mut loaded = match format {
+        Format::Jsonl => jsonl::read(input, name, nil),
+        Format::Edn => jepsen::read_edn(input, name, nil),
+        Format::Json => jepsen::read_json(input, name, nil),
+        Format::JepsenTxt | Format::JepsenLog => jepsen::read_log(input, name, nil),
+    }?;
+    if let Some(note) = note {
+        loaded.notes.insert(0, note);
+    }
+    Ok(loaded)
+}
+
+/// Writes a history; the formats that can be written are `jsonl` and `edn`.
+///
+/// # Errors
+/// When `out` does, or when the format is for reading only.
+pub fn write(out: &mut impl Write, history: &History, format: Format) -> io::Result<()> {
+    match format {
+        Format::Jsonl => jsonl::write(out, history),
+        Format::Edn => jepsen::write_edn(out, history),
+        Format::Json | Format::JepsenTxt | Format::JepsenLog => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!(
+                "{} is for reading only; jsonl and edn can be written",
+                format.name()
+            ),
+        )),
+    }
 }

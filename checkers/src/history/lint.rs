@@ -1,6 +1,9 @@
 //! What is odd in a history without making it malformed: said by name, beside the verdict.
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+
+use super::{End, History, KeyHistory, Kind};
 
 /// An oddity: usually a bug of whoever wrote the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,5 +73,50 @@ impl std::fmt::Display for Lint {
                 "{reads} ok reads of nil were ignored (Knossos' rule); --nil absent checks them"
             ),
         }
+    }
+}
+
+impl History {
+    /// What is odd: what its builder noticed, and what only the whole shows.
+    #[must_use]
+    pub fn lint(&self) -> Vec<Lint> {
+        let mut lints = self.lints.clone();
+        for key in &self.keys {
+            lints.extend(self.failed_writes_that_were_read(key));
+        }
+        lints
+    }
+
+    /// Values that were read although every write of them failed: one lint a value.
+    fn failed_writes_that_were_read(&self, key: &KeyHistory) -> Vec<Lint> {
+        let mut failed: FxHashMap<u32, u32> = FxHashMap::default();
+        let writes = key
+            .ops
+            .iter()
+            .filter(|op| matches!(op.kind, Kind::Write | Kind::Cas));
+        for op in writes.clone().filter(|op| op.end == End::Failed) {
+            failed.entry(op.value).or_insert(op.row);
+        }
+        if failed.is_empty() {
+            return Vec::new();
+        }
+        for op in writes.filter(|op| op.end != End::Failed) {
+            failed.remove(&op.value);
+        }
+        let reads = key
+            .ops
+            .iter()
+            .filter(|op| op.kind == Kind::Read && op.end == End::Ok);
+        let mut lints = Vec::new();
+        for read in reads {
+            if let Some(write) = failed.remove(&read.value) {
+                lints.push(Lint::FailedWriteWasRead {
+                    write: self.invoked(write),
+                    read: self.invoked(read.row),
+                    key: key.name.clone(),
+                });
+            }
+        }
+        lints
     }
 }
