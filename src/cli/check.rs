@@ -1,0 +1,476 @@
+//! `whitewater check`: histories from files, folders or stdin, each with its verdict.
+//!
+//! A folder whose subfolders are all named linearizable, violating, unknown or malformed is a corpus: the names are
+//! the expected verdicts, and only a mismatch is a failure.
+
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use checkers::explain;
+use checkers::format::{self, Format};
+use checkers::history::{History, Lint, Nil};
+use checkers::linear::{self, Options};
+use checkers::verdict::Verdict;
+use clap::{Args, ValueEnum};
+use rayon::prelude::*;
+use serde_json::json;
+
+use super::Usage;
+
+/// What `check` takes.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Files, folders, or - for stdin. A folder whose subfolders are named linearizable, violating, unknown and
+    /// malformed is a corpus: each name is the expected verdict.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// The format: auto, or one of `whitewater list formats`.
+    #[arg(long, default_value = "auto")]
+    format: String,
+    /// The sequential machine.
+    #[arg(long, default_value = "register")]
+    spec: String,
+    /// What an ok read of nil means: the key was absent (checked), or nothing. Each format has its own default.
+    #[arg(long)]
+    nil: Option<NilArg>,
+    /// One JSON object a file on stdout, and nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Draw the counterexample and say why.
+    #[arg(long)]
+    explain: bool,
+    /// Threads.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Megabytes that one key's search may hold.
+    #[arg(long, value_name = "MB", default_value_t = 2048)]
+    memory: u64,
+    /// Configurations that one key's search may visit before the verdict is unknown. A file's header may pin its own.
+    #[arg(long, value_name = "CONFIGURATIONS")]
+    budget: Option<u64>,
+    /// Write the verdicts as JUnit XML, too.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Take a corpus as any folder: its names mean nothing.
+    #[arg(long)]
+    no_expect: bool,
+}
+
+/// What a read of nil means.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum NilArg {
+    /// The key was absent.
+    Absent,
+    /// Nothing: such a read is legal anywhere.
+    Any,
+}
+
+/// A file to check, and the verdict that its folder promises.
+#[derive(Debug)]
+struct Item {
+    path: PathBuf,
+    expected: Option<&'static str>,
+}
+
+/// The folders of a corpus, and the verdicts that they promise.
+const FOLDERS: [(&str, &str); 4] = [
+    ("linearizable", "linearizable"),
+    ("violating", "violation"),
+    ("unknown", "unknown"),
+    ("malformed", "malformed"),
+];
+
+/// What came of one file.
+struct Checked {
+    path: String,
+    expected: Option<&'static str>,
+    seconds: f64,
+    notes: Vec<String>,
+    came: Came,
+}
+
+enum Came {
+    /// It was no history.
+    Malformed(String),
+    Judged {
+        history: Box<History>,
+        report: Box<linear::Report>,
+        lints: Vec<Lint>,
+    },
+}
+
+/// Checks what the arguments name, and gives the exit code: the worst of all files.
+///
+/// # Errors
+/// When the arguments make no sense or a file can't be read.
+pub fn run(args: &CheckArgs) -> anyhow::Result<u8> {
+    let format = match args.format.as_str() {
+        "auto" => None,
+        name => Some(
+            name.parse::<Format>()
+                .map_err(|error| Usage(error.to_string()))?,
+        ),
+    };
+    if args.spec != "register" {
+        return Err(Usage(format!(
+            "spec {:?} is not known; known: register",
+            args.spec
+        ))
+        .into());
+    }
+    let mut items = Vec::new();
+    for path in &args.paths {
+        collect(path, args.no_expect, &mut items)?;
+    }
+    if let Some(jobs) = args.jobs {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.max(1));
+        pool.build_global().context("could not start the threads")?;
+    }
+    let bar = progress_bar(items.len());
+    let checked: Vec<Checked> = items
+        .par_iter()
+        .map(|item| {
+            let checked = check(item, args, format);
+            bar.inc(1);
+            checked
+        })
+        .collect::<anyhow::Result<_>>()?;
+    bar.finish_and_clear();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for one in &checked {
+        if args.json {
+            serde_json::to_writer(&mut out, &one.json())?;
+            writeln!(out)?;
+        } else {
+            one.print(&mut out, args.explain)?;
+        }
+    }
+    if !args.json && checked.len() > 1 {
+        summary(&mut out, &checked)?;
+    }
+    out.flush()?;
+    if let Some(path) = &args.junit {
+        let file =
+            File::create(path).with_context(|| format!("could not write {}", path.display()))?;
+        junit(&mut io::BufWriter::new(file), &checked)?;
+    }
+    // The worst wins: 1 over 65 over 70 over 2 over 3 over 0.
+    let worst = [1, 65, 2]
+        .into_iter()
+        .find(|code| checked.iter().any(|one| one.code() == *code));
+    Ok(worst.unwrap_or(0))
+}
+
+/// A bar over the files, where stderr is a terminal and there is something to wait for.
+fn progress_bar(files: usize) -> indicatif::ProgressBar {
+    if files > 1 && io::stderr().is_terminal() {
+        indicatif::ProgressBar::new(files as u64)
+    } else {
+        indicatif::ProgressBar::hidden()
+    }
+}
+
+/// Finds the files that a path stands for.
+fn collect(path: &Path, no_expect: bool, items: &mut Vec<Item>) -> anyhow::Result<()> {
+    if path.as_os_str() == "-" || path.is_file() {
+        items.push(Item {
+            path: path.to_owned(),
+            expected: None,
+        });
+        return Ok(());
+    }
+    if !path.exists() {
+        return Err(Usage(format!("{}: no such file or folder", path.display())).into());
+    }
+    let children = children(path)?;
+    let folders: Vec<&PathBuf> = children.iter().filter(|child| child.is_dir()).collect();
+    let promise = |folder: &Path| {
+        let name = folder.file_name()?.to_str()?;
+        FOLDERS
+            .iter()
+            .find(|known| known.0 == name)
+            .map(|known| known.1)
+    };
+    let corpus = !no_expect && !folders.is_empty() && folders.iter().all(|f| promise(f).is_some());
+    for child in &children {
+        if child.is_dir() {
+            let expected = if corpus { promise(child) } else { None };
+            collect_all(child, expected, items)?;
+        } else if !corpus {
+            collect_all(child, None, items)?;
+        }
+    }
+    Ok(())
+}
+
+/// All files below a path, but what is hidden or a README.
+fn collect_all(
+    path: &Path,
+    expected: Option<&'static str>,
+    items: &mut Vec<Item>,
+) -> anyhow::Result<()> {
+    if path.is_dir() {
+        for child in children(path)? {
+            collect_all(&child, expected, items)?;
+        }
+    } else {
+        let path = path.to_owned();
+        items.push(Item { path, expected });
+    }
+    Ok(())
+}
+
+fn children(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let say = || format!("could not list {}", folder.display());
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(say)? {
+        let path = entry.with_context(say)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with('.') && !name.starts_with("README") {
+            children.push(path);
+        }
+    }
+    children.sort();
+    Ok(children)
+}
+
+/// Reads and judges one file.
+fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Result<Checked> {
+    let started = Instant::now();
+    let name = match item.path.as_os_str() == "-" {
+        true => "stdin".to_owned(),
+        false => item.path.display().to_string(),
+    };
+    let input: Box<dyn Read> = if item.path.as_os_str() == "-" {
+        Box::new(io::stdin())
+    } else {
+        let file = File::open(&item.path);
+        Box::new(file.with_context(|| format!("could not open {name}"))?)
+    };
+    let nil = args.nil.map(|nil| match nil {
+        NilArg::Absent => Nil::Absent,
+        NilArg::Any => Nil::Any,
+    });
+    let input = BufReader::with_capacity(1 << 16, input);
+    let (notes, came) = match format::read(input, &name, format, nil) {
+        Ok(loaded) => {
+            let history = Box::new(loaded.history);
+            let pinned = history.header.budget.unwrap_or(Options::default().budget);
+            let options = Options {
+                budget: args.budget.unwrap_or(pinned),
+                memory: args.memory << 20,
+                ..Options::default()
+            };
+            let report = Box::new(linear::check(&history, &options));
+            let lints = history.lint();
+            (
+                loaded.notes,
+                Came::Judged {
+                    history,
+                    report,
+                    lints,
+                },
+            )
+        }
+        Err(error @ format::Error::Malformed { .. }) => {
+            (Vec::new(), Came::Malformed(error.to_string()))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Checked {
+        path: name,
+        expected: item.expected,
+        seconds: started.elapsed().as_secs_f64(),
+        notes,
+        came,
+    })
+}
+
+impl Checked {
+    fn verdict(&self) -> &'static str {
+        match &self.came {
+            Came::Malformed(_) => "malformed",
+            Came::Judged { report, .. } => report.verdict.name(),
+        }
+    }
+
+    /// Whether it came out as its folder promises; without a promise, always.
+    fn as_expected(&self) -> bool {
+        self.expected
+            .is_none_or(|expected| expected == self.verdict())
+    }
+
+    fn code(&self) -> u8 {
+        match (self.expected, self.verdict()) {
+            (Some(_), _) if self.as_expected() => 0,
+            (Some(_), _) => 1,
+            (None, "violation") => 1,
+            (None, "malformed") => 65,
+            (None, "unknown") => 2,
+            _ => 0,
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let mut object = json!({
+            "path": self.path,
+            "verdict": self.verdict(),
+            "seconds": self.seconds,
+        });
+        let mut put = |name: &str, value: serde_json::Value| object[name] = value;
+        match &self.came {
+            Came::Malformed(reason) => {
+                put("ops", json!(0));
+                put("keys", json!(0));
+                put("algorithm", json!(null));
+                put("counterexample", json!([]));
+                put("reason", json!(reason));
+            }
+            Came::Judged {
+                history,
+                report,
+                lints,
+            } => {
+                put("ops", json!(report.ops));
+                put("keys", json!(history.keys.len()));
+                put("algorithm", json!(report.algorithm.name()));
+                put("counterexample", json!([]));
+                match &report.verdict {
+                    Verdict::Linearizable => {}
+                    Verdict::Violation(found) => {
+                        put("counterexample", json!(found.operations));
+                        put("key", json!(found.key));
+                        put("order", json!(found.order));
+                        put("culprit", json!(found.culprit));
+                        put("why", json!(found.why));
+                        put("event", json!(found.event));
+                        put("staleness", json!(found.staleness));
+                    }
+                    Verdict::Unknown(reason) => put("reason", json!(reason)),
+                }
+                put("lints", json!(lints));
+            }
+        }
+        put("notes", json!(self.notes));
+        if let Some(expected) = self.expected {
+            put("expected", json!(expected));
+        }
+        object
+    }
+
+    fn print(&self, out: &mut impl Write, explain: bool) -> io::Result<()> {
+        let surprise = match self.expected {
+            Some(expected) if !self.as_expected() => format!("  EXPECTED {expected}"),
+            _ => String::new(),
+        };
+        match &self.came {
+            Came::Malformed(reason) => writeln!(out, "malformed     {reason}{surprise}")?,
+            Came::Judged {
+                history,
+                report,
+                lints,
+            } => {
+                writeln!(
+                    out,
+                    "{:<13} {}  {} ops, {} keys, {:.3} s, {}{surprise}",
+                    self.verdict(),
+                    self.path,
+                    report.ops,
+                    history.keys.len(),
+                    self.seconds,
+                    report.algorithm.name(),
+                )?;
+                match &report.verdict {
+                    Verdict::Unknown(reason) => writeln!(out, "  {reason}")?,
+                    Verdict::Violation(found) if explain || self.expected.is_none() => {
+                        for line in explain::text(found, Some(&history.names)).lines() {
+                            writeln!(out, "  {line}")?;
+                        }
+                    }
+                    Verdict::Violation(_) | Verdict::Linearizable => {}
+                }
+                for lint in lints {
+                    writeln!(out, "  note: {lint}")?;
+                }
+            }
+        }
+        for note in &self.notes {
+            writeln!(out, "  note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+fn summary(out: &mut impl Write, checked: &[Checked]) -> io::Result<()> {
+    let count = |verdict| {
+        checked
+            .iter()
+            .filter(|one| one.verdict() == verdict)
+            .count()
+    };
+    let surprises = checked.iter().filter(|one| !one.as_expected()).count();
+    write!(
+        out,
+        "{} files: {} linearizable, {} violation, {} unknown, {} malformed",
+        checked.len(),
+        count("linearizable"),
+        count("violation"),
+        count("unknown"),
+        count("malformed"),
+    )?;
+    if checked.iter().any(|one| one.expected.is_some()) {
+        write!(out, "; {surprises} not as their folder says")?;
+    }
+    writeln!(out)
+}
+
+/// The verdicts as JUnit XML: a test case a file, failed where the exit code would not be 0.
+fn junit(out: &mut impl Write, checked: &[Checked]) -> io::Result<()> {
+    let failures = checked.iter().filter(|one| one.code() != 0).count();
+    writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
+    writeln!(
+        out,
+        r#"<testsuite name="whitewater check" tests="{}" failures="{failures}">"#,
+        checked.len()
+    )?;
+    for one in checked {
+        write!(
+            out,
+            r#"  <testcase name="{}" time="{:.3}""#,
+            escape(&one.path),
+            one.seconds
+        )?;
+        if one.code() == 0 {
+            writeln!(out, "/>")?;
+            continue;
+        }
+        let mut text = Vec::new();
+        one.print(&mut text, true)?;
+        writeln!(
+            out,
+            r#"><failure message="{}">{}</failure></testcase>"#,
+            one.verdict(),
+            escape(&String::from_utf8_lossy(&text))
+        )?;
+    }
+    writeln!(out, "</testsuite>")
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            // XML 1.0 has no other control characters.
+            c if c.is_control() && !matches!(c, '\n' | '\t' | '\r') => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,133 @@
+//! `whitewater gen`: synthetic histories, linearizable by construction or with one violation of a known kind.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use checkers::format::{self, Format, jsonl};
+use checkers::generate::{Domain, Generator, Recipe, Violation};
+use checkers::history::{Builder, Event};
+use clap::Args;
+
+use super::Usage;
+
+/// What `gen` takes. Fractions are of all operations, from 0 to 1.
+#[derive(Debug, Args)]
+pub struct GenArgs {
+    /// Operations.
+    #[arg(long, default_value_t = 1000)]
+    ops: u64,
+    /// Clients, all of them always busy: as many operations overlap.
+    #[arg(long, default_value_t = 5)]
+    clients: u64,
+    /// Keys.
+    #[arg(long, default_value_t = 1)]
+    keys: u64,
+    /// The fraction of writes, cas and deletes whose outcome stays unknown.
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    pending: f64,
+    /// The fraction of operations that fail.
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    failed: f64,
+    /// The fraction of compare-and-sets.
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    cas: f64,
+    /// The fraction of deletes.
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    delete: f64,
+    /// The values written: unique, or small:N for 1 to N.
+    #[arg(long, default_value = "unique")]
+    values: Domain,
+    /// Put in one violation: stale-read, lost-write, future-read, dirty-read, double-cas or resurrected-delete.
+    #[arg(long, value_name = "KIND")]
+    violate: Option<Violation>,
+    /// Everything random comes from here.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The format: jsonl or edn.
+    #[arg(long, default_value = "jsonl")]
+    format: Format,
+    /// Where to write, instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Writes the history that the arguments describe.
+///
+/// # Errors
+/// When the arguments make no sense or the output can't be written.
+pub fn run(args: &GenArgs) -> anyhow::Result<u8> {
+    for (name, fraction) in [
+        ("pending", args.pending),
+        ("failed", args.failed),
+        ("cas", args.cas),
+        ("delete", args.delete),
+    ] {
+        if !(0.0..=1.0).contains(&fraction) {
+            return Err(Usage(format!("--{name} {fraction} is not a fraction from 0 to 1")).into());
+        }
+    }
+    if args.cas + args.delete > 1.0 {
+        return Err(Usage("--cas and --delete are more than 1 together".to_owned()).into());
+    }
+    if args.clients == 0 || args.keys == 0 {
+        return Err(Usage("--clients and --keys must be at least 1".to_owned()).into());
+    }
+    if !matches!(args.format, Format::Jsonl | Format::Edn) {
+        let name = args.format.name();
+        return Err(Usage(format!(
+            "{name} is for reading only; jsonl and edn can be written"
+        ))
+        .into());
+    }
+    let recipe = Recipe {
+        ops: args.ops,
+        clients: args.clients,
+        keys: args.keys,
+        pending: args.pending,
+        failed: args.failed,
+        cas: args.cas,
+        delete: args.delete,
+        values: args.values,
+        violate: args.violate,
+        seed: args.seed,
+        ..Recipe::default()
+    };
+    match &args.out {
+        Some(path) => {
+            let file = File::create(path)
+                .with_context(|| format!("could not write {}", path.display()))?;
+            write(&mut BufWriter::new(file), recipe, args.format)?;
+        }
+        None => write(
+            &mut BufWriter::new(io::stdout().lock()),
+            recipe,
+            args.format,
+        )?,
+    }
+    Ok(0)
+}
+
+/// Our own format is written as the events come; the other needs them all.
+fn write(out: &mut impl Write, recipe: Recipe, format: Format) -> anyhow::Result<()> {
+    let header = recipe.header();
+    let events = Generator::new(recipe);
+    if format == Format::Jsonl {
+        jsonl::write_header(out, &header)?;
+        for event in events {
+            jsonl::write_event(out, &event)?;
+        }
+    } else {
+        let mut builder = Builder::new(header);
+        for event in events {
+            let event: Event = event;
+            builder
+                .event(&event)
+                .context("the generator made no history")?;
+        }
+        format::write(out, &builder.finish(), format)?;
+    }
+    out.flush()?;
+    Ok(())
+}
