@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use checkers::format::Format;
 use clap::{Args, ValueEnum};
 
 use crate::{run, tui};
@@ -49,7 +50,10 @@ pub(crate) fn run(args: &ListArgs) -> anyhow::Result<u8> {
             .iter()
             .map(|d| (d.name.to_owned(), d.about.to_owned()))
             .collect(),
-        What::Formats => vec![],
+        What::Formats => Format::ALL
+            .iter()
+            .map(|format| (format.name().to_owned(), format.about().to_owned()))
+            .collect(),
         What::Targets => vec![(
             "kiwi".to_owned(),
             "our own node: openraft behind Kiwi's Raft RPC layer".to_owned(),

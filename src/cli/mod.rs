@@ -6,6 +6,8 @@
 //!   64 wrong usage   65 malformed input   70 bench error or panic   130 interrupted
 //! ```
 
+mod check;
+mod generate;
 mod list;
 mod node;
 mod run;
@@ -35,6 +37,10 @@ struct Program {
 enum Door {
     /// Run a scenario without the screen: progress on stderr, the verdict on stdout and in the exit code.
     Run(Box<run::RunArgs>),
+    /// Judge histories: files, folders of them, or - for standard input.
+    Check(Box<check::CheckArgs>),
+    /// Make a synthetic history.
+    Gen(Box<generate::GenArgs>),
     /// The screen over a finished run, at any speed, without a cluster.
     Replay(screen::ReplayArgs),
     /// Name what there is: scenarios, faults, defects, formats, targets, keys.
@@ -61,6 +67,8 @@ pub fn main() -> u8 {
         None => screen::run(&program.screen),
         Some(Door::Replay(args)) => screen::replay(&args),
         Some(Door::Run(args)) => run::run(&args),
+        Some(Door::Check(args)) => check::run(&args),
+        Some(Door::Gen(args)) => generate::run(&args),
         Some(Door::List(args)) => list::run(&args),
         Some(Door::Node(args)) => node::run(*args),
     };
