@@ -1,15 +1,19 @@
 //! The model of election and replication as openraft does them.
 
 pub mod check;
+pub mod conform;
 pub mod explain;
 pub mod explore;
 pub mod mutants;
+pub mod project;
 pub mod raft;
 pub mod rules;
 pub mod search;
 pub mod state;
 pub mod trace;
 
+#[cfg(test)]
+mod conform_tests;
 #[cfg(test)]
 mod tests;
 
