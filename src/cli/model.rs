@@ -1,0 +1,335 @@
+//! `whitewater model`: the proofs, the mutants, their stories, the explorer, and traces of real nodes.
+//!
+//! The `checkers` library knows no clock, no path and no socket: timing, reading files and serving are done here.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use checkers::model::check::{self, Configuration};
+use checkers::model::conform::{Conformance, conform};
+use checkers::model::mutants::{self, Mutant};
+use checkers::model::raft::Raft;
+use checkers::model::trace;
+use clap::{Args, Subcommand};
+use stateright::{Checker as _, Model as _};
+
+/// The stateright model of election and replication.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Search every configuration completely and compare its number of states with the pinned one.
+    Check {
+        /// Also the large configurations: some minutes.
+        #[arg(long)]
+        full: bool,
+        /// One JSON object a row on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run every mutant: each must be killed by the invariant and at the depth that are pinned.
+    Mutants {
+        /// One JSON object a mutant on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell a mutant's shortest counterexample, one sentence a step.
+    Explain {
+        /// Its name, as `mutants` prints it.
+        mutant: String,
+        /// The same as one JSON object, with the nodes' states after each step.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Serve stateright's explorer on 127.0.0.1: walk the model in a browser.
+    Explore {
+        /// The port; 0 for any free one.
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+        /// The configuration, as `check` prints it.
+        #[arg(long, default_value = "2x2")]
+        configuration: String,
+        /// A mutant to put in.
+        #[arg(long)]
+        mutant: Option<String>,
+    },
+    /// Replay the traces of real nodes (DIR/*.jsonl) against the rules.
+    Trace {
+        /// A run's `trace` folder.
+        dir: PathBuf,
+        /// One JSON object on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The exit code for wrong usage.
+const USAGE: u8 = 64;
+/// The exit code for malformed input.
+const MALFORMED: u8 = 65;
+
+/// Runs the command; gives the exit code: 0 held, 1 a violation or a finding, 64 usage, 65 malformed input.
+///
+/// # Errors
+/// What the bench could not do (exit 70): write to stdout, read a file, listen.
+pub fn run(args: ModelArgs) -> anyhow::Result<u8> {
+    match args.command {
+        Command::Check { full, json } => run_check(full, json),
+        Command::Mutants { json } => run_mutants(json),
+        Command::Explain { mutant, json } => run_explain(&mutant, json),
+        Command::Explore {
+            port,
+            configuration,
+            mutant,
+        } => run_explore(port, &configuration, mutant.as_deref()),
+        Command::Trace { dir, json } => run_trace(&dir, json),
+    }
+}
+
+fn run_check(full: bool, json: bool) -> anyhow::Result<u8> {
+    let mut out = std::io::stdout().lock();
+    if !json {
+        writeln!(
+            out,
+            "{:<14} {:>11} {:>12} {:>6} {:>8} {:>10} {:>8}  what",
+            "configuration", "unique", "generated", "depth", "seconds", "states/s", "memory"
+        )?;
+    }
+    let began = Instant::now();
+    let (mut rows, mut failures) = (0, Vec::new());
+    for row in check::rows(full) {
+        let start = Instant::now();
+        let report = check::run_row(row);
+        let seconds = start.elapsed().as_secs_f64();
+        let rate = report.unique as f64 / seconds.max(1e-9);
+        if json {
+            let mut object = serde_json::to_value(&report)?;
+            object["seconds"] = seconds.into();
+            writeln!(out, "{object}")?;
+        } else {
+            writeln!(
+                out,
+                "{:<14} {:>11} {:>12} {:>6} {:>8.2} {:>10.0} {:>5} MB  {}",
+                report.configuration,
+                report.unique,
+                report.generated,
+                report.depth,
+                seconds,
+                rate,
+                report.bytes.div_ceil(1 << 20),
+                report.about
+            )?;
+        }
+        out.flush()?;
+        rows += 1;
+        failures.extend(report.failures);
+    }
+    for failure in &failures {
+        eprintln!("FAILED: {failure}");
+    }
+    if !json {
+        let verdict = if failures.is_empty() {
+            "every invariant holds in every state"
+        } else {
+            "not as pinned"
+        };
+        writeln!(
+            out,
+            "{rows} configurations, {:.1} s: {verdict}",
+            began.elapsed().as_secs_f64()
+        )?;
+    }
+    Ok(u8::from(!failures.is_empty()))
+}
+
+fn run_mutants(json: bool) -> anyhow::Result<u8> {
+    let mut out = std::io::stdout().lock();
+    if !json {
+        writeln!(
+            out,
+            "{:<22} {:<24} {:>5} {:>9} {:>8}  {:<12}  the bug",
+            "mutant", "killed by", "depth", "states", "seconds", "in"
+        )?;
+    }
+    let (mut killed, mut survived, mut surprises) = (0, 0, Vec::new());
+    for pinned in mutants::all() {
+        let start = Instant::now();
+        let report = mutants::run(pinned.mutant);
+        let seconds = start.elapsed().as_secs_f64();
+        if json {
+            let mut object = serde_json::to_value(&report)?;
+            object["seconds"] = seconds.into();
+            writeln!(out, "{object}")?;
+        } else {
+            let (by, depth) = match report.killer {
+                Some((by, depth)) => (by.to_string(), depth.to_string()),
+                None => ("nobody, as it should".to_string(), "-".to_string()),
+            };
+            writeln!(
+                out,
+                "{:<22} {:<24} {:>5} {:>9} {:>8.2}  {:<12}  {}",
+                pinned.mutant.name(),
+                by,
+                depth,
+                report.states,
+                seconds,
+                report.configuration,
+                report.sentence
+            )?;
+        }
+        out.flush()?;
+        match report.killer {
+            Some(_) => killed += 1,
+            None => survived += 1,
+        }
+        surprises.extend(report.surprise);
+    }
+    for surprise in &surprises {
+        eprintln!("FAILED: {surprise}");
+    }
+    if !json {
+        let verdict = if surprises.is_empty() {
+            "all as pinned"
+        } else {
+            "not as pinned"
+        };
+        writeln!(out, "{killed} killed, {survived} survived: {verdict}")?;
+    }
+    Ok(u8::from(!surprises.is_empty()))
+}
+
+fn run_explain(name: &str, json: bool) -> anyhow::Result<u8> {
+    let Some(mutant) = mutant_named(name) else {
+        return Ok(USAGE);
+    };
+    let told = checkers::model::explain(mutant);
+    let mut out = std::io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&told)?)?;
+    } else {
+        writeln!(out, "{told}")?;
+    }
+    Ok(0)
+}
+
+/// The mutant of that name; says on stderr which there are when there is none.
+fn mutant_named(name: &str) -> Option<Mutant> {
+    let mutant = Mutant::named(name);
+    if mutant.is_none() {
+        let mut names = String::new();
+        for pinned in mutants::all() {
+            let _ = write!(names, " {}", pinned.mutant.name());
+        }
+        eprintln!("error: no mutant is called {name}; there are:{names}");
+    }
+    mutant
+}
+
+fn run_explore(port: u16, configuration: &str, mutant: Option<&str>) -> anyhow::Result<u8> {
+    let Some(mut c) = Configuration::named(configuration) else {
+        let names: Vec<_> = check::ROWS.iter().map(|r| r.configuration.name).collect();
+        eprintln!(
+            "error: no configuration is called {configuration}; there are: {}",
+            names.join(", ")
+        );
+        return Ok(USAGE);
+    };
+    if let Some(name) = mutant {
+        let Some(mutant) = mutant_named(name) else {
+            return Ok(USAGE);
+        };
+        c.rules.broken = Some(mutant);
+    }
+    // stateright's server takes an address and panics when it is taken: find out first, and say so.
+    let probe = std::net::TcpListener::bind(("127.0.0.1", port))
+        .with_context(|| format!("could not listen on 127.0.0.1:{port}"))?;
+    let address = probe.local_addr()?;
+    drop(probe);
+    eprintln!(
+        "the explorer of {} is at http://{address}/ (Ctrl-C ends it)",
+        c.name
+    );
+    match c.terms {
+        1 => drop(Raft::<3>::new(c).checker().serve(address).join()),
+        2 => drop(Raft::<6>::new(c).checker().serve(address).join()),
+        3 => drop(Raft::<9>::new(c).checker().serve(address).join()),
+        _ => drop(Raft::<12>::new(c).checker().serve(address).join()),
+    }
+    Ok(0)
+}
+
+fn run_trace(dir: &Path, json: bool) -> anyhow::Result<u8> {
+    let mut paths = Vec::new();
+    let listing = match std::fs::read_dir(dir) {
+        Ok(listing) => listing,
+        Err(e) => {
+            eprintln!("error: could not read {}: {e}", dir.display());
+            return Ok(MALFORMED);
+        }
+    };
+    for entry in listing {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "jsonl") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut files = Vec::new();
+    for path in &paths {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("could not read {}", path.display()))?;
+        match trace::read(&text) {
+            Ok(lines) => files.push(lines),
+            Err(e) => {
+                eprintln!("error: {}: {e}", path.display());
+                return Ok(MALFORMED);
+            }
+        }
+    }
+    let start = Instant::now();
+    let conformance = conform(files, None);
+    let seconds = start.elapsed().as_secs_f64();
+    let mut out = std::io::stdout().lock();
+    if json {
+        let mut object = serde_json::to_value(&conformance)?;
+        object["seconds"] = seconds.into();
+        writeln!(out, "{object}")?;
+        return Ok(u8::from(matches!(conformance, Conformance::Rejected(_))));
+    }
+    match conformance {
+        Conformance::Accepted(a) => {
+            writeln!(
+                out,
+                "consensus: {} events of {} nodes explained ({} starts, {} leaders, terms to {}, {} entries committed), {:.2} µs an event",
+                a.events,
+                a.nodes,
+                a.starts,
+                a.leaders,
+                a.term,
+                a.committed,
+                seconds * 1e6 / a.events.max(1) as f64
+            )?;
+            Ok(0)
+        }
+        Conformance::Rejected(r) => {
+            writeln!(
+                out,
+                "consensus: node {} did what the rules do not allow, after {} events explained",
+                r.node, r.explained
+            )?;
+            for line in &r.before {
+                writeln!(out, "    {line}")?;
+            }
+            writeln!(out, " -> {}", r.event)?;
+            writeln!(out, "    {}", r.missing)?;
+            Ok(1)
+        }
+    }
+}
