@@ -1,6 +1,6 @@
 //! `whitewater node`: one node process, from its flags to its exit code.
 //!
-//! Says `READY raft=ADDR chaos=ADDR` on standard output once it serves; everything else goes to standard error. Ends on
+//! Says `READY raft=ADDR chaos=ADDR`, with `resp=ADDR` where Redis is served, on standard output once it serves; everything else goes to standard error. Ends on
 //! SIGTERM or SIGINT (0), with its parent if told to (0), and when Raft stops by itself (70).
 
 use std::io::{Read, Write};
@@ -68,7 +68,9 @@ fn announce(node: &Node) -> anyhow::Result<()> {
         .chaos_addr
         .map_or_else(|| "-".to_owned(), |address| address.to_string());
     let mut out = std::io::stdout().lock();
-    writeln!(out, "READY raft={} chaos={chaos}", node.raft_addr)?;
+    let resp = node.resp_addr.map(|address| format!(" resp={address}"));
+    let resp = resp.unwrap_or_default();
+    writeln!(out, "READY raft={} chaos={chaos}{resp}", node.raft_addr)?;
     Ok(out.flush()?)
 }
 

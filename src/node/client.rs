@@ -166,6 +166,25 @@ impl Client {
         found.map_err(|error| Refusal::new(Code::Internal, Fate::NotApplied, error))
     }
 
+    /// What `INFO` says.
+    pub(crate) fn info(&self) -> String {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let role = match metrics.state {
+            ServerState::Leader => "master",
+            _ => "slave",
+        };
+        let leader = metrics
+            .current_leader
+            .map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let applied = metrics.last_applied.map_or(0, |id| id.index);
+        format!(
+            "# Server\r\nserver_name:kiwi\r\nredis_mode:standalone\r\n\
+             # Replication\r\nrole:{role}\r\nnode:{}\r\nleader:{leader}\r\nterm:{}\r\napplied:{applied}\r\n",
+            self.me, metrics.current_term
+        )
+    }
+
     async fn wait_linearizable(&self, policy: ReadPolicy) -> Result<(), Refusal> {
         let waited = self.in_time(self.raft.ensure_linearizable(policy)).await;
         let waited = waited.map_err(|late| Refusal {

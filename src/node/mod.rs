@@ -24,6 +24,7 @@ mod network;
 mod options;
 mod peers;
 mod pipeline;
+mod resp;
 mod snapshot;
 mod state_machine;
 mod trace;
@@ -94,6 +95,8 @@ pub struct Node {
     pub raft_addr: SocketAddr,
     /// Where the bench's service listens, if it is served.
     pub chaos_addr: Option<SocketAddr>,
+    /// Where the Redis protocol is served, if it is.
+    pub resp_addr: Option<SocketAddr>,
 }
 
 impl Node {
@@ -109,6 +112,11 @@ impl Node {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
+        let resp_listener = match args.resp {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let resp_addr = resp_listener.as_ref().map(|(_, address)| *address);
         let chaos_addr = chaos_listener.as_ref().map(|(_, address)| *address);
         let (log, state) = open_storage(&args, &data)?;
         let guard = log.has_voted().then(|| args.vote_guard()).flatten();
@@ -135,6 +143,7 @@ impl Node {
             servers: Vec::new(),
             raft_addr,
             chaos_addr,
+            resp_addr,
         };
         let advertised = args
             .advertise
@@ -150,8 +159,7 @@ impl Node {
                 me: args.id,
                 advertised: types::Address {
                     raft: advertised,
-                    resp: args
-                        .resp
+                    resp: resp_addr
                         .map(|address| address.to_string())
                         .unwrap_or_default(),
                 },
@@ -169,6 +177,13 @@ impl Node {
             },
             metrics: metrics::Metrics { raft, peers },
         };
+        if let Some((listener, _)) = resp_listener {
+            let serving = resp::serve(listener, services.client.clone(), stopping.clone());
+            node.servers.push(tokio::spawn(async {
+                serving.await;
+                Ok(())
+            }));
+        }
         node.servers
             .push(services.serve(listener, stopping.clone()).await?);
         if let Some((listener, _)) = chaos_listener {

@@ -3,6 +3,7 @@
 mod malformed;
 mod membership;
 mod nodes;
+mod redis;
 mod services;
 mod serving;
 mod trace;

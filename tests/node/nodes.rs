@@ -37,6 +37,7 @@ pub(crate) struct Nodes {
 struct Running {
     child: Child,
     chaos: String,
+    resp: Option<String>,
 }
 
 impl Drop for Running {
@@ -90,17 +91,16 @@ impl Nodes {
         let out = child.stdout.as_mut().expect("piped");
         BufReader::new(out).read_line(&mut line).expect("a line");
         let field = |name: &str| {
-            let fields = line.split_whitespace();
-            let mut found = fields.filter_map(|field| field.strip_prefix(name));
-            found
-                .next()
-                .unwrap_or_else(|| panic!("no {name} in {line:?}"))
-                .to_owned()
+            let mut fields = line.split_whitespace();
+            fields
+                .find_map(|field| field.strip_prefix(name))
+                .map(str::to_owned)
         };
         assert!(line.starts_with("READY "), "{line:?}");
-        assert_eq!(field("raft="), self.addresses[&id]);
-        let chaos = field("chaos=");
-        self.children.insert(id, Running { child, chaos });
+        assert_eq!(field("raft=").as_ref(), self.addresses.get(&id), "{line:?}");
+        let chaos = field("chaos=").expect("chaos");
+        let resp = field("resp=");
+        self.children.insert(id, Running { child, chaos, resp });
     }
 
     /// `{id}` in a flag is the node's number, `{folder}` the test's own folder.
@@ -118,11 +118,16 @@ impl Nodes {
         &self.addresses[&id]
     }
 
+    /// Where the running node serves Redis, if it does.
+    pub(crate) fn resp(&self, id: u64) -> Option<&str> {
+        self.children.get(&id)?.resp.as_deref()
+    }
+
     pub(crate) fn config(&self, id: u64) -> NodeConfig {
         NodeConfig {
             node_id: id,
             raft_addr: self.addresses[&id].clone(),
-            resp_addr: String::new(),
+            resp_addr: self.resp(id).unwrap_or_default().to_owned(),
         }
     }
 
