@@ -2,13 +2,13 @@
 //! node, and between them each message with its own fate.
 //!
 //! ```text
-//!   dialler ─▶ Reader ─▶ HTTP/2 server ─▶ fate ─▶ a task of its own ─▶ HTTP/2 client ─▶ Writer ─▶ node
-//!           ◀─ Writer ◀─               ◀─ fate ◀─                   ◀─               ◀─ Reader ◀─
+//!   dialler ─▶ Reader ─▶ HTTP/2 server ─▶ fate ─▶ HTTP/2 client ─▶ Writer ─▶ node
+//!           ◀─ Writer ◀─               ◀─ fate ◀─               ◀─ Reader ◀─
 //! ```
 //!
-//! A unary request is taken whole and delivered by a task of its own. It arrives although its sender has given up
-//! meanwhile: a Raft node drops the call at its deadline, and it is the late vote that tests the others. Streams pass
-//! through, message by message, and end when either side ends them. The byte-level faults of both legs act as ever:
+//! A unary request is taken whole, and it is delivered although its sender has given up meanwhile: a Raft node drops
+//! the call at its deadline, and it is the late vote that tests the others. Streams pass through, message by message,
+//! and end when either side ends them. The byte-level faults of both legs act as ever:
 //! the gates sit on both sockets. HTTP/2 is spoken with each side, so a ping is answered here, not by the node.
 
 use std::collections::VecDeque;
@@ -26,7 +26,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 
 use super::Half;
@@ -219,26 +220,24 @@ impl Exchange {
         if let Some(old) = fate.replay.take() {
             tokio::spawn(self.clone().deliver_for_nobody(head.clone(), old));
         }
-        let (answer, answered) = oneshot::channel();
-        tokio::spawn(async move {
+        let delivery = async move {
             let _place = place;
-            self.deliver(method, head, message, fate, answer).await;
-        });
-        match answered.await {
-            Ok(response) => response,
-            Err(_) => lost().await,
+            self.deliver(method, head, message, fate).await
+        };
+        match Undeterred(Some(Box::pin(delivery))).await {
+            Some(response) => response,
+            None => lost().await,
         }
     }
 
-    /// Brings one unary request to the node and its answer to whoever still waits for it.
+    /// Brings one unary request to the node and gives its answer; `None` where there is none to give.
     async fn deliver(
         self: Arc<Self>,
         method: Method,
         head: request::Parts,
         message: Bytes,
         fate: Fate,
-        answer: oneshot::Sender<Result<Response<Out>, Broken>>,
-    ) {
+    ) -> Option<Result<Response<Out>, Broken>> {
         if !fate.late.is_zero() {
             tokio::time::sleep(fate.late).await;
         }
@@ -253,34 +252,27 @@ impl Exchange {
                 again.await;
             });
         }
-        let response = match self.send(head, whole_body(message)).await {
-            Ok(response) => response,
+        let (head, body) = match self.send(head, whole_body(message)).await {
+            Ok(response) => response.into_parts(),
             // Without its node nobody answers; the connection's end is about to be heard.
-            Err(_) if self.sender.is_closed() => return,
-            Err(error) => {
-                let _ = answer.send(Err(error.into()));
-                return;
-            }
+            Err(_) if self.sender.is_closed() => return None,
+            Err(error) => return Some(Err(error.into())),
         };
-        let (head, body) = response.into_parts();
         let collected = match body.collect().await {
             Ok(collected) => collected,
-            Err(_) if self.sender.is_closed() => return,
-            Err(error) => {
-                let _ = answer.send(Err(error.into()));
-                return;
-            }
+            Err(_) if self.sender.is_closed() => return None,
+            Err(error) => return Some(Err(error.into())),
         };
-        let nothing = Bytes::new();
-        let late = self.route.rules.decide(method, Half::Response, &nothing);
-        if !late.late_response.is_zero() {
-            tokio::time::sleep(late.late_response).await;
+        let rules = &self.route.rules;
+        let late = rules
+            .decide(method, Half::Response, &Bytes::new())
+            .late_response;
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
         }
-        if !fate.drop_response {
-            let body = collected.map_err(|never| match never {}).boxed_unsync();
-            // Nobody waits any more when the dialler has given up.
-            let _ = answer.send(Ok(Response::from_parts(head, body)));
-        }
+        let body = collected.map_err(|never| match never {}).boxed_unsync();
+        let response = Response::from_parts(head, body);
+        (!fate.drop_response).then_some(Ok(response))
     }
 
     /// Brings a copy to the node; what it answers is thrown away.
@@ -310,6 +302,30 @@ impl Exchange {
             Ok(response) => Ok(response.map(|body| framed(Half::Response, body))),
             Err(_) if self.sender.is_closed() => lost().await,
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A delivery that goes on, in a task of its own, when whoever waits for it gives up. Until then it needs no task.
+struct Undeterred<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Future for Undeterred<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let delivery = self.0.as_mut().expect("it is not polled after its end");
+        let polled = delivery.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<T: Send + 'static> Drop for Undeterred<T> {
+    fn drop(&mut self) {
+        if let (Some(delivery), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(delivery);
         }
     }
 }
