@@ -66,6 +66,15 @@ async fn round_trip(stream: &mut TcpStream, word: &[u8]) -> Duration {
     began.elapsed()
 }
 
+/// The best of several: how fast it can be, whatever else this machine does.
+async fn best_trip(stream: &mut TcpStream, word: &[u8]) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..10 {
+        best = best.min(round_trip(stream, word).await);
+    }
+    best
+}
+
 async fn expect(stream: &mut TcpStream, word: &[u8]) {
     let mut got = vec![0; word.len()];
     let read = timeout(SOON, stream.read_exact(&mut got)).await;
@@ -365,10 +374,11 @@ async fn a_delay_is_added_to_each_message_and_not_to_each_other() {
     }
     expect(&mut stream, &[b'y'; 20]).await;
     let all = began.elapsed();
-    assert!((80 * MS..800 * MS).contains(&all), "{all:?}");
+    // One after the other they would take 1600 ms.
+    assert!((80 * MS..1600 * MS).contains(&all), "{all:?}");
     guard.heal();
     second.heal();
-    let healed = round_trip(&mut stream, b"x").await;
+    let healed = best_trip(&mut stream, b"x").await;
     assert!(healed < 50 * MS, "{healed:?}, at first {swift:?}");
 }
 
@@ -496,9 +506,9 @@ async fn a_bandwidth_is_kept() {
     verified(&network, &guard).await;
     let word = vec![7; 20_000];
     let took = round_trip(&mut stream, &word).await;
-    assert!((190 * MS..2000 * MS).contains(&took), "{took:?}");
+    assert!(took >= 190 * MS, "{took:?}");
     guard.heal();
-    let took = round_trip(&mut stream, &word).await;
+    let took = best_trip(&mut stream, &word).await;
     assert!(took < 150 * MS, "{took:?}");
 }
 
@@ -514,16 +524,27 @@ async fn slices_come_one_by_one() {
     let guard = network.put(&[leg(Half::Response)], fault);
     let took = round_trip(&mut stream, b"0123456789").await;
     assert!(took >= 40 * MS, "{took:?}");
+    // Seen from the network, for a reader that is late finds several slices at once.
+    let out = |network: &Network| network.snapshot().between(2, 1).bytes_out;
+    let before = 1 + 10;
+    until(&network, |snapshot| {
+        snapshot.between(2, 1).bytes_out == before
+    })
+    .await;
     stream.write_all(b"0123456789").await.unwrap();
-    let mut some = [0; 10];
-    let n = timeout(SOON, stream.read(&mut some))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(n, 3);
-    expect(&mut stream, b"3456789").await;
+    let began = Instant::now();
+    loop {
+        let n = out(&network) - before;
+        assert!([0, 3, 6, 9, 10].contains(&n), "{n}");
+        if n == 10 {
+            break;
+        }
+        assert!(began.elapsed() < SOON, "{n}");
+        tokio::time::sleep(MS).await;
+    }
+    expect(&mut stream, b"0123456789").await;
     guard.heal();
-    let took = round_trip(&mut stream, b"0123456789").await;
+    let took = best_trip(&mut stream, b"0123456789").await;
     assert!(took < 40 * MS, "{took:?}");
 }
 
@@ -547,10 +568,10 @@ async fn a_limit_cuts_in_the_middle_of_what_is_sent() {
 #[tokio::test]
 async fn a_slow_close_delays_the_end_and_nothing_else() {
     let network = network().await;
-    let late = 120 * MS;
+    let late = 400 * MS;
     let guard = network.put(&[leg(Half::Response)], ByteFault::SlowClose(late));
     let mut stream = dial(&network, Route::nodes(1, 2)).await;
-    let took = round_trip(&mut stream, b"x").await;
+    let took = best_trip(&mut stream, b"x").await;
     assert!(took < late, "{took:?}");
     let began = Instant::now();
     stream.shutdown().await.unwrap();
