@@ -116,7 +116,7 @@ impl Progress {
             Notice::Alarm { counterexample } => {
                 format!(
                     "NOT LINEARIZABLE: {} at #{}",
-                    counterexample.key, counterexample.event
+                    counterexample.key, counterexample.culprit
                 )
             }
             Notice::Found { finding } => {

@@ -82,7 +82,7 @@ impl Ending {
                 format!("✓ LINEARIZABLE · {total} operations, {:.1} s", self.seconds)
             }
             Some(Verdict::Violation(found)) => {
-                format!("✗ NOT LINEARIZABLE · {} at #{}", found.key, found.event)
+                format!("✗ NOT LINEARIZABLE · {} at #{}", found.key, found.culprit)
             }
             Some(Verdict::Unknown(reason)) => format!("? UNKNOWN · {reason}"),
             None => "no verdict: nothing was recorded".to_owned(),

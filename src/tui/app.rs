@@ -355,7 +355,7 @@ impl App {
         expected.max(heard)
     }
 
-    /// Lets the median operation be about eight cells wide, and does not flutter.
+    /// Lets the median operation be about ten cells wide, so that its label fits, and does not flutter.
     fn fit_median(&mut self) {
         let Some(median) = self
             .picture
@@ -366,8 +366,8 @@ impl App {
             return;
         };
         let cells = median / self.auto_cell_ns.max(1);
-        if !(4..=16).contains(&cells) {
-            let best = CELL_STEPS_NS.iter().rev().find(|&&step| step * 7 <= median);
+        if !(6..=24).contains(&cells) {
+            let best = CELL_STEPS_NS.iter().rev().find(|&&step| step * 9 <= median);
             self.auto_cell_ns = *best.unwrap_or(&CELL_STEPS_NS[0]);
         }
     }

@@ -836,7 +836,17 @@ fn show_moment(app: &mut App, position: usize) {
 fn step(app: &mut App, by: i32) {
     match app.screen {
         Screen::Live => match app.focus {
-            Panel::Cluster => app.node = stepped(app.node, by, app.picture.nodes.len()),
+            Panel::Cluster => {
+                let count = app.picture.nodes.len();
+                app.node = stepped(app.node, by, count);
+                if app.link == Some(app.node) {
+                    app.link = Some(if app.node + 1 < count {
+                        app.node + 1
+                    } else {
+                        app.node.saturating_sub(1)
+                    });
+                }
+            }
             Panel::Faults => app.fault = stepped(app.fault, by, app.picture.active().count()),
             Panel::Operations => app.lane = stepped(app.lane, by, draw::lanes(app).len()),
             Panel::Events => {
@@ -878,11 +888,17 @@ fn page(app: &mut App, by: i32) {
 fn sideways(app: &mut App, by: i32) {
     match (app.screen, app.focus) {
         (Screen::Live, Panel::Cluster) => {
-            let count = app.picture.nodes.len();
+            // A node has no link to itself: the selection steps over that cell.
+            let cells = 0..app.picture.nodes.len() as i32;
+            let own = app.node as i32;
+            let mut at = app.link.map_or(-1, |at| at as i32) + by;
+            if at == own {
+                at += by;
+            }
             app.link = match (app.link, by) {
-                (None, 1) if count > 1 => Some(0),
-                (None, _) | (Some(0), -1) => None,
-                (Some(at), by) => Some(stepped(at, by, count)),
+                (None, -1) => None,
+                (Some(_), 1) if !cells.contains(&at) => app.link,
+                _ => usize::try_from(at).ok().filter(|_| cells.contains(&at)),
             };
         }
         (Screen::Live, _) | (Screen::Charts, _) => scroll_time(app, i64::from(by) * 8),

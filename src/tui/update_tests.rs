@@ -128,18 +128,17 @@ fn an_impossible_key_says_why() {
         "c",
         "no link is selected; → walks into the links of the selected node",
     );
-    refuses(fixtures::cut(), "right c", "a node has no link to itself");
 }
 
 #[test]
 fn a_key_of_a_link_acts_on_the_selected_one() {
     let cut = |from, to| inject(Fault::Cut { from, to });
-    sends(fixtures::cut(), "right right c", &[cut(1, 2)]);
-    sends(fixtures::cut(), "right right C", &[cut(1, 2), cut(2, 1)]);
-    sends(fixtures::cut(), "right right right c", &[Command::Heal(1)]);
+    sends(fixtures::cut(), "right c", &[cut(1, 2)]);
+    sends(fixtures::cut(), "right C", &[cut(1, 2), cut(2, 1)]);
+    sends(fixtures::cut(), "right right c", &[Command::Heal(1)]);
     sends(
         fixtures::cut(),
-        "right right right C",
+        "right right C",
         &[Command::Heal(1), Command::Heal(2)],
     );
     sends(
@@ -149,9 +148,24 @@ fn a_key_of_a_link_acts_on_the_selected_one() {
     );
     refuses(
         fixtures::five(),
-        "right right right right right c",
+        "right right right right c",
         "n1 → n5 is cut by “isolate n5 (hears nobody)”; H heals everything",
     );
+}
+
+#[test]
+fn the_arrows_walk_the_links_and_step_over_a_nodes_own_cell() {
+    let mut app = fixtures::cut();
+    let mut at = |keys: &str| {
+        press(&mut app, keys);
+        app.selected_link()
+    };
+    assert_eq!(at("right"), Some((1, 2)));
+    assert_eq!(at("right right right"), Some((1, 3)));
+    assert_eq!(at("down"), Some((2, 3)));
+    assert_eq!(at("left"), Some((2, 1)));
+    assert_eq!(at("left"), None);
+    assert_eq!(at("right down up up"), Some((1, 2)));
 }
 
 #[test]

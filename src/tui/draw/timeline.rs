@@ -335,7 +335,7 @@ impl Bar {
         if op.outcome == Some(Outcome::Failed) {
             let room = self.next.saturating_sub(self.to + 2);
             let why = op.error.as_deref().unwrap_or("failed");
-            if room >= 3 {
+            if room >= 6 {
                 let field = Rect {
                     width: (self.to + 2 + room).min(field.width),
                     ..field

@@ -12,6 +12,7 @@ use super::text;
 use super::timeline::{self, Window};
 use crate::fault::NodeId;
 use crate::tui::app::App;
+use crate::tui::operations::Operations;
 
 /// The Verdict screen.
 pub(super) struct Verdict<'a> {
@@ -578,7 +579,13 @@ impl Proof<'_> {
         if quiet {
             facts.push("No fault touched it at that moment.".to_owned());
         }
-        if let Some(leader) = picture.leader_at(end_ns) {
+        // What an answer of a newer term proves is worth more than when a new leader was heard of.
+        let newer = found_before(&picture.operations, op, end_ns);
+        if let Some((id, node, term)) = newer {
+            facts.push(format!(
+                "Before it began, #{id} had been answered by n{node} in term {term}."
+            ));
+        } else if let Some(leader) = picture.leader_at(end_ns) {
             facts.push(format!(
                 "The newest leader heard of was n{} of term {}.",
                 leader.node, leader.term
@@ -586,6 +593,18 @@ impl Proof<'_> {
         }
         facts.join(" ")
     }
+}
+
+/// The operation of the highest term that had been answered before `op` began, when that term is newer than `op`'s own.
+fn found_before(operations: &Operations, op: &Operation, end_ns: u64) -> Option<(u64, u64, u64)> {
+    let own = op.at?.term;
+    let last = operations.first_from(end_ns);
+    // Terms only grow: the newest answers are enough.
+    let near = operations.all()[..last].iter().rev().take(2000);
+    near.filter(|other| other.end_ns < op.invoked_ns)
+        .filter_map(|other| Some((other.invoked, other.node?, other.at?.term)))
+        .filter(|(_, _, term)| *term > own)
+        .max_by_key(|(id, _, term)| (*term, std::cmp::Reverse(*id)))
 }
 
 /// An operation that the screen paired itself, as the judge would name it.
