@@ -22,7 +22,7 @@ use super::Usage;
 
 /// What `check` takes.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// Files, folders, or - for stdin. A folder whose subfolders are named linearizable, violating, unknown and
     /// malformed is a corpus: each name is the expected verdict.
     #[arg(required = true)]
@@ -106,7 +106,7 @@ enum Came {
 ///
 /// # Errors
 /// When the arguments make no sense or a file can't be read.
-pub fn run(args: &CheckArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
     let format = match args.format.as_str() {
         "auto" => None,
         name => Some(

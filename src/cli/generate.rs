@@ -14,7 +14,7 @@ use super::Usage;
 
 /// What `gen` takes. Fractions are of all operations, from 0 to 1.
 #[derive(Debug, Args)]
-pub struct GenArgs {
+pub(crate) struct GenArgs {
     /// Operations.
     #[arg(long, default_value_t = 1000)]
     ops: u64,
@@ -57,7 +57,7 @@ pub struct GenArgs {
 ///
 /// # Errors
 /// When the arguments make no sense or the output can't be written.
-pub fn run(args: &GenArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(args: &GenArgs) -> anyhow::Result<u8> {
     for (name, fraction) in [
         ("pending", args.pending),
         ("failed", args.failed),

@@ -9,6 +9,7 @@
 mod check;
 mod generate;
 mod list;
+mod model;
 mod node;
 mod run;
 mod screen;
@@ -41,6 +42,8 @@ enum Door {
     Check(Box<check::CheckArgs>),
     /// Make a synthetic history.
     Gen(Box<generate::GenArgs>),
+    /// The stateright model of election and replication: proofs, mutants, stories, and real nodes' traces.
+    Model(model::ModelArgs),
     /// The screen over a finished run, at any speed, without a cluster.
     Replay(screen::ReplayArgs),
     /// Name what there is: scenarios, faults, defects, formats, targets, keys.
@@ -69,6 +72,7 @@ pub fn main() -> u8 {
         Some(Door::Run(args)) => run::run(&args),
         Some(Door::Check(args)) => check::run(&args),
         Some(Door::Gen(args)) => generate::run(&args),
+        Some(Door::Model(args)) => model::run(args),
         Some(Door::List(args)) => list::run(&args),
         Some(Door::Node(args)) => node::run(*args),
     };

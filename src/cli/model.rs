@@ -14,11 +14,11 @@ use checkers::model::mutants::{self, Mutant};
 use checkers::model::raft::Raft;
 use checkers::model::trace;
 use clap::{Args, Subcommand};
-use stateright::{Checker as _, Model as _};
+use stateright::Model as _;
 
 /// The stateright model of election and replication.
 #[derive(Debug, Args)]
-pub struct ModelArgs {
+pub(crate) struct ModelArgs {
     #[command(subcommand)]
     command: Command,
 }
@@ -79,7 +79,7 @@ const MALFORMED: u8 = 65;
 ///
 /// # Errors
 /// What the bench could not do (exit 70): write to stdout, read a file, listen.
-pub fn run(args: ModelArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(args: ModelArgs) -> anyhow::Result<u8> {
     match args.command {
         Command::Check { full, json } => run_check(full, json),
         Command::Mutants { json } => run_mutants(json),
@@ -257,10 +257,10 @@ fn run_explore(port: u16, configuration: &str, mutant: Option<&str>) -> anyhow::
         c.name
     );
     match c.terms {
-        1 => drop(Raft::<3>::new(c).checker().serve(address).join()),
-        2 => drop(Raft::<6>::new(c).checker().serve(address).join()),
-        3 => drop(Raft::<9>::new(c).checker().serve(address).join()),
-        _ => drop(Raft::<12>::new(c).checker().serve(address).join()),
+        1 => drop(Raft::<3>::new(c).checker().serve(address)),
+        2 => drop(Raft::<6>::new(c).checker().serve(address)),
+        3 => drop(Raft::<9>::new(c).checker().serve(address)),
+        _ => drop(Raft::<12>::new(c).checker().serve(address)),
     }
     Ok(0)
 }

@@ -32,6 +32,7 @@ pub fn json(ending: &Ending) -> Value {
         "findings": ending.findings,
         "bench_errors": ending.bench_errors,
         "seconds": ending.seconds,
+        "trace_events": ending.trace_events,
         "alarm_seconds": ending.alarm_seconds,
         "dir": ending.dir,
         "coverage": {

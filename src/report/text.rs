@@ -45,6 +45,9 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
             .join(", ");
         writeln!(out, "faults that took effect: {faults}")?;
     }
+    if let Some(events) = ending.trace_events {
+        writeln!(out, "consensus: {events} events of the nodes' storages explained by the rules")?;
+    }
     if let Some(dir) = &ending.dir {
         writeln!(out, "folder: {}", dir.display())?;
     }

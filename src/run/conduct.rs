@@ -18,6 +18,7 @@ use super::ending::{Ending, FaultSpan};
 use super::folder::{self, Teller};
 use super::links::Links;
 use super::notice::{Command, Finding, Notice, Phase, Progress, Told};
+use super::traces::{self, Said};
 use super::watch::Watch;
 use super::{Setup, after};
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready};
@@ -282,6 +283,14 @@ impl Desk {
         self.note_losses(&mut stage, ending);
         stage.cluster.end().await;
         self.watch.look(&stage.cluster);
+        match traces::replay(&self.dir, &stage.nodes) {
+            Said::Explained(events) => {
+                ending.trace_events = Some(events);
+                self.teller.say(format!("consensus: {events} events explained"));
+            }
+            Said::Found(finding) => self.found(ending, finding),
+            Said::Failed(why) => ending.bench_errors.push(why),
+        }
         for &node in &stage.nodes {
             let log = self.dir.join("nodes").join(node.to_string()).join("log");
             if let Some(finding) = after::panic_in_log(node, &log) {

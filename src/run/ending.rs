@@ -48,6 +48,8 @@ pub struct Ending {
     pub alarm_seconds: Option<f64>,
     /// Whether somebody ended it before its time, at once.
     pub interrupted: bool,
+    /// How many events of the nodes' traces the model's rules explained; absent when they did not explain all.
+    pub trace_events: Option<u64>,
     /// The run's folder; absent when it could not be made.
     pub dir: Option<PathBuf>,
 }
@@ -68,6 +70,7 @@ impl Ending {
             seconds: 0.0,
             alarm_seconds: None,
             interrupted: false,
+            trace_events: None,
             dir: None,
         }
     }

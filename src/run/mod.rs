@@ -19,6 +19,7 @@ mod ending;
 mod folder;
 mod links;
 mod notice;
+mod traces;
 mod watch;
 
 use std::path::PathBuf;

@@ -577,7 +577,9 @@ impl Replay {
             }
         }
         let first = entries[0].id;
-        if first.term == 0 {
+        // The entry that initializes one node reaches the others like any other, from a leader that they follow.
+        let follows = node.vote.is_some_and(|v| v.committed && v.node != node.id);
+        if first.term == 0 && !follows {
             if length != 0 || entries.len() != 1 || node.vote.is_some() {
                 return Err(Ever(
                     "only an empty node is initialized, with one entry".into(),
