@@ -46,7 +46,10 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         writeln!(out, "faults that took effect: {faults}")?;
     }
     if let Some(events) = ending.trace_events {
-        writeln!(out, "consensus: {events} events of the nodes' storages explained by the rules")?;
+        writeln!(
+            out,
+            "consensus: {events} events of the nodes' storages explained by the rules"
+        )?;
     }
     if let Some(dir) = &ending.dir {
         writeln!(out, "folder: {}", dir.display())?;

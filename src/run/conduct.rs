@@ -286,7 +286,8 @@ impl Desk {
         match traces::replay(&self.dir, &stage.nodes) {
             Said::Explained(events) => {
                 ending.trace_events = Some(events);
-                self.teller.say(format!("consensus: {events} events explained"));
+                self.teller
+                    .say(format!("consensus: {events} events explained"));
             }
             Said::Found(finding) => self.found(ending, finding),
             Said::Failed(why) => ending.bench_errors.push(why),

@@ -1,0 +1,126 @@
+//! The corpus: each folder's name is its files' verdict, each file has a line that says what it shows, and a file in
+//! the wrong folder is noticed.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::said;
+
+const VERDICTS: [&str; 4] = ["linearizable", "violating", "unknown", "malformed"];
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("histories")
+}
+
+fn files(verdict: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(corpus().join(verdict)).expect("the corpus has this folder");
+    entries
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect()
+}
+
+#[test]
+fn every_file_of_the_corpus_gets_the_verdict_of_its_folder() {
+    let (code, out, err) = said(&["check", corpus().to_str().unwrap()]);
+    assert_eq!(code, 0, "{out}\n{err}");
+    assert!(
+        VERDICTS
+            .iter()
+            .map(|verdict| files(verdict).len())
+            .sum::<usize>()
+            >= 25
+    );
+}
+
+#[test]
+fn a_file_in_the_wrong_folder_is_a_mismatch() {
+    let copy = tempfile::tempdir().unwrap();
+    for verdict in VERDICTS {
+        fs::create_dir(copy.path().join(verdict)).unwrap();
+    }
+    let legal = corpus().join("linearizable/cas-chain.jsonl");
+    fs::copy(&legal, copy.path().join("linearizable/cas-chain.jsonl")).unwrap();
+    let code = || said(&["check", copy.path().to_str().unwrap()]).0;
+    assert_eq!(code(), 0);
+    fs::copy(&legal, copy.path().join("violating/cas-chain.jsonl")).unwrap();
+    assert_eq!(code(), 1);
+    let plain = said(&["check", "--no-expect", copy.path().to_str().unwrap()]).0;
+    assert_eq!(plain, 0, "without expectations, both copies hold");
+}
+
+#[test]
+fn every_file_has_a_line_in_the_readme() {
+    let readme = fs::read_to_string(corpus().join("README.md")).unwrap();
+    for path in VERDICTS.iter().flat_map(|verdict| files(verdict)) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(
+            readme.contains(&format!("| `{name}` | ")),
+            "{name} has no line"
+        );
+    }
+}
+
+#[test]
+fn malformed_input_is_65_and_names_file_line_and_reason() {
+    for path in files("malformed") {
+        let (code, out, err) = said(&["check", path.to_str().unwrap()]);
+        assert_eq!(code, 65, "{out}{err}");
+        let message = format!("{out}{err}");
+        let after = message
+            .split(&format!("{}:", path.display()))
+            .nth(1)
+            .unwrap_or_else(|| panic!("{message}"));
+        let line: String = after.chars().take_while(char::is_ascii_digit).collect();
+        assert!(line.parse::<u64>().is_ok_and(|line| line > 0), "{message}");
+    }
+}
+
+#[test]
+fn a_missing_file_and_an_empty_command_line_are_told_apart_from_malformed_input() {
+    assert_eq!(said(&["check"]).0, 64);
+    let (code, out, err) = said(&["check", "no/such/file.jsonl"]);
+    assert!(code != 0 && code != 1, "{code}");
+    assert!(format!("{out}{err}").contains("no/such/file.jsonl"));
+}
+
+#[test]
+fn what_gen_makes_has_the_verdict_that_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made.jsonl");
+    let path = path.to_str().unwrap();
+    let make = |more: &[&str]| {
+        let args = [
+            "gen",
+            "--ops",
+            "500",
+            "--clients",
+            "10",
+            "--pending",
+            "0.05",
+            "--seed",
+            "3",
+            "-o",
+            path,
+        ];
+        let args: Vec<&str> = args.into_iter().chain(more.iter().copied()).collect();
+        assert_eq!(said(&args).0, 0, "{more:?}");
+        said(&["check", path]).0
+    };
+    assert_eq!(make(&[]), 0);
+    assert_eq!(
+        make(&["--cas", "0.2", "--delete", "0.1", "--failed", "0.1"]),
+        0
+    );
+    for kind in [
+        "stale-read",
+        "lost-write",
+        "future-read",
+        "dirty-read",
+        "double-cas",
+        "resurrected-delete",
+    ] {
+        assert_eq!(make(&["--violate", kind]), 1, "{kind}");
+    }
+}
