@@ -26,7 +26,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            budget: 20_000_000,
+            budget: 3_000_000,
             memory: 2 << 30,
             algorithm: None,
         }
@@ -177,7 +177,7 @@ pub fn check(history: &History, options: &Options) -> Report {
 /// Judges one key by itself.
 #[must_use]
 pub fn judge_key(key: &KeyHistory, options: &Options) -> KeyReport {
-    let (judgement, algorithm, configurations) =
+    let (judgement, algorithm, configurations, _) =
         judge(&key.ops, key.values.len(), key.events, options);
     KeyReport {
         key: key.name.clone(),
@@ -188,15 +188,21 @@ pub fn judge_key(key: &KeyHistory, options: &Options) -> KeyReport {
     }
 }
 
-/// Judges operations of one key with the cheapest algorithm that applies.
-fn judge(ops: &[Op], values: usize, events: u32, options: &Options) -> (Judgement, Algorithm, u64) {
+/// Judges operations of one key with the cheapest algorithm that applies: what it came to, what decided, configurations
+/// visited, and for a failure a position before which it can't show.
+fn judge(
+    ops: &[Op],
+    values: usize,
+    events: u32,
+    options: &Options,
+) -> (Judgement, Algorithm, u64, u32) {
     if options
         .algorithm
         .is_none_or(|wanted| wanted == Algorithm::Zones)
     {
         match zones::check(ops, values, events) {
-            zones::Zones::Holds => return (Judgement::Holds, Algorithm::Zones, 0),
-            zones::Zones::Fails(_) => return (Judgement::Fails, Algorithm::Zones, 0),
+            zones::Zones::Holds => return (Judgement::Holds, Algorithm::Zones, 0, 0),
+            zones::Zones::Fails(_) => return (Judgement::Fails, Algorithm::Zones, 0, 0),
             zones::Zones::NotUnique => {}
         }
     }
@@ -204,13 +210,15 @@ fn judge(ops: &[Op], values: usize, events: u32, options: &Options) -> (Judgemen
     if options.algorithm != Some(Algorithm::DepthFirst) {
         let judgement = match frontier::check(ops, values, events, &mut budget) {
             frontier::Outcome::Holds => Judgement::Holds,
-            frontier::Outcome::Fails(_) => Judgement::Fails,
+            frontier::Outcome::Fails(at) => {
+                return (Judgement::Fails, Algorithm::Frontier, budget.spent(), at);
+            }
             frontier::Outcome::Exhausted(proven_to) => Judgement::Unknown {
                 proven_to,
                 exhausted: budget.reason(),
             },
         };
-        return (judgement, Algorithm::Frontier, budget.spent());
+        return (judgement, Algorithm::Frontier, budget.spent(), 0);
     }
     let judgement = match dfs::search(&Register, &Register::timed(ops), &mut budget) {
         dfs::Found::Order(_) => Judgement::Holds,
@@ -220,7 +228,7 @@ fn judge(ops: &[Op], values: usize, events: u32, options: &Options) -> (Judgemen
             exhausted: budget.reason(),
         },
     };
-    (judgement, Algorithm::DepthFirst, budget.spent())
+    (judgement, Algorithm::DepthFirst, budget.spent(), 0)
 }
 
 /// The operations as they stood right after position `last`: what had not ended is unknown.

@@ -98,9 +98,13 @@ pub(super) fn reason(
 
 /// The position with which the key's prefix stops being linearizable.
 fn first_bad(key: &KeyHistory, options: &Options) -> u32 {
-    let (mut good, mut bad) = (0, key.events - 1);
+    // A search that dies at a position knows that everything before it has an order; it mostly shows right there.
+    let (_, _, _, first) = judge(&key.ops, key.values.len(), key.events, options);
+    let (mut good, mut bad) = (first, key.events - 1);
+    let mut step = if first > 0 { 1 } else { key.events };
     while good < bad {
-        let middle = good + (bad - good) / 2;
+        let middle = (good + (bad - good) / 2).min(good + step - 1);
+        step = step.saturating_mul(2);
         let ops = prefix(&key.ops, middle);
         match judge(&ops, key.values.len(), key.events, options).0 {
             Judgement::Fails => bad = middle,

@@ -58,10 +58,12 @@ fn sandwich<const W: usize>(
     let schedule = schedule(ops, events);
     let mut proven_to = 0;
     for (width, supply) in [
+        (8, Supply::Counted),
         (64, Supply::Counted),
-        (256, Supply::Endless),
-        (1024, Supply::Counted),
-        (16_384, Supply::Endless),
+        (64, Supply::Endless),
+        (512, Supply::Counted),
+        (2048, Supply::Endless),
+        (4096, Supply::Counted),
         (usize::MAX, Supply::Counted),
     ] {
         let mut frontier = Frontier::<W>::new(supply, width);
@@ -408,6 +410,10 @@ impl<const W: usize> Frontier<W> {
                 Reach::Exhausted => return Step::Exhausted,
             }
         }
+        // What survives is work, too.
+        if !(0..after.len()).all(|_| budget.spend(0)) {
+            return Step::Exhausted;
+        }
         self.release(slot, op);
         for world in &mut after {
             world.done.clear(slot);
@@ -436,34 +442,40 @@ impl<const W: usize> Frontier<W> {
         budget: &mut Budget,
     ) -> Reach {
         let mut seen: FxHashSet<Draft<W>> = FxHashSet::default();
-        let mut todo: Vec<Draft<W>> = worlds
-            .into_iter()
-            .map(|world| Draft { world, idle: false })
-            .collect();
+        let mut reach = Reach::All;
+        let mut todo = Vec::new();
         let mut moves = Vec::new();
-        while let Some(draft) = todo.pop() {
-            moves.clear();
-            self.cas_moves(&draft, &mut moves);
-            if !draft.idle {
-                self.write_moves(&draft, goal, &mut moves);
-            }
-            for next in moves.drain(..) {
-                if next.world.done.has(goal.slot) {
-                    after.push(next.world);
-                } else if !seen.contains(&next) {
-                    if !budget.spend(0) {
-                        return Reach::Exhausted;
+        // A beam bounds the steps, too: each world has its share of them, the best world first.
+        let share = self.width.saturating_mul(16).div_ceil(worlds.len()).max(32);
+        for world in worlds {
+            let mut steps = 0;
+            todo.clear();
+            todo.push(Draft { world, idle: false });
+            while let Some(draft) = todo.pop() {
+                moves.clear();
+                self.cas_moves(&draft, &mut moves);
+                if !draft.idle {
+                    self.write_moves(&draft, goal, &mut moves);
+                }
+                for next in moves.drain(..) {
+                    if next.world.done.has(goal.slot) {
+                        after.push(next.world);
+                    } else if !seen.contains(&next) {
+                        if !budget.spend(0) {
+                            return Reach::Exhausted;
+                        }
+                        steps += 1;
+                        seen.insert(next.clone());
+                        todo.push(next);
                     }
-                    seen.insert(next.clone());
-                    todo.push(next);
+                }
+                if steps > share {
+                    reach = Reach::Some;
+                    break;
                 }
             }
-            // A beam bounds the step too.
-            if seen.len() > self.width.saturating_mul(64) {
-                return Reach::Some;
-            }
         }
-        Reach::All
+        reach
     }
 
     /// The cell's value is taken by a cas.
@@ -655,13 +667,8 @@ impl<const W: usize> Frontier<W> {
     fn keep_best(&mut self, mut worlds: Vec<World<W>>) {
         if worlds.len() > 1 {
             // The best first: fewest unknown operations used, most done.
-            worlds.sort_by_cached_key(|world| {
-                (
-                    world.value,
-                    world.total_spent(),
-                    u32::MAX - world.done.count(),
-                )
-            });
+            worlds
+                .sort_by_cached_key(|world| (world.value, world.total_spent(), self.urgent(world)));
             let mut kept: Vec<World<W>> = Vec::with_capacity(worlds.len());
             let mut group = 0;
             for world in worlds {
@@ -670,7 +677,7 @@ impl<const W: usize> Frontier<W> {
                 }
                 let beaten = kept[group..]
                     .iter()
-                    .take(512)
+                    .take(64)
                     .any(|other| other.dominates(&world, &self.reads, &self.writes));
                 if !beaten {
                     kept.push(world);
@@ -679,11 +686,17 @@ impl<const W: usize> Frontier<W> {
             worlds = kept;
         }
         if worlds.len() > self.width {
-            worlds.sort_by_cached_key(|world| (world.total_spent(), u32::MAX - world.done.count()));
+            worlds.sort_by_cached_key(|world| (self.urgent(world), world.total_spent()));
             worlds.truncate(self.width);
             self.truncated = true;
         }
         self.worlds = worlds;
+    }
+
+    /// How many open operations still need a place of their own: the fewer the better.
+    fn urgent(&self, world: &World<W>) -> u32 {
+        let settled = world.done.count() + world.hidden.count();
+        self.slot_of.len() as u32 - settled.min(self.slot_of.len() as u32)
     }
 
     fn reach(&mut self, value: u32) {
