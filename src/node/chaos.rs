@@ -51,7 +51,7 @@ impl ChaosService for Chaos {
         let applied = convert::log_id_out(found.applied);
         let rows = found.rows.into_iter().map(move |(key, value)| {
             Ok(chaos::StateDumpResponse {
-                applied: applied.clone(),
+                applied,
                 key: key.into(),
                 value: value.into(),
             })

@@ -9,6 +9,40 @@
 //! A request comes in through one of the four services, is converted and checked (`convert`), becomes a proposal, an
 //! entry in the log, a message to the peers, a row of the store, and an answer. The node does not know that it is
 //! tested, but for `--defect` and for `chaos`, which only answers questions.
+//!
+//! # What works, and the test that shows it
+//! Tests are those of `tests/node/` unless a module is named.
+//!
+//! | RPC | test |
+//! | --- | --- |
+//! | RaftCoreService.Vote | `serving::three_nodes_serve_and_survive_their_leader` |
+//! | RaftCoreService.AppendEntries | `serving::entries_travel_by_unary_calls_where_told` |
+//! | RaftCoreService.StreamAppend | `serving::three_nodes_serve_and_survive_their_leader` (the default) |
+//! | RaftCoreService.InstallSnapshot | `serving::a_follower_behind_the_purge_point_catches_up_by_snapshot` |
+//! | RaftCoreService.TransferLeader | `membership::leadership_is_handed_to_the_node_that_is_named` |
+//! | RaftAdminService.Initialize | every test |
+//! | RaftAdminService.AddLearner, ChangeMembership, RemoveNode | `membership::a_learner_is_promoted_and_the_old_leader_removed_under_load` |
+//! | RaftAdminService.GetNodeCapabilities | `membership::senseless_changes_are_refused_with_a_reason` |
+//! | RaftAdminService.TransferLeadership | `membership::leadership_is_handed_to_the_node_that_is_named` |
+//! | RaftClientService.Write, Read | `serving::three_nodes_serve_and_survive_their_leader` |
+//! | RaftMetricsService.Metrics, Leader, Members | `serving`, `services::the_leader_and_its_calls_are_shown`, `membership` |
+//! | grpc.health.v1, reflection | `services::a_node_says_that_it_is_well_and_what_it_serves` |
+//! | Redis protocol | `redis::redis_clients_set_get_delete_and_are_redirected` |
+//!
+//! | section 8.2 of the reference document | how | test |
+//! | --- | --- | --- |
+//! | StreamAppend: pipelined replication | `pipeline` | as above; `convert::tests` for the answers |
+//! | InstallSnapshot: streamed, for large snapshots | `snapshot`, `snapshot::transfer` | `serving::the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks` |
+//! | connection pool with health checks | `peers`: two channels for each peer, keepalive, health | `services::the_leader_and_its_calls_are_shown` |
+//! | latency and error statistics for each RPC | `peers`, in `Metrics` | `services::the_leader_and_its_calls_are_shown` |
+//!
+//! # What the reference document gets wrong, and this node must not
+//! A negative answer of AppendEntries is an answer, never a network error; a missing field, node id 0 or an entry that
+//! does not convert fails the whole message; a joint membership travels as one (`convert::tests`). Reads ask a quorum
+//! unless told otherwise (`serving::a_leader_without_a_quorum_answers_no_read_and_says_what_is_known`). Log and vote are
+//! synced before an answer, applied id and data change together (`state_machine::tests`, openraft's suite). A repeated
+//! request applies once (`serving::a_repeated_request_is_answered_as_the_first_one_was`). No request, however malformed,
+//! ends the node (`malformed::ten_thousand_mutated_messages_are_answered_and_the_node_goes_on`).
 
 mod admin;
 mod chaos;

@@ -11,7 +11,10 @@ use std::{
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 use whitewater::wire::{
-    chaos::{StateHashRequest, StateHashResponse, chaos_service_client::ChaosServiceClient},
+    chaos::{
+        DefectCountersRequest, DefectCountersResponse, StateHashRequest, StateHashResponse,
+        chaos_service_client::ChaosServiceClient,
+    },
     kiwi::{
         Binlog, BinlogEntry, InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig,
         ReadRequest, ReadResponse, WriteRequest, WriteResponse,
@@ -258,6 +261,15 @@ impl Nodes {
             .state_hash(StateHashRequest {})
             .await
             .expect("hash")
+            .into_inner()
+    }
+
+    pub(crate) async fn defect_counters(&self, id: u64) -> DefectCountersResponse {
+        let mut client = ChaosServiceClient::new(self.channel(&self.children[&id].chaos));
+        client
+            .defect_counters(DefectCountersRequest {})
+            .await
+            .expect("counters")
             .into_inner()
     }
 

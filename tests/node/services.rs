@@ -6,7 +6,12 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::nodes::Nodes;
+use whitewater::wire::kiwi::{
+    LeaderRequest, MetricsResponse, Role, RpcStatistics,
+    raft_metrics_service_client::RaftMetricsServiceClient,
+};
+
+use crate::nodes::{Nodes, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_says_that_it_is_well_and_what_it_serves() {
@@ -60,4 +65,51 @@ async fn a_node_says_that_it_is_well_and_what_it_serves() {
         names.contains(&"grpc.health.v1.Health".to_owned()),
         "{names:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_and_its_calls_are_shown() {
+    let mut nodes = Nodes::start(3, &[]).await;
+    nodes.initialize().await;
+    nodes.write(put("k", "v")).await;
+    let leader = nodes.leader().await;
+    let mut client = RaftMetricsServiceClient::new(nodes.channel(nodes.address(leader)));
+    let said = client
+        .leader(LeaderRequest {})
+        .await
+        .expect("leader")
+        .into_inner();
+    assert_eq!(said.leader_id, leader);
+    assert_eq!(
+        said.leader_node.expect("its address").raft_addr,
+        nodes.address(leader)
+    );
+    let healthy = |metrics: &MetricsResponse| {
+        metrics.peers.len() == 2 && metrics.peers.iter().all(|peer| peer.health == "healthy")
+    };
+    let metrics = nodes.wait_metrics(leader, healthy).await;
+    assert!(
+        metrics.is_leader && metrics.role() == Role::Leader && metrics.replication_lag.is_some()
+    );
+    let stream = metrics
+        .rpcs
+        .iter()
+        .find(|rpc| rpc.method == "StreamAppend")
+        .expect("replication");
+    assert!(
+        stream.calls > 0
+            && stream.bytes_sent > 0
+            && stream.p50_us > 0
+            && stream.p99_us >= stream.p50_us
+    );
+
+    let gone = (1..=3).find(|id| *id != leader).expect("another node");
+    nodes.kill(gone);
+    let failing = |metrics: &MetricsResponse| {
+        let peer = metrics.peers.iter().find(|peer| peer.node_id == gone);
+        peer.is_some_and(|peer| peer.health == "failing" && peer.failing_ms.is_some())
+    };
+    let metrics = nodes.wait_metrics(leader, failing).await;
+    let errors = |rpc: &RpcStatistics| rpc.peer == gone && rpc.errors.contains_key("UNAVAILABLE");
+    assert!(metrics.rpcs.iter().any(errors), "{:#?}", metrics.rpcs);
 }

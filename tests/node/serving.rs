@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::nodes::{Nodes, put};
 use tonic::Code;
-use whitewater::wire::kiwi::{Condition, MetricsResponse, WriteRequest, condition::Expected};
+use whitewater::wire::kiwi::{
+    Condition, MetricsResponse, ReadRequest, WriteRequest, condition::Expected,
+};
 
 fn condition(value: &str) -> Condition {
     let value = value.to_owned().into_bytes().into();
@@ -207,4 +209,120 @@ async fn a_guarded_node_neither_votes_nor_campaigns_until_an_old_lease_is_over()
     nodes.write(put("k", "v")).await;
     let found = nodes.read("k").await;
     assert_eq!(found.value.as_ref(), b"v");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks() {
+    let flags = ["--snapshot-every", "10", "--keep-logs", "2", "--lag", "5"];
+    let mut nodes = Nodes::start(3, &flags).await;
+    nodes.initialize().await;
+    let leader = nodes.leader().await;
+    let late = (1..=3).find(|id| *id != leader).expect("another node");
+    nodes.kill(late);
+    let value = "v".repeat(1 << 20);
+    for number in 0..8 {
+        nodes.write(put(&format!("k{number}"), &value)).await;
+    }
+    for number in 0..20 {
+        nodes.write(put("small", &number.to_string())).await;
+    }
+    let purged =
+        |metrics: &MetricsResponse| metrics.purged.as_ref().is_some_and(|at| at.index > 12);
+    let leader = nodes.leader_other_than(late).await;
+    nodes.wait_metrics(leader, purged).await;
+    nodes.restart(late).await;
+    let hash = nodes.equal_hashes(Duration::from_secs(20)).await;
+    assert_eq!(hash.keys, 9);
+    assert_eq!(nodes.read("k7").await.value.len(), 1 << 20);
+
+    let leader = nodes.leader().await;
+    for (request, reason) in [
+        (put("k", &"v".repeat((1 << 20) + 1)), "1048576 are allowed"),
+        (put(&"k".repeat((64 << 10) + 1), "v"), "65536 are allowed"),
+        (put("", "v"), "empty"),
+        (WriteRequest::default(), "binlog"),
+    ] {
+        let status = nodes.client(leader).write(request).await.expect_err(reason);
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(reason), "{status}");
+        assert!(
+            status
+                .metadata()
+                .get("kiwi-outcome")
+                .is_some_and(|outcome| outcome == "not-applied")
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_defect_is_counted_and_reads_need_no_quorum_any_more() {
+    let mut nodes = Nodes::start(3, &["--defect", "stale-read"]).await;
+    nodes.initialize().await;
+    nodes.write(put("k", "v")).await;
+    let leader = nodes.leader().await;
+    for id in (1..=3).filter(|id| *id != leader) {
+        nodes.kill(id);
+    }
+    // A leader without followers, and without a lease: a healthy node would refuse.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let read = ReadRequest { key: "k".into() };
+    let found = nodes
+        .client(leader)
+        .read(read)
+        .await
+        .expect("answered alone")
+        .into_inner();
+    assert_eq!(found.value.as_ref(), b"v");
+    let counts = nodes.defect_counters(leader).await;
+    assert_eq!(
+        (counts.defect.as_str(), counts.reached, counts.triggered),
+        ("stale-read", 1, 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_quorum_answers_no_read_and_says_what_is_known() {
+    let mut nodes = Nodes::start(3, &["--request-ms", "1000"]).await;
+    nodes.initialize().await;
+    nodes.write(put("k", "v")).await;
+    let leader = nodes.leader().await;
+    for id in (1..=3).filter(|id| *id != leader) {
+        nodes.kill(id);
+    }
+    let read = ReadRequest { key: "k".into() };
+    let status = nodes
+        .client(leader)
+        .read(read)
+        .await
+        .expect_err("no quorum");
+    let outcome = |status: &tonic::Status| status.metadata().get("kiwi-outcome").cloned();
+    assert_eq!(outcome(&status).expect("said"), "not-applied");
+    let status = nodes
+        .client(leader)
+        .write(put("k", "w"))
+        .await
+        .expect_err("no quorum");
+    let expected = match status.code() {
+        Code::DeadlineExceeded => "unknown",
+        _ => "not-applied",
+    };
+    assert_eq!(outcome(&status).expect("said"), expected, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_answers_reads_where_told_so() {
+    let nodes = Nodes::start(3, &["--reads", "follower-local"]).await;
+    nodes.initialize().await;
+    nodes.write(put("k", "v")).await;
+    nodes.equal_hashes(Duration::from_secs(10)).await;
+    for id in 1..=3 {
+        let read = ReadRequest { key: "k".into() };
+        let found = nodes
+            .client(id)
+            .read(read)
+            .await
+            .expect("local")
+            .into_inner();
+        assert_eq!(found.value.as_ref(), b"v");
+    }
 }

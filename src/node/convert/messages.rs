@@ -255,17 +255,14 @@ impl From<&TransferLeaderRequest<Types>> for kiwi::TransferLeaderRequest {
 /// # Errors
 /// When a field is missing, or contradicts another.
 pub(crate) fn snapshot_meta(wire: &kiwi::InstallSnapshotRequest) -> Checked<(Vote, SnapshotMeta)> {
-    let vote = leader_vote(wire.vote.clone())?;
-    let last = need(
-        log_id(wire.last_log_id.clone())?,
-        "the snapshot's last log id",
-    )?;
+    let vote = leader_vote(wire.vote)?;
+    let last = need(log_id(wire.last_log_id)?, "the snapshot's last log id")?;
     let membership: Membership =
         need(wire.last_membership.clone(), "the membership")?.try_into()?;
     if membership.get_joint_config().is_empty() {
         return Err(Malformed::Membership("a snapshot has voters".to_owned()));
     }
-    let at = log_id(wire.last_membership_log_id.clone())?;
+    let at = log_id(wire.last_membership_log_id)?;
     let old = (
         wire.term,
         wire.leader_id,
