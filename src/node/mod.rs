@@ -118,6 +118,11 @@ impl NodeError {
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
+/// Replication may bring no answer for so many of the longest election timeouts: a large batch on a slow disk takes its
+/// time, and giving up early would send it again. (Heartbeats have their own, short limit; a dead connection is noticed
+/// by its pings.)
+const STALL_ELECTIONS: u64 = 2;
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -161,7 +166,7 @@ impl Node {
             me: args.id,
             peers: peers.clone(),
             append: args.append,
-            stall: Duration::from_millis(args.election_min_ms),
+            stall: Duration::from_millis(args.election_max_ms * STALL_ELECTIONS),
         };
         let raft = Raft::new(args.id, Arc::new(config), network, log, state.clone()).await;
         let raft = raft.map_err(NodeError::at("raft"))?;

@@ -138,7 +138,7 @@ impl Nodes {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         endpoint
             .connect_timeout(Duration::from_secs(1))
-            .timeout(Duration::from_secs(10))
+            .timeout(DEADLINE)
             .connect_lazy()
     }
 

@@ -213,7 +213,10 @@ async fn a_guarded_node_neither_votes_nor_campaigns_until_an_old_lease_is_over()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks() {
-    let flags = ["--snapshot-every", "10", "--keep-logs", "2", "--lag", "5"];
+    // Eight large values in a debug build on a busy machine: time is not what is tested here.
+    let mut flags = vec!["--snapshot-every", "10", "--keep-logs", "2", "--lag", "5"];
+    flags.extend(["--request-ms", "15000", "--snapshot-chunk-ms", "1000"]);
+    flags.extend(["--election-min-ms", "1000", "--election-max-ms", "2000"]);
     let mut nodes = Nodes::start(3, &flags).await;
     nodes.initialize().await;
     let leader = nodes.leader().await;
