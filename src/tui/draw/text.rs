@@ -68,7 +68,7 @@ pub(super) fn frame(
         format!(" {} ", theme.glyphs.spell(left)),
         if focused { theme.bold() } else { theme.ok() },
     );
-    let right_fits = title.width() + right.width() + 1 <= room;
+    let right_fits = title.width() + right.width() < room;
     block = block.title_top(title);
     if right_fits && right.width() > 0 {
         block = block.title_top(right.right_aligned());
