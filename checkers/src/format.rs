@@ -125,7 +125,7 @@ impl Format {
             .trim_start();
         if text.contains("jepsen.util - ") {
             Self::JepsenLog
-        } else if first.starts_with('{') && first.contains("\"whitewater\"") {
+        } else if first.starts_with("{\"whitewater\"") || first.contains("\"time_ns\"") {
             Self::Jsonl
         } else if maps.starts_with("{\"") || maps.starts_with("{ \"") {
             Self::Json

@@ -4,7 +4,38 @@ mod register;
 
 pub use register::{Register, RegisterOp};
 
-/// A sequential machine. Thirty lines make a new one: see `examples/spec.rs`.
+/// A sequential machine. A few lines make a new one:
+///
+/// ```
+/// use checkers::history::NEVER;
+/// use checkers::linear::{Budget, Options, dfs::{self, Found}};
+/// use checkers::spec::{Spec, Timed};
+///
+/// struct Counter;
+/// enum Op { Add(i64), Get(i64) }
+///
+/// impl Spec for Counter {
+///     type State = i64;
+///     type Op = Op;
+///     fn initial(&self) -> i64 { 0 }
+///     fn step(&self, state: &i64, op: &Op) -> Option<i64> {
+///         match op {
+///             Op::Add(n) => Some(state + n),
+///             Op::Get(found) => (found == state).then_some(*state),
+///         }
+///     }
+/// }
+///
+/// // An add that nobody answered, and two reads, one after the other.
+/// let ops = [
+///     Timed { call: 0, ret: NEVER, op: Op::Add(2) },
+///     Timed { call: 1, ret: 2, op: Op::Get(2) },
+///     Timed { call: 3, ret: 4, op: Op::Get(0) },
+/// ];
+/// let mut budget = Budget::new(&Options::default());
+/// assert_eq!(dfs::search(&Counter, &ops, &mut budget), Found::Nothing);
+/// assert_eq!(dfs::search(&Counter, &ops[..2], &mut budget), Found::Order(vec![0, 1]));
+/// ```
 ///
 /// [`linear::dfs`](crate::linear::dfs) checks any of them, one key at a time.
 pub trait Spec {

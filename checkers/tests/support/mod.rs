@@ -3,5 +3,6 @@
 #![allow(dead_code)]
 
 pub(crate) mod agree;
+pub(crate) mod mutate;
 pub(crate) mod oracle;
 pub(crate) mod random;

@@ -1,0 +1,55 @@
+//! The teaching corpus: the folder is the verdict, and the README has a line for each file.
+
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::Path;
+
+use checkers::format::{self, Error};
+use checkers::linear::{Options, check};
+use checkers::verdict::Verdict;
+
+#[test]
+fn every_history_has_the_verdict_of_its_folder_and_a_line_in_the_readme() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../histories");
+    let readme = fs::read_to_string(root.join("README.md")).expect("the corpus has a README");
+    let mut files = 0;
+    for (folder, expected) in [
+        ("linearizable", "linearizable"),
+        ("violating", "violation"),
+        ("unknown", "unknown"),
+        ("malformed", "malformed"),
+    ] {
+        for entry in fs::read_dir(root.join(folder)).expect("the folder is there") {
+            let path = entry.expect("it can be listed").path();
+            let name = path.file_name().expect("a name").to_string_lossy();
+            assert_eq!(judge(&path), expected, "{}", path.display());
+            assert!(readme.contains(&format!("`{name}`")), "{name} has no line");
+            files += 1;
+        }
+    }
+    assert!(files >= 25, "{files} files");
+}
+
+/// The verdict's name; a counterexample must be one when it stands alone.
+fn judge(path: &Path) -> &'static str {
+    let file = BufReader::new(File::open(path).expect("it can be opened"));
+    let name = path.display().to_string();
+    let history = match format::read(file, &name, None, None) {
+        Ok(loaded) => loaded.history,
+        Err(error @ Error::Malformed { .. }) => {
+            assert!(error.to_string().starts_with(&name), "{error}");
+            return "malformed";
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let default = Options::default();
+    let options = Options {
+        budget: history.header.budget.unwrap_or(default.budget),
+        ..default
+    };
+    let verdict = check(&history, &options).verdict;
+    if let Verdict::Violation(found) = &verdict {
+        assert!(found.operations.len() <= 6, "{name}: {found:#?}");
+    }
+    verdict.name()
+}
