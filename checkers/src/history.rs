@@ -47,7 +47,7 @@ pub enum Call {
     },
     /// Remove the key; a read then finds it absent.
     Delete,
-    /// Add an element at the end of the key's list (the list-append spec only).
+    /// Add an element at the end of the key's list. No register has this: its histories refuse it.
     Append(Value),
 }
 
@@ -144,7 +144,7 @@ pub struct Operation {
 pub struct Header {
     /// The version of the format: 1.
     pub whitewater: u32,
-    /// The sequential machine: `register` or `list-append`.
+    /// The sequential machine: `register`.
     #[serde(default = "Header::default_spec")]
     pub spec: String,
     /// The seed of the run or of the generator.

@@ -45,6 +45,9 @@ pub enum Malformed {
         /// The value in the invocation.
         wrote: Value,
     },
+    /// An append: a register has none, and list-append is not judged yet.
+    #[error("a register has no append")]
+    AppendToRegister,
     /// More events than fit: 2^32 - 2.
     #[error("event index {index} is too large: at most 4294967294 events fit in one history")]
     TooLong {
@@ -182,6 +185,9 @@ impl Builder {
         call: Call,
     ) -> Result<(), Malformed> {
         let invoked = self.advance(index)?;
+        if matches!(call, Call::Append(_)) {
+            return Err(Malformed::AppendToRegister);
+        }
         let number = self.client_number(client);
         match self.doing[number as usize] {
             Doing::Open(row) => {

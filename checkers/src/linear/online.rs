@@ -135,6 +135,11 @@ impl Online {
                     self.malformed.push((event.index, twice));
                     return None;
                 }
+                if matches!(call, Call::Append(_)) {
+                    let append = Malformed::AppendToRegister;
+                    self.malformed.push((event.index, append));
+                    return None;
+                }
                 let key = self.key(key);
                 let number = self.keys[key].begin(event, client, *call);
                 self.clients.insert(client, Doing::Open(key, number));
@@ -286,7 +291,13 @@ impl Key {
     fn end(&mut self, number: u64, outcome: Outcome, options: &Options) -> Option<u64> {
         match &mut self.judge {
             Judge::Zones(live) => {
-                let op = self.record.get(number)?;
+                let Some(op) = self.record.get(number) else {
+                    // It was open for so long that its begin is no longer on record.
+                    let bytes = self.record.bytes();
+                    let proven_to = self.record.last_event().checked_sub(1);
+                    self.give_up(Exhausted::Memory { bytes }, proven_to);
+                    return None;
+                };
                 let seen = live.end(op.invoked, op.completed, op.call, outcome);
                 match seen {
                     Seen::Fine => None,

@@ -166,7 +166,8 @@ impl Tail {
         let mut before = None;
         for &(number, ends) in &self.events {
             let Some(entry) = record.get(number) else {
-                continue;
+                let bytes = record.bytes();
+                return Found::Exhausted(Exhausted::Memory { bytes }, before);
             };
             let at = if ends { entry.completed } else { entry.invoked };
             if at > last {
