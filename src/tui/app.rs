@@ -13,6 +13,7 @@ use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use super::history_view::HistoryView;
 use super::keys::Screen;
+use super::model_view::{Checked, ModelView};
 use super::picker::Picker;
 use super::picture::Picture;
 use super::replay::Replay;
@@ -61,6 +62,8 @@ pub enum Input {
     Log(NodeId, Vec<String>),
     /// The run that was asked for starts now: forget the one before.
     NewRun,
+    /// What a check of the model found.
+    Checked(usize, Checked),
     /// Something to say to the person.
     Say(String),
 }
@@ -78,6 +81,8 @@ pub enum Action {
     Copy(String),
     /// Read the end of a node's log.
     ReadLog(NodeId),
+    /// Check this subject of the model.
+    Check(usize),
     /// End this run and start another.
     Start(super::picker::Pick),
 }
@@ -200,6 +205,8 @@ pub struct App {
     pub history: HistoryView,
     /// The Verdict screen.
     pub verdict: VerdictView,
+    /// The Model screen.
+    pub model: ModelView,
     /// The scenario picker.
     pub picker: Picker,
     /// Set when this is a replay.
@@ -263,6 +270,7 @@ impl App {
             log: (0, Vec::new()),
             history: HistoryView::default(),
             verdict: VerdictView::default(),
+            model: ModelView::default(),
             picker: Picker::default(),
             replay: None,
             errands: Vec::new(),
@@ -309,6 +317,18 @@ impl App {
                     .iter()
                     .position(|op| op.id == counterexample.culprit);
                 self.verdict.operation = culprit.unwrap_or(0);
+                // The culprit's lane is in sight.
+                let client = self
+                    .picture
+                    .alarm
+                    .as_ref()
+                    .and_then(|found| found.culprit())
+                    .map(|op| op.client);
+                let lanes = super::draw::lanes(self);
+                self.lane = lanes
+                    .iter()
+                    .position(|lane| Some(*lane) == client)
+                    .unwrap_or(self.lane);
                 self.flash("a violation: 3 shows the operations that prove it");
             }
         }
@@ -453,10 +473,12 @@ impl App {
     pub(super) fn new_run(&mut self) {
         let (theme, size, clock_ns) = (self.theme, self.size, self.clock_ns);
         let picker = std::mem::take(&mut self.picker);
+        let model = std::mem::take(&mut self.model);
         *self = App {
             size,
             clock_ns,
             picker,
+            model,
             ..App::new(theme)
         };
     }

@@ -11,6 +11,7 @@ mod fixtures;
 pub mod history_view;
 pub mod keys;
 pub mod menu;
+pub mod model_view;
 mod mouse;
 pub mod operations;
 pub mod picker;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::app::{Action, App, Input};
+use super::model_view::{self, Checked};
 use super::picker::{Pick, Recipe};
 use super::terminal::{self, Taken};
 use super::theme::{ColorChoice, Environment, Theme};
@@ -145,6 +146,8 @@ struct Session {
     dir: Arc<Mutex<PathBuf>>,
     /// Something changed since the last frame.
     dirty: bool,
+    /// Where a check of the model says what it found.
+    checked: Option<mpsc::Sender<(usize, Checked)>>,
     drawn_second: u64,
     /// We held the workload for a stop of the program, and nobody else had.
     held_for_stop: bool,
@@ -206,6 +209,7 @@ impl Session {
             began: Instant::now(),
             dir: Arc::default(),
             dirty: true,
+            checked: None,
             drawn_second: 0,
             held_for_stop: false,
         }
@@ -217,6 +221,8 @@ impl Session {
         let mut screen =
             Taken::take(!self.options.no_mouse).context("could not use the terminal")?;
         self.resize(&screen)?;
+        let (tell, mut checked) = mpsc::channel(1);
+        self.checked = Some(tell);
         let mut keys = EventStream::new();
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -240,6 +246,10 @@ impl Session {
                     if over {
                         self.without_an_end();
                     }
+                    Next::Stay
+                }
+                Some((at, checked)) = checked.recv() => {
+                    self.input(Input::Checked(at, checked));
                     Next::Stay
                 }
                 _ = frame.tick() => {
@@ -285,6 +295,8 @@ impl Session {
         let mut screen =
             Taken::take(!self.options.no_mouse).context("could not use the terminal")?;
         self.resize(&screen)?;
+        let (tell, mut checked) = mpsc::channel(1);
+        self.checked = Some(tell);
         let mut keys = EventStream::new();
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -295,6 +307,10 @@ impl Session {
                     Some(event) => self.event(event?, &mut screen, None)?,
                     None => Next::Leave,
                 },
+                Some((at, checked)) = checked.recv() => {
+                    self.input(Input::Checked(at, checked));
+                    Next::Stay
+                }
                 _ = frame.tick() => {
                     let playing = self.app.replay.as_ref().is_some_and(|replay| replay.playing);
                     self.dirty |= playing;
@@ -396,6 +412,7 @@ impl Session {
             Some(Action::Start(pick)) => return Ok(Next::Start(pick)),
             Some(Action::Suspend) => self.suspend(screen, live)?,
             Some(Action::Copy(text)) => screen.whisper(&terminal::clipboard(&text))?,
+            Some(Action::Check(at)) => self.check(at)?,
             Some(Action::ReadLog(node)) => {
                 let path = self
                     .app
@@ -427,6 +444,29 @@ impl Session {
             }
         }
         Ok(Next::Stay)
+    }
+
+    /// Checks a subject of the model on a thread of its own; only one runs at a time, so its word always has room.
+    fn check(&mut self, at: usize) -> anyhow::Result<()> {
+        let Some((subject, tell)) = model_view::subjects()
+            .get(at)
+            .copied()
+            .zip(self.checked.clone())
+        else {
+            return Ok(());
+        };
+        let work = move || {
+            let began = Instant::now();
+            let mut found = subject.check();
+            found.seconds = began.elapsed().as_secs_f64();
+            // Nobody listens when the person has left meanwhile.
+            let _ = tell.try_send((at, found));
+        };
+        std::thread::Builder::new()
+            .name("model".to_owned())
+            .spawn(work)
+            .context("could not start the check")?;
+        Ok(())
     }
 
     /// Gives the terminal back, holds the workload, stops, and goes on where it was when the shell continues us.

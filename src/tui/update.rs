@@ -5,7 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use super::app::{Action, App, CELL_STEPS_NS, Input, Overlay, Panel};
 use super::keys::{self, Key, Screen, Verb};
 use super::operations::TALLY_NS;
-use super::{draw, menu, mouse};
+use super::{draw, menu, model_view, mouse};
 use crate::fault::{Fault, NodeId, Signal, Way};
 use crate::run::{ChildState, Command, FaultId, LinkState};
 
@@ -30,6 +30,11 @@ pub fn update(app: &mut App, input: Input) -> Option<Action> {
         }
         Input::Log(node, lines) => {
             app.log = (node, lines);
+            None
+        }
+        Input::Checked(at, checked) => {
+            app.model.running = None;
+            app.model.results.insert(at, checked);
             None
         }
         Input::NewRun => {
@@ -807,7 +812,8 @@ fn open(app: &mut App) -> Option<Action> {
             }
             Panel::Events => app.zoomed = !app.zoomed,
         },
-        Screen::Charts | Screen::Model => app.zoomed = !app.zoomed,
+        Screen::Model => return check_model(app),
+        Screen::Charts => app.zoomed = !app.zoomed,
     }
     None
 }
@@ -867,8 +873,24 @@ fn step(app: &mut App, by: i32) {
             }
             _ => app.verdict.row = stepped(app.verdict.row, by, app.picture.operations.keys()),
         },
-        Screen::Charts | Screen::Model => {}
+        Screen::Model => app.model.row = stepped(app.model.row, by, model_view::subjects().len()),
+        Screen::Charts => {}
     }
+}
+
+/// Has the selected subject of the model checked, one at a time.
+fn check_model(app: &mut App) -> Option<Action> {
+    let row = app.model.row;
+    if app.model.results.contains_key(&row) {
+        app.flash("it is checked; the same would be found again");
+        return None;
+    }
+    if app.model.running.is_some() {
+        app.flash("one check at a time: another is still running");
+        return None;
+    }
+    app.model.running = Some((row, app.clock_ns));
+    Some(Action::Check(row))
 }
 
 fn page(app: &mut App, by: i32) {

@@ -1,12 +1,14 @@
-//! The Model screen: what the model proves, beside what the run shows.
+//! The Model screen: a run shows what happened, the model tries everything that can happen. Its rules must hold in every
+//! state, and each of them, once broken, must be caught: the counterexample is told step by step.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::text;
 use crate::tui::app::App;
+use crate::tui::model_view::{Subject, subjects};
 
 /// The Model screen.
 pub(super) struct Model<'a> {
@@ -15,17 +17,147 @@ pub(super) struct Model<'a> {
 
 impl Widget for &Model<'_> {
     fn render(self, area: Rect, buf: &mut Buffer) {
-        let theme = self.app.theme;
-        let inner = text::frame(buf, area, theme, true, "Model", Line::default());
-        let lines = [
-            "A run shows what happened; the model tries everything that can happen.",
-            "",
-            "whitewater model check      election and replication, every interleaving, with its invariants",
-            "whitewater model mutants    the same with one rule broken: each must be caught",
-            "whitewater model explore    walk the states in a browser",
-        ];
-        for (y, line) in lines.iter().enumerate() {
-            text::put(buf, inner, 1, y as u16, line, theme.ok());
+        let upper = Rect {
+            height: area.height / 2,
+            ..area
+        };
+        let lower = Rect {
+            y: area.y + upper.height,
+            height: area.height - upper.height,
+            ..area
+        };
+        let subjects = subjects();
+        let row = self.app.model.row.min(subjects.len().saturating_sub(1));
+        self.table(&subjects, row, upper, buf);
+        self.detail(&subjects, row, lower, buf);
+    }
+}
+
+impl Model<'_> {
+    fn table(&self, subjects: &[Subject], row: usize, area: Rect, buf: &mut Buffer) {
+        let (app, theme) = (self.app, self.app.theme);
+        let g = theme.glyphs;
+        let done = app.model.results.len();
+        let right = format!(" {done} of {} checked ", subjects.len());
+        let title = format!(
+            "Model {} every interleaving of election and replication",
+            g.dot
+        );
+        let inner = text::frame(
+            buf,
+            area,
+            theme,
+            true,
+            &title,
+            Line::from(Span::styled(right, theme.dim())),
+        );
+        let room = usize::from(inner.height).max(1);
+        let first = row
+            .saturating_sub(room / 2)
+            .min(subjects.len().saturating_sub(room));
+        for (y, (at, subject)) in subjects
+            .iter()
+            .enumerate()
+            .skip(first)
+            .take(room)
+            .enumerate()
+        {
+            let y = y as u16;
+            let kind = match subject {
+                Subject::Rules(_) => "rules ",
+                Subject::Mutant(_) => "mutant",
+            };
+            let (mark, style) = match app.model.results.get(&at) {
+                Some(found) if found.as_it_should => (g.holds, theme.good()),
+                Some(_) => ("!", theme.loud()),
+                None if app.model.running.is_some_and(|(running, _)| running == at) => {
+                    (g.working, theme.bold())
+                }
+                None => (" ", theme.dim()),
+            };
+            text::put(
+                buf,
+                inner,
+                0,
+                y,
+                if at == row { g.open } else { " " },
+                theme.bold(),
+            );
+            text::put(buf, inner, 1, y, mark, style);
+            text::put(buf, inner, 3, y, kind, theme.dim());
+            let name = if at == row { theme.bold() } else { theme.ok() };
+            text::put(buf, inner, 10, y, &subject.name(), name);
+            text::put(buf, inner, 34, y, &g.spell(subject.about()), theme.dim());
+        }
+    }
+
+    fn detail(&self, subjects: &[Subject], row: usize, area: Rect, buf: &mut Buffer) {
+        let (app, theme) = (self.app, self.app.theme);
+        let Some(subject) = subjects.get(row) else {
+            return;
+        };
+        let inner = text::frame(buf, area, theme, false, &subject.name(), Line::default());
+        let width = usize::from(inner.width.saturating_sub(2));
+        let mut lines: Vec<_> = text::wrap(&theme.glyphs.spell(subject.about()), width)
+            .into_iter()
+            .map(|line| (line, theme.ok()))
+            .collect();
+        lines.push((String::new(), theme.ok()));
+        match (app.model.results.get(&row), app.model.running) {
+            (Some(found), _) => {
+                let style = if found.as_it_should {
+                    theme.bold()
+                } else {
+                    theme.loud()
+                };
+                lines.extend(
+                    text::wrap(&theme.glyphs.spell(&found.said), width)
+                        .into_iter()
+                        .map(|line| (line, style)),
+                );
+                let per_second = found.states as f64 / found.seconds.max(0.001);
+                let numbers = format!(
+                    "{} different states in {:.1} s, {} a second",
+                    text::number(found.states),
+                    found.seconds,
+                    text::size(per_second as u64)
+                );
+                lines.push((numbers, theme.dim()));
+                for (i, step) in found.steps.iter().enumerate() {
+                    let step = format!("{:>2} {}", i + 1, theme.glyphs.spell(step));
+                    lines.extend(
+                        text::wrap(&step, width)
+                            .into_iter()
+                            .map(|line| (line, theme.ok())),
+                    );
+                }
+            }
+            (None, Some((running, since_ns))) if running == row => {
+                let seconds = text::span(app.clock_ns.saturating_sub(since_ns));
+                lines.push((
+                    format!("{} being checked for {seconds}", theme.glyphs.working),
+                    theme.bold(),
+                ));
+            }
+            (None, _) => {
+                lines.push((
+                    "enter checks it: that takes a core for some seconds".to_owned(),
+                    theme.ok(),
+                ));
+                if let Subject::Rules(pinned) = subject {
+                    lines.push((
+                        format!("{} states are expected", text::number(pinned.unique)),
+                        theme.dim(),
+                    ));
+                }
+            }
+        }
+        for (y, (line, style)) in lines
+            .into_iter()
+            .take(usize::from(inner.height))
+            .enumerate()
+        {
+            text::put(buf, inner, 1, y as u16, &line, style);
         }
     }
 }

@@ -100,7 +100,7 @@ fn states() -> Vec<(&'static str, App)> {
             }),
         ),
         ("charts", on(fixtures::cut(), Screen::Charts)),
-        ("model", on(fixtures::calm(), Screen::Model)),
+        ("model", on(fixtures::checked(), Screen::Model)),
     ]
 }
 
@@ -122,6 +122,7 @@ fn screens_look_as_approved() {
         "verdict-keys",
         "verdict-proof",
         "charts",
+        "model",
     ];
     for (name, app) in states()
         .into_iter()

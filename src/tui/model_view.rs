@@ -1,0 +1,139 @@
+//! The Model screen's state: what can be checked, what is being checked, and what was found.
+//!
+//! A check takes a core for seconds, so none starts by itself: a live run beside it would be slowed. The event loop runs
+//! one at a time on a thread of its own.
+
+use std::collections::BTreeMap;
+
+use checkers::model::check::{self, Row};
+use checkers::model::mutants::{self, Pinned};
+
+/// Something to be checked.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject {
+    /// The rules, in one configuration: every invariant must hold in every state.
+    Rules(&'static Row),
+    /// The rules with one of them broken: an invariant must be violated.
+    Mutant(&'static Pinned),
+}
+
+/// Everything that can be checked, in the order of the screen.
+#[must_use]
+pub fn subjects() -> Vec<Subject> {
+    check::rows(false)
+        .map(Subject::Rules)
+        .chain(mutants::all().iter().map(Subject::Mutant))
+        .collect()
+}
+
+impl Subject {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Subject::Rules(row) => row.configuration.name.to_owned(),
+            Subject::Mutant(pinned) => pinned.mutant.name(),
+        }
+    }
+
+    /// What it is, in a few words.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Subject::Rules(row) => row.configuration.about,
+            Subject::Mutant(pinned) => pinned.sentence,
+        }
+    }
+
+    /// Checks it: it takes seconds. The duration is filled in by the caller, who has a clock.
+    #[must_use]
+    pub fn check(self) -> Checked {
+        match self {
+            Subject::Rules(row) => {
+                let report = check::run_row(row);
+                let met = |(name, depth): (&str, Option<u32>)| {
+                    depth.map(|depth| format!("{name}, first at depth {depth}"))
+                };
+                Checked {
+                    as_it_should: report.failures.is_empty(),
+                    states: report.unique,
+                    seconds: 0.0,
+                    said: match report.failures.is_empty() {
+                        true => format!(
+                            "every invariant holds, {} steps, depth {}",
+                            report.generated, report.depth
+                        ),
+                        false => report.failures.join("; "),
+                    },
+                    steps: report.seen.into_iter().filter_map(met).collect(),
+                }
+            }
+            Subject::Mutant(pinned) => {
+                let report = mutants::run(pinned.mutant);
+                let said = match (&report.surprise, report.killer) {
+                    (Some(surprise), _) => surprise.clone(),
+                    (None, Some((invariant, depth))) => {
+                        format!("killed by {invariant} at depth {depth}")
+                    }
+                    (None, None) => {
+                        "survives, as it should: it is equivalent to the rule".to_owned()
+                    }
+                };
+                let told = checkers::model::explain(pinned.mutant);
+                let steps = told.steps.into_iter().map(|step| step.sentence);
+                Checked {
+                    as_it_should: report.surprise.is_none(),
+                    states: report.states,
+                    seconds: 0.0,
+                    said,
+                    steps: steps.chain([told.conclusion]).collect(),
+                }
+            }
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// The rules hold, or the mutant is killed as pinned.
+    pub as_it_should: bool,
+    /// Different states.
+    pub states: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// In a sentence.
+    pub said: String,
+    /// For the rules: what the search met. For a mutant: its shortest counterexample, a sentence a step.
+    pub steps: Vec<String>,
+}
+
+/// The Model screen's state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelView {
+    /// The selected subject.
+    pub row: usize,
+    /// What is being checked, and since when on the session's clock.
+    pub running: Option<(usize, u64)>,
+    /// What was found.
+    pub results: BTreeMap<usize, Checked>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mutant_is_killed_and_its_counterexample_is_told() {
+        let subject = subjects()
+            .into_iter()
+            .find(|subject| subject.name() == "GrantTwice")
+            .unwrap();
+        let checked = subject.check();
+        assert!(
+            checked.as_it_should && checked.said.starts_with("killed by "),
+            "{checked:?}"
+        );
+        assert!(checked.steps.len() > 2, "{:?}", checked.steps);
+    }
+}
