@@ -147,8 +147,8 @@ impl Bench {
 
 async fn a_cut_leader_is_replaced(level: Level) {
     let bench = Bench::start(level).await;
+    bench.write_somewhere("before").await;
     let old = bench.leader().await;
-    bench.write(old.leader, "before").await.unwrap();
     let guard = bench.isolate(old.leader).await;
     let new = bench.another_leader(old.leader).await;
     assert!(new.term > old.term, "{old:?} {new:?}");
@@ -241,8 +241,8 @@ async fn late_and_doubled_votes_and_lost_answers_are_survived() {
 #[tokio::test]
 async fn a_paused_leader_comes_back_as_a_follower_and_a_restarted_node_keeps_its_data() {
     let bench = Bench::start(Level::Messages).await;
+    bench.write_somewhere("one").await;
     let old = bench.leader().await;
-    bench.write(old.leader, "one").await.unwrap();
     bench.cluster.pause(old.leader).await.unwrap();
     let new = bench.another_leader(old.leader).await;
     bench.cluster.resume(old.leader).await.unwrap();

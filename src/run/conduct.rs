@@ -33,6 +33,8 @@ use crate::scenario::Resolved;
 const TELL_EVERY: Duration = Duration::from_millis(50);
 /// The first leader must be there by then.
 const LEADER_WITHIN: Duration = Duration::from_secs(10);
+/// Of the screen's queue so many places are kept for notices: more than a run tells while its screen is stuck.
+const PLACES_FOR_NOTICES: usize = 1 << 13;
 /// Orders wait here while the nemesis starts or ends a child.
 const ORDERS: usize = 64;
 
@@ -115,7 +117,9 @@ impl Desk {
                     .event(event)
             }),
             Box::new(move |event| {
-                if to_screen.try_send(Told::Event(event.clone())).is_err() {
+                // A screen that falls behind loses operations, never what is said about them: notices have their places.
+                let full = to_screen.capacity() < PLACES_FOR_NOTICES;
+                if full || to_screen.try_send(Told::Event(event.clone())).is_err() {
                     missed.fetch_add(1, Ordering::Relaxed);
                 }
             }),
