@@ -53,3 +53,27 @@ fn judge(path: &Path) -> &'static str {
     }
     verdict.name()
 }
+
+/// As few as possible, and never fewer than a person needs: whoever wrote what was read, and what came over it.
+#[test]
+fn a_counterexample_keeps_the_writer_of_what_was_read_and_only_one() {
+    let shown = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../histories/violating")
+            .join(name);
+        let file = BufReader::new(File::open(&path).expect("it can be opened"));
+        let history = format::read(file, name, None, None)
+            .expect("it is well formed")
+            .history;
+        match check(&history, &Options::default()).verdict {
+            Verdict::Violation(found) => found.operations.len(),
+            other => panic!("{name}: {other:?}"),
+        }
+    };
+    assert_eq!(shown("stale-read.jsonl"), 3, "write 1, write 2, read 1");
+    assert_eq!(
+        shown("absent-after-many-deletes.jsonl"),
+        3,
+        "the last delete, the write, the read"
+    );
+}

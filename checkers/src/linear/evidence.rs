@@ -223,14 +223,15 @@ impl Case<'_> {
                 is_write(other) && written(other) != written(&op) && op.ret < other.call
             };
             let covered = |finder: &Op| {
-                ops.iter()
-                    .filter(over_it)
-                    .any(|over| over.ret < finder.call)
+                let mut over = ops.iter().filter(over_it);
+                over.any(|over| over.ret < finder.call)
             };
-            let mut finders = ops
-                .iter()
-                .filter(|finder| needed(finder) == Some(written(&op)));
-            if is_write(&op) && finders.all(covered) {
+            // The last writer of a value stays: without it the value would seem to come from nowhere.
+            let writes_it = |other: &Op| other.kind != Kind::Read && written(other) == written(&op);
+            let another = ops.iter().filter(|other| writes_it(other)).count() > 1;
+            let finds_it = |finder: &&Op| needed(finder) == Some(written(&op));
+            let found = ops.iter().any(|finder| finds_it(&finder));
+            if is_write(&op) && another && found && ops.iter().filter(finds_it).all(covered) {
                 let mut rest = ops.clone();
                 rest.remove(at);
                 if self.fails(&rest) {
