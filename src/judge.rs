@@ -111,27 +111,20 @@ fn judge(events: &Receiver<Event>, so_far: &Mutex<SoFar>, alarm: Alarm) -> Verdi
             seen += 1;
             found = found.or_else(|| online.push(&event));
         }
-        if quiet || published.elapsed() >= PUBLISH_EVERY {
+        let due = quiet || published.elapsed() >= PUBLISH_EVERY;
+        if due {
             // What the checker put off is looked at now, so that no alarm waits for a batch to fill.
             found = found.or_else(|| online.settle());
-            published = Instant::now();
         }
-        if let (Some(counterexample), Some(alarm)) = (&found, alarm.take_if(|_| found.is_some())) {
+        if let Some(counterexample) = &found
+            && let Some(alarm) = alarm.take()
+        {
             alarm(counterexample);
         }
-        let progress = online.progress();
-        *so_far.lock().expect("readers do not panic") = SoFar {
-            proven: progress.ops_proven,
-            proven_to: progress.proven_to.unwrap_or(0),
-            open: progress.open,
-            worlds: progress.worlds,
-            gave_up: progress
-                .keys
-                .into_iter()
-                .find(|key| key.state == KeyState::Unknown)
-                .map(|key| key.key),
-            events: seen,
-        };
+        if due {
+            *so_far.lock().expect("readers do not panic") = look(&online, seen);
+            published = Instant::now();
+        }
     }
     let malformed = online.malformed();
     assert!(
@@ -141,6 +134,21 @@ fn judge(events: &Receiver<Event>, so_far: &Mutex<SoFar>, alarm: Alarm) -> Verdi
     match found {
         Some(counterexample) => Verdict::Violation(counterexample),
         None => online.finish(),
+    }
+}
+
+fn look(online: &Online, events: u64) -> SoFar {
+    let progress = online.progress();
+    let mut keys = progress.keys.into_iter();
+    SoFar {
+        proven: progress.ops_proven,
+        proven_to: progress.proven_to.unwrap_or(0),
+        open: progress.open,
+        worlds: progress.worlds,
+        gave_up: keys
+            .find(|key| key.state == KeyState::Unknown)
+            .map(|key| key.key),
+        events,
     }
 }
 
