@@ -57,6 +57,9 @@ pub(crate) struct RunArgs {
     /// Let clients dial the nodes themselves, past the proxy: only to measure what the proxy costs.
     #[arg(long, hide = true)]
     direct: bool,
+    /// Panic on purpose, in the run's thread, a task, another thread or the screen: only to test the way out.
+    #[arg(long, hide = true, value_name = "WHERE")]
+    drill: Option<String>,
 }
 
 impl RunArgs {
@@ -84,6 +87,9 @@ impl RunArgs {
             one_of("--vote-guard", guard, ["on", "off"].into_iter())?;
         }
         one_of("--append", &self.append, ["stream", "unary"].into_iter())?;
+        if let Some(drill) = &self.drill {
+            one_of("--drill", drill, run::Drill::ALL.iter().map(|d| d.0))?;
+        }
         if let Some(defect) = &self.defect {
             one_of("--defect", defect, run::DEFECTS.iter().map(|d| d.name))?;
         }
@@ -99,6 +105,8 @@ impl RunArgs {
             resolved,
             out: self.out.clone(),
             append: self.append.clone(),
+            hold: false,
+            drill: self.drill.as_deref().and_then(run::Drill::named),
             direct: self.direct,
         })
     }

@@ -73,6 +73,11 @@ pub(crate) fn run(args: &ScreenArgs) -> anyhow::Result<u8> {
         }
         return headless(setup, args.run.json);
     }
+    // Somebody looks: what the nodes hold at a violation is worth more than the rest of the run.
+    let setup = run::Setup {
+        hold: true,
+        ..setup
+    };
     let ending = tui::run(setup, args.look.options())?;
     report::save(&ending)?;
     report::text(&mut io::stdout().lock(), &ending)?;

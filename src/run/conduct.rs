@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::clients::{DEADLINE, Fleet, Gate};
 use super::coverage::Coverage;
+use super::drill::Drill;
 use super::ending::{Ending, FaultSpan};
 use super::folder::{self, Teller};
 use super::links::Links;
@@ -25,7 +26,7 @@ use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready};
 use crate::fault::{FaultId, NodeId};
 use crate::judge::{Judge, SoFar};
 use crate::nemesis::{self, Deed, Nemesis, Order};
-use crate::proxy::{MAX_NODE, Network, NetworkConfig, Route};
+use crate::proxy::{Guard, MAX_NODE, Network, NetworkConfig, Route};
 use crate::recorder::{self, Recorder};
 use crate::scenario::Resolved;
 
@@ -208,7 +209,11 @@ impl Desk {
         stage.order(Order::Begin).await;
         self.phase(Phase::Running);
         let seconds = setup.resolved.scenario.seconds;
-        let over = begun + Duration::from_secs(if seconds == 0 { 366 * 86_400 } else { seconds });
+        let mut over =
+            begun + Duration::from_secs(if seconds == 0 { 366 * 86_400 } else { seconds });
+        // What a violation holds, since when; and whether the plan was on before.
+        let mut held: Option<(Instant, Guard)> = None;
+        let (mut plan_on, mut workload_held, mut alarmed) = (true, false, false);
         let mut tick = tokio::time::interval(TELL_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let why = loop {
@@ -217,30 +222,59 @@ impl Desk {
                 command = commands.recv() => match command {
                     Some(Command::Stop) | None => break Why::Stopped,
                     Some(Command::Finish) => break Why::Over,
-                    Some(Command::HoldWorkload(held)) => {
-                        gate.send_replace(if held { Gate::Held } else { Gate::Open });
-                        self.recorder.mark(if held { "workload held" } else { "workload goes on" }.to_owned());
-                        self.teller.tell(Notice::Workload { held });
+                    Some(Command::HoldWorkload(still)) => {
+                        if held.is_none() {
+                            gate.send_replace(if still { Gate::Held } else { Gate::Open });
+                        }
+                        workload_held = still;
+                        self.recorder.mark(if still { "workload held" } else { "workload goes on" }.to_owned());
+                        self.teller.tell(Notice::Workload { held: still });
                     }
+                    Some(Command::GoOn) => if let Some((since, network)) = held.take() {
+                        network.heal();
+                        over += since.elapsed();
+                        gate.send_replace(if workload_held { Gate::Held } else { Gate::Open });
+                        stage.order(Order::Plan(plan_on)).await;
+                        self.tell_held(false);
+                    },
                     Some(Command::Inject(fault)) => stage.order(Order::Inject(fault)).await,
                     Some(Command::Heal(id)) => stage.order(Order::Heal(id)).await,
                     Some(Command::HealAll) => stage.order(Order::HealAll).await,
-                    Some(Command::Nemesis(on)) => stage.order(Order::Plan(on)).await,
+                    Some(Command::Nemesis(on)) => {
+                        plan_on = on;
+                        if held.is_none() {
+                            stage.order(Order::Plan(on)).await;
+                        }
+                    }
                 },
-                Ok(counterexample) = &mut alarm => {
+                Ok(counterexample) = &mut alarm, if !alarmed => {
+                    alarmed = true;
                     ending.alarm_seconds = Some(begun.elapsed().as_secs_f64());
                     self.recorder.mark(format!("alarm: {} at #{}", counterexample.key, counterexample.event));
                     self.teller.tell(Notice::Alarm { counterexample });
-                    break Why::Alarm;
+                    if !setup.hold {
+                        break Why::Alarm;
+                    }
+                    held = Some((Instant::now(), stage.network.hold()));
+                    gate.send_replace(Gate::Held);
+                    stage.order(Order::Plan(false)).await;
+                    self.tell_held(true);
                 }
-                () = tokio::time::sleep_until(over) => break Why::Over,
+                () = tokio::time::sleep_until(over), if held.is_none() => break Why::Over,
                 _ = tick.tick() => {
                     self.tell_progress();
                     self.watch.look(&stage.cluster);
                     self.note_losses(stage, ending);
+                    if let Some(drill) = setup.drill.filter(|&drill| drill != Drill::Screen)
+                        && self.judge.so_far().proven_to > 0
+                    {
+                        drill.panic();
+                    }
                 }
             }
         };
+        // Nobody can be asked anything while the network is held.
+        drop(held);
         ending.seconds = begun.elapsed().as_secs_f64();
         gate.send_replace(Gate::Closed);
         if why == Why::Over {
@@ -361,6 +395,16 @@ impl Desk {
         self.teller.tell(Notice::Phase { phase });
     }
 
+    fn tell_held(&self, held: bool) {
+        let words = if held {
+            "a violation holds the network"
+        } else {
+            "the network goes on"
+        };
+        self.recorder.mark(words.to_owned());
+        self.teller.tell(Notice::Held { held });
+    }
+
     fn tell_progress(&self) {
         let SoFar {
             proven_to,
@@ -433,7 +477,7 @@ struct Stage {
     lost: mpsc::UnboundedReceiver<(NodeId, String)>,
     exits_seen: usize,
     /// Last, so that the links outlive the children.
-    _network: Arc<Network>,
+    network: Arc<Network>,
 }
 
 impl Stage {
@@ -503,7 +547,7 @@ impl Stage {
             nemesis,
             lost,
             exits_seen: 0,
-            _network: network,
+            network,
         })
     }
 

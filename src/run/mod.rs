@@ -15,6 +15,7 @@ mod after;
 mod clients;
 mod conduct;
 mod coverage;
+mod drill;
 mod ending;
 mod folder;
 mod links;
@@ -33,11 +34,12 @@ pub use crate::cluster::end_all_children;
 pub use crate::fault::KINDS as FAULT_KINDS;
 pub use crate::scenario::{Changes, DEFAULT as DEFAULT_SCENARIO, READ_MODES, Resolved, Scenario};
 pub use coverage::{Counts, Outcomes, Share};
+pub use drill::Drill;
 pub use ending::{Ending, FaultSpan};
 pub use folder::{FolderError, read_folder};
 pub use notice::{
     By, ChildState, Command, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role,
-    Told, VerdictWord,
+    Told, VerdictWord, Vote,
 };
 
 /// Everything that a run is given.
@@ -49,6 +51,10 @@ pub struct Setup {
     pub out: PathBuf,
     /// `stream` or `unary`: how the leader replicates.
     pub append: String,
+    /// Whether a violation holds network, workload and plan until [`Command::GoOn`], instead of ending the run.
+    pub hold: bool,
+    /// A panic on purpose, for the tests of the way out.
+    pub drill: Option<Drill>,
     /// Whether clients dial nodes directly, for the benchmark of the proxy only.
     pub direct: bool,
 }

@@ -25,6 +25,8 @@ pub enum Command {
     Nemesis(bool),
     /// Hold the workload: no new operation begins.
     HoldWorkload(bool),
+    /// Let the network, the workload and the plan go on after a violation held them.
+    GoOn,
     /// End the run in order: heal, converge, final reads, verdict.
     Finish,
     /// End the run at once: stop the workload, heal, reap, verdict of what was recorded.
@@ -111,6 +113,9 @@ pub struct NodeView {
     pub role: Role,
     /// Its term.
     pub term: u64,
+    /// Whom it has voted for, and whether that vote is a leader's (committed).
+    #[serde(default)]
+    pub vote: Option<Vote>,
     /// Whom it believes to lead.
     pub leader: Option<NodeId>,
     /// Index of its last log entry.
@@ -121,6 +126,29 @@ pub struct NodeView {
     pub applied: u64,
     /// Index of its newest snapshot.
     pub snapshot: u64,
+}
+
+/// A vote, in openraft's sense: a term and a node, and whether a quorum has granted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// The term.
+    pub term: u64,
+    /// The candidate or the leader.
+    pub node: NodeId,
+    /// Whether it is a leader's.
+    pub committed: bool,
+}
+
+impl std::fmt::Display for Vote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Vote { term, node, .. } = self;
+        let what = if self.committed {
+            "leader"
+        } else {
+            "candidate"
+        };
+        write!(f, "n{node} as {what} of term {term}")
+    }
 }
 
 /// How one directed link between two nodes is.
@@ -242,6 +270,11 @@ pub enum Notice {
     /// The workload goes on, or is held.
     Workload {
         /// Whether it is held.
+        held: bool,
+    },
+    /// A violation holds the network, the workload and the plan, so that a person can look; or they go on.
+    Held {
+        /// Whether they are held.
         held: bool,
     },
     /// A sentence for the Events panel that no other notice says.

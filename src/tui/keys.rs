@@ -34,6 +34,7 @@ pub enum Verb {
     Filter,
     Freeze,
     Hold,
+    GoOn,
     Kill,
     Restart,
     Pause,
@@ -233,6 +234,7 @@ pub const KEYS: &[Binding] = keys! {
 
     Freeze    [Char(' ')] "freeze"  Run TIMED        6 "freeze the screen; the cluster goes on. In a replay: stop and go";
     Hold      [Char('w')] "hold workload" Run EVERYWHERE 0 "hold the workload, or let it go on";
+    GoOn      [Char('u')] "let go on" Run EVERYWHERE 0 "let the network, the workload and the plan go on after a violation held them";
     Nemesis   [Char('n')] "nemesis" Run EVERYWHERE   0 "turn the nemesis (the scenario's plan) on or off";
     Finish    [Char('e')] "end run" Run EVERYWHERE   0 "end the run in order: heal, final reads, verdict";
     Picker    [Char('s')] "scenarios" Run EVERYWHERE 11 "choose another scenario, seed or defect";

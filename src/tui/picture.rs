@@ -112,6 +112,8 @@ pub struct Picture {
     pub nemesis: bool,
     /// Whether the workload is held.
     pub held: bool,
+    /// Whether a violation holds the network, the workload and the plan, until somebody lets them go on.
+    pub stands: bool,
     /// The operations.
     pub operations: Operations,
     /// The Events panel's lines.
@@ -238,6 +240,15 @@ impl Picture {
                 }
                 self.held = held;
             }
+            Notice::Held { held } => {
+                let text = if held {
+                    "the network is held as it was: look at the nodes"
+                } else {
+                    "the network goes on"
+                };
+                self.line(time_ns, Tone::Loud, text);
+                self.stands = held;
+            }
             Notice::Say { text } => self.line(time_ns, Tone::Plain, text),
             Notice::Progress { progress } => self.progress = progress,
             Notice::Alarm { counterexample } => self.alarm(time_ns, counterexample),
@@ -255,6 +266,7 @@ impl Picture {
                 summary,
             } => {
                 self.phase = Some(Phase::Ended);
+                self.stands = false;
                 self.line(time_ns, Tone::Plain, summary.clone());
                 self.end = Some(End {
                     verdict,

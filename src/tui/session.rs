@@ -21,7 +21,7 @@ use super::picker::{Pick, Recipe};
 use super::terminal::{self, Taken};
 use super::theme::{ColorChoice, Environment, Theme};
 use super::update::update;
-use crate::run::{self, Command, Ending, Handle, Notice, Scenario, Setup, Told};
+use crate::run::{self, Command, Drill, Ending, Handle, Notice, Scenario, Setup, Told};
 
 /// Between two frames.
 const FRAME: Duration = Duration::from_millis(50);
@@ -240,7 +240,7 @@ impl Session {
                 count = live.told.recv_many(&mut batch, BATCH), if !over => {
                     over = count == 0;
                     for told in batch.drain(..) {
-                        self.remember(&told);
+                        self.remember(&told, live.setup.drill);
                         self.input(Input::Told(told));
                     }
                     if over {
@@ -326,7 +326,10 @@ impl Session {
     }
 
     /// The panic hook needs to know where the run's folder is.
-    fn remember(&self, told: &Told) {
+    fn remember(&self, told: &Told, drill: Option<Drill>) {
+        if matches!(told, Told::Event(_)) && drill == Some(Drill::Screen) {
+            Drill::Screen.panic();
+        }
         if let Told::Notice {
             notice: Notice::Started { dir, .. },
             ..

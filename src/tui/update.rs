@@ -124,6 +124,14 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         Verb::FaultMenu | Verb::HealAll | Verb::Nemesis | Verb::Hold | Verb::Finish => {
             can_break(app)
         }
+        Verb::GoOn => {
+            can_break(app)?;
+            if app.picture.stands {
+                Ok(())
+            } else {
+                Err("nothing is held; a violation holds the network".to_owned())
+            }
+        }
         Verb::Freeze if app.replay.is_none() && !app.picture.is_live() && app.frozen.is_none() => {
             Err("the run is over: nothing moves that could be frozen".to_owned())
         }
@@ -325,6 +333,10 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         Verb::HealAll => Some(heal_all(app)),
         Verb::Nemesis => Some(Action::Send(vec![Command::Nemesis(!app.picture.nemesis)])),
         Verb::Hold => Some(Action::Send(vec![Command::HoldWorkload(!app.picture.held)])),
+        Verb::GoOn => {
+            app.flash("the network goes on …");
+            Some(Action::Send(vec![Command::GoOn]))
+        }
         Verb::Finish => {
             app.flash("ending the run in order …");
             Some(Action::Send(vec![Command::Finish]))
