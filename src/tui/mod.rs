@@ -5,6 +5,7 @@
 //! [`draw`](draw::draw) the only one that looks at it; both are plain functions. The screen never awaits the cluster.
 
 pub mod app;
+mod breaking;
 pub mod draw;
 #[cfg(test)]
 mod fixtures;
@@ -14,6 +15,7 @@ pub mod menu;
 pub mod model_view;
 mod mouse;
 pub mod operations;
+mod over;
 pub mod picker;
 pub mod picture;
 pub mod replay;
