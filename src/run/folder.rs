@@ -235,6 +235,16 @@ pub fn read_folder(dir: &Path) -> Result<Vec<Told>, FolderError> {
     let name = path.display().to_string();
     let nil = checkers::history::Nil::Absent;
     let loaded = checkers::format::jsonl::read(io::BufReader::new(file), &name, nil)?;
+    // The folder may have been moved since.
+    for told in &mut told {
+        if let Told::Notice {
+            notice: Notice::Started { dir: was, .. },
+            ..
+        } = told
+        {
+            dir.clone_into(was);
+        }
+    }
     told.extend(loaded.history.to_events().into_iter().map(Told::Event));
     told.sort_by_key(|told| match told {
         Told::Notice { time_ns, .. } => *time_ns,

@@ -18,6 +18,7 @@ pub mod operations;
 mod over;
 pub mod picker;
 pub mod picture;
+mod print;
 pub mod replay;
 mod session;
 mod terminal;
@@ -28,6 +29,7 @@ mod update_tests;
 
 pub use app::{Action, App, Input};
 pub use draw::draw;
+pub use print::{Print, print};
 pub use session::{Options, replay, run};
 pub use terminal::is_possible;
 pub use update::update;
