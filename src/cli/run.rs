@@ -103,6 +103,7 @@ impl RunArgs {
             .map_err(|e| usage(e.to_string()))?;
         Ok(Setup {
             resolved,
+            changes,
             out: self.out.clone(),
             append: self.append.clone(),
             hold: false,

@@ -47,6 +47,8 @@ pub use notice::{
 pub struct Setup {
     /// What to do.
     pub resolved: Resolved,
+    /// What the command line changed in the scenario: it changes the next one, too, that is picked on the screen.
+    pub changes: Changes,
     /// Where the run's folder is made.
     pub out: PathBuf,
     /// `stream` or `unary`: how the leader replicates.

@@ -5,6 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use super::app::{Action, App, Overlay};
 use super::keys::{self, Key, Screen, Verb};
 use super::menu;
+use super::picker::Field;
 use super::update::{leave, press};
 use crate::fault::NodeId;
 
@@ -15,7 +16,7 @@ pub(super) fn in_overlay(
     event: &KeyEvent,
     key: Key,
 ) -> Option<Action> {
-    let typing = overlay == Overlay::Picker && app.picker.typing;
+    let typing = overlay == Overlay::Picker && app.picker.typing.is_some();
     if key == Key::Char('H') && !typing {
         app.overlay = None;
         return press(app, Verb::HealAll);
@@ -142,13 +143,29 @@ fn in_card(app: &mut App, node: NodeId, log: bool, back: usize, code: KeyCode) -
 
 fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
     let picker = &mut app.picker;
-    if picker.typing {
+    if picker.typing == Some(Field::Filter) {
+        picker.row = 0;
+        match code {
+            KeyCode::Char(c) => picker.filter.push(c),
+            KeyCode::Backspace => {
+                picker.filter.pop();
+            }
+            KeyCode::Esc => {
+                picker.filter.clear();
+                picker.typing = None;
+            }
+            KeyCode::Enter => picker.typing = None,
+            _ => {}
+        }
+        return None;
+    }
+    if picker.typing == Some(Field::Seed) {
         match code {
             KeyCode::Char(c) if c.is_ascii_digit() && picker.seed.len() < 19 => picker.seed.push(c),
             KeyCode::Backspace => {
                 picker.seed.pop();
             }
-            KeyCode::Enter | KeyCode::Esc => picker.typing = false,
+            KeyCode::Enter | KeyCode::Esc => picker.typing = None,
             _ => {}
         }
         return None;
@@ -163,11 +180,14 @@ fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
                 ));
                 return Some(Action::Start(pick));
             }
+            None if picker.shown().next().is_none() => {
+                app.flash("no scenario has that in its name; / edits the filter");
+            }
             None => app.flash("the seed is a number; e edits it, R draws a new one"),
         },
         KeyCode::Char('d') => picker.defect = (picker.defect + 1) % (picker.defects.len() + 1),
         KeyCode::Char('e') => {
-            picker.typing = true;
+            picker.typing = Some(Field::Seed);
             picker.seed.clear();
         }
         KeyCode::Char('R') => {
@@ -177,10 +197,15 @@ fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
             seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             picker.seed = ((seed ^ (seed >> 31)) % 1_000_000).to_string();
         }
+        KeyCode::Char('/') => picker.typing = Some(Field::Filter),
+        KeyCode::Char('m') => {
+            app.overlay = None;
+            return press(app, Verb::Model);
+        }
         KeyCode::Char('q') => app.overlay = None,
         code => {
             let by = moved(code)?;
-            picker.row = stepped(picker.row, by, picker.recipes.len());
+            picker.row = stepped(picker.row, by, picker.shown().count());
         }
     }
     None

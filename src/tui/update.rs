@@ -233,17 +233,17 @@ fn go(app: &mut App, verb: Verb) {
 
 fn show(app: &mut App, overlay: Overlay) -> Option<Action> {
     if overlay == Overlay::Picker {
-        app.picker.typing = false;
+        app.picker.typing = None;
+        app.picker.filter.clear();
         if app.picker.seed.is_empty() {
             app.picker.seed = app.picture.seed.to_string();
-            let scenario = &app.picture.scenario;
-            app.picker.row = app
-                .picker
-                .recipes
-                .iter()
-                .position(|recipe| recipe.name == *scenario)
-                .unwrap_or(0);
         }
+        let scenario = &app.picture.scenario;
+        let present = app
+            .picker
+            .shown()
+            .position(|recipe| recipe.name == *scenario);
+        app.picker.row = present.unwrap_or(0);
     }
     app.overlay = Some(overlay);
     None

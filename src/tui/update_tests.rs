@@ -460,6 +460,35 @@ fn the_picker_picks_a_scenario_a_defect_and_a_seed() {
 }
 
 #[test]
+fn the_picker_filters_and_leads_to_the_model() {
+    let mut app = fixtures::cut();
+    press(&mut app, "s / c a l m enter");
+    let Some(Action::Start(pick)) = press(&mut app, "enter") else {
+        panic!("nothing is picked")
+    };
+    assert_eq!(pick.scenario, "calm");
+    let mut app = fixtures::cut();
+    press(&mut app, "s / z z enter enter");
+    assert_eq!(
+        app.flashing(),
+        Some("no scenario has that in its name; / edits the filter")
+    );
+    let mut app = fixtures::cut();
+    press(&mut app, "s m");
+    assert_eq!((app.overlay, app.screen), (None, Screen::Model));
+}
+
+#[test]
+fn what_a_violation_holds_goes_on_by_a_key_and_only_then() {
+    sends(fixtures::standing(), "u", &[Command::GoOn]);
+    refuses(
+        fixtures::violation(),
+        "u",
+        "nothing is held; a violation holds the network",
+    );
+}
+
+#[test]
 fn the_path_of_what_is_shown_is_copied() {
     let dir = "runs/20261123-141503-rapids-7141";
     let copies = |app: App, keys: &str, expected: String| {
