@@ -3,7 +3,7 @@
 //! A refusal says what is known of the request's fate: "not-applied" only where openraft documents that it refused
 //! before it appended an entry, else "unknown". Nothing is retried or forwarded.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use openraft::{
     Instant, ReadPolicy, ServerState,
@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 
 use super::{
     convert::Malformed,
-    defect::{Defect, Planted},
+    defect::{Planted, hooks},
     options::ReadMode,
     state_machine::{Found, StateMachine},
     types::{Applied, Binlog, Command, Condition, LogId, NodeId, Raft, Types},
@@ -43,7 +43,7 @@ pub(crate) struct Client {
     pub(crate) timeout: Duration,
     /// How long a quorum's acknowledgement vouches for a leader.
     pub(crate) lease: Duration,
-    pub(crate) planted: Arc<Planted>,
+    pub(crate) planted: Planted,
 }
 
 /// What is known of a request that was not answered.
@@ -65,7 +65,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: Code, fate: Fate, reason: impl ToString) -> Refusal {
+    pub(super) fn new(code: Code, fate: Fate, reason: impl ToString) -> Refusal {
         Refusal {
             code,
             fate,
@@ -127,6 +127,17 @@ impl Client {
         command: Command,
     ) -> Result<ClientWriteResponse<Types>, Refusal> {
         check_command(&command)?;
+        if let Some(defect) = self.planted.defect() {
+            return hooks::write(self, defect, command).await;
+        }
+        self.propose(command).await
+    }
+
+    /// A write that was checked.
+    pub(super) async fn propose(
+        &self,
+        command: Command,
+    ) -> Result<ClientWriteResponse<Types>, Refusal> {
         let written = self.in_time(self.raft.client_write(command)).await?;
         written.map_err(|error| match error {
             RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
@@ -149,19 +160,25 @@ impl Client {
     /// A refusal; a read has no effect, so its fate is always "not applied".
     pub(crate) async fn read(&self, key: &[u8]) -> Result<Found, Refusal> {
         check_key(key)?;
-        if self.planted.reach(Defect::StaleRead) {
-            self.check_leader()?;
-            if !self.lease_is_live() {
-                self.planted.trigger();
-            }
-        } else {
-            match self.reads {
-                ReadMode::ReadIndex => self.wait_linearizable(ReadPolicy::ReadIndex).await?,
-                ReadMode::Lease => self.wait_linearizable(ReadPolicy::LeaseRead).await?,
-                ReadMode::LeaderLocal => self.check_leader()?,
-                ReadMode::FollowerLocal => {}
-            }
+        if let Some(defect) = self.planted.defect() {
+            return hooks::read(self, defect, key).await;
         }
+        self.read_by_mode(key).await
+    }
+
+    /// A read that was checked.
+    pub(super) async fn read_by_mode(&self, key: &[u8]) -> Result<Found, Refusal> {
+        match self.reads {
+            ReadMode::ReadIndex => self.wait_linearizable(ReadPolicy::ReadIndex).await?,
+            ReadMode::Lease => self.wait_linearizable(ReadPolicy::LeaseRead).await?,
+            ReadMode::LeaderLocal => self.check_leader()?,
+            ReadMode::FollowerLocal => {}
+        }
+        self.read_own(key)
+    }
+
+    /// What this node holds, without asking anybody.
+    pub(super) fn read_own(&self, key: &[u8]) -> Result<Found, Refusal> {
         let found = self.state.read(key);
         found.map_err(|error| Refusal::new(Code::Internal, Fate::NotApplied, error))
     }
@@ -185,7 +202,7 @@ impl Client {
         )
     }
 
-    async fn wait_linearizable(&self, policy: ReadPolicy) -> Result<(), Refusal> {
+    pub(super) async fn wait_linearizable(&self, policy: ReadPolicy) -> Result<(), Refusal> {
         let waited = self.in_time(self.raft.ensure_linearizable(policy)).await;
         let waited = waited.map_err(|late| Refusal {
             fate: Fate::NotApplied,
@@ -201,7 +218,7 @@ impl Client {
     }
 
     /// The reference document's check: does this node believe to lead?
-    fn check_leader(&self) -> Result<(), Refusal> {
+    pub(super) fn check_leader(&self) -> Result<(), Refusal> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         if metrics.state == ServerState::Leader {
@@ -216,7 +233,7 @@ impl Client {
         }))
     }
 
-    fn lease_is_live(&self) -> bool {
+    pub(super) fn lease_is_live(&self) -> bool {
         let metrics = self.raft.metrics();
         let acked = metrics.borrow_watched().last_quorum_acked;
         acked.is_some_and(|at| at.into_inner().elapsed() < self.lease)

@@ -26,16 +26,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     codec,
+    defect::{Defect, Planted, hooks},
+    disk::Disk,
     trace::{Begun, Stored, Trace},
     types::{Entry, LogId, Types, Vote},
 };
 
 /// Index to encoded entry.
-const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 /// Name to encoded value.
-const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const VOTE: &str = "vote";
-const COMMITTED: &str = "committed";
+pub(super) const COMMITTED: &str = "committed";
 const PURGED: &str = "purged";
 
 /// Writes that may wait for the disk; when it is full, the caller waits for room.
@@ -65,6 +67,7 @@ struct Shared {
     db: Database,
     state: Mutex<State>,
     trace: Trace,
+    planted: Planted,
 }
 
 /// What readers see: everything accepted, durable or not.
@@ -93,7 +96,8 @@ type Done = oneshot::Sender<io::Result<()>>;
 enum Write {
     Append {
         entries: Vec<(u64, Vec<u8>)>,
-        flushed: IOFlushed<Types>,
+        /// Who waits for it to be durable.
+        flushed: Option<IOFlushed<Types>>,
     },
     Vote {
         vote: Vote,
@@ -116,14 +120,23 @@ impl LogStore {
     ///
     /// # Errors
     /// When the file cannot be opened, is open in another process, or holds what this version cannot read.
-    pub(crate) fn open(path: &Path, trace: Trace) -> io::Result<LogStore> {
-        let db = Database::create(path).map_err(io::Error::other)?;
+    pub(crate) fn open(
+        path: &Path,
+        trace: Trace,
+        planted: &Planted,
+        disk: &Disk,
+    ) -> io::Result<LogStore> {
+        let db = disk.database(path)?;
         make_tables(&db).map_err(io::Error::other)?;
+        if planted.is(Defect::DroppedTail) {
+            hooks::dropped_tail(planted, &db)?;
+        }
         let state = State::load(&db)?;
         let shared = Arc::new(Shared {
             db,
             state: Mutex::new(state),
             trace,
+            planted: planted.clone(),
         });
         let (queue, writes) = mpsc::channel(QUEUE);
         let writer = shared.clone();
@@ -189,6 +202,11 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = *vote;
         let begun = self.shared.trace.vote(vote)?;
+        if self.shared.planted.is(Defect::ForgetfulVote) {
+            hooks::forgetful_vote(&self.shared.planted);
+            self.state().vote = Some(vote);
+            return self.shared.trace.done(begun);
+        }
         self.write(begun, |done| Write::Vote { vote, done }).await?;
         self.state().vote = Some(vote);
         Ok(())
@@ -220,6 +238,12 @@ impl RaftLogStorage<Types> for LogStore {
                 .map(|entry| state.accept(entry))
                 .collect()
         };
+        let mut flushed = Some(flushed);
+        if self.shared.planted.is(Defect::EarlyLogAck)
+            && let Some(flushed) = flushed.take()
+        {
+            hooks::early_log_ack(&self.shared.planted, flushed);
+        }
         self.enqueue(Write::Append { entries, flushed }, begun)
             .await
     }
@@ -450,7 +474,9 @@ impl Shared {
                         state.durable_below = state.durable_below.max(index + 1);
                         state.evict();
                     }
-                    flushed.io_completed(outcome());
+                    if let Some(flushed) = flushed {
+                        flushed.io_completed(outcome());
+                    }
                 }
                 Write::Vote { done, .. }
                 | Write::Truncate { done, .. }
@@ -467,7 +493,10 @@ impl Shared {
 impl Write {
     /// A commit position may be lost: more is applied again.
     fn must_be_durable(&self) -> bool {
-        !matches!(self, Write::Committed(_))
+        !matches!(
+            self,
+            Write::Committed(_) | Write::Append { flushed: None, .. }
+        )
     }
 
     fn store(

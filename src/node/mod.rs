@@ -52,6 +52,7 @@ mod convert;
 mod core;
 mod data_dir;
 mod defect;
+mod disk;
 mod log_store;
 mod metrics;
 mod network;
@@ -76,8 +77,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::transport::{Server, server::TcpIncoming};
 
 use self::{
-    data_dir::DataDir, defect::Planted, log_store::LogStore, network::NetworkFactory, peers::Peers,
-    state_machine::StateMachine, trace::Trace, types::Raft,
+    data_dir::DataDir, defect::Planted, disk::Disk, log_store::LogStore, network::NetworkFactory,
+    peers::Peers, state_machine::StateMachine, trace::Trace, types::Raft,
 };
 pub use self::{
     defect::Defect,
@@ -157,7 +158,9 @@ impl Node {
         };
         let resp_addr = resp_listener.as_ref().map(|(_, address)| *address);
         let chaos_addr = chaos_listener.as_ref().map(|(_, address)| *address);
-        let (log, state) = open_storage(&args, &data)?;
+        let planted = Planted::new(args.defect);
+        let disk = Disk::new(args.power_loss);
+        let (log, state) = open_storage(&args, &data, &planted, &disk)?;
         let guard = log.has_voted().then(|| args.vote_guard()).flatten();
         let config = args.raft_config(guard.is_none());
         let config = config.map_err(NodeError::at("the timings"))?;
@@ -167,13 +170,13 @@ impl Node {
             peers: peers.clone(),
             append: args.append,
             stall: Duration::from_millis(args.election_max_ms * STALL_ELECTIONS),
+            planted: planted.clone(),
         };
         let raft = Raft::new(args.id, Arc::new(config), network, log, state.clone()).await;
         let raft = raft.map_err(NodeError::at("raft"))?;
         if let Some(guard) = guard {
             tokio::spawn(campaign_after(guard, raft.clone()));
         }
-        let planted = Arc::new(Planted::new(args.defect));
         let (stop, stopping) = watch::channel(false);
         let mut node = Node {
             raft: raft.clone(),
@@ -226,7 +229,11 @@ impl Node {
         node.servers
             .push(services.serve(listener, stopping.clone()).await?);
         if let Some((listener, _)) = chaos_listener {
-            let chaos = chaos::Chaos { state, planted };
+            let chaos = chaos::Chaos {
+                state,
+                planted,
+                disk,
+            };
             let router = server().add_service(ChaosServiceServer::new(chaos));
             let serving =
                 router.serve_with_incoming_shutdown(incoming(listener), stopped(stopping));
@@ -320,13 +327,25 @@ impl Services {
 }
 
 /// Opens log and state, and tells the trace what they hold.
-fn open_storage(args: &NodeArgs, data: &DataDir) -> Result<(LogStore, StateMachine), NodeError> {
+fn open_storage(
+    args: &NodeArgs,
+    data: &DataDir,
+    planted: &Planted,
+    disk: &Disk,
+) -> Result<(LogStore, StateMachine), NodeError> {
     let trace = match &args.trace {
         Some(path) => Trace::open(path, args.id).map_err(NodeError::at("the trace"))?,
         None => Trace::default(),
     };
-    let log = LogStore::open(&data.log(), trace.clone()).map_err(NodeError::at("the log"))?;
-    let state = StateMachine::open(&data.state(), &data.snapshots(), trace.clone());
+    let log = LogStore::open(&data.log(), trace.clone(), planted, disk)
+        .map_err(NodeError::at("the log"))?;
+    let state = StateMachine::open(
+        &data.state(),
+        &data.snapshots(),
+        trace.clone(),
+        planted,
+        disk,
+    );
     let state = state.map_err(NodeError::at("the state"))?;
     if trace.is_on() {
         let told = || -> io::Result<()> {

@@ -22,6 +22,7 @@ use tonic::{Code, Status, transport::Channel};
 
 use super::{
     convert::{self, Span},
+    defect::{Defect, Planted, hooks},
     options::AppendMode,
     peers::{MESSAGE_BYTES, Peer, Peers},
     pipeline, snapshot,
@@ -40,6 +41,7 @@ pub(crate) struct NetworkFactory {
     pub(crate) append: AppendMode,
     /// How long a stream with requests in flight may bring no answer.
     pub(crate) stall: Duration,
+    pub(crate) planted: Planted,
 }
 
 /// What a network is for.
@@ -58,6 +60,7 @@ impl NetworkFactory {
             append: self.append,
             stall: self.stall,
             purpose,
+            planted: self.planted.clone(),
         }
     }
 }
@@ -86,6 +89,7 @@ pub(crate) struct Network {
     append: AppendMode,
     pub(super) stall: Duration,
     purpose: Purpose,
+    pub(super) planted: Planted,
 }
 
 type Answer<T> = Result<T, RPCError<Types>>;
@@ -204,7 +208,13 @@ impl RaftNetworkV2<Types> for Network {
         let request = kiwi::AppendEntriesRequest::from(&rpc);
         let run = async move |request| client.append_entries(request).await;
         let kind = RPCTypes::AppendEntries;
-        let response = self.call((name, kind), ttl, request, run).await?;
+        let response = match self.call((name, kind), ttl, request, run).await {
+            Err(error) if self.planted.is(Defect::PhantomAck) => {
+                let yes = AppendEntriesResponse::Success;
+                return Ok(hooks::phantom_ack(&self.planted, &error, yes));
+            }
+            answer => answer?,
+        };
         convert::append_response(response, span).map_err(|error| self.malformed(kind, &error))
     }
 
