@@ -36,8 +36,8 @@ pub(crate) struct RunArgs {
     /// Kinds of fault, separated by commas, or none.
     #[arg(long, value_name = "LIST|none")]
     faults: Option<String>,
-    /// Plant a deliberate bug in every node (`whitewater list defects`).
-    #[arg(long, value_name = "NAME")]
+    /// Plant a deliberate bug, or a decoy (`whitewater list defects`).
+    #[arg(long, visible_alias = "decoy", value_name = "NAME")]
     defect: Option<String>,
     /// How nodes answer reads: read-index (the default), lease, leader-local, follower-local.
     #[arg(long, value_name = "MODE")]

@@ -5,6 +5,7 @@
 //! between them, because a cluster that never recovers proves little.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use rand::seq::IndexedRandom;
@@ -12,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, KINDS, NodeId, Signal, Way};
+use super::{Act, DiskHarm, Fault, KINDS, NodeId, Of, Signal, Way};
 
 /// Whom a planned fault is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +25,22 @@ pub enum Aim {
     Follower(usize),
     /// That node.
     Node(NodeId),
+}
+
+/// How many a planned crash is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Crowd {
+    /// The leader alone.
+    Leader,
+    /// One follower.
+    Follower,
+    /// Fewer than half, the leader among them.
+    Minority,
+    /// More than half, the leader among them.
+    Majority,
+    /// Every node.
+    All,
 }
 
 /// A fault that a plan wants, its nodes still to be resolved.
@@ -79,6 +96,46 @@ pub enum Wish {
         /// At most this much more or less.
         jitter_ms: u64,
     },
+    /// See [`Fault::Crash`].
+    Crash {
+        /// How many.
+        who: Crowd,
+    },
+    /// See [`Fault::Message`].
+    Message {
+        /// What becomes of them.
+        act: Act,
+        /// Which messages.
+        of: Of,
+        /// Only on the links of this one; absent: everywhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<Aim>,
+        /// Of so many in a thousand.
+        #[serde(default = "every_one")]
+        per_mille: u32,
+        /// How late, or how far apart.
+        #[serde(default)]
+        ms: u64,
+    },
+    /// See [`Fault::Disk`].
+    Disk {
+        /// Whose.
+        who: Aim,
+        /// What.
+        harm: DiskHarm,
+        /// How slow.
+        #[serde(default)]
+        ms: u64,
+    },
+    /// See [`Fault::Transfer`].
+    Transfer {
+        /// The heir.
+        to: Aim,
+    },
+}
+
+fn every_one() -> u32 {
+    1000
 }
 
 fn both_ways() -> Way {
@@ -193,6 +250,26 @@ impl Aim {
     }
 }
 
+impl Crowd {
+    /// The nodes that are meant, in the order of their ids.
+    fn resolve(self, nodes: &[NodeId], leader: Option<NodeId>) -> Result<Vec<NodeId>, Impossible> {
+        let count = match self {
+            Crowd::All => return Ok(nodes.to_vec()),
+            Crowd::Follower => return Ok(vec![Aim::Follower(0).resolve(nodes, leader)?]),
+            Crowd::Leader => 1,
+            Crowd::Minority => nodes.len().saturating_sub(1) / 2,
+            Crowd::Majority => nodes.len() / 2 + 1,
+        };
+        let followers = (0..count.saturating_sub(1)).map(Aim::Follower);
+        let aims = std::iter::once(Aim::Leader).chain(followers);
+        let mut meant = aims
+            .map(|aim| aim.resolve(nodes, leader))
+            .collect::<Result<Vec<_>, _>>()?;
+        meant.sort_unstable();
+        Ok(meant)
+    }
+}
+
 impl Wish {
     /// The name of the kind in [`KINDS`].
     #[must_use]
@@ -205,6 +282,10 @@ impl Wish {
             Wish::Split { .. } => "split",
             Wish::Cut { .. } => "cut",
             Wish::Slow { .. } => "slow",
+            Wish::Crash { .. } => "crash",
+            Wish::Message { act, .. } => act.name(),
+            Wish::Disk { .. } => "disk",
+            Wish::Transfer { .. } => "transfer",
         }
     }
 
@@ -253,6 +334,28 @@ impl Wish {
                     jitter_ms: *jitter_ms,
                 }
             }
+            Wish::Crash { who } => Fault::Crash {
+                nodes: who.resolve(nodes, leader)?,
+            },
+            Wish::Message {
+                act,
+                of,
+                who,
+                per_mille,
+                ms,
+            } => Fault::Message {
+                act: *act,
+                of: *of,
+                node: who.as_ref().map(node).transpose()?,
+                per_mille: *per_mille,
+                ms: *ms,
+            },
+            Wish::Disk { who, harm, ms } => Fault::Disk {
+                node: node(who)?,
+                harm: *harm,
+                ms: *ms,
+            },
+            Wish::Transfer { to } => Fault::Transfer { to: node(to)? },
         })
     }
 }
@@ -270,12 +373,16 @@ pub struct Draw<'a> {
     pub until_ms: u64,
     /// The kinds that may be drawn; an empty list draws nothing.
     pub kinds: &'a [String],
+    /// How long an episode lasts.
+    pub episode_ms: RangeInclusive<u64>,
+    /// How long it is calm between two.
+    pub calm_ms: RangeInclusive<u64>,
 }
 
-/// Calm between two episodes, drawn evenly from this range.
-const CALM_MS: std::ops::RangeInclusive<u64> = 900..=1_600;
+/// Calm between two episodes, drawn evenly from this range, where a scenario does not say.
+pub const CALM_MS: RangeInclusive<u64> = 900..=1_600;
 /// How long an episode lasts: from shorter than a failover (about 1.2 s) to three times as long.
-const EPISODE_MS: std::ops::RangeInclusive<u64> = 600..=3_600;
+pub const EPISODE_MS: RangeInclusive<u64> = 600..=3_600;
 
 impl Plan {
     /// Random episodes, each of one, two or three faults (weights 0.4, 0.4, 0.2), drawn from the seed alone.
@@ -288,10 +395,13 @@ impl Plan {
             .filter(|name| draw.kinds.iter().any(|k| k == name))
             .collect();
         let mut episodes = Vec::new();
-        let mut at_ms = draw.from_ms + rng.random_range(CALM_MS);
+        let mut at_ms = draw.from_ms + rng.random_range(draw.calm_ms.clone());
         while !kinds.is_empty() {
             // Log-uniform: short flaps are as likely as long outages.
-            let (least, most) = (*EPISODE_MS.start() as f64, *EPISODE_MS.end() as f64);
+            let (least, most) = (
+                *draw.episode_ms.start() as f64,
+                *draw.episode_ms.end() as f64,
+            );
             let for_ms = (least * (most / least).powf(rng.random::<f64>())) as u64;
             let depth = *[1, 1, 2, 2, 3]
                 .choose(&mut rng)
@@ -305,7 +415,7 @@ impl Plan {
                 for_ms,
                 faults,
             });
-            at_ms += for_ms + rng.random_range(CALM_MS);
+            at_ms += for_ms + rng.random_range(draw.calm_ms.clone());
         }
         Plan { episodes }
     }
@@ -343,10 +453,18 @@ fn distinct_faults(rng: &mut ChaCha8Rng, kinds: &[&str], nodes: usize, depth: us
 /// Whether two wishes act on one child, or are the same.
 fn collide(a: &Wish, b: &Wish) -> bool {
     let child = |wish: &Wish| match wish {
-        Wish::Kill { who } | Wish::Pause { who } | Wish::Restart { who, .. } => Some(*who),
+        Wish::Kill { who }
+        | Wish::Pause { who }
+        | Wish::Restart { who, .. }
+        | Wish::Disk { who, .. } => Some(*who),
         _ => None,
     };
-    a == b || (child(a).is_some() && child(a) == child(b))
+    let crash = |wish: &Wish| matches!(wish, Wish::Crash { .. });
+    let touches = |wish: &Wish| crash(wish) || child(wish).is_some();
+    a == b
+        || (child(a).is_some() && child(a) == child(b))
+        || (crash(a) && touches(b))
+        || (crash(b) && touches(a))
 }
 
 /// One wish of that kind, aimed relative to the leader; `None` where the cluster is too small for it.
@@ -377,7 +495,21 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
                 .choose(rng)
                 .expect("the list is not empty"),
         }),
+        "crash" => {
+            let crowds = [Crowd::Leader, Crowd::Follower, Crowd::Majority, Crowd::All];
+            let who = *crowds.choose(rng).expect("the list is not empty");
+            (nodes > 1 || who != Crowd::Follower).then_some(Wish::Crash { who })
+        }
+        "disk" => Some(Wish::Disk {
+            who: any(rng),
+            harm: DiskHarm::SlowSync,
+            ms: (5.0 * 30f64.powf(rng.random::<f64>())) as u64,
+        }),
         _ if nodes < 2 => None,
+        "transfer" => Some(Wish::Transfer {
+            to: Aim::Follower(rng.random_range(0..followers)),
+        }),
+        _ if Act::ALL.iter().any(|act| act.name() == kind) => Some(draw_message(rng, kind, any)),
         "isolate" => {
             let way = *[Way::Both, Way::Both, Way::In, Way::Out]
                 .choose(rng)
@@ -411,6 +543,34 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
     }
 }
 
+/// A fault of single messages: on one node's links or everywhere, of some or all of them.
+fn draw_message(rng: &mut ChaCha8Rng, kind: &str, any: impl Fn(&mut ChaCha8Rng) -> Aim) -> Wish {
+    let act = *Act::ALL
+        .iter()
+        .find(|act| act.name() == kind)
+        .expect("the caller checked");
+    let pick = |rng: &mut ChaCha8Rng, list: &[Of]| *list.choose(rng).expect("it is not empty");
+    let of = match act {
+        Act::Drop | Act::Refuse => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Peers]),
+        Act::Swallow => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Clients, Of::Writes]),
+        Act::Late => pick(rng, &[Of::Votes, Of::Appends, Of::Peers, Of::Snapshots]),
+        // A client's request has no number of its own: a second one may be applied twice, and legally so.
+        Act::Double | Act::Reorder => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Appends]),
+    };
+    let who = rng.random_bool(0.5).then(|| any(rng));
+    let ms = match act {
+        Act::Late | Act::Double | Act::Reorder => (10.0 * 30f64.powf(rng.random::<f64>())) as u64,
+        Act::Drop | Act::Swallow | Act::Refuse => 0,
+    };
+    Wish::Message {
+        act,
+        of,
+        who,
+        per_mille: *[100, 300, 1000].choose(rng).expect("it is not empty"),
+        ms,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,6 +586,8 @@ mod tests {
             from_ms: 1_000,
             until_ms: 60_000,
             kinds: &kinds(),
+            episode_ms: EPISODE_MS,
+            calm_ms: CALM_MS,
         })
     }
 
@@ -468,6 +630,8 @@ mod tests {
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds,
+                episode_ms: EPISODE_MS,
+                calm_ms: CALM_MS,
             })
             .kinds()
         };

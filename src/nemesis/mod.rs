@@ -108,13 +108,14 @@ impl PlanClock {
 }
 
 impl Nemesis {
-    /// A nemesis for `nodes`, whose plan stands until [`Order::Begin`].
+    /// A nemesis for `nodes` and these groups of clients, whose plan stands until [`Order::Begin`].
     #[must_use]
     pub fn new(
         cluster: Arc<Cluster>,
         network: Arc<Network>,
         recorder: Arc<Recorder>,
         nodes: Vec<NodeId>,
+        groups: Vec<u32>,
         plan: &Plan,
         listener: Listener,
     ) -> Nemesis {
@@ -139,6 +140,7 @@ impl Nemesis {
                 network,
                 recorder,
                 nodes,
+                groups,
             },
             active: BTreeMap::new(),
             next_id: 1,
@@ -233,8 +235,7 @@ impl Nemesis {
                 self.next_id += 1;
                 self.hand.recorder.mark(format!("in #{id} {fault}"));
                 (self.listener)(Deed::In(id, fault.clone(), by));
-                if let Fault::Restart { .. } = fault {
-                    // A restart is over when it is done.
+                if fault.is_over_at_once() {
                     self.hand.recorder.mark(format!("out #{id} {fault}"));
                     (self.listener)(Deed::Out(id, fault, by));
                     return None;
@@ -261,7 +262,11 @@ impl Nemesis {
         }
         let same = self.active.values().find(|active| {
             active.fault == *fault
-                || (fault.child().is_some() && active.fault.child() == fault.child())
+                || active
+                    .fault
+                    .children()
+                    .iter()
+                    .any(|child| fault.children().contains(child))
         })?;
         Some(format!("{} is in already", same.fault))
     }
@@ -271,9 +276,7 @@ impl Nemesis {
             return;
         };
         let fault = active.fault.clone();
-        if let Err(why) = self.hand.take_out(active).await
-            && let Some(node) = fault.child()
-        {
+        for (node, why) in self.hand.take_out(active).await {
             (self.listener)(Deed::Lost(node, why));
         }
         self.hand.recorder.mark(format!("out #{id} {fault}"));
@@ -283,7 +286,7 @@ impl Nemesis {
     async fn heal_all(&mut self, by: By) {
         // The network first: it is at once, and a child that starts again finds its peers.
         let mut ids: Vec<FaultId> = self.active.keys().copied().collect();
-        ids.sort_by_key(|id| self.active[id].fault.child().is_some());
+        ids.sort_by_key(|id| !self.active[id].fault.children().is_empty());
         for id in ids {
             self.heal(id, by).await;
         }

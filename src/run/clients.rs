@@ -50,6 +50,8 @@ pub(super) struct Fleet {
     pub(super) dial: BTreeMap<u32, BTreeMap<u64, SocketAddr>>,
     /// The history.
     pub(super) recorder: Arc<Recorder>,
+    /// How long a client of the workload waits for an answer.
+    pub(super) patience: Duration,
 }
 
 impl Fleet {
@@ -84,11 +86,17 @@ impl Fleet {
         };
         // One slot more than there are clients: the bench's own.
         let slots = scenario.clients + 1;
+        // The bench's own client is never impatient: what it is not answered is a finding.
+        let deadline = if slot < scenario.clients {
+            self.patience
+        } else {
+            DEADLINE
+        };
         Client {
             id: ClientId::from(slot) + 1,
             slots: ClientId::from(slots),
             slot,
-            kiwi: KiwiClient::new(self.dial[&group].clone(), follow, slot as usize, DEADLINE),
+            kiwi: KiwiClient::new(self.dial[&group].clone(), follow, slot as usize, deadline),
             generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
             period: Duration::from_secs(1) * scenario.clients / scenario.rate,
         }

@@ -17,16 +17,20 @@ use super::coverage::Coverage;
 use super::drill::Drill;
 use super::ending::{Ending, FaultSpan};
 use super::folder::{self, Teller};
+use super::inspect::Inspector;
 use super::links::Links;
 use super::notice::{Command, Finding, Notice, Phase, Progress, Told};
 use super::traces::{self, Said};
 use super::watch::Watch;
 use super::{Setup, after};
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready};
+use crate::fault::defects::{self, Place};
 use crate::fault::{FaultId, NodeId};
 use crate::judge::{Judge, SoFar};
 use crate::nemesis::{self, Deed, Nemesis, Order};
-use crate::proxy::{Guard, MAX_NODE, Network, NetworkConfig, Route};
+use crate::proxy::{
+    Action, Guard, Level, MAX_NODE, Match, MessageRule, Methods, Network, NetworkConfig, Route,
+};
 use crate::recorder::{self, Recorder};
 use crate::scenario::Resolved;
 
@@ -36,6 +40,10 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 const LEADER_WITHIN: Duration = Duration::from_secs(10);
 /// Of the screen's queue so many places are kept for notices: more than a run tells while its screen is stuck.
 const PLACES_FOR_NOTICES: usize = 1 << 13;
+/// How long the decoy's clients wait.
+const IMPATIENCE: Duration = Duration::from_millis(60);
+/// Between a message and its double.
+const DOUBLE_GAP: Duration = Duration::from_millis(30);
 /// Orders wait here while the nemesis starts or ends a child.
 const ORDERS: usize = 64;
 
@@ -213,7 +221,8 @@ impl Desk {
             begun + Duration::from_secs(if seconds == 0 { 366 * 86_400 } else { seconds });
         // What a violation holds, since when; and whether the plan was on before.
         let mut held: Option<(Instant, Guard)> = None;
-        let (mut plan_on, mut workload_held, mut alarmed) = (true, false, false);
+        let (mut plan_on, mut workload_held) = (true, false);
+        let (mut alarmed, mut found) = (false, false);
         let mut tick = tokio::time::interval(TELL_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let why = loop {
@@ -249,26 +258,39 @@ impl Desk {
                 },
                 Ok(counterexample) = &mut alarm, if !alarmed => {
                     alarmed = true;
-                    ending.alarm_seconds = Some(begun.elapsed().as_secs_f64());
+                    ending.alarm_seconds.get_or_insert(begun.elapsed().as_secs_f64());
                     self.recorder.mark(format!("alarm: {} at #{}", counterexample.key, counterexample.event));
                     self.teller.tell(Notice::Alarm { counterexample });
                     if !setup.hold {
                         break Why::Alarm;
                     }
-                    held = Some((Instant::now(), stage.network.hold()));
-                    gate.send_replace(Gate::Held);
-                    stage.order(Order::Plan(false)).await;
-                    self.tell_held(true);
+                    if held.is_none() {
+                        held = Some(self.hold(stage, &gate).await);
+                    }
                 }
                 () = tokio::time::sleep_until(over), if held.is_none() => break Why::Over,
                 _ = tick.tick() => {
                     self.tell_progress();
                     self.watch.look(&stage.cluster);
+                    self.teller.decided(&stage.network.take_decisions());
                     self.note_losses(stage, ending);
                     if let Some(drill) = setup.drill.filter(|&drill| drill != Drill::Screen)
                         && self.judge.so_far().proven_to > 0
                     {
                         drill.panic();
+                    }
+                    if let Some(finding) = stage.inspector.found() {
+                        self.found(ending, finding);
+                    }
+                    if !ending.findings.is_empty() && !found {
+                        found = true;
+                        ending.alarm_seconds.get_or_insert(begun.elapsed().as_secs_f64());
+                        if !setup.hold {
+                            break Why::Alarm;
+                        }
+                        if held.is_none() {
+                            held = Some(self.hold(stage, &gate).await);
+                        }
                     }
                 }
             }
@@ -305,12 +327,15 @@ impl Desk {
             after::converge(&stage.cluster, nodes).await?;
             after::serve(&mut client, &self.recorder, scenario.keys).await?;
             self.phase(Phase::FinalReads);
-            after::final_reads(&mut client, &self.recorder, scenario.keys).await?;
+            let say = |text| self.teller.say(text);
+            let (cluster, recorder, keys) = (&stage.cluster, &self.recorder, scenario.keys);
+            after::rotate_and_read(cluster, nodes, &mut client, recorder, keys, say).await?;
             after::compare_states(&stage.cluster, nodes).await
         };
         let found = asked.await;
         self.watch.look(&stage.cluster);
-        if let Err(finding) = found {
+        let found = found.err().or_else(|| stage.inspector.found());
+        if let Some(finding) = found {
             self.found(ending, finding);
         }
     }
@@ -319,6 +344,11 @@ impl Desk {
     async fn strike(&self, mut stage: Stage, ending: &mut Ending) {
         stage.heal().await;
         self.note_losses(&mut stage, ending);
+        stage.inspector.ask(&stage.cluster, stage.defect).await;
+        ending.defect = stage.defect.then(|| stage.inspector.counts());
+        ending.compared = stage.inspector.compared();
+        self.teller.decided(&stage.network.take_decisions());
+        stage.inspecting.abort();
         stage.cluster.end().await;
         self.watch.look(&stage.cluster);
         match traces::replay(&self.dir, &stage.nodes) {
@@ -393,6 +423,15 @@ impl Desk {
     fn phase(&self, phase: Phase) {
         self.recorder.mark(format!("phase {phase}"));
         self.teller.tell(Notice::Phase { phase });
+    }
+
+    /// Stops everything but the nodes, so that a person can look at them; gives since when, and the network's guard.
+    async fn hold(&self, stage: &Stage, gate: &watch::Sender<Gate>) -> (Instant, Guard) {
+        let network = stage.network.hold();
+        gate.send_replace(Gate::Held);
+        stage.order(Order::Plan(false)).await;
+        self.tell_held(true);
+        (Instant::now(), network)
     }
 
     fn tell_held(&self, held: bool) {
@@ -476,6 +515,12 @@ struct Stage {
     nemesis: Option<tokio::task::JoinHandle<()>>,
     lost: mpsc::UnboundedReceiver<(NodeId, String)>,
     exits_seen: usize,
+    inspector: Inspector,
+    inspecting: tokio::task::JoinHandle<()>,
+    /// Whether the nodes carry a defect that counts.
+    defect: bool,
+    /// A decoy of the network, for as long as the run.
+    _decoy: Option<Guard>,
     /// Last, so that the links outlive the children.
     network: Arc<Network>,
 }
@@ -487,10 +532,12 @@ impl Stage {
             resolved, direct, ..
         } = setup;
         let nodes = resolved.scenario.node_ids();
+        let place = planted(resolved);
         let groups: Vec<u32> =
             (0..=u32::try_from(nodes.len()).expect("there are at most 9 nodes")).collect();
         let config = NetworkConfig {
             client_groups: groups.iter().copied().collect(),
+            client_level: Level::Messages,
             seed: resolved.seed,
             ..NetworkConfig::default()
         };
@@ -527,6 +574,7 @@ impl Stage {
             scenario: resolved.scenario.clone(),
             dial: dial.collect(),
             recorder: desk.recorder.clone(),
+            patience: patience(place),
         };
         let (tell_lost, lost) = mpsc::unbounded_channel();
         let nemesis = Nemesis::new(
@@ -534,11 +582,16 @@ impl Stage {
             network.clone(),
             desk.recorder.clone(),
             nodes.clone(),
+            groups.clone(),
             &resolved.plan,
             deed_teller(desk, nodes.clone(), tell_lost),
         );
         let (orders, asked) = mpsc::channel(ORDERS);
         let nemesis = Some(tokio::spawn(nemesis.work(resolved.plan.clone(), asked)));
+        let inspector = Inspector::default();
+        let defect = place == Some(Place::Node);
+        let inspecting = tokio::spawn(inspector.clone().work(cluster.clone(), defect));
+        let decoy = (place == Some(Place::Network)).then(|| double_everything(&network, &nodes));
         Ok(Stage {
             cluster,
             nodes,
@@ -547,6 +600,10 @@ impl Stage {
             nemesis,
             lost,
             exits_seen: 0,
+            inspector,
+            inspecting,
+            defect,
+            _decoy: decoy,
             network,
         })
     }
@@ -564,6 +621,41 @@ impl Stage {
             let _ = nemesis.await;
         }
     }
+}
+
+/// Who carries the run's defect or decoy.
+fn planted(resolved: &Resolved) -> Option<Place> {
+    let defect = resolved.defect.as_deref().and_then(defects::find);
+    defect.map(|defect| defect.place)
+}
+
+/// How long clients wait.
+fn patience(place: Option<Place>) -> Duration {
+    match place {
+        Some(Place::Clients) => IMPATIENCE,
+        _ => DEADLINE,
+    }
+}
+
+/// The decoy of the network: every vote and every unary append arrives twice.
+fn double_everything(network: &Network, nodes: &[NodeId]) -> Guard {
+    let pairs = nodes
+        .iter()
+        .flat_map(|&from| nodes.iter().map(move |&to| (from, to)));
+    let routes: Vec<Route> = pairs
+        .filter(|(from, to)| from != to)
+        .map(|(from, to)| Route::nodes(from, to))
+        .collect();
+    Guard::join([Methods::Votes, Methods::Appends].map(|methods| {
+        let rule = MessageRule {
+            matching: Match::every(methods),
+            action: Action::Duplicate {
+                copies: 1,
+                gap: DOUBLE_GAP,
+            },
+        };
+        network.put_rule(&routes, &rule)
+    }))
 }
 
 /// Each node dials its peers' listeners of its own in the proxy, those of nodes that may come later too.
@@ -593,7 +685,16 @@ fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig
         scenario.timings.election_max_ms,
     );
     config.append.clone_from(&setup.append);
-    config.defect.clone_from(&setup.resolved.defect);
+    config.power_loss = setup.resolved.plan.kinds().contains(&"crash");
+    match planted(&setup.resolved) {
+        Some(Place::Node) => config.defect.clone_from(&setup.resolved.defect),
+        Some(Place::Flags) => {
+            config.timings.snapshot_every = 20;
+            config.timings.keep_logs = 5;
+            config.timings.lag = 10;
+        }
+        _ => {}
+    }
     config.advertise = ids
         .clone()
         .map(|id| (id, network.address(Route::clients(0, id))))

@@ -337,7 +337,11 @@ impl Picture {
     }
 
     fn is_killed(&self, id: NodeId) -> bool {
-        self.active().any(|span| matches!(span.fault, Fault::Kill { node } | Fault::Restart { node, .. } if node == id))
+        self.active().any(|span| match &span.fault {
+            Fault::Kill { node } | Fault::Restart { node, .. } => *node == id,
+            Fault::Crash { nodes } => nodes.contains(&id),
+            _ => false,
+        })
     }
 
     fn line(&mut self, time_ns: u64, tone: Tone, text: impl Into<String>) {

@@ -401,7 +401,7 @@ impl Proof<'_> {
         let touches = |fault: &crate::fault::Fault| match op.node {
             None => true,
             Some(node) => {
-                fault.child() == Some(node)
+                fault.children().contains(&node)
                     || fault
                         .links(&ids)
                         .iter()
