@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 
 pub use crate::cluster::end_all_children;
 pub use crate::fault::KINDS as FAULT_KINDS;
-pub use crate::fault::defects::{DEFECTS, Defect};
+pub use crate::fault::defects::{DEFECTS, Defect, Place as DefectPlace};
 pub use crate::scenario::{Changes, DEFAULT as DEFAULT_SCENARIO, READ_MODES, Resolved, Scenario};
 pub use coverage::{Counts, Outcomes, Share};
 pub use drill::Drill;
