@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -169,6 +169,7 @@ impl Desk {
             seed: resolved.seed,
             nodes: resolved.scenario.node_ids(),
             seconds: resolved.scenario.seconds,
+            rate: resolved.scenario.rate,
             defect: resolved.defect.clone(),
             dir: self.dir.clone(),
         });
@@ -246,6 +247,11 @@ impl Desk {
                         stage.order(Order::Plan(plan_on)).await;
                         self.tell_held(false);
                     },
+                    Some(Command::Rate(rate)) => {
+                        let rate = stage.fleet.set_rate(rate);
+                        self.recorder.mark(format!("workload at {rate} operations/s"));
+                        self.teller.tell(Notice::Rate { rate });
+                    }
                     Some(Command::Inject(fault)) => stage.order(Order::Inject(fault)).await,
                     Some(Command::Heal(id)) => stage.order(Order::Heal(id)).await,
                     Some(Command::HealAll) => stage.order(Order::HealAll).await,
@@ -574,6 +580,7 @@ impl Stage {
             scenario: resolved.scenario.clone(),
             dial: dial.collect(),
             recorder: desk.recorder.clone(),
+            rate: Arc::new(AtomicU32::new(resolved.scenario.rate)),
             patience: patience(place),
         };
         let (tell_lost, lost) = mpsc::unbounded_channel();
@@ -685,7 +692,8 @@ fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig
         scenario.timings.election_max_ms,
     );
     config.append.clone_from(&setup.append);
-    config.power_loss = setup.resolved.plan.kinds().contains(&"crash");
+    // A person at the screen may crash a machine at any time.
+    config.power_loss = setup.hold || setup.resolved.plan.kinds().contains(&"crash");
     match planted(&setup.resolved) {
         Some(Place::Node) => config.defect.clone_from(&setup.resolved.defect),
         Some(Place::Flags) => {

@@ -25,6 +25,8 @@ pub enum Command {
     Nemesis(bool),
     /// Hold the workload: no new operation begins.
     HoldWorkload(bool),
+    /// Ask for so many operations a second from now on, over all clients.
+    Rate(u32),
     /// Let the network, the workload and the plan go on after a violation held them.
     GoOn,
     /// End the run in order: heal, converge, final reads, verdict.
@@ -211,6 +213,9 @@ pub enum Notice {
         nodes: Vec<NodeId>,
         /// How long the workload shall run; 0: until somebody stops it.
         seconds: u64,
+        /// Operations a second that the workload asks for, over all clients.
+        #[serde(default)]
+        rate: u32,
         /// The planted defect, if any.
         defect: Option<String>,
         /// The run's folder.
@@ -271,6 +276,11 @@ pub enum Notice {
     Workload {
         /// Whether it is held.
         held: bool,
+    },
+    /// The workload asks for so many operations a second from now on.
+    Rate {
+        /// Over all clients.
+        rate: u32,
     },
     /// A violation holds the network, the workload and the plan, so that a person can look; or they go on.
     Held {

@@ -2,7 +2,7 @@
 
 use super::app::{Action, App};
 use super::keys::Verb;
-use crate::fault::{Fault, NodeId, Signal, Way};
+use crate::fault::{DiskHarm, Fault, NodeId, Signal, Way};
 use crate::run::{ChildState, Command, FaultId, LinkState};
 
 /// What a node's key sends now, or why it can do nothing.
@@ -29,7 +29,11 @@ pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
             "n{id} is paused and would not hear it; p resumes it"
         )),
         (Verb::Restart, ChildState::Dead) => {
-            let killed = active(&|fault| *fault == Fault::Kill { node: id });
+            let killed = active(&|fault| match fault {
+                Fault::Kill { node } => *node == id,
+                Fault::Crash { nodes } => nodes.contains(&id),
+                _ => false,
+            });
             if killed.is_empty() {
                 Ok(vec![Command::Inject(Fault::Restart {
                     node: id,
@@ -53,6 +57,25 @@ pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
                 Ok(heal(paused))
             }
         }
+        (Verb::Crash, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
+        (Verb::Crash, _) => Ok(vec![Command::Inject(Fault::Crash { nodes: vec![id] })]),
+        (Verb::Disk, _) => {
+            let slowed = active(&|fault| matches!(fault, Fault::Disk { node, .. } if *node == id));
+            if slowed.is_empty() {
+                Ok(vec![Command::Inject(Fault::Disk {
+                    node: id,
+                    harm: DiskHarm::SlowSync,
+                    ms: 50,
+                })])
+            } else {
+                Ok(heal(slowed))
+            }
+        }
+        (Verb::Transfer, _) if app.picture.leader() == Some(id) => {
+            Err(format!("n{id} leads already; select its heir"))
+        }
+        (Verb::Transfer, ChildState::Up) => Ok(vec![Command::Inject(Fault::Transfer { to: id })]),
+        (Verb::Transfer, _) => Err(format!("n{id} is not up and cannot lead")),
         (Verb::Isolate, _) if app.picture.nodes.len() < 2 => {
             Err("there is no peer to isolate it from".to_owned())
         }

@@ -43,6 +43,7 @@ impl Teller {
                 seed: 7141,
                 nodes: (1..=nodes).collect(),
                 seconds: 60,
+                rate: 200,
                 defect: None,
                 dir: PathBuf::from("runs/20261123-141503-rapids-7141"),
             },

@@ -112,6 +112,8 @@ pub struct Picture {
     pub nemesis: bool,
     /// Whether the workload is held.
     pub held: bool,
+    /// Operations a second that the workload asks for.
+    pub rate: u32,
     /// Whether a violation holds the network, the workload and the plan, until somebody lets them go on.
     pub stands: bool,
     /// The operations.
@@ -154,10 +156,11 @@ impl Picture {
                 seed,
                 nodes,
                 seconds,
+                rate,
                 defect,
                 dir,
             } => {
-                self.scenario = scenario;
+                (self.scenario, self.rate) = (scenario, rate);
                 (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
                 self.phase = Some(Phase::Starting);
                 self.nemesis = true;
@@ -239,6 +242,11 @@ impl Picture {
                     );
                 }
                 self.held = held;
+            }
+            Notice::Rate { rate } => {
+                let text = format!("the workload asks for {rate} operations/s");
+                self.line(time_ns, Tone::Plain, text);
+                self.rate = rate;
             }
             Notice::Held { held } => {
                 let text = if held {

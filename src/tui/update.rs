@@ -113,6 +113,9 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         | Verb::Restart
         | Verb::Pause
         | Verb::Isolate
+        | Verb::Crash
+        | Verb::Disk
+        | Verb::Transfer
         | Verb::Delay
         | Verb::Cut
         | Verb::CutBoth => {
@@ -122,9 +125,13 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
                 _ => node_commands(app, verb).map(|_| ()),
             }
         }
-        Verb::FaultMenu | Verb::HealAll | Verb::Nemesis | Verb::Hold | Verb::Finish => {
-            can_break(app)
-        }
+        Verb::FaultMenu
+        | Verb::HealAll
+        | Verb::Nemesis
+        | Verb::Hold
+        | Verb::Less
+        | Verb::More
+        | Verb::Finish => can_break(app),
         Verb::GoOn => {
             can_break(app)?;
             if app.picture.stands {
@@ -176,7 +183,14 @@ fn can_break(app: &App) -> Result<(), String> {
 
 fn act(app: &mut App, verb: Verb) -> Option<Action> {
     match verb {
-        Verb::Kill | Verb::Restart | Verb::Pause | Verb::Isolate | Verb::Delay => {
+        Verb::Kill
+        | Verb::Restart
+        | Verb::Pause
+        | Verb::Isolate
+        | Verb::Crash
+        | Verb::Disk
+        | Verb::Transfer
+        | Verb::Delay => {
             let commands = node_commands(app, verb).ok()?;
             Some(send(app, commands))
         }
@@ -187,6 +201,16 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         Verb::HealAll => Some(heal_all(app)),
         Verb::Nemesis => Some(Action::Send(vec![Command::Nemesis(!app.picture.nemesis)])),
         Verb::Hold => Some(Action::Send(vec![Command::HoldWorkload(!app.picture.held)])),
+        Verb::Less | Verb::More => {
+            let rate = app.picture.rate;
+            let rate = if verb == Verb::More {
+                rate.saturating_mul(2)
+            } else {
+                (rate / 2).max(1)
+            };
+            app.flash(format!("{rate} operations/s …"));
+            Some(Action::Send(vec![Command::Rate(rate)]))
+        }
         Verb::GoOn => {
             app.flash("the network goes on …");
             Some(Action::Send(vec![Command::GoOn]))

@@ -8,7 +8,7 @@ use super::app::{Action, App, Input, Overlay, Panel};
 use super::fixtures;
 use super::keys::{self, Key, Screen, Verb};
 use super::update::{possible_now, update};
-use crate::fault::{Fault, Signal, Way};
+use crate::fault::{DiskHarm, Fault, Signal, Way};
 use crate::run::Command;
 
 fn press(app: &mut App, keys: &str) -> Option<Action> {
@@ -476,6 +476,29 @@ fn the_picker_filters_and_leads_to_the_model() {
     let mut app = fixtures::cut();
     press(&mut app, "s m");
     assert_eq!((app.overlay, app.screen), (None, Screen::Model));
+}
+
+#[test]
+fn machines_disks_the_leadership_and_the_rate_have_keys() {
+    let slow = Fault::Disk {
+        node: 1,
+        harm: DiskHarm::SlowSync,
+        ms: 50,
+    };
+    sends(
+        fixtures::cut(),
+        "X",
+        &[inject(Fault::Crash { nodes: vec![1] })],
+    );
+    sends(fixtures::cut(), "D", &[inject(slow)]);
+    refuses(fixtures::cut(), "L", "n1 leads already; select its heir");
+    sends(
+        fixtures::cut(),
+        "down L",
+        &[inject(Fault::Transfer { to: 2 })],
+    );
+    sends(fixtures::cut(), ">", &[Command::Rate(400)]);
+    sends(fixtures::cut(), "<", &[Command::Rate(100)]);
 }
 
 #[test]

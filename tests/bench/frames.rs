@@ -137,6 +137,7 @@ fn loaded(operations: u64) -> App {
         seed: 7,
         nodes: vec![1, 2, 3],
         seconds: 0,
+        rate: 200,
         defect: None,
         dir: "runs/bench".into(),
     };

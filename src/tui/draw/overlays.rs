@@ -159,8 +159,10 @@ fn faults(app: &App, row: usize, area: Rect, buf: &mut Buffer) {
         66,
         entries.len() as u16 + 3,
     );
-    for (i, entry) in entries.iter().enumerate() {
-        let y = i as u16;
+    let room = usize::from(inner.height.saturating_sub(2)).max(1);
+    let first = (row + 1).saturating_sub(room);
+    for (i, entry) in entries.iter().enumerate().skip(first).take(room) {
+        let y = (i - first) as u16;
         let digit = if i < 9 {
             (i + 1).to_string()
         } else {
