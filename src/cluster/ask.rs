@@ -18,7 +18,8 @@ use crate::wire::chaos::{
 use crate::wire::kiwi::raft_admin_service_client::RaftAdminServiceClient;
 use crate::wire::kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
 use crate::wire::kiwi::{
-    InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig, TransferLeadershipRequest,
+    ChangeMembershipRequest, InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig,
+    TransferLeadershipRequest,
 };
 
 /// A status is asked for often and must not pile up on a node that is paused.
@@ -237,17 +238,65 @@ impl Shared {
         }
     }
 
+    pub(super) async fn set_voters(
+        &self,
+        ids: &[u64],
+        deadline: Duration,
+    ) -> Result<(), ClusterError> {
+        let began = Instant::now();
+        let what = "other voters";
+        let known: Vec<u64> = self.config.advertise.keys().copied().collect();
+        loop {
+            let mut asked = 0;
+            let mut seen = "nobody leads".to_owned();
+            for &id in &known {
+                // A deposed leader may not know it yet: whoever says that it leads is asked.
+                if !self
+                    .ask_status(id)
+                    .await
+                    .is_ok_and(|status| status.is_leader)
+                {
+                    continue;
+                }
+                let Ok(ready) = self.ready("ask", id) else {
+                    continue;
+                };
+                asked = id;
+                let request = ChangeMembershipRequest {
+                    members: ids.iter().map(|&id| self.member(id)).collect(),
+                    retain: true,
+                };
+                let mut client = RaftAdminServiceClient::new(endpoint(ready.raft).connect_lazy());
+                let left = deadline
+                    .saturating_sub(began.elapsed())
+                    .min(ANSWER_DEADLINE);
+                match within(id, what, left, client.change_membership(request)).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => seen = error.to_string(),
+                }
+            }
+            if began.elapsed() >= deadline {
+                let id = asked;
+                return Err(ClusterError::Ask { id, what, seen });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// A node's entry in the membership.
+    fn member(&self, node_id: u64) -> NodeConfig {
+        let address = self.config.advertise.get(&node_id);
+        NodeConfig {
+            node_id,
+            raft_addr: address.map(SocketAddr::to_string).unwrap_or_default(),
+            resp_addr: String::new(),
+        }
+    }
+
     pub(super) async fn initialize(&self, ids: &[u64]) -> Result<(), ClusterError> {
         let first = ids.first().copied().unwrap_or_default();
         let ready = self.ready("initialize", first)?;
-        let nodes = ids.iter().map(|&node_id| {
-            let address = self.config.advertise.get(&node_id);
-            NodeConfig {
-                node_id,
-                raft_addr: address.map(SocketAddr::to_string).unwrap_or_default(),
-                resp_addr: String::new(),
-            }
-        });
+        let nodes = ids.iter().map(|&node_id| self.member(node_id));
         let request = InitializeRequest {
             nodes: nodes.collect(),
         };

@@ -467,6 +467,17 @@ impl Cluster {
             .await
     }
 
+    /// Makes exactly these nodes the voters; who was one and is none of them learns on. Asks whoever leads, again and
+    /// again, until a majority has taken the change.
+    ///
+    /// # Errors
+    /// At the deadline, with what was seen last. The change may come about later.
+    pub async fn set_voters(&self, ids: &[u64], deadline: Duration) -> Result<(), ClusterError> {
+        let ids = ids.to_vec();
+        self.on_thread(move |shared| async move { shared.set_voters(&ids, deadline).await })
+            .await
+    }
+
     /// From now on the end of this child, in this life, is nobody's finding: something is done to it that may end it.
     pub fn excuse(&self, id: u64) {
         let nodes = self.shared.nodes.lock().unwrap();

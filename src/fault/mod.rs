@@ -4,6 +4,7 @@
 //! command line name the kinds from [`KINDS`], which is the only place where they are written.
 
 pub mod defects;
+mod draw;
 pub mod plan;
 
 use std::fmt;
@@ -133,6 +134,11 @@ pub enum Fault {
         harm: DiskHarm,
         /// How slow; 0 where the harm has no time.
         ms: u64,
+    },
+    /// A node's vote is taken away; it learns on. Taken out by giving the vote back.
+    Shrink {
+        /// Whose.
+        node: NodeId,
     },
     /// The leadership is handed to a node. It is over when that node leads.
     Transfer {
@@ -331,6 +337,10 @@ pub const KINDS: &[Kind] = &[
         about: "slow syncs, failing syncs (EIO) or a full disk (ENOSPC) under a node",
     },
     Kind {
+        name: "shrink",
+        about: "take a node's vote away by a change of the membership, give it back later",
+    },
+    Kind {
         name: "transfer",
         about: "hand the leadership to another node",
     },
@@ -351,6 +361,7 @@ impl Fault {
             Fault::Crash { .. } => "crash",
             Fault::Message { act, .. } => act.name(),
             Fault::Disk { .. } => "disk",
+            Fault::Shrink { .. } => "shrink",
             Fault::Transfer { .. } => "transfer",
         }
     }
@@ -364,6 +375,7 @@ impl Fault {
             | Fault::Restart { node, .. }
             | Fault::Isolate { node, .. }
             | Fault::Disk { node, .. }
+            | Fault::Shrink { node }
             | Fault::Transfer { to: node } => {
                 vec![*node]
             }
@@ -408,6 +420,7 @@ impl Fault {
             | Fault::Crash { .. }
             | Fault::Message { .. }
             | Fault::Disk { .. }
+            | Fault::Shrink { .. }
             | Fault::Transfer { .. } => Vec::new(),
             Fault::Isolate { node, way } => pairs()
                 .filter(|(from, to)| match way {
@@ -498,6 +511,7 @@ impl fmt::Display for Fault {
             Fault::Disk { node, harm, ms } => {
                 write!(f, "disk of n{node}: {} of {ms} ms", harm.name())
             }
+            Fault::Shrink { node } => write!(f, "take n{node}'s vote away"),
             Fault::Transfer { to } => write!(f, "hand the leadership to n{to}"),
         }
     }
@@ -569,6 +583,7 @@ mod tests {
                 harm: DiskHarm::SlowSync,
                 ms: 50,
             },
+            Fault::Shrink { node: 1 },
             Fault::Transfer { to: 1 },
         ];
         let messages = Act::ALL.map(|act| Fault::Message {

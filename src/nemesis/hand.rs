@@ -1,6 +1,7 @@
 //! The hand itself: puts one fault in, sees that it is, and takes it out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -20,12 +21,16 @@ pub(super) struct Hand {
     pub(super) nodes: Vec<NodeId>,
     /// The groups of clients that have links.
     pub(super) groups: Vec<u32>,
+    /// Whether the membership was ever touched.
+    pub(super) membership_was_changed: AtomicBool,
 }
 
 /// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
 const UNAVAILABLE: u8 = 14;
 /// At most so many requests wait while others overtake them.
 const MOST_HELD: u32 = 16;
+/// A change of the membership is taken within this, or it did not take effect.
+const MEMBERS_WITHIN: Duration = Duration::from_millis(2_000);
 /// An heir leads within this, or the transfer did not take effect.
 const TRANSFER_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -115,6 +120,17 @@ impl Hand {
                 }
                 None
             }
+            Fault::Shrink { node } => {
+                let others = self.nodes.iter().copied().filter(|other| other != node);
+                let others: Vec<NodeId> = others.collect();
+                if others.is_empty() {
+                    return Err("the last vote cannot be taken away".to_owned());
+                }
+                self.membership_was_changed.store(true, Ordering::Relaxed);
+                let taken = self.cluster.set_voters(&others, MEMBERS_WITHIN).await;
+                taken.map_err(words)?;
+                None
+            }
             Fault::Transfer { to } => {
                 let handed = self.cluster.transfer(*to, TRANSFER_WITHIN).await;
                 handed.map_err(words)?;
@@ -133,6 +149,19 @@ impl Hand {
         })
     }
 
+    /// Gives every node its vote back, if any was ever asked for: also one that came about after it was given up. A
+    /// cluster that does not take it now is not accused: it may lack its quorum.
+    ///
+    /// # Errors
+    /// What was seen last.
+    pub(super) async fn restore_votes(&self, within: Duration) -> Result<(), String> {
+        if !self.membership_was_changed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let given = self.cluster.set_voters(&self.nodes, within).await;
+        given.map_err(|error| error.to_string())
+    }
+
     /// Takes a fault out. Gives the children that did not come back, each with the last lines of its log.
     pub(super) async fn take_out(&self, active: Active) -> Vec<(NodeId, String)> {
         let Active { fault, guard } = active;
@@ -149,6 +178,11 @@ impl Hand {
             Fault::Disk { node, .. } => {
                 let whole = DiskSwitches::default();
                 vec![(node, self.cluster.set_disk(node, whole).await)]
+            }
+            Fault::Shrink { .. } => {
+                // What a majority does not take now is taken at the end of the run.
+                let _ = self.restore_votes(MEMBERS_WITHIN).await;
+                Vec::new()
             }
             _ => Vec::new(),
         };

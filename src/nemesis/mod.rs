@@ -9,6 +9,7 @@ mod hand;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -60,6 +61,8 @@ pub type Listener = Box<dyn Fn(Deed) + Send + Sync>;
 
 /// A plan's edge that needs a leader waits this long for one.
 const LEADER_WITHIN: Duration = Duration::from_millis(1_500);
+/// At the end every node has its vote back within this: everything else is healed by then.
+const VOTES_WITHIN: Duration = Duration::from_secs(10);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -141,6 +144,7 @@ impl Nemesis {
                 recorder,
                 nodes,
                 groups,
+                membership_was_changed: AtomicBool::new(false),
             },
             active: BTreeMap::new(),
             next_id: 1,
@@ -177,6 +181,11 @@ impl Nemesis {
                 Some(Order::Begin) => self.clock.set(true, Instant::now()),
                 Some(Order::End) => {
                     self.heal_all(By::End).await;
+                    if let Err(why) = self.hand.restore_votes(VOTES_WITHIN).await {
+                        (self.listener)(Deed::Missed(format!(
+                            "not every vote was given back: {why}"
+                        )));
+                    }
                     return;
                 }
                 None => self.edge(&plan, &mut put_in).await,
@@ -286,7 +295,13 @@ impl Nemesis {
     async fn heal_all(&mut self, by: By) {
         // The network first: it is at once, and a child that starts again finds its peers.
         let mut ids: Vec<FaultId> = self.active.keys().copied().collect();
-        ids.sort_by_key(|id| !self.active[id].fault.children().is_empty());
+        ids.sort_by_key(|id| {
+            let fault = &self.active[id].fault;
+            (
+                matches!(fault, Fault::Shrink { .. }),
+                !fault.children().is_empty(),
+            )
+        });
         for id in ids {
             self.heal(id, by).await;
         }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::clients::{DEADLINE, Fleet, Gate};
 use super::coverage::Coverage;
+use super::decoy::{double_everything, patience, planted};
 use super::drill::Drill;
 use super::ending::{Ending, FaultSpan};
 use super::folder::{self, Teller};
@@ -24,13 +25,11 @@ use super::traces::{self, Said};
 use super::watch::Watch;
 use super::{Setup, after};
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready};
-use crate::fault::defects::{self, Place};
+use crate::fault::defects::Place;
 use crate::fault::{FaultId, NodeId};
 use crate::judge::{Judge, SoFar};
 use crate::nemesis::{self, Deed, Nemesis, Order};
-use crate::proxy::{
-    Action, Guard, Level, MAX_NODE, Match, MessageRule, Methods, Network, NetworkConfig, Route,
-};
+use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
 use crate::recorder::{self, Recorder};
 use crate::scenario::Resolved;
 
@@ -40,10 +39,6 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 const LEADER_WITHIN: Duration = Duration::from_secs(10);
 /// Of the screen's queue so many places are kept for notices: more than a run tells while its screen is stuck.
 const PLACES_FOR_NOTICES: usize = 1 << 13;
-/// How long the decoy's clients wait.
-const IMPATIENCE: Duration = Duration::from_millis(60);
-/// Between a message and its double.
-const DOUBLE_GAP: Duration = Duration::from_millis(30);
 /// Orders wait here while the nemesis starts or ends a child.
 const ORDERS: usize = 64;
 
@@ -628,41 +623,6 @@ impl Stage {
             let _ = nemesis.await;
         }
     }
-}
-
-/// Who carries the run's defect or decoy.
-fn planted(resolved: &Resolved) -> Option<Place> {
-    let defect = resolved.defect.as_deref().and_then(defects::find);
-    defect.map(|defect| defect.place)
-}
-
-/// How long clients wait.
-fn patience(place: Option<Place>) -> Duration {
-    match place {
-        Some(Place::Clients) => IMPATIENCE,
-        _ => DEADLINE,
-    }
-}
-
-/// The decoy of the network: every vote and every unary append arrives twice.
-fn double_everything(network: &Network, nodes: &[NodeId]) -> Guard {
-    let pairs = nodes
-        .iter()
-        .flat_map(|&from| nodes.iter().map(move |&to| (from, to)));
-    let routes: Vec<Route> = pairs
-        .filter(|(from, to)| from != to)
-        .map(|(from, to)| Route::nodes(from, to))
-        .collect();
-    Guard::join([Methods::Votes, Methods::Appends].map(|methods| {
-        let rule = MessageRule {
-            matching: Match::every(methods),
-            action: Action::Duplicate {
-                copies: 1,
-                gap: DOUBLE_GAP,
-            },
-        };
-        network.put_rule(&routes, &rule)
-    }))
 }
 
 /// Each node dials its peers' listeners of its own in the proxy, those of nodes that may come later too.

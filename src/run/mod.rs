@@ -15,6 +15,7 @@ mod after;
 mod clients;
 mod conduct;
 mod coverage;
+mod decoy;
 mod drill;
 mod ending;
 mod folder;
