@@ -14,7 +14,10 @@ use std::{
     io,
     ops::{Bound, RangeBounds},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use openraft::{
@@ -68,6 +71,8 @@ struct Shared {
     state: Mutex<State>,
     trace: Trace,
     planted: Planted,
+    /// Writes that one transaction takes at most.
+    group: AtomicUsize,
 }
 
 /// What readers see: everything accepted, durable or not.
@@ -137,6 +142,7 @@ impl LogStore {
             state: Mutex::new(state),
             trace,
             planted: planted.clone(),
+            group: AtomicUsize::new(GROUP),
         });
         let (queue, writes) = mpsc::channel(QUEUE);
         let writer = shared.clone();
@@ -144,6 +150,12 @@ impl LogStore {
             .name("log-writer".to_owned())
             .spawn(move || writer.write_all(writes))?;
         Ok(LogStore { shared, queue })
+    }
+
+    /// From now on every write has a transaction, and a sync, of its own.
+    pub(crate) fn without_group_commit(self) -> LogStore {
+        self.shared.group.store(1, Ordering::Relaxed);
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -421,7 +433,7 @@ impl Shared {
     fn write_all(&self, mut writes: mpsc::Receiver<Queued>) {
         while let Some(first) = writes.blocking_recv() {
             let mut group = vec![first];
-            while group.len() < GROUP
+            while group.len() < self.group.load(Ordering::Relaxed)
                 && let Ok(next) = writes.try_recv()
             {
                 group.push(next);

@@ -339,6 +339,10 @@ fn open_storage(
     };
     let log = LogStore::open(&data.log(), trace.clone(), planted, disk)
         .map_err(NodeError::at("the log"))?;
+    let log = match args.group_commit {
+        Switch::On => log,
+        Switch::Off => log.without_group_commit(),
+    };
     let state = StateMachine::open(
         &data.state(),
         &data.snapshots(),

@@ -34,6 +34,15 @@ pub struct NodeArgs {
     /// How entries travel to followers; heartbeats are unary calls either way.
     #[arg(long, value_enum, default_value_t)]
     pub append: AppendMode,
+    /// Whether one sync takes all writes that wait; off shows what that is worth.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "on",
+        hide = true
+    )]
+    pub group_commit: Switch,
     /// Where the bench's own service listens; absent: it is not served.
     #[arg(long, value_name = "ADDR")]
     pub chaos_listen: Option<SocketAddr>,
