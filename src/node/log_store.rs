@@ -108,7 +108,6 @@ enum Write {
         vote: Vote,
         done: Done,
     },
-    Committed(Option<LogId>),
     /// Remove this index and all after it.
     Truncate {
         from: u64,
@@ -137,6 +136,10 @@ impl LogStore {
             hooks::dropped_tail(planted, &db)?;
         }
         let state = State::load(&db)?;
+        let stored = InFile {
+            end: state.durable_below,
+            committed: state.committed,
+        };
         let shared = Arc::new(Shared {
             db,
             state: Mutex::new(state),
@@ -148,7 +151,7 @@ impl LogStore {
         let writer = shared.clone();
         std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || writer.write_all(writes))?;
+            .spawn(move || writer.write_all(writes, stored))?;
         Ok(LogStore { shared, queue })
     }
 
@@ -224,11 +227,10 @@ impl RaftLogStorage<Types> for LogStore {
         Ok(())
     }
 
-    /// Rides with the next transaction: an older one after a crash only means that more is applied again.
+    /// Rides with the next write: an older one after a crash only means that more is applied again.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         self.state().committed = committed;
-        self.enqueue(Write::Committed(committed), Begun::default())
-            .await
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -430,7 +432,7 @@ impl Shared {
     }
 
     /// The writer's thread: ends when the last handle is gone.
-    fn write_all(&self, mut writes: mpsc::Receiver<Queued>) {
+    fn write_all(&self, mut writes: mpsc::Receiver<Queued>, mut stored: InFile) {
         while let Some(first) = writes.blocking_recv() {
             let mut group = vec![first];
             while group.len() < self.group.load(Ordering::Relaxed)
@@ -438,7 +440,9 @@ impl Shared {
             {
                 group.push(next);
             }
-            let result = self.commit(&group).and_then(|()| self.trace_done(&group));
+            let result = self
+                .commit(&group, &mut stored)
+                .and_then(|()| self.trace_done(&group));
             if let Err(error) = &result {
                 tracing::error!("the log cannot be written: {error}");
             }
@@ -446,8 +450,14 @@ impl Shared {
         }
     }
 
-    /// Writes the group in one transaction: all of it is on disk, or none.
-    fn commit(&self, group: &[Queued]) -> io::Result<()> {
+    /// Writes the group in one transaction, and with it how far the log is committed: all of it is on disk, or none.
+    fn commit(&self, group: &[Queued], stored: &mut InFile) -> io::Result<()> {
+        let end = group
+            .iter()
+            .fold(stored.end, |end, queued| queued.write.end_after(end));
+        let committed = self.state.lock().expect("no holder panics").committed;
+        // What the file calls committed has to be in the file.
+        let committed = committed.filter(|at| at.index < end && committed != stored.committed);
         let durable = group.iter().any(|queued| queued.write.must_be_durable());
         let store = || -> Result<(), redb::Error> {
             let mut transaction = self.db.begin_write()?;
@@ -460,11 +470,17 @@ impl Shared {
                 for queued in group {
                     queued.write.store(&mut log, &mut meta)?;
                 }
+                if committed.is_some() {
+                    meta.insert(COMMITTED, codec::encode(&committed).as_slice())?;
+                }
             }
             transaction.commit()?;
             Ok(())
         };
-        store().map_err(io::Error::other)
+        store().map_err(io::Error::other)?;
+        stored.end = end;
+        stored.committed = committed.or(stored.committed);
+        Ok(())
     }
 
     fn trace_done(&self, group: &[Queued]) -> io::Result<()> {
@@ -496,19 +512,32 @@ impl Shared {
                     // The asker may have been cancelled; the write happened all the same.
                     let _ = done.send(outcome());
                 }
-                Write::Committed(_) => {}
             }
         }
     }
 }
 
+/// What the writer knows of the file, as of its last transaction.
+struct InFile {
+    /// The index after the last entry.
+    end: u64,
+    committed: Option<LogId>,
+}
+
 impl Write {
-    /// A commit position may be lost: more is applied again.
+    /// Everything, but what a planted defect has acknowledged before.
     fn must_be_durable(&self) -> bool {
-        !matches!(
-            self,
-            Write::Committed(_) | Write::Append { flushed: None, .. }
-        )
+        !matches!(self, Write::Append { flushed: None, .. })
+    }
+
+    /// The index after the file's last entry, when this has been written where it was `end`.
+    fn end_after(&self, end: u64) -> u64 {
+        match self {
+            Write::Append { entries, .. } => entries.last().map_or(end, |(last, _)| last + 1),
+            Write::Vote { .. } => end,
+            Write::Truncate { from, .. } => end.min(*from),
+            Write::Purge { upto, .. } => end.max(upto.index + 1),
+        }
     }
 
     fn store(
@@ -524,9 +553,6 @@ impl Write {
             }
             Write::Vote { vote, .. } => {
                 meta.insert(VOTE, codec::encode(vote).as_slice())?;
-            }
-            Write::Committed(committed) => {
-                meta.insert(COMMITTED, codec::encode(committed).as_slice())?;
             }
             Write::Truncate { from, .. } => log.retain_in(*from.., |_, _| false)?,
             Write::Purge { upto, .. } => {
@@ -544,4 +570,81 @@ fn make_tables(db: &Database) -> Result<(), redb::Error> {
     transaction.open_table(META)?;
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use openraft::EntryPayload;
+
+    use super::*;
+    use crate::node::types::LeaderId;
+
+    fn log_id(index: u64) -> LogId {
+        let leader_id = LeaderId {
+            term: 1,
+            node_id: 1,
+        };
+        LogId { leader_id, index }
+    }
+
+    /// Opens the log; an earlier one's writer may still be on its way out.
+    fn open(path: &Path) -> LogStore {
+        let began = Instant::now();
+        loop {
+            match LogStore::open(path, Trace::default(), &Planted::default(), &Disk::default()) {
+                Ok(log) => return log,
+                Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    async fn append(log: &mut LogStore, indices: std::ops::Range<u64>) {
+        let entry = |index| Entry {
+            log_id: log_id(index),
+            payload: EntryPayload::Blank,
+        };
+        let appended = log.append(indices.map(entry), IOFlushed::noop()).await;
+        appended.expect("appended");
+    }
+
+    /// Returns when everything before it is in the file.
+    async fn sync(log: &mut LogStore) {
+        let vote = Vote {
+            leader_id: log_id(0).leader_id,
+            committed: true,
+        };
+        log.save_vote(&vote).await.expect("saved");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commit_position_rides_with_the_next_write_and_never_points_past_the_file() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let path = folder.path().join("log");
+        let mut log = open(&path);
+        append(&mut log, 0..3).await;
+        sync(&mut log).await;
+        log.save_committed(Some(log_id(1))).await.expect("saved");
+        let now = log.read_committed().await.expect("read");
+        assert_eq!(now, Some(log_id(1)));
+        drop(log);
+        let mut log = open(&path);
+        let found = log.read_committed().await.expect("read");
+        assert_eq!(found, None, "nothing was written after it");
+
+        log.save_committed(Some(log_id(2))).await.expect("saved");
+        append(&mut log, 3..4).await;
+        sync(&mut log).await;
+        // A quorum without this node has committed what is still on its way to this disk.
+        log.save_committed(Some(log_id(9))).await.expect("saved");
+        sync(&mut log).await;
+        drop(log);
+        let mut log = open(&path);
+        let found = log.read_committed().await.expect("read");
+        assert_eq!(found, Some(log_id(2)));
+        let state = log.get_log_state().await.expect("read");
+        assert_eq!(state.last_log_id, Some(log_id(3)));
+    }
 }
