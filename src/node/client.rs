@@ -5,10 +5,11 @@
 
 use std::{future::Future, time::Duration};
 
+use futures::TryStreamExt;
 use openraft::{
     Instant, ReadPolicy, ServerState,
     async_runtime::WatchReceiver,
-    errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
+    errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError},
     raft::ClientWriteResponse,
 };
 use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
@@ -92,6 +93,23 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What openraft says of a write that it did not carry out.
+    fn of_write(error: ClientWriteError<Types>) -> Refusal {
+        match error {
+            ClientWriteError::ForwardToLeader(forward) => Refusal::not_leader(forward),
+            ClientWriteError::LogEntryDiscarded(forward) => {
+                let reason = "the leader changed while the entry was in its log";
+                Refusal {
+                    leader: forward.leader_id.zip(forward.leader_node),
+                    ..Refusal::new(Code::Aborted, Fate::Unknown, reason)
+                }
+            }
+            other => Refusal::new(Code::Unavailable, Fate::Unknown, other),
+        }
+    }
+}
+
 impl From<Malformed> for Refusal {
     fn from(error: Malformed) -> Refusal {
         Refusal::new(Code::InvalidArgument, Fate::NotApplied, error)
@@ -140,18 +158,43 @@ impl Client {
     ) -> Result<ClientWriteResponse<Types>, Refusal> {
         let written = self.in_time(self.raft.client_write(command)).await?;
         written.map_err(|error| match error {
-            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-                Refusal::not_leader(forward)
-            }
-            RaftError::APIError(ClientWriteError::LogEntryDiscarded(forward)) => {
-                let reason = "the leader changed while the entry was in its log";
-                Refusal {
-                    leader: forward.leader_id.zip(forward.leader_node),
-                    ..Refusal::new(Code::Aborted, Fate::Unknown, reason)
-                }
-            }
+            RaftError::APIError(error) => Refusal::of_write(error),
             other => Refusal::new(Code::Unavailable, Fate::Unknown, other),
         })
+    }
+
+    /// Proposes commands in one batch and waits until they have been applied here, in their order.
+    ///
+    /// Gives an answer, or a refusal with what is known of its fate, for each command.
+    pub(crate) async fn write_many(&self, commands: Vec<Command>) -> Vec<Result<Applied, Refusal>> {
+        let checks: Vec<_> = commands.iter().map(check_command).collect();
+        let count = checks.len();
+        let sound = commands.into_iter().zip(&checks);
+        let sound = sound.filter_map(|(command, check)| check.is_ok().then_some(command));
+        let sound: Vec<Command> = sound.collect();
+        let mut answers = Vec::with_capacity(sound.len());
+        let proposed = async {
+            let mut written = self.raft.client_write_many(sound).await?;
+            while let Some(answer) = written.try_next().await? {
+                let answer = answer.map(|written| written.response);
+                answers.push(answer.map_err(Refusal::of_write));
+            }
+            Ok::<_, Fatal<Types>>(())
+        };
+        let unanswered = match self.in_time(proposed).await {
+            Ok(Ok(())) => Refusal::new(Code::Unavailable, Fate::Unknown, "no answer came"),
+            Ok(Err(fatal)) => Refusal::new(Code::Unavailable, Fate::Unknown, fatal),
+            Err(late) => late,
+        };
+        let mut answers = answers.into_iter();
+        let mut all = Vec::with_capacity(count);
+        for check in checks {
+            all.push(match check {
+                Ok(()) => answers.next().unwrap_or_else(|| Err(unanswered.clone())),
+                Err(refusal) => Err(refusal),
+            });
+        }
+        all
     }
 
     /// Reads one key, with the promise of the read mode.
