@@ -269,9 +269,13 @@ impl RaftNetworkV2<Types> for Network {
             Ok(response) => {
                 call.answered(response.encoded_len());
                 let kind = RPCTypes::InstallSnapshot;
-                let vote =
+                let theirs =
                     convert::vote(response.vote).map_err(|error| self.malformed(kind, &error))?;
-                Ok(SnapshotResponse::new(vote))
+                if !response.success && theirs <= vote {
+                    let error = NetworkError::from_string("the peer did not take the snapshot");
+                    return Err(RPCError::from(error).into());
+                }
+                Ok(SnapshotResponse::new(theirs))
             }
             Err(status) => {
                 let error = self.error(RPCTypes::InstallSnapshot, option.hard_ttl(), &status);
@@ -309,5 +313,59 @@ pub(super) fn note_unimplemented(peer: &Peer, status: &Status) {
             peer = peer.id,
             "the peer has no StreamAppend: entries go by unary calls"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::peers::Peers;
+
+    #[tokio::test]
+    async fn a_status_means_to_openraft_what_it_is() {
+        let mut factory = NetworkFactory {
+            me: 1,
+            peers: Peers::new(
+                [(2, "127.0.0.1:1".to_owned())].into(),
+                Duration::from_secs(1),
+            ),
+            append: AppendMode::Stream,
+            stall: Duration::from_secs(1),
+        };
+        let network = factory.new_client(2, &Address::default()).await;
+        let kind = |code| {
+            let status = Status::new(code, "said so");
+            let limit = Duration::from_millis(70);
+            match network.error(RPCTypes::AppendEntries, limit, &status) {
+                RPCError::Timeout(late) => {
+                    assert_eq!((late.id, late.target, late.timeout), (1, 2, limit));
+                    "timeout"
+                }
+                RPCError::Unreachable(_) => "unreachable",
+                RPCError::Network(_) => "network",
+                other => panic!("{other}"),
+            }
+        };
+        for (code, expected) in [
+            (Code::DeadlineExceeded, "timeout"),
+            (Code::Unavailable, "unreachable"),
+            // It would be refused again at once: openraft is to back off.
+            (Code::InvalidArgument, "unreachable"),
+            (Code::Unimplemented, "unreachable"),
+            (Code::Internal, "network"),
+            (Code::ResourceExhausted, "network"),
+            (Code::Cancelled, "network"),
+            (Code::DataLoss, "network"),
+        ] {
+            assert_eq!(kind(code), expected, "{code:?}");
+        }
+        // Nobody listens on port 1: a refused connection is unreachable, at once.
+        let refused = network.control().expect("a channel");
+        let request = kiwi::VoteRequest::default();
+        let status = { refused }
+            .vote(request)
+            .await
+            .expect_err("nobody is there");
+        assert_eq!(kind(status.code()), "unreachable", "{status}");
     }
 }

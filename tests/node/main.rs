@@ -4,6 +4,8 @@ mod malformed;
 mod membership;
 mod nodes;
 mod redis;
+mod relay;
 mod services;
 mod serving;
+mod snapshots;
 mod trace;
