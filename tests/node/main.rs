@@ -1,5 +1,6 @@
 //! The node as the bench and an operator meet it: real processes, real sockets.
 
+mod documented;
 mod malformed;
 mod membership;
 mod nodes;
