@@ -593,7 +593,12 @@ mod tests {
     fn open(path: &Path) -> LogStore {
         let began = Instant::now();
         loop {
-            match LogStore::open(path, Trace::default(), &Planted::default(), &Disk::default()) {
+            match LogStore::open(
+                path,
+                Trace::default(),
+                &Planted::default(),
+                &Disk::default(),
+            ) {
                 Ok(log) => return log,
                 Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "{error}"),
             }

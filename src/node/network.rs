@@ -331,6 +331,7 @@ mod tests {
             ),
             append: AppendMode::Stream,
             stall: Duration::from_secs(1),
+            planted: Planted::default(),
         };
         let network = factory.new_client(2, &Address::default()).await;
         let kind = |code| {
