@@ -19,7 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use tonic::Code;
 use whitewater::wire::kiwi::{
     AddLearnerRequest, ChangeMembershipRequest, GetNodeCapabilitiesRequest, MembersRequest,
-    RemoveNodeRequest, TransferLeadershipRequest,
+    MetricsResponse, RemoveNodeRequest, TransferLeadershipRequest,
     raft_metrics_service_client::RaftMetricsServiceClient,
 };
 use whitewater::{
@@ -218,6 +218,10 @@ async fn a_learner_is_promoted_and_the_old_leader_removed_under_load() {
     // The pinned client stays with the leader after that has been removed.
     let load = Load::start(&nodes, leader, 4);
     load.goes_on().await;
+    // The log's beginning is gone: a brand-new learner can only catch up by a snapshot.
+    let purged =
+        |metrics: &MetricsResponse| metrics.purged.as_ref().is_some_and(|at| at.index > 50);
+    nodes.wait_metrics(leader, purged).await;
 
     let request = AddLearnerRequest {
         node_id: 4,
@@ -235,6 +239,8 @@ async fn a_learner_is_promoted_and_the_old_leader_removed_under_load() {
         .expect("members")
         .into_inner();
     assert_eq!((members.members.len(), members.learners), (4, vec![4]));
+    let snapshot = nodes.metrics(4).await.snapshot.expect("a snapshot");
+    assert!(snapshot.index > 50, "{snapshot:?}");
     load.goes_on().await;
 
     let voters = (1..=4).map(|id| nodes.config(id)).collect();

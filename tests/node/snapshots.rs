@@ -281,7 +281,7 @@ async fn a_deposed_sender_of_a_snapshot_is_answered_with_the_newer_vote() {
         resp_addr: String::new(),
     };
     let log_id = kiwi::LogId {
-        leader_id: Some(leader.clone()),
+        leader_id: Some(leader),
         index: 9,
     };
     let chunk = kiwi::InstallSnapshotRequest {
