@@ -1,7 +1,7 @@
 //! Pipelined replication: one StreamAppend for each peer, many requests in flight, answers in their order.
 //!
 //! ```text
-//!   openraft ─► window of 64 ─► gRPC stream ─► peer
+//!   openraft ─► window of 8  ─► gRPC stream ─► peer
 //!                  │ spans, oldest first          │
 //!   openraft ◄─ matched, checked ◄───────────────┘
 //! ```
@@ -35,8 +35,9 @@ use super::{
 };
 use crate::wire::kiwi;
 
-/// Requests without an answer, at most; openraft's receiving side buffers as many.
-const WINDOW: usize = 64;
+/// Requests without an answer, at most. While there is no room, entries gather, and the next request takes them all: on
+/// a slow link requests grow instead of queueing, and a busy peer writes fewer and larger batches.
+const WINDOW: usize = 8;
 
 type Item = Result<StreamAppendResult<Types>, RPCError<Types>>;
 
