@@ -67,6 +67,7 @@
 mod admin;
 mod chaos;
 mod client;
+mod clock;
 mod codec;
 mod convert;
 mod core;
