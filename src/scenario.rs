@@ -101,6 +101,15 @@ pub struct Timings {
     /// The greatest election timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub election_max_ms: Option<u64>,
+    /// Log entries between two snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_every: Option<u64>,
+    /// Log entries kept behind a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_logs: Option<u64>,
+    /// Log entries that a follower may lag before it is sent a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
 }
 
 /// What random episodes are drawn from.

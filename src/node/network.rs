@@ -58,7 +58,11 @@ impl NetworkFactory {
             me: self.me,
             peer: self.peers.get(target, node),
             append: self.append,
-            stall: self.stall,
+            stall: if self.planted.is(Defect::PhantomAck) {
+                hooks::PHANTOM_STALL
+            } else {
+                self.stall
+            },
             purpose,
             planted: self.planted.clone(),
         }

@@ -103,6 +103,12 @@ where
     let answers = match opened {
         Ok(response) => response.into_inner(),
         Err(status) => {
+            if network.planted.is(Defect::PhantomAck)
+                && let Some(sent) = window.take_oldest()
+            {
+                let yes = hooks::phantom_stream_ack(&network.planted, sent.span);
+                return Ok(stream::iter([Ok(yes)]).boxed());
+            }
             note_unimplemented(&network.peer, &status);
             window.fail_all(&status);
             return Err(network.error(RPCTypes::AppendEntries, network.stall, &status));

@@ -651,6 +651,11 @@ fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig
         &mut config.timings.election_max,
         scenario.timings.election_max_ms,
     );
+    let timings = &scenario.timings;
+    let count = |own: &mut u64, other: Option<u64>| *own = other.unwrap_or(*own);
+    count(&mut config.timings.snapshot_every, timings.snapshot_every);
+    count(&mut config.timings.keep_logs, timings.keep_logs);
+    count(&mut config.timings.lag, timings.lag);
     config.append.clone_from(&setup.append);
     // A person at the screen may crash a machine at any time.
     config.power_loss = setup.hold || setup.resolved.plan.kinds().contains(&"crash");

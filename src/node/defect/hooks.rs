@@ -25,6 +25,8 @@ use crate::node::{
 /// How long a write may take before [`optimistic_timeout`] and [`false_failure`] lose their patience: shorter than the
 /// bench's own deadline, longer than a write without a fault.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long replication may bring no answer before [`phantom_stream_ack`] makes one up: an RPC's time limit.
+pub(in crate::node) const PHANTOM_STALL: Duration = Duration::from_millis(150);
 /// How long [`slow_read`] waits.
 const DAWDLE: Duration = Duration::from_millis(50);
 /// How many entries [`dropped_tail`] drops.
