@@ -3,15 +3,18 @@
 //! Nodes are n1, n2, n3. An entry is written `term.node` after the leader that proposed it, with what it carries:
 //! `1.2 blank`, `1.2 write`.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde::Serialize;
 
 use super::check::Configuration;
+use super::invariant::floor;
 use super::mutants::{Mutant, search};
 use super::raft::{Action, Invariant, Raft};
-use super::rules::{Answer, Received};
-use super::state::{LEASE, Lid, NODES, Node, PackedLog, State, op, owner_of, term_of};
+use super::rules::Order;
+use super::state::{LEASE, NODES, Node, PackedLog, State, owner_of, term_of};
+pub use super::tell::tell;
+use super::tell::{entry, names};
 
 /// A counterexample told.
 #[derive(Clone, Debug, Serialize)]
@@ -84,41 +87,110 @@ pub fn explain(mutant: Mutant) -> Explanation {
         };
     };
     configuration.reduce = false;
-    let steps = match configuration.terms {
-        1 => steps(&Raft::<3>::new(configuration), &violation.actions),
-        2 => steps(&Raft::<6>::new(configuration), &violation.actions),
-        3 => steps(&Raft::<9>::new(configuration), &violation.actions),
-        _ => steps(&Raft::<12>::new(configuration), &violation.actions),
+    let (actions, invariant) = (&violation.actions, violation.invariant);
+    let (steps, conclusion) = match configuration.terms {
+        1 => story(&Raft::<3>::new(configuration), actions, invariant),
+        2 => story(&Raft::<6>::new(configuration), actions, invariant),
+        3 => story(&Raft::<9>::new(configuration), actions, invariant),
+        _ => story(&Raft::<12>::new(configuration), actions, invariant),
     };
     Explanation {
         mutant,
         bug: pinned.sentence,
         configuration: pinned.configuration,
-        invariant: Some(violation.invariant),
+        invariant: Some(invariant),
         steps,
-        conclusion: conclusion(violation.invariant).to_string(),
+        conclusion,
     }
 }
 
-fn conclusion(invariant: Invariant) -> &'static str {
+/// What the last state shows, as a sentence.
+fn conclusion<const SLOTS: usize>(
+    model: &Raft<SLOTS>,
+    invariant: Invariant,
+    s: &State<SLOTS>,
+) -> String {
     match invariant {
-        Invariant::ElectionSafety => "One leadership is established twice.",
-        Invariant::LeaderAppendOnly => "A leader takes back what it offered under its id.",
-        Invariant::LogMatching => "Two logs hold the same entry and differ before it.",
-        Invariant::LeaderCompleteness => "A later leader lacks an entry that was committed.",
-        Invariant::StateMachineSafety => "Two nodes commit different entries at one index.",
-        Invariant::CommittedOnQuorum => "A committed entry is no longer on the disks of a quorum.",
-        Invariant::VoteMonotone => "A node's vote went back.",
-        Invariant::ReadFresh => {
-            "The read may miss a write that was acknowledged before the read began."
+        Invariant::ElectionSafety => {
+            "One leader id is established twice: it no longer says who proposed an entry.".into()
         }
-        Invariant::LeaseReadFresh => {
-            "The read under the lease misses a write that was acknowledged before it."
+        Invariant::LeaderAppendOnly => {
+            "A leader takes back what it offered under its own id.".into()
+        }
+        Invariant::LogMatching => "Two logs hold the same entry and differ before it.".into(),
+        Invariant::LeaderCompleteness => lacking(model, s),
+        Invariant::StateMachineSafety => {
+            let other = s.nodes.iter().enumerate().find_map(|(i, n)| {
+                let at = n.log.common(s.committed) + 1;
+                (at <= n.commit.min(s.committed.len())).then(|| (i, at, n.log.entry(at)))
+            });
+            match other {
+                Some((i, at, mine)) => format!(
+                    "n{} takes {} for committed at {at}, where {} is.",
+                    i + 1,
+                    entry(mine),
+                    entry(s.committed.entry(at))
+                ),
+                None => "Two nodes commit different entries at one index.".into(),
+            }
+        }
+        Invariant::CommittedOnQuorum => {
+            let flush = model.configuration.flush;
+            let held = |at: u8| {
+                (0..NODES).fold(0u8, |set, i| {
+                    let n = &s.nodes[i];
+                    let disk = if flush { n.disk } else { n.log };
+                    set | u8::from(disk.common(s.committed) >= at) << i
+                })
+            };
+            let at = (1..=s.committed.len())
+                .find(|&at| held(at).count_ones() < 2)
+                .unwrap_or(1);
+            format!(
+                "Entry {at} ({}) is committed, and on the disk of {}.",
+                entry(s.committed.entry(at)),
+                names(held(at))
+            )
+        }
+        Invariant::VoteMonotone => "A node's vote went back.".into(),
+        Invariant::ReadFresh | Invariant::LeaseReadFresh => {
+            let at = floor(s.committed).max(1);
+            format!(
+                "The client is not shown the write at {at}, which n{} had committed before: whoever asked n{} saw it, and now it is gone.",
+                owner_of(s.committer(at)) + 1,
+                owner_of(s.committer(at)) + 1
+            )
         }
     }
 }
 
-fn steps<const SLOTS: usize>(model: &Raft<SLOTS>, actions: &[Action]) -> Vec<Step> {
+/// Which later leader lacks which committed entry.
+fn lacking<const SLOTS: usize>(model: &Raft<SLOTS>, s: &State<SLOTS>) -> String {
+    for l in (1..=SLOTS as u8).filter(|&l| s.slot(l).led()) {
+        let same = s.slot(l).log().common(s.committed);
+        for at in same + 1..=s.committed.len() {
+            let by = s.committer(at);
+            if model.order.compare_in_log(l, by).is_gt() {
+                return format!(
+                    "n{} leads term {} without entry {at} ({}), which n{} committed in term {}.",
+                    owner_of(l) + 1,
+                    term_of(l),
+                    entry(s.committed.entry(at)),
+                    owner_of(by) + 1,
+                    term_of(by)
+                );
+            }
+        }
+    }
+    "A later leader lacks an entry that was committed.".into()
+}
+
+/// The steps told, and how it ends.
+fn story<const SLOTS: usize>(
+    model: &Raft<SLOTS>,
+    actions: &[Action],
+    invariant: Invariant,
+) -> (Vec<Step>, String) {
     let mut state = State::<SLOTS>::default();
     let mut told = Vec::new();
     for &action in actions {
@@ -132,7 +204,8 @@ fn steps<const SLOTS: usize>(model: &Raft<SLOTS>, actions: &[Action]) -> Vec<Ste
         });
         state = next;
     }
-    told
+    let end = conclusion(model, invariant, &state);
+    (told, end)
 }
 
 fn view(i: usize, n: &Node) -> NodeView {
@@ -155,292 +228,6 @@ fn view(i: usize, n: &Node) -> NodeView {
 
 fn entries(log: PackedLog) -> Vec<String> {
     (1..=log.len()).map(|p| entry(log.entry(p))).collect()
-}
-
-fn entry(byte: u8) -> String {
-    let what = match byte >> 4 {
-        op::BLANK => "blank",
-        op::WRITE => "write",
-        op::JOINT => "joint membership",
-        _ => "new membership",
-    };
-    format!("{} {what}", id(byte & 15))
-}
-
-/// A leader id as `term.node`.
-fn id(l: Lid) -> String {
-    format!("{}.{}", term_of(l), owner_of(l) + 1)
-}
-
-fn span(first: u8, last: u8) -> String {
-    if first == last {
-        format!("entry {first}")
-    } else {
-        format!("entries {first} to {last}")
-    }
-}
-
-/// The step from `s` to `t`, as the acting node (from 1) and a sentence.
-#[must_use]
-pub fn tell<const SLOTS: usize>(
-    model: &Raft<SLOTS>,
-    s: &State<SLOTS>,
-    t: &State<SLOTS>,
-    action: Action,
-) -> (usize, String) {
-    let n = |i: u8| format!("n{}", i + 1);
-    let lead = |l: Lid| format!("n{}", owner_of(l) + 1);
-    match action {
-        Action::Elect(i) => {
-            let l = t.nodes[i as usize].lid();
-            (
-                i as usize + 1,
-                format!(
-                    "{} campaigns in term {} with a log of {}.",
-                    n(i),
-                    term_of(l),
-                    count(s.nodes[i as usize].log)
-                ),
-            )
-        }
-        Action::Vote(j, l) => {
-            let (a, b) = (&s.nodes[j as usize], &t.nodes[j as usize]);
-            let way = if a.vote == b.vote {
-                "again grants"
-            } else {
-                "grants"
-            };
-            (
-                j as usize + 1,
-                format!(
-                    "{} {way} its vote to {} for term {}.",
-                    n(j),
-                    lead(l),
-                    term_of(l)
-                ),
-            )
-        }
-        Action::Lead(i) => {
-            let l = t.nodes[i as usize].lid();
-            let at = t.nodes[i as usize].log.len();
-            (
-                i as usize + 1,
-                format!(
-                    "{} leads term {} and appends a blank entry at {at}.",
-                    n(i),
-                    term_of(l)
-                ),
-            )
-        }
-        Action::Write(i) => (
-            i as usize + 1,
-            format!(
-                "{} appends a client's write at {}.",
-                n(i),
-                t.nodes[i as usize].log.len()
-            ),
-        ),
-        Action::Change(i) => {
-            let log = t.nodes[i as usize].log;
-            (
-                i as usize + 1,
-                format!(
-                    "{} appends the {} at {}.",
-                    n(i),
-                    entry(log.entry(log.len())),
-                    log.len()
-                ),
-            )
-        }
-        Action::Append {
-            to,
-            from,
-            prev,
-            end,
-            announced,
-        } => (
-            to as usize + 1,
-            tell_append(model, s, t, (to, from, prev, end, announced)),
-        ),
-        Action::Install { to, from, end } => (
-            to as usize + 1,
-            format!(
-                "{} installs {}'s snapshot of {}.",
-                n(to),
-                lead(from),
-                span(1, end)
-            ),
-        ),
-        Action::Advance(i, p) => {
-            let position = s.nodes[i as usize].commit + 1;
-            (
-                i as usize + 1,
-                format!(
-                    "{} commits {}: a quorum acknowledged.",
-                    n(i),
-                    span(position, p)
-                ),
-            )
-        }
-        Action::Learn(i, l) => (
-            i as usize + 1,
-            format!(
-                "{} hears of {}'s vote for term {} and steps back.",
-                n(i),
-                lead(l),
-                term_of(l)
-            ),
-        ),
-        Action::Restart(i) => (
-            i as usize + 1,
-            tell_restart(&s.nodes[i as usize], &t.nodes[i as usize], i),
-        ),
-        Action::Flush(i) => (
-            i as usize + 1,
-            format!("{}'s vote and log reach its disk; it answers.", n(i)),
-        ),
-        Action::ReadStart(i) => {
-            let (floor, index) = (t.read.at >> 4, t.read.at & 15);
-            (
-                i as usize + 1,
-                format!(
-                    "{} begins a read at index {index}; {floor} committed so far, by anybody.",
-                    n(i)
-                ),
-            )
-        }
-        Action::ReadConfirm(j) => (
-            j as usize + 1,
-            format!("{} confirms to {} that it leads.", n(j), lead(s.read.lid)),
-        ),
-        Action::ReadDone => {
-            let (floor, index) = (s.read.at >> 4, s.read.at & 15);
-            let node = owner_of(s.read.lid);
-            (
-                node + 1,
-                format!(
-                    "n{} answers the read with the state at {index}, though {floor} had been committed.",
-                    node + 1
-                ),
-            )
-        }
-        Action::Promise(i, j) => (
-            j as usize + 1,
-            format!(
-                "{} answers {}'s heartbeat: it promises not to vote, and pays for {}'s lease.",
-                n(j),
-                n(i),
-                n(i)
-            ),
-        ),
-        Action::LeaseEnds(i, j) => (
-            i as usize + 1,
-            format!(
-                "the part of {}'s lease that {} paid for runs out.",
-                n(i),
-                n(j)
-            ),
-        ),
-        Action::PromiseEnds(j) => (
-            j as usize + 1,
-            format!("{}'s promise not to vote runs out.", n(j)),
-        ),
-        Action::LeaseRead(i) => {
-            let node = &s.nodes[i as usize];
-            (
-                i as usize + 1,
-                format!(
-                    "{} answers a read under its lease: it knows {} committed, {} are.",
-                    n(i),
-                    node.commit,
-                    s.committed.len()
-                ),
-            )
-        }
-    }
-}
-
-fn count(log: PackedLog) -> String {
-    match log.len() {
-        0 => "no entries".into(),
-        1 => format!("one entry ({})", entry(log.entry(1))),
-        n => format!("{n} entries (last {})", entry(log.entry(n))),
-    }
-}
-
-fn tell_append<const SLOTS: usize>(
-    model: &Raft<SLOTS>,
-    s: &State<SLOTS>,
-    t: &State<SLOTS>,
-    (to, from, prev, end, announced): (u8, Lid, u8, u8, u8),
-) -> String {
-    let (a, b) = (&s.nodes[to as usize], &t.nodes[to as usize]);
-    let mut text = format!("n{} receives ", to + 1);
-    let leader = format!("n{} (term {})", owner_of(from) + 1, term_of(from));
-    if prev == end {
-        let _ = write!(text, "a heartbeat after {prev} from {leader}");
-    } else {
-        let _ = write!(text, "{} from {leader}", span(prev + 1, end));
-    }
-    let rules = model.configuration.rules;
-    match rules.receive(&a.log, &s.slot(from).log(), u64::from(prev), u64::from(end)) {
-        Received::Conflict { .. } => {
-            let _ = write!(text, ", has not the entry before, and reports a conflict");
-            if b.log.len() < a.log.len() {
-                let _ = write!(text, "; its log is cut to {}", b.log.len());
-            }
-        }
-        Received::Fits { keep, matched, .. } => {
-            if (keep as u8) < a.log.len() {
-                let _ = write!(text, ", cuts its own log after {keep}");
-            }
-            let _ = write!(text, ", acknowledges {matched}");
-        }
-    }
-    if announced > 0 && b.commit > a.commit {
-        let _ = write!(text, " and commits up to {}", b.commit);
-    }
-    text.push('.');
-    text
-}
-
-fn tell_restart(a: &Node, b: &Node, i: u8) -> String {
-    let mut text = format!("n{} crashes and comes back", i + 1);
-    let mut lost: Vec<String> = Vec::new();
-    if b.log.len() < a.log.len() {
-        lost.push(format!(
-            "what was not on its disk of its log (now {} long)",
-            b.log.len()
-        ));
-    }
-    if b.vote >> 1 != a.vote >> 1 {
-        lost.push("its vote".into());
-    }
-    if a.bits & LEASE != 0 && b.bits & LEASE == 0 {
-        lost.push("its promise not to vote".into());
-    }
-    if a.commit > 0 {
-        lost.push("what it knew to be committed".into());
-    }
-    if !lost.is_empty() {
-        let _ = write!(text, " without {}", lost.join(" and without "));
-    }
-    if b.leads() {
-        text.push_str(", as the leader of the same term");
-    }
-    text.push('.');
-    text
-}
-
-/// Why a node answers a vote request as it does, for a sentence.
-#[must_use]
-pub fn why(answer: Answer) -> &'static str {
-    match answer {
-        Answer::Granted { .. } => "it grants it",
-        Answer::RefusedByLease => "it promised its leader not to",
-        Answer::RefusedByLog => "its own log is ahead",
-        Answer::RefusedByVote => "its own vote is higher",
-    }
 }
 
 impl fmt::Display for Explanation {

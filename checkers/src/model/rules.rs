@@ -187,6 +187,25 @@ impl Rules {
             )
     }
 
+    /// Whether a node whose vote is `mine` takes over, and saves, the vote of the established leader `from` whose
+    /// message it accepted. `None` is a node that never had a vote.
+    #[inline]
+    pub fn adopts<O: Order>(
+        &self,
+        order: &O,
+        from: O::Leader,
+        mine: Option<Ballot<O::Leader>>,
+    ) -> bool {
+        let Some(mine) = mine else {
+            return !self.has(Mutant::MissingVoteAsDefault);
+        };
+        let vote = Ballot {
+            leader: from,
+            committed: true,
+        };
+        self.above(order, vote, mine)
+    }
+
     /// `ensure_log_consecutive` and `append_entries`: the entries after `prev` up to `end` of a leader's log arrive.
     /// Matching entries are never deleted; the first conflicting one goes, with all that follow it.
     #[inline]
@@ -278,5 +297,12 @@ impl Rules {
         } else {
             own_first.max(commit)
         }
+    }
+
+    /// Whether a leader that knows `commit` entries committed, and has applied them, may answer a read that waits for
+    /// `index`.
+    #[inline]
+    pub fn readable(&self, commit: u64, index: u64) -> bool {
+        commit >= index
     }
 }

@@ -63,6 +63,12 @@ impl Default for Fingerprints {
 }
 
 impl Fingerprints {
+    /// Whether it is where it would be in an uncrowded table: then it is surely known.
+    #[inline(always)]
+    fn at_home(&self, fingerprint: u64) -> bool {
+        self.table[fingerprint as usize & (self.table.len() - 1)] == fingerprint
+    }
+
     /// Adds one; whether it is new.
     #[inline]
     pub fn insert(&mut self, fingerprint: u64) -> bool {
@@ -119,8 +125,9 @@ pub fn breadth_first<const SLOTS: usize>(model: &Raft<SLOTS>, trail: Trail) -> O
     if trail == Trail::Keep {
         parents.push((0, Action::ReadDone));
     }
-    // A whole level's successors are hashed before the table is asked, so that its cache misses overlap.
+    // A state's successors are hashed, then looked for, so that the table's cache misses overlap.
     let mut batch: Vec<(u64, State<SLOTS>, Action)> = Vec::with_capacity(256);
+    let mut unknown: Vec<u16> = Vec::with_capacity(256);
     while !level.is_empty() {
         for (at, state) in level.iter().enumerate() {
             actions.clear();
@@ -128,8 +135,11 @@ pub fn breadth_first<const SLOTS: usize>(model: &Raft<SLOTS>, trail: Trail) -> O
             batch.clear();
             let mut met = 0;
             for &action in &actions {
-                if let Some(successor) = model.step(state, action, &mut met) {
-                    out.fired[action.kind()] += 1;
+                let successor = model.step(state, action, &mut met);
+                // A read under a lease changes nothing, and is carried out all the same.
+                let happened = successor.is_some() || matches!(action, Action::LeaseRead(_));
+                out.fired[action.kind()] += u64::from(happened);
+                if let Some(successor) = successor {
                     batch.push((successor.fingerprint(), successor, action));
                 }
             }
@@ -142,7 +152,15 @@ pub fn breadth_first<const SLOTS: usize>(model: &Raft<SLOTS>, trail: Trail) -> O
                 }
                 met_so_far |= met;
             }
-            for &(fingerprint, successor, action) in &batch {
+            unknown.clear();
+            unknown.extend(
+                (0u16..)
+                    .zip(&batch)
+                    .filter(|(_, (fingerprint, ..))| !known.at_home(*fingerprint))
+                    .map(|(at, _)| at),
+            );
+            for &which in &unknown {
+                let (fingerprint, successor, action) = batch[usize::from(which)];
                 if !known.insert(fingerprint) {
                     continue;
                 }

@@ -197,6 +197,11 @@ pub fn unpack(vote: u8) -> Ballot<Lid> {
 pub struct Slot(pub u64);
 
 impl Slot {
+    /// The bits of the acknowledgements.
+    pub const ACKS: u64 = 0xfff << 32;
+    /// The bits of the grants.
+    pub const GRANTS: u64 = 7 << 52;
+
     /// The log that this leader offers to others: it only grows.
     #[inline(always)]
     pub fn log(self) -> PackedLog {
@@ -219,11 +224,6 @@ impl Slot {
             let shift = 32 + 4 * node;
             self.0 = self.0 & !(15 << shift) | u64::from(to) << shift;
         }
-    }
-    /// Forgets the acknowledgements.
-    #[inline(always)]
-    pub fn clear_acks(&mut self) {
-        self.0 &= !(0xfff << 32);
     }
     /// The id of the candidate's last entry.
     #[inline(always)]
@@ -251,11 +251,6 @@ impl Slot {
     #[inline(always)]
     pub fn grant(&mut self, node: usize) {
         self.0 |= 1 << (52 + node);
-    }
-    /// Forgets the grants.
-    #[inline(always)]
-    pub fn clear_grants(&mut self) {
-        self.0 &= !(7 << 52);
     }
     /// Whether this leader was established.
     #[inline(always)]
@@ -292,6 +287,17 @@ pub struct Read {
     pub at: u8,
     /// Who confirmed the leadership since it began.
     pub acks: u8,
+}
+
+impl Read {
+    /// The open read is answered, or given up.
+    #[inline(always)]
+    pub fn end(&mut self) {
+        *self = Read {
+            begun: self.begun,
+            ..Read::default()
+        };
+    }
 }
 
 /// A whole state: `SLOTS` is the number of leader ids, 3 a term.
@@ -368,16 +374,44 @@ impl<const SLOTS: usize> State<SLOTS> {
     /// A 64-bit fingerprint, never 0. Two states share one with odds of about n²/2⁶⁵.
     #[inline]
     pub fn fingerprint(&self) -> u64 {
-        // Multiply and fold, as in wyhash: two odd random constants, 128-bit products.
-        let mut h: u64 = 0x9e37_79b9_7f4a_7c15;
+        // As wyhash and XXH3 do: two words and two random constants a 128-bit product, folded; the products wait for
+        // nobody, so that they overlap.
+        let (mut sum, mut held, mut at) = (0u64, 0u64, 0usize);
         self.words(|w| {
-            let product = u128::from(h ^ w) * u128::from(0xd6e8_feb8_6659_fd93_u64);
-            h = (product as u64) ^ ((product >> 64) as u64).rotate_left(23) ^ 0xa076_1d64_78bd_642f;
+            let w = w ^ SECRETS[at];
+            if at % 2 == 0 {
+                held = w;
+            } else {
+                sum ^= fold(held, w);
+            }
+            at += 1;
         });
-        let product = u128::from(h) * u128::from(0xe703_7ed1_a0b4_28db_u64);
-        ((product as u64) ^ (product >> 64) as u64).max(1)
+        if at % 2 == 1 {
+            sum ^= fold(held, SECRETS[at]);
+        }
+        fold(sum ^ SECRETS[0], SECRETS[1]).max(1)
     }
 }
+
+/// A 128-bit product, its halves added without carry.
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Constants for the fingerprint, from SplitMix64: one a word, and one to spare.
+const SECRETS: [u64; 24] = {
+    let (mut secrets, mut at, mut seed) = ([0; 24], 0, 0x7768_6974_6577_6174_u64);
+    while at < 24 {
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        secrets[at] = z ^ z >> 31;
+        at += 1;
+    }
+    secrets
+};
 
 impl<const SLOTS: usize> Hash for State<SLOTS> {
     fn hash<H: Hasher>(&self, state: &mut H) {
