@@ -10,8 +10,10 @@ use std::time::Instant;
 use anyhow::Context as _;
 use checkers::model::check::{self, Configuration};
 use checkers::model::conform::{Conformance, conform};
+use checkers::model::decisions;
 use checkers::model::mutants::{self, Mutant};
 use checkers::model::raft::Raft;
+use checkers::model::rules::Rules;
 use checkers::model::trace;
 use clap::{Args, Subcommand};
 use stateright::Model as _;
@@ -36,6 +38,9 @@ enum Command {
     },
     /// Run every mutant: each must be killed by the invariant and at the depth that are pinned.
     Mutants {
+        /// Also those that need a large configuration.
+        #[arg(long)]
+        full: bool,
         /// One JSON object a mutant on stdout.
         #[arg(long)]
         json: bool,
@@ -82,7 +87,7 @@ const MALFORMED: u8 = 65;
 pub(crate) fn run(args: ModelArgs) -> anyhow::Result<u8> {
     match args.command {
         Command::Check { full, json } => run_check(full, json),
-        Command::Mutants { json } => run_mutants(json),
+        Command::Mutants { full, json } => run_mutants(full, json),
         Command::Explain { mutant, json } => run_explain(&mutant, json),
         Command::Explore {
             port,
@@ -103,7 +108,8 @@ fn run_check(full: bool, json: bool) -> anyhow::Result<u8> {
         )?;
     }
     let began = Instant::now();
-    let (mut reports, mut failures) = (Vec::new(), Vec::new());
+    let mut failures = decisions::wrong(Rules::default());
+    let mut reports = Vec::new();
     for row in check::rows(full) {
         let start = Instant::now();
         let report = check::run_row(row);
@@ -132,6 +138,30 @@ fn run_check(full: bool, json: bool) -> anyhow::Result<u8> {
         reports.push(report);
     }
     let rows = reports.len();
+    if full {
+        for &pinned in mutants::FULL {
+            let start = Instant::now();
+            let report = mutants::run_pinned(pinned);
+            let seconds = start.elapsed().as_secs_f64();
+            let name = pinned.mutant.name();
+            let told = match report.killer {
+                Some((by, depth)) => format!("killed by {by} at depth {depth}"),
+                None => "survives".to_string(),
+            };
+            if json {
+                let mut object = serde_json::to_value(&report)?;
+                object["seconds"] = seconds.into();
+                writeln!(out, "{object}")?;
+            } else {
+                writeln!(
+                    out,
+                    "{:<14} {:>11} {seconds:>28.2} s  the mutant {name}: {told}",
+                    report.configuration, report.states
+                )?;
+            }
+            failures.extend(report.surprise);
+        }
+    }
     failures.extend(check::never(&reports));
     for failure in &failures {
         eprintln!("FAILED: {failure}");
@@ -151,7 +181,7 @@ fn run_check(full: bool, json: bool) -> anyhow::Result<u8> {
     Ok(u8::from(!failures.is_empty()))
 }
 
-fn run_mutants(json: bool) -> anyhow::Result<u8> {
+fn run_mutants(full: bool, json: bool) -> anyhow::Result<u8> {
     let mut out = std::io::stdout().lock();
     if !json {
         writeln!(
@@ -161,9 +191,10 @@ fn run_mutants(json: bool) -> anyhow::Result<u8> {
         )?;
     }
     let (mut killed, mut survived, mut surprises) = (0, 0, Vec::new());
-    for pinned in mutants::all() {
+    let large = if full { mutants::FULL } else { &[] };
+    for &pinned in mutants::all().iter().chain(large) {
         let start = Instant::now();
-        let report = mutants::run(pinned.mutant);
+        let report = mutants::run_pinned(pinned);
         let seconds = start.elapsed().as_secs_f64();
         if json {
             let mut object = serde_json::to_value(&report)?;

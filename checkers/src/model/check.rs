@@ -276,8 +276,11 @@ pub fn run_row(row: &Row) -> RowReport {
     let mut failures = Vec::new();
     if let Some(violation) = &found.violation {
         failures.push(format!(
-            "{} is violated in {} at depth {}",
-            violation.invariant, c.name, found.depth
+            "{} is violated in {} at depth {}: {}",
+            violation.invariant,
+            c.name,
+            found.depth,
+            super::explain::ending(c)
         ));
     } else if found.unique != row.unique {
         failures.push(format!(

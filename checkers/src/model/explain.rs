@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::check::Configuration;
+use super::check::{Configuration, find};
 use super::invariant::floor;
 use super::mutants::{Mutant, search};
 use super::raft::{Action, Invariant, Raft};
@@ -102,6 +102,24 @@ pub fn explain(mutant: Mutant) -> Explanation {
         steps,
         conclusion,
     }
+}
+
+/// The last step of a configuration's shortest counterexample, and what it breaks, as sentences; empty when there is
+/// none.
+#[must_use]
+pub fn ending(configuration: &Configuration) -> String {
+    let Some(violation) = find(configuration).violation else {
+        return String::new();
+    };
+    let (c, actions, invariant) = (*configuration, &violation.actions, violation.invariant);
+    let (steps, conclusion) = match c.terms {
+        1 => story(&Raft::<3>::new(c), actions, invariant),
+        2 => story(&Raft::<6>::new(c), actions, invariant),
+        3 => story(&Raft::<9>::new(c), actions, invariant),
+        _ => story(&Raft::<12>::new(c), actions, invariant),
+    };
+    let last = steps.last().map_or("", |s| s.sentence.as_str());
+    format!("{last} {conclusion}")
 }
 
 /// What the last state shows, as a sentence.

@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::action::seen;
 use super::raft::Raft;
 use super::rules::Order;
-use super::state::{Lid, PackedLog, Slot, State, op};
+use super::state::{Lid, PackedLog, State, op};
 
+/// What must always hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[repr(u8)]
 pub enum Invariant {

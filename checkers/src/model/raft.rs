@@ -11,10 +11,10 @@ use super::check::{Configuration, Votes};
 pub use super::invariant::Invariant;
 use super::invariant::floor;
 use super::mutants::Mutant;
-use super::rules::{Answer, Ballot, Order, Received, Rules};
+use super::rules::{Answer, Order, Received, Rules};
 use super::state::{
     ACTIVE, LEASE, Lid, NODES, Node, PENDING, PackedLog, Read, Slot, State, lid, op, owner_of,
-    term_of, unpack,
+    term_of,
 };
 
 /// How leader ids of the packed model compare.

@@ -1,5 +1,6 @@
 //! The model held against itself: every mutant dies as pinned, both searches agree, both reductions lose nothing.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use stateright::{Checker, Model};
@@ -7,6 +8,7 @@ use stateright::{Checker, Model};
 use super::check::{Configuration, ROWS, run_row, search};
 use super::mutants::{self, Mutant};
 use super::raft::{Invariant, Raft};
+use super::rules::{Answer, Ballot, Log, Order, Received, Rules};
 use super::search::{Fingerprints, Trail};
 use super::state::State;
 
@@ -191,4 +193,133 @@ fn an_explanation_ends_in_the_pinned_invariant() {
         );
         assert!(told.to_string().contains(&invariant.to_string()));
     }
+}
+
+/// One of five nodes, for a schedule by hand over the same rules.
+#[derive(Clone, Default)]
+struct Replica {
+    log: Vec<(u64, u64)>,
+    vote: Option<Ballot<(u64, u64)>>,
+}
+
+impl Log<(u64, u64)> for Vec<(u64, u64)> {
+    fn length(&self) -> u64 {
+        self.len() as u64
+    }
+    fn leader_at(&self, position: u64) -> Option<(u64, u64)> {
+        self.get(usize::try_from(position).ok()?.checked_sub(1)?)
+            .copied()
+    }
+}
+
+struct TermAndNode;
+
+impl Order for TermAndNode {
+    type Leader = (u64, u64);
+    fn compare(&self, a: (u64, u64), b: (u64, u64)) -> Option<Ordering> {
+        Some(a.cmp(&b))
+    }
+    fn compare_in_log(&self, a: (u64, u64), b: (u64, u64)) -> Ordering {
+        a.cmp(&b)
+    }
+    fn term(&self, a: (u64, u64)) -> u64 {
+        a.0
+    }
+}
+
+const NO_VOTE: Ballot<(u64, u64)> = Ballot {
+    leader: (0, 0),
+    committed: false,
+};
+
+/// Whether the node grants its vote to a candidate with this log.
+fn asks(rules: Rules, to: &mut Replica, candidate: (u64, u64), log: &Vec<(u64, u64)>) -> bool {
+    let mine = to.vote.unwrap_or(NO_VOTE);
+    let answer = rules.answer(
+        &TermAndNode,
+        (candidate, log.last()),
+        mine,
+        to.log.last(),
+        false,
+    );
+    let granted = matches!(answer, Answer::Granted { .. });
+    if granted {
+        to.vote = Some(Ballot {
+            leader: candidate,
+            committed: false,
+        });
+    }
+    granted
+}
+
+/// Whether the node acknowledges the whole log of a leader.
+fn sends(rules: Rules, to: &mut Replica, from: (u64, u64), log: &Vec<(u64, u64)>) -> bool {
+    if !rules.accepts(&TermAndNode, from, to.vote.unwrap_or(NO_VOTE)) {
+        return false;
+    }
+    if rules.adopts(&TermAndNode, from, to.vote) {
+        to.vote = Some(Ballot {
+            leader: from,
+            committed: true,
+        });
+    }
+    let Received::Fits { keep, from, .. } = rules.receive(&to.log, log, 0, log.length()) else {
+        return false;
+    };
+    to.log.truncate(keep as usize);
+    to.log.extend(&log[from as usize..]);
+    true
+}
+
+/// How many of five nodes hold what was committed on three of them, once an old leader's message arrives late.
+fn copies_after_a_late_message(rules: Rules) -> usize {
+    let mut nodes: Vec<Replica> = vec![Replica::default(); 6];
+    // n2 leads term 1 by the votes of n3 and n4, and its entries are under way.
+    let (old, old_log) = ((1, 2), vec![(1, 2), (1, 2)]);
+    assert!(
+        [3, 4]
+            .iter()
+            .all(|&j| asks(rules, &mut nodes[j], old, &vec![]))
+    );
+    // n3 leads term 2 by the votes of n4 and n5, and commits on n1 and n4. n1 never voted.
+    let (new, new_log) = ((2, 3), vec![(2, 3)]);
+    assert!(
+        [4, 5]
+            .iter()
+            .all(|&j| asks(rules, &mut nodes[j], new, &vec![]))
+    );
+    nodes[3].log = new_log.clone();
+    assert!(
+        [1, 4]
+            .iter()
+            .all(|&j| sends(rules, &mut nodes[j], new, &new_log))
+    );
+    assert!(rules.quorum(1 << 1 | 1 << 3 | 1 << 4, (0b11_1110, None)));
+    // Now n2's old message reaches n1.
+    sends(rules, &mut nodes[1], old, &old_log);
+    nodes.iter().filter(|n| n.log == new_log).count()
+}
+
+#[test]
+fn a_missing_vote_read_as_the_default_needs_five_nodes_to_do_harm() {
+    assert_eq!(copies_after_a_late_message(Rules::default()), 3);
+    let broken = Some(Mutant::MissingVoteAsDefault);
+    assert_eq!(copies_after_a_late_message(Rules { broken }), 2);
+}
+
+#[test]
+fn what_never_happens_is_named() {
+    let reports: Vec<_> = ROWS
+        .iter()
+        .filter(|r| ["1x2", "2x1"].contains(&r.configuration.name))
+        .map(run_row)
+        .collect();
+    let never = super::check::never(&reports);
+    assert!(
+        never
+            .iter()
+            .any(|n| n.contains("the action \"install\" never happens"))
+    );
+    assert!(never.iter().any(|n| n.ends_with("a read is answered")));
+    assert!(!never.iter().any(|n| n.contains("\"elect\"")));
 }

@@ -1,0 +1,169 @@
+//! What no trace shows and must be inferred: acknowledgements, commits, and the voters in force.
+
+use super::{Entries, Ever, Log, LogId, Missing, Node, Replay, Said, Sets, Yet, bits, id};
+
+impl Replay {
+    /// What a follower or leader may have acknowledged by now: what is on its disk and equal to the leader's log.
+    pub(super) fn acknowledge(&mut self, node: &mut Node) {
+        let Some(vote) = node
+            .disk_vote
+            .filter(|v| v.committed && node.vote == Some(*v))
+        else {
+            return;
+        };
+        let Some(said) = self.said.get_mut(&(vote.term, vote.node)) else {
+            return;
+        };
+        node.matched = node.matched.min(node.disk.length());
+        while node
+            .disk
+            .at(node.matched + 1)
+            .is_some_and(|e| said.log.at(node.matched + 1) == Some(e))
+        {
+            node.matched += 1;
+        }
+        if node.matched > 0 {
+            let ack = said.acks.entry(node.id).or_insert(0);
+            *ack = node.matched.max(*ack);
+        }
+    }
+
+    /// Extends the committed log by what some leader may have committed: an entry of its own on a quorum.
+    pub(super) fn advance(&mut self) -> Result<(), Missing> {
+        let known = self.committed.length();
+        // The newest leader first: what it commits includes what those before it did.
+        let found = self
+            .said
+            .iter()
+            .rev()
+            .filter(|(_, s)| s.led)
+            .find_map(|(&leader, said)| {
+                let mut acks: Vec<u64> =
+                    said.acks.values().copied().filter(|&a| a > known).collect();
+                acks.sort_unstable_by(|a, b| b.cmp(a));
+                let upto = acks.into_iter().find(|&upto| {
+                    let own = said
+                        .log
+                        .leader_at(upto)
+                        .is_some_and(|l| self.rules.countable(l, leader));
+                    own && self.on_quorum(said, upto)
+                })?;
+                Some((leader, upto))
+            });
+        let Some((leader, upto)) = found else {
+            return Ok(());
+        };
+        let log = &self.said[&leader].log;
+        if known > 0 && log.at(known) != self.committed.at(known) {
+            let entry = self.committed.all[known as usize - 1].id;
+            return Err(Ever(format!(
+                "n{} leads term {} without {}, which was committed",
+                leader.1,
+                leader.0,
+                id(entry)
+            )));
+        }
+        let new = log.all[known as usize..upto as usize].to_vec();
+        for (&later, said) in self.said.range(leader..).skip(1).filter(|(_, s)| s.led) {
+            if let Some(entry) = new.iter().find(|e| said.log.at(e.id.index + 1) != Some(e)) {
+                return Err(Ever(format!(
+                    "n{} led term {} without {}, which n{} committed in term {}",
+                    later.1,
+                    later.0,
+                    id(entry.id),
+                    leader.1,
+                    leader.0
+                )));
+            }
+        }
+        self.committers.resize(upto as usize, leader);
+        self.committed.extend(&new, &self.voters);
+        Ok(())
+    }
+
+    /// Whether a quorum acknowledged `upto`, by any membership that was in force since that entry.
+    pub(super) fn on_quorum(&self, said: &Said, upto: u64) -> bool {
+        let holders = said
+            .acks
+            .iter()
+            .filter(|&(_, &a)| a >= upto)
+            .fold(0, |set, (&n, _)| set | 1 << n);
+        let since = said.log.members.iter().rposition(|&p| p <= upto);
+        let mut sets = said.log.members[since.unwrap_or(0)..]
+            .iter()
+            .map(|&p| self.voters[&said.log.all[p as usize - 1].id]);
+        match since.is_none() {
+            true => self
+                .first_voters
+                .is_some_and(|s| self.rules.quorum(holders, s)),
+            false => sets.any(|s| self.rules.quorum(holders, s)),
+        }
+    }
+
+    /// The voters in force for a log: those of its last membership entry.
+    pub(super) fn in_force(&self, log: &Entries) -> Option<Sets> {
+        match log.members.last() {
+            Some(&position) => self.voters.get(&log.at(position)?.id).copied(),
+            None => self.first_voters,
+        }
+    }
+
+    pub(super) fn know_voters(&mut self, entry: LogId, sets: &[Vec<u64>]) -> Result<(), Missing> {
+        let sets = match sets {
+            [one] => (bits(one), None),
+            [old, new] => (bits(old), Some(bits(new))),
+            _ => {
+                return Err(Ever(format!(
+                    "{} voter sets: a membership has one or two",
+                    sets.len()
+                )));
+            }
+        };
+        match self.voters.insert(entry, sets) {
+            Some(known) if known != sets => Err(Ever(format!(
+                "membership {} has other voters elsewhere",
+                id(entry)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an id, if any, is the committed one at its index.
+    pub(super) fn same_as_committed(
+        &mut self,
+        what: Option<LogId>,
+        name: &str,
+    ) -> Result<(), Missing> {
+        let Some(what) = what else { return Ok(()) };
+        if what.index >= self.committed.length() {
+            self.advance()?;
+        }
+        match self.committed.at(what.index + 1) {
+            None => Err(Yet(format!(
+                "{name} ends in {}, which is not known to be committed",
+                id(what)
+            ))),
+            Some(e) if e.id != what => Err(Ever(format!(
+                "{name} ends in {}, and {} is committed there",
+                id(what),
+                id(e.id)
+            ))),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Makes a log hold the committed entries up to `last`; what agrees with it beyond stays.
+    pub(super) fn cover(&self, log: &mut Entries, last: LogId) {
+        let position = last.index + 1;
+        if log.at(position).is_none_or(|e| e.id != last) {
+            *log = self.committed.clone();
+            log.truncate(position);
+        }
+    }
+
+    pub(super) fn cover_log(&self, node: &mut Node, last: LogId) {
+        let mut log = std::mem::take(&mut node.log);
+        self.cover(&mut log, last);
+        node.log = log;
+    }
+}
