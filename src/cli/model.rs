@@ -114,53 +114,14 @@ fn run_check(full: bool, json: bool) -> anyhow::Result<u8> {
         let start = Instant::now();
         let report = check::run_row(row);
         let seconds = start.elapsed().as_secs_f64();
-        let rate = report.unique as f64 / seconds.max(1e-9);
-        if json {
-            let mut object = serde_json::to_value(&report)?;
-            object["seconds"] = seconds.into();
-            writeln!(out, "{object}")?;
-        } else {
-            writeln!(
-                out,
-                "{:<14} {:>11} {:>12} {:>6} {:>8.2} {:>10.0} {:>5} MB  {}",
-                report.configuration,
-                report.unique,
-                report.generated,
-                report.depth,
-                seconds,
-                rate,
-                report.bytes.div_ceil(1 << 20),
-                report.about
-            )?;
-        }
+        write_row(&mut out, &report, seconds, json)?;
         out.flush()?;
         failures.extend(report.failures.iter().cloned());
         reports.push(report);
     }
     let rows = reports.len();
     if full {
-        for &pinned in mutants::FULL {
-            let start = Instant::now();
-            let report = mutants::run_pinned(pinned);
-            let seconds = start.elapsed().as_secs_f64();
-            let name = pinned.mutant.name();
-            let told = match report.killer {
-                Some((by, depth)) => format!("killed by {by} at depth {depth}"),
-                None => "survives".to_string(),
-            };
-            if json {
-                let mut object = serde_json::to_value(&report)?;
-                object["seconds"] = seconds.into();
-                writeln!(out, "{object}")?;
-            } else {
-                writeln!(
-                    out,
-                    "{:<14} {:>11} {seconds:>28.2} s  the mutant {name}: {told}",
-                    report.configuration, report.states
-                )?;
-            }
-            failures.extend(report.surprise);
-        }
+        failures.extend(run_large_mutants(&mut out, json)?);
     }
     failures.extend(check::never(&reports));
     for failure in &failures {
@@ -179,6 +140,63 @@ fn run_check(full: bool, json: bool) -> anyhow::Result<u8> {
         )?;
     }
     Ok(u8::from(!failures.is_empty()))
+}
+
+/// One row of the table.
+fn write_row(
+    out: &mut impl std::io::Write,
+    report: &check::RowReport,
+    seconds: f64,
+    json: bool,
+) -> anyhow::Result<()> {
+    if json {
+        let mut object = serde_json::to_value(report)?;
+        object["seconds"] = seconds.into();
+        writeln!(out, "{object}")?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{:<14} {:>11} {:>12} {:>6} {:>8.2} {:>10.0} {:>5} MB  {}",
+        report.configuration,
+        report.unique,
+        report.generated,
+        report.depth,
+        seconds,
+        report.unique as f64 / seconds.max(1e-9),
+        report.bytes.div_ceil(1 << 20),
+        report.about
+    )?;
+    Ok(())
+}
+
+/// The mutants that need a large configuration; gives what is not as pinned.
+fn run_large_mutants(out: &mut impl std::io::Write, json: bool) -> anyhow::Result<Vec<String>> {
+    let mut surprises = Vec::new();
+    for &pinned in mutants::FULL {
+        let start = Instant::now();
+        let report = mutants::run_pinned(pinned);
+        let seconds = start.elapsed().as_secs_f64();
+        if json {
+            let mut object = serde_json::to_value(&report)?;
+            object["seconds"] = seconds.into();
+            writeln!(out, "{object}")?;
+        } else {
+            let told = match report.killer {
+                Some((by, depth)) => format!("killed by {by} at depth {depth}"),
+                None => "survives".to_string(),
+            };
+            writeln!(
+                out,
+                "{:<14} {:>11} {seconds:>28.2}  with {}: {told}",
+                report.configuration,
+                report.states,
+                pinned.mutant.name()
+            )?;
+        }
+        surprises.extend(report.surprise);
+    }
+    Ok(surprises)
 }
 
 fn run_mutants(full: bool, json: bool) -> anyhow::Result<u8> {

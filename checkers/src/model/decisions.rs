@@ -40,10 +40,13 @@ impl Log<Leader> for Entries {
 
 const LEADERS: [Leader; 4] = [(1, 1), (1, 2), (2, 1), (2, 3)];
 
+/// Tries one rule on every case; gives the first that it decides otherwise than it should.
+type Check = fn(Rules) -> Option<String>;
+
 /// The rules that decide otherwise than they should, each with the first case, as sentences. Empty when all are right.
 #[must_use]
 pub fn wrong(rules: Rules) -> Vec<String> {
-    let checks: [(&str, fn(Rules) -> Option<String>); 5] = [
+    let checks: [(&str, Check); 5] = [
         ("who gets a vote (`answer`)", answer),
         ("whose messages are taken (`accepts`, `adopts`)", accepts),
         ("what a slice does to a log (`receive`)", receive),
@@ -57,6 +60,23 @@ pub fn wrong(rules: Rules) -> Vec<String> {
         .into_iter()
         .filter_map(|(rule, check)| Some(format!("the rule {rule} is broken: {}", check(rules)?)))
         .collect()
+}
+
+/// A leader id as `term.node`.
+fn id((term, node): Leader) -> String {
+    format!("{term}.{node}")
+}
+
+fn vote(v: Ballot<Leader>) -> String {
+    let committed = if v.committed { " (committed)" } else { "" };
+    format!("{}{committed}", id(v.leader))
+}
+
+/// A last entry, as its leader and index.
+fn last(entry: Option<(Leader, u64)>) -> String {
+    entry.map_or("no entry".into(), |(l, at)| {
+        format!("last entry {}-{at}", id(l))
+    })
 }
 
 fn ballots() -> impl Iterator<Item = Ballot<Leader>> {
@@ -92,7 +112,11 @@ fn answer(rules: Rules) -> Option<String> {
                         ""
                     };
                     return Some(format!(
-                        "a node with vote {mine:?} and last entry {my_last:?} {verb} its vote to {candidate:?} with last entry {theirs:?}{promised}"
+                        "a node with vote {} and {} {verb} its vote to {} with {}{promised}",
+                        vote(mine),
+                        last(my_last),
+                        id(candidate),
+                        last(theirs)
                     ));
                 }
             }
@@ -109,18 +133,23 @@ fn accepts(rules: Rules) -> Option<String> {
             let own = (mine.leader, mine.committed);
             if rules.accepts(&TermAndNode, from, mine) != (theirs >= own) {
                 return Some(format!(
-                    "a node with vote {mine:?} decides wrongly about leader {from:?}"
+                    "a node with vote {} decides wrongly about leader {}",
+                    vote(mine),
+                    id(from)
                 ));
             }
             if rules.adopts(&TermAndNode, from, Some(mine)) != (theirs > own) {
                 return Some(format!(
-                    "a node with vote {mine:?} saves the wrong vote, led by {from:?}"
+                    "a node with vote {} saves the wrong vote, led by {}",
+                    vote(mine),
+                    id(from)
                 ));
             }
         }
         if !rules.adopts(&TermAndNode, from, None) {
             return Some(format!(
-                "a node without a vote does not save that of its leader {from:?}"
+                "a node without a vote does not save that of its leader {}",
+                id(from)
             ));
         }
     }

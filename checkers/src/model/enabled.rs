@@ -62,6 +62,12 @@ impl<const SLOTS: usize> Raft<SLOTS> {
             }
             self.deliveries(s, i, out);
         }
+        self.open_read(s, out);
+    }
+
+    /// The confirmations of the open read, and its answer.
+    #[inline]
+    fn open_read(&self, s: &State<SLOTS>, out: &mut Vec<Action>) {
         if s.read.lid != 0 {
             for j in 0..NODES {
                 if s.read.acks >> j & 1 == 0

@@ -267,8 +267,9 @@ impl Explicit {
                     w.sent |= self.bit(higher);
                     return;
                 }
-                self.follow(p, from, (PackedLog(log), prev, commit))
-                    .map(|upto| w.sent |= self.bit(Message::Ack(from, j as u8, upto)));
+                if let Some(upto) = self.follow(p, from, (PackedLog(log), prev, commit)) {
+                    w.sent |= self.bit(Message::Ack(from, j as u8, upto));
+                }
             }
             Message::Ack(l, by, upto) if owner_of(l) == j && p.active && p.vote == l << 1 | 1 => {
                 p.acks[by as usize] = p.acks[by as usize].max(upto);
