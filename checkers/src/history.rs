@@ -47,7 +47,7 @@ pub enum Call {
     },
     /// Remove the key; a read then finds it absent.
     Delete,
-    /// Add an element at the end of the key's list. No register has this: its histories refuse it.
+    /// Add an element, or each of a list's, at the end of the key's list. Only list-append histories have this.
     Append(Value),
 }
 
@@ -144,7 +144,7 @@ pub struct Operation {
 pub struct Header {
     /// The version of the format: 1.
     pub whitewater: u32,
-    /// The sequential machine: `register`.
+    /// The sequential machine: `register` or `list-append`.
     #[serde(default = "Header::default_spec")]
     pub spec: String,
     /// The seed of the run or of the generator.
@@ -157,6 +157,9 @@ pub struct Header {
     #[serde(flatten)]
     pub extra: BTreeMap<String, serde_json::Value>,
 }
+
+/// The name of the spec in which each key is a list.
+pub const LIST_APPEND: &str = "list-append";
 
 impl Default for Header {
     fn default() -> Self {
@@ -182,6 +185,12 @@ impl Header {
 
     fn default_spec() -> String {
         "register".to_owned()
+    }
+
+    /// Whether the keys are lists that are appended to, and not registers.
+    #[must_use]
+    pub fn is_lists(&self) -> bool {
+        self.spec == LIST_APPEND
     }
 }
 
@@ -296,7 +305,12 @@ pub struct KeyHistory {
     pub events: u32,
     /// Its values by number.
     pub values: Values,
+    /// In a list-append history, the elements of those values that are lists, by number.
+    pub lists: Option<Lists>,
 }
+
+/// The elements of values that are lists, by the number of the value within its key.
+pub type Lists = FxHashMap<u32, Box<[Value]>>;
 
 /// What only people want to know of an operation.
 #[derive(Clone, Copy, Debug)]
@@ -350,11 +364,29 @@ impl Names {
             if i > 0 {
                 text.push(' ');
             }
-            text.push_str(&self.text(*item));
+            // A name in quotes: the list of the text 1 is not the list of the number 1.
+            match self.get(*item) {
+                Some(name) if self.list(*item).is_none() => text.push_str(&format!("{name:?}")),
+                _ => text.push_str(&self.text(*item)),
+            }
         }
         text.push(']');
         let value = self.intern(&text);
         self.lists.entry(value).or_insert_with(|| list.to_vec());
+        value
+    }
+
+    /// The number of a text as a list of its characters, given now if it has none (Porcupine's kv texts).
+    pub fn intern_characters(&mut self, text: &str) -> Value {
+        let value = self.intern(&format!("{text:?}"));
+        if !self.lists.contains_key(&value) {
+            let mut buffer = [0; 4];
+            let characters = text.chars();
+            let list = characters
+                .map(|c| self.intern(c.encode_utf8(&mut buffer)))
+                .collect();
+            self.lists.insert(value, list);
+        }
         value
     }
 

@@ -7,8 +7,8 @@
 //! {"index":2,"time_ns":5200,"type":"mark","value":"kill node 2"}
 //! ```
 //!
-//! `type` is invoke, ok, fail, info (unknown) or mark; `f` is read, write, cas or delete; a cas' value is
-//! `[old, new]`. `null` is absent. Completions need not repeat `f` and `key`. A line that was cut off by a crash of
+//! `type` is invoke, ok, fail, info (unknown) or mark; `f` is read, write, cas, delete or, where the spec is
+//! list-append, append; a cas' value is `[old, new]`. `null` is absent. Completions need not repeat `f` and `key`. A line that was cut off by a crash of
 //! its writer is tolerated at the end of the file, and nowhere else.
 
 use std::io::{self, BufRead, Write};
@@ -236,9 +236,9 @@ fn parse_header(line: &[u8]) -> Result<Header, String> {
             header.whitewater
         ));
     }
-    if header.spec != "register" {
+    if header.spec != "register" && !header.is_lists() {
         return Err(format!(
-            "the spec {:?} is not known; register is",
+            "the spec {:?} is not known; register and list-append are",
             header.spec
         ));
     }
@@ -342,6 +342,7 @@ fn parse_call(names: &mut Names, f: &str, value: Option<&RawValue>) -> Result<Ca
         "read" => Ok(Call::Read),
         "delete" => Ok(Call::Delete),
         "write" => Ok(Call::Write(some(parse_value(names, need()?)?)?)),
+        "append" => Ok(Call::Append(some(parse_value(names, need()?)?)?)),
         "cas" => {
             let [old, new]: [&RawValue; 2] = serde_json::from_str(need()?)
                 .map_err(|_| "a cas' value must be [old, new]".to_owned())?;
@@ -351,7 +352,7 @@ fn parse_call(names: &mut Names, f: &str, value: Option<&RawValue>) -> Result<Ca
             })
         }
         other => Err(format!(
-            "the f {other:?} is not known; read, write, cas and delete are"
+            "the f {other:?} is not known; read, write, cas, delete and append are"
         )),
     }
 }

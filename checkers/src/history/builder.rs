@@ -45,7 +45,7 @@ pub enum Malformed {
         /// The value in the invocation.
         wrote: Value,
     },
-    /// An append: a register has none, and list-append is not judged yet.
+    /// An append: only a history of lists has it, and its header says so.
     #[error("a register has no append")]
     AppendToRegister,
     /// More events than fit: 2^32 - 2.
@@ -185,7 +185,7 @@ impl Builder {
         call: Call,
     ) -> Result<(), Malformed> {
         let invoked = self.advance(index)?;
-        if matches!(call, Call::Append(_)) {
+        if matches!(call, Call::Append(_)) && !self.history.header.is_lists() {
             return Err(Malformed::AppendToRegister);
         }
         let number = self.client_number(client);
@@ -322,7 +322,20 @@ impl Builder {
                 reads: self.nil_ignored,
             });
         }
+        if self.history.header.is_lists() {
+            self.number_lists();
+        }
         self.history
+    }
+
+    /// Puts the elements of each key's lists beside its values.
+    fn number_lists(&mut self) {
+        let names = &self.history.names;
+        for key in &mut self.history.keys {
+            let list = |number: u32| Some((number, names.list(key.values.value(number)?)?));
+            let lists = (0..key.values.len() as u32).filter_map(list);
+            key.lists = Some(lists.map(|(number, list)| (number, list.into())).collect());
+        }
     }
 
     fn advance(&mut self, index: u64) -> Result<u32, Malformed> {
