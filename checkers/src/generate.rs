@@ -75,8 +75,34 @@ impl Recipe {
                 .unwrap_or_default()
         );
         header.extra.insert("made_by".to_owned(), note.into());
+        if let Some(kind) = self.violate {
+            let about = match self.planted() {
+                Planted::Among => "with values of the domain, which repeat",
+                Planted::Apart => "with values that are written nowhere else",
+            };
+            let note = format!("{} on k0, {about}", kind.name());
+            header.extra.insert("planted".to_owned(), note.into());
+        }
         header
     }
+
+    /// Whose values the violation has. A domain of one value has no room for most of them.
+    #[must_use]
+    pub fn planted(&self) -> Planted {
+        match (self.values, self.violate) {
+            (Domain::Small(n), Some(kind)) if n >= kind.values() => Planted::Among,
+            _ => Planted::Apart,
+        }
+    }
+}
+
+/// Whose values a planted violation has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// Values that other operations write, too, before and after.
+    Among,
+    /// Values that nobody else writes.
+    Apart,
 }
 
 /// The values that are written.
@@ -164,25 +190,61 @@ impl Violation {
         }
     }
 
-    /// One operation after the other, with values that nobody else uses.
-    fn script(self, a: Value, b: Value) -> Vec<(Call, Outcome)> {
-        let ok = Outcome::Ok(None);
-        let found = |value| (Call::Read, Outcome::Ok(Some(value)));
-        let write = |value| (Call::Write(value), ok);
+    /// How many values of a domain it needs: one that comes when it must not, and mostly one that is there instead.
+    fn values(self) -> u32 {
         match self {
-            Self::StaleRead => vec![write(a), write(b), found(a)],
-            Self::LostWrite => vec![write(a), found(a), write(b), found(a), found(a)],
-            Self::FutureRead => vec![found(a), write(a)],
-            Self::DirtyRead => vec![(Call::Write(a), Outcome::Failed), found(a)],
-            Self::DoubleCas => vec![
-                write(a),
-                (Call::Cas { old: a, new: b }, ok),
-                (Call::Cas { old: a, new: b + 1 }, ok),
-            ],
-            Self::ResurrectedDelete => vec![write(a), (Call::Delete, ok), found(a)],
+            Self::ResurrectedDelete => 1,
+            _ => 2,
         }
     }
+
+    /// What one more client does, one operation after the other: on one key that nobody else changes meanwhile, and
+    /// where nobody else writes `a`. Each step is true but for the lie.
+    fn script(self, planted: Planted) -> Vec<Step> {
+        let mut script = match self {
+            Self::StaleRead => vec![Step::Write(A), Step::Write(B), Step::Found(A)],
+            Self::LostWrite => vec![
+                Step::Write(A),
+                Step::Read,
+                Step::Lost(B),
+                Step::Read,
+                Step::Read,
+            ],
+            Self::FutureRead => vec![Step::Found(A), Step::Write(A)],
+            Self::DirtyRead => vec![Step::Failed(A), Step::Found(A)],
+            Self::DoubleCas => vec![Step::Write(A), Step::Cas(A, B), Step::Cas(A, C)],
+            Self::ResurrectedDelete => vec![Step::Write(A), Step::Delete, Step::Found(A)],
+        };
+        // A value that repeats may be there already, and would be no lie.
+        if planted == Planted::Among && matches!(self, Self::FutureRead | Self::DirtyRead) {
+            script.insert(0, Step::Write(B));
+        }
+        script
+    }
 }
+
+/// A step of a violation. Values by their place: the one that comes when it must not, and those that are there instead.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A write, as it should be.
+    Write(usize),
+    /// A delete, as it should be.
+    Delete,
+    /// A read, as it should be.
+    Read,
+    /// A cas that claims success, whatever it found.
+    Cas(usize, usize),
+    /// A read that finds this, whatever is there.
+    Found(usize),
+    /// A write that claims success and never takes effect.
+    Lost(usize),
+    /// A write that fails, as it should be.
+    Failed(usize),
+}
+
+const A: usize = 0;
+const B: usize = 1;
+const C: usize = 2;
 
 impl std::str::FromStr for Violation {
     type Err = UnknownName;
@@ -211,8 +273,32 @@ pub struct Generator {
     next_client: ClientId,
     next_value: Value,
     log: u64,
-    script: VecDeque<(Call, Outcome)>,
-    script_open: Option<Outcome>,
+    plant: Option<Plant>,
+}
+
+/// A violation on its way into the first key.
+#[derive(Debug)]
+struct Plant {
+    /// The values of its steps.
+    values: [Value; 3],
+    planted: Planted,
+    /// What is still to be done.
+    steps: VecDeque<Step>,
+    /// The open step's outcome.
+    open: Option<(Outcome, Option<At>)>,
+    /// Where the lying value stands in the log.
+    written: At,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not yet: nobody's write of the value may become unknown.
+    Waiting,
+    /// Nobody begins to write the value, until nobody has such a write open.
+    Draining,
+    /// The steps are done; nobody else changes the key.
+    Running,
 }
 
 /// A key and what it holds.
@@ -239,8 +325,8 @@ struct Ghost {
     call: Call,
 }
 
-/// The values of a violation begin here, far from all others.
-const SCRIPTED: Value = 1 << 40;
+/// The first value of a violation that has values of its own: far from all others.
+const APART: Value = 1 << 40;
 
 impl Generator {
     /// Begins.
@@ -252,9 +338,20 @@ impl Generator {
                 value: None,
             })
             .collect();
-        let script = recipe
-            .violate
-            .map(|kind| kind.script(SCRIPTED, SCRIPTED + 1));
+        let plant = recipe.violate.map(|kind| {
+            let planted = recipe.planted();
+            Plant {
+                values: match planted {
+                    Planted::Apart => [APART, APART + 1, APART + 2],
+                    Planted::Among => [1, 2, 2],
+                },
+                planted,
+                steps: kind.script(planted).into(),
+                open: None,
+                written: At { term: 1, index: 0 },
+                stage: Stage::Waiting,
+            }
+        });
         let mut generator = Self {
             rng: ChaCha8Rng::seed_from_u64(recipe.seed),
             keys,
@@ -267,8 +364,7 @@ impl Generator {
             next_client: recipe.clients + 1,
             next_value: 0,
             log: 0,
-            script: script.unwrap_or_default().into(),
-            script_open: None,
+            plant,
             recipe,
         };
         for id in 0..generator.recipe.clients.max(1) {
@@ -281,13 +377,15 @@ impl Generator {
     fn step(&mut self) {
         if !self.ghosts.is_empty() && self.rng.random_bool(0.05) {
             let i = self.rng.random_range(0..self.ghosts.len());
-            let ghost = self.ghosts.swap_remove(i);
-            if self.rng.random_bool(0.5) {
-                self.apply(ghost.key, ghost.call);
+            if !self.held(self.ghosts[i].key, self.ghosts[i].call) {
+                let ghost = self.ghosts.swap_remove(i);
+                if self.rng.random_bool(0.5) {
+                    self.apply(ghost.key, ghost.call);
+                }
             }
         }
-        if self.begun * 2 >= self.recipe.ops && self.rng.random_bool(0.2) {
-            self.scripted();
+        if self.plant.is_some() && self.begun * 2 >= self.recipe.ops && self.rng.random_bool(0.2) {
+            self.planting();
         }
         if self.clients.is_empty() {
             return;
@@ -303,7 +401,11 @@ impl Generator {
     /// The moment of an operation: it is applied, or it fails, or its client gives up.
     fn decide(&mut self, i: usize) {
         let (key, call) = (self.clients[i].key, self.clients[i].call);
-        if call != Call::Read && self.rng.random_bool(self.recipe.pending) {
+        if self.held(key, call) {
+            return;
+        }
+        let may_be_unknown = call != Call::Read && self.reserved(key) != Some(produces(call));
+        if may_be_unknown && self.rng.random_bool(self.recipe.pending) {
             let client = self.clients.swap_remove(i);
             if self.rng.random_bool(0.5) {
                 self.apply(key, call);
@@ -364,20 +466,21 @@ impl Generator {
         let key = self.rng.random_range(0..self.keys.len());
         let dice: f64 = self.rng.random();
         let recipe = &self.recipe;
-        let call = if dice < recipe.cas {
+        let writes = recipe.values != Domain::Small(1) || self.drained(key).is_none();
+        let call = if dice < recipe.cas && writes {
             let old = match (self.keys[key].value, recipe.values) {
                 (Some(value), _) if self.rng.random_bool(0.7) => value,
                 (_, Domain::Unique) => self.next_value.max(1),
                 (_, Domain::Small(n)) => self.rng.random_range(1..=Value::from(n)),
             };
-            let new = self.value();
+            let new = self.value(key);
             Call::Cas { old, new }
         } else if dice < recipe.cas + recipe.delete {
             Call::Delete
-        } else if self.rng.random_bool(recipe.read) {
+        } else if self.rng.random_bool(recipe.read) || !writes {
             Call::Read
         } else {
-            Call::Write(self.value())
+            Call::Write(self.value(key))
         };
         self.clients.push(Client {
             id,
@@ -393,26 +496,110 @@ impl Generator {
         }
     }
 
-    fn value(&mut self) -> Value {
+    fn value(&mut self, key: usize) -> Value {
         match self.recipe.values {
             Domain::Unique => {
                 self.next_value += 1;
                 self.next_value
             }
-            Domain::Small(n) => self.rng.random_range(1..=Value::from(n)),
+            Domain::Small(n) => match self.drained(key) {
+                // The value that is kept out is the first.
+                Some(_) => self.rng.random_range(2..=Value::from(n)),
+                None => self.rng.random_range(1..=Value::from(n)),
+            },
         }
     }
 
+    /// The value that must not be left unknown on this key, while a violation with it is to come.
+    fn reserved(&self, key: usize) -> Option<Option<Value>> {
+        let plant = self.plant.as_ref()?;
+        (key == 0 && plant.planted == Planted::Among).then_some(Some(plant.values[A]))
+    }
+
+    /// The value that nobody else may begin to write on this key.
+    fn drained(&self, key: usize) -> Option<Value> {
+        let plant = self.plant.as_ref()?;
+        let applies = key == 0 && plant.planted == Planted::Among && plant.stage != Stage::Waiting;
+        applies.then_some(plant.values[A])
+    }
+
+    /// Whether a change of this key must wait: while a violation is put in, nobody else changes the key.
+    fn held(&self, key: usize, call: Call) -> bool {
+        let running = |plant: &Plant| plant.stage == Stage::Running;
+        key == 0 && call != Call::Read && self.plant.as_ref().is_some_and(running)
+    }
+
     /// The next event of the violation.
-    fn scripted(&mut self) {
+    fn planting(&mut self) {
+        let Some(mut plant) = self.plant.take() else {
+            return;
+        };
         let id = self.recipe.clients;
-        if let Some(outcome) = self.script_open.take() {
-            self.complete(id, outcome, None);
-        } else if let Some((call, outcome)) = self.script.pop_front() {
+        if plant.stage == Stage::Waiting {
+            plant.stage = Stage::Draining;
+        }
+        if plant.stage == Stage::Draining {
+            let writes_it =
+                |client: &Client| client.key == 0 && produces(client.call) == Some(plant.values[A]);
+            if plant.planted == Planted::Apart || !self.clients.iter().any(writes_it) {
+                plant.stage = Stage::Running;
+            }
+        } else if let Some((outcome, at)) = plant.open.take() {
+            self.complete(id, outcome, at);
+            if plant.steps.is_empty() {
+                return;
+            }
+        } else if let Some(step) = plant.steps.pop_front() {
+            let (call, outcome, at) = self.perform(step, &mut plant);
             let key = self.keys[0].name.clone();
             self.emit(id, EventKind::Invoke { key, call });
-            self.script_open = Some(outcome);
+            plant.open = Some((outcome, at));
         }
+        self.plant = Some(plant);
+    }
+
+    /// Does a step: what is asked, the answer, and its place in the log. A lie names the place where it was once true.
+    fn perform(&mut self, step: Step, plant: &mut Plant) -> (Call, Outcome, Option<At>) {
+        let value = |place: usize| plant.values[place];
+        let ok = Outcome::Ok(None);
+        let (call, outcome) = match step {
+            Step::Write(place) => {
+                let call = Call::Write(value(place));
+                self.apply(0, call);
+                (call, ok)
+            }
+            Step::Delete => {
+                self.apply(0, Call::Delete);
+                (Call::Delete, ok)
+            }
+            Step::Cas(old, new) => {
+                let (old, new) = (value(old), value(new));
+                self.apply(0, Call::Cas { old, new });
+                (Call::Cas { old, new }, ok)
+            }
+            Step::Read => (Call::Read, self.apply(0, Call::Read)),
+            Step::Found(place) => (Call::Read, Outcome::Ok(Some(value(place)))),
+            Step::Lost(place) => (Call::Write(value(place)), ok),
+            Step::Failed(place) => (Call::Write(value(place)), Outcome::Failed),
+        };
+        let now = At {
+            term: 1,
+            index: self.log,
+        };
+        let at = match step {
+            Step::Write(A) => {
+                plant.written = now;
+                Some(now)
+            }
+            Step::Found(A) if plant.written.index > 0 => Some(plant.written),
+            Step::Failed(_) => None,
+            Step::Lost(_) => Some(At {
+                index: now.index + 1,
+                ..now
+            }),
+            _ => Some(now),
+        };
+        (call, outcome, at)
     }
 
     fn complete(&mut self, client: ClientId, outcome: Outcome, at: Option<At>) {
@@ -433,6 +620,14 @@ impl Generator {
     }
 }
 
+/// What a call leaves behind, if it takes effect; of a read, nothing that was asked for.
+fn produces(call: Call) -> Option<Value> {
+    match call {
+        Call::Write(value) | Call::Append(value) | Call::Cas { new: value, .. } => Some(value),
+        Call::Read | Call::Delete => None,
+    }
+}
+
 impl Iterator for Generator {
     type Item = Event;
 
@@ -441,8 +636,7 @@ impl Iterator for Generator {
             if let Some(event) = self.out.pop_front() {
                 return Some(event);
             }
-            let scripted = !self.script.is_empty() || self.script_open.is_some();
-            if self.clients.is_empty() && !scripted {
+            if self.clients.is_empty() && self.plant.is_none() {
                 return None;
             }
             self.step();
