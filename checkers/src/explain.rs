@@ -31,9 +31,17 @@ pub fn words(op: &Operation, names: Option<&Names>) -> String {
 }
 
 /// Why the operations can't be ordered, in sentences.
-pub(crate) fn why(operations: &[Operation], culprit: Option<&Operation>) -> Vec<String> {
+pub(crate) fn why(
+    operations: &[Operation],
+    culprit: Option<&Operation>,
+    names: Option<&Names>,
+) -> Vec<String> {
+    let lists = operations
+        .iter()
+        .any(|op| matches!(op.call, Call::Append(_)));
     let mut why = Vec::new();
     if let Some(culprit) = culprit
+        && !lists
         && let Some(value) = found(culprit)
         && !operations
             .iter()
@@ -45,20 +53,20 @@ pub(crate) fn why(operations: &[Operation], culprit: Option<&Operation>) -> Vec<
         ));
         return why;
     }
-    if let Some(clash) = clash(operations) {
+    if let Some(clash) = clash(operations, names) {
         return clash;
     }
     for (i, a) in operations.iter().enumerate() {
-        let next = operations[i + 1..]
-            .iter()
-            .find(|b| a.completed.is_some_and(|end| end < b.invoked));
+        let next = operations[i + 1..].iter().find(|b| {
+            a.outcome != Outcome::Unknown && a.completed.is_some_and(|end| end < b.invoked)
+        });
         if let Some(b) = next {
             why.push(format!(
                 "#{} {} ended before #{} {} began, so it came first.",
                 a.id,
-                words(a, None),
+                words(a, names),
                 b.id,
-                words(b, None)
+                words(b, names)
             ));
         }
     }
@@ -66,14 +74,14 @@ pub(crate) fn why(operations: &[Operation], culprit: Option<&Operation>) -> Vec<
         why.push(format!(
             "#{} {} fits at no moment between its begin and its end, whatever the order of the others.",
             culprit.id,
-            words(culprit, None)
+            words(culprit, names)
         ));
     }
     why
 }
 
-/// Two values of which each must have come before the other (unique values only).
-fn clash(operations: &[Operation]) -> Option<Vec<String>> {
+/// Two values of which each must have come before the other, where each is written once.
+fn clash(operations: &[Operation], names: Option<&Names>) -> Option<Vec<String>> {
     let mut clusters: BTreeMap<Option<Value>, Vec<&Operation>> = BTreeMap::new();
     for op in operations {
         let value = match (op.call, op.outcome) {
@@ -82,6 +90,10 @@ fn clash(operations: &[Operation]) -> Option<Vec<String>> {
             _ => return None,
         };
         clusters.entry(value).or_default().push(op);
+    }
+    let once = |ops: &Vec<&Operation>| ops.iter().filter(|op| op.call != Call::Read).count() <= 1;
+    if !clusters.values().all(once) {
+        return None;
     }
     let first_end = |ops: &[&Operation]| {
         let ended = ops.iter().filter(|op| op.outcome != Outcome::Unknown);
@@ -101,20 +113,24 @@ fn clash(operations: &[Operation]) -> Option<Vec<String>> {
                 continue;
             };
             let before = |x: &Operation, y: &Operation| {
-                x.completed.is_some_and(|completed| completed < y.invoked)
+                x.outcome != Outcome::Unknown
+                    && x.completed.is_some_and(|completed| completed < y.invoked)
             };
             if a_value < b_value && before(&a1, &b2) && before(&b1, &a2) {
                 let name = |value: &Option<Value>| match value {
-                    Some(value) => value.to_string(),
+                    Some(value) => match names {
+                        Some(names) => names.text(*value).into_owned(),
+                        None => value.to_string(),
+                    },
                     None => "absent".to_owned(),
                 };
                 let sentence = |x: &Operation, y: &Operation, v: &_, w: &_| {
                     format!(
                         "#{} {} ended before #{} {} began, so {} came before {}.",
                         x.id,
-                        words(x, None),
+                        words(x, names),
                         y.id,
-                        words(y, None),
+                        words(y, names),
                         name(v),
                         name(w)
                     )

@@ -10,9 +10,11 @@
 //! | `json` | the same as JSON, as elle-cli takes it | says nothing |
 //! | `jepsen-txt` | Jepsen's `history.txt` | says nothing |
 //! | `jepsen-log` | the logs of etcd that Porcupine ships | absent, checked |
+//! | `porcupine-kv` | the key-value texts that Porcupine ships | the empty text, checked |
 
 pub mod jepsen;
 pub mod jsonl;
+pub mod kv;
 mod tree;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -65,16 +67,19 @@ pub enum Format {
     JepsenTxt,
     /// The logs that Porcupine ships.
     JepsenLog,
+    /// The key-value texts that Porcupine ships.
+    PorcupineKv,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Jsonl,
         Self::Edn,
         Self::Json,
         Self::JepsenTxt,
         Self::JepsenLog,
+        Self::PorcupineKv,
     ];
 
     /// Its name on the command line.
@@ -86,6 +91,7 @@ impl Format {
             Self::Json => "json",
             Self::JepsenTxt => "jepsen-txt",
             Self::JepsenLog => "jepsen-log",
+            Self::PorcupineKv => "porcupine-kv",
         }
     }
 
@@ -98,6 +104,7 @@ impl Format {
             Self::Json => "the same as JSON, as elle-cli takes it",
             Self::JepsenTxt => "Jepsen's history.txt",
             Self::JepsenLog => "the Jepsen logs of etcd that Porcupine ships",
+            Self::PorcupineKv => "the key-value texts that Porcupine ships: get, put, append",
         }
     }
 
@@ -105,7 +112,7 @@ impl Format {
     #[must_use]
     pub fn nil(self) -> Nil {
         match self {
-            Self::Jsonl | Self::JepsenLog => Nil::Absent,
+            Self::Jsonl | Self::JepsenLog | Self::PorcupineKv => Nil::Absent,
             Self::Edn | Self::Json | Self::JepsenTxt => Nil::Any,
         }
     }
@@ -129,6 +136,13 @@ impl Format {
             Self::Jsonl
         } else if maps.starts_with("{\"") || maps.starts_with("{ \"") {
             Self::Json
+        } else if first.starts_with("{:process")
+            && first.contains(":key \"")
+            && [":f :get", ":f :put", ":f :append"]
+                .iter()
+                .any(|f| first.contains(f))
+        {
+            Self::PorcupineKv
         } else if first.starts_with(['{', '[', '(', '#']) {
             Self::Edn
         } else if first
@@ -216,6 +230,7 @@ fn read_plain(
         Format::Edn => jepsen::read_edn(input, name, nil),
         Format::Json => jepsen::read_json(input, name, nil),
         Format::JepsenTxt | Format::JepsenLog => jepsen::read_log(input, name, nil),
+        Format::PorcupineKv => kv::read(input, name, nil),
     }?;
     if let Some(note) = note {
         loaded.notes.insert(0, note);
@@ -231,12 +246,14 @@ pub fn write(out: &mut impl Write, history: &History, format: Format) -> io::Res
     match format {
         Format::Jsonl => jsonl::write(out, history),
         Format::Edn => jepsen::write_edn(out, history),
-        Format::Json | Format::JepsenTxt | Format::JepsenLog => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!(
-                "{} is for reading only; jsonl and edn can be written",
-                format.name()
-            ),
-        )),
+        Format::Json | Format::JepsenTxt | Format::JepsenLog | Format::PorcupineKv => {
+            Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "{} is for reading only; jsonl and edn can be written",
+                    format.name()
+                ),
+            ))
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The sequential machines: what one copy of the data would answer, if one operation ran after the other.
 
+mod list;
 mod register;
 
+pub use list::{List, ListOp};
 pub use register::{Register, RegisterOp};
 
 /// A sequential machine. A few lines make a new one:

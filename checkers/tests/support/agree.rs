@@ -1,6 +1,7 @@
 //! One random history through every algorithm that applies, and through the definition.
 
-use checkers::history::{Event, Header, History, Operation, Outcome};
+use checkers::history::{Builder, Event, Header, History, LIST_APPEND, Operation, Outcome};
+use checkers::linear::certificate::{Certificate, certificate};
 use checkers::linear::{Judgement, Options, check, judge_key, online::Online};
 use checkers::verdict::{Algorithm, Verdict};
 
@@ -84,6 +85,65 @@ pub(crate) fn check_one(seed: u64, most_ops: usize) -> bool {
         }
     }
     !expected
+}
+
+/// Checks the list history of `seed`; gives whether it is a violation.
+///
+/// # Panics
+/// On any disagreement, with the seed and the events.
+pub(crate) fn check_list(seed: u64, most_ops: usize) -> bool {
+    let (events, names) = random::list(seed, most_ops);
+    let mut builder = Builder::new(Header {
+        spec: LIST_APPEND.to_owned(),
+        ..Header::default()
+    });
+    builder.names().clone_from(&names);
+    for event in &events {
+        builder.event(event).expect("random events are well formed");
+    }
+    let history = builder.finish();
+    let operations: Vec<Operation> = history.operations().collect();
+    let expected = oracle::linearizable_list(&operations, &names);
+    match check(&history, &Options::default()).verdict {
+        Verdict::Linearizable => assert!(expected, "seed {seed}: {events:#?}"),
+        Verdict::Unknown(reason) => panic!("seed {seed}: {reason}"),
+        Verdict::Violation(found) => {
+            assert!(!expected, "seed {seed}: {found:#?}");
+            assert!(
+                !oracle::linearizable_list(&found.operations, &names),
+                "seed {seed}: no evidence {found:#?}"
+            );
+        }
+    }
+    !expected
+}
+
+/// Checks the certificate of the history of `seed`: one with true log ids holds, one that holds has an order, and its
+/// witness is one. Gives whether it holds.
+///
+/// # Panics
+/// On any disagreement, with the seed and the events.
+pub(crate) fn check_certificate(seed: u64, most_ops: usize) -> bool {
+    let honest = seed.is_multiple_of(2);
+    let events = if honest {
+        random::honest(seed, most_ops)
+    } else {
+        random::history(seed, most_ops)
+    };
+    let history = history_of(&events);
+    let found = certificate(&history);
+    let operations: Vec<Operation> = history.operations().collect();
+    if let Certificate::Holds { witness } = &found {
+        if let Err(why) = oracle::explains(witness, &operations) {
+            panic!("seed {seed}: {why}: {witness:?}\n{events:#?}");
+        }
+    }
+    let contradicted = matches!(found, Certificate::Contradiction(_));
+    assert!(
+        !(honest && contradicted),
+        "seed {seed}: {found:?}\n{events:#?}"
+    );
+    matches!(found, Certificate::Holds { .. })
 }
 
 /// The event with which the online checker raises its alarm; its proof must stand by itself.
