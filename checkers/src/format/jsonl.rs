@@ -228,8 +228,10 @@ impl<'a, R: BufRead> Lines<'a, R> {
 
 /// Reads the first line.
 fn parse_header(line: &[u8]) -> Result<Header, String> {
-    let header: Header = serde_json::from_slice(line)
-        .map_err(|error| format!("the first line is not a whitewater header: {error}"))?;
+    let header: Header = serde_json::from_slice(line).map_err(|error| {
+        let error = plain(&error);
+        format!("the first line is not a whitewater header: {error}")
+    })?;
     if header.whitewater != 1 {
         return Err(format!(
             "version {} of the format is not known; 1 is",
