@@ -549,6 +549,12 @@ impl History {
         u64::from(self.rows[row as usize].invoked)
     }
 
+    /// Who asked for an operation.
+    #[must_use]
+    pub fn client(&self, row: u32) -> ClientId {
+        self.clients[self.rows[row as usize].client as usize]
+    }
+
     /// The log id that an operation was answered with.
     #[must_use]
     pub fn log_id(&self, row: u32) -> Option<At> {
