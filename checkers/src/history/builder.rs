@@ -45,6 +45,16 @@ pub enum Malformed {
         /// The value in the invocation.
         wrote: Value,
     },
+    /// A second completion of an operation that says something else than the first.
+    #[error(
+        "client {client} completes its operation #{operation} a second time, with another outcome"
+    )]
+    CompletedTwice {
+        /// The client.
+        client: ClientId,
+        /// The event index of the operation's invocation.
+        operation: u64,
+    },
     /// An append: only a history of lists has it, and its header says so.
     #[error("a register has no append")]
     AppendToRegister,
@@ -61,6 +71,8 @@ pub enum Malformed {
 enum Doing {
     Open(u32),
     Idle,
+    /// Idle, and this was its last operation.
+    Done(u32),
     Unknown,
 }
 
@@ -130,7 +142,7 @@ impl Builder {
                 let facts = self.history.rows[row as usize];
                 Some(self.history.keys[facts.key as usize].ops[facts.op as usize].kind)
             }
-            Doing::Idle | Doing::Unknown => None,
+            Doing::Idle | Doing::Done(_) | Doing::Unknown => None,
         }
     }
 
@@ -198,7 +210,7 @@ impl Builder {
                 client,
                 event: index,
             }),
-            Doing::Idle => {}
+            Doing::Idle | Doing::Done(_) => {}
         }
         let row = self.history.rows.len() as u32;
         let key = self.key_number(key);
@@ -256,6 +268,7 @@ impl Builder {
         let row = match self.doing[number as usize] {
             Doing::Open(row) => row,
             Doing::Idle => return Err(Malformed::NothingOpen { client }),
+            Doing::Done(row) => return self.again(index, client, row, answer.outcome),
             Doing::Unknown => {
                 self.history.lints.push(Lint::LateCompletion {
                     client,
@@ -280,7 +293,7 @@ impl Builder {
         let op = &mut of_key.ops[facts.op as usize];
         self.doing[number as usize] = match answer.outcome {
             Outcome::Unknown => Doing::Unknown,
-            Outcome::Ok(_) | Outcome::Failed => Doing::Idle,
+            Outcome::Ok(_) | Outcome::Failed => Doing::Done(row),
         };
         match answer.outcome {
             Outcome::Ok(found) => {
@@ -311,6 +324,32 @@ impl Builder {
         }
         op.ret = of_key.events;
         of_key.events += 1;
+        Ok(())
+    }
+
+    /// Takes a second completion of one operation: odd if it repeats the first, malformed if it contradicts it.
+    fn again(
+        &mut self,
+        event: u64,
+        client: ClientId,
+        row: u32,
+        outcome: Outcome,
+    ) -> Result<(), Malformed> {
+        let first = self.history.operation(row);
+        let operation = first.id;
+        let same = match (first.outcome, outcome) {
+            // A write may be answered with what it wrote, or with nothing.
+            (Outcome::Ok(_), Outcome::Ok(_)) if first.call != Call::Read => true,
+            (first, second) => first == second,
+        };
+        if !same {
+            return Err(Malformed::CompletedTwice { client, operation });
+        }
+        self.history.lints.push(Lint::CompletedTwice {
+            client,
+            operation,
+            event,
+        });
         Ok(())
     }
 
