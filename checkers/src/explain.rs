@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::history::{Call, Names, Operation, Outcome, Value};
+use crate::history::{Call, History, Names, Operation, Outcome, Value};
+use crate::linear::explanation::{Explanation, Failure, Order};
+use crate::linear::weaker::Session;
 use crate::verdict::Counterexample;
 
 /// What an operation did, in a few words: `write 5`, `read 3`, `cas 1 -> 2 (unknown)`.
@@ -223,4 +225,93 @@ pub fn text(found: &Counterexample, names: Option<&Names>) -> String {
         );
     }
     out
+}
+
+/// How many operations of a witness are shown.
+const SHOWN: usize = 40;
+
+/// What an explanation adds to the verdict, as sentences.
+#[must_use]
+pub fn more(explanation: &Explanation, history: &History) -> String {
+    let mut out = String::new();
+    for order in &explanation.witness {
+        witness(&mut out, order, history);
+    }
+    if let Some(failure) = &explanation.failure {
+        about(&mut out, failure, history);
+    }
+    out
+}
+
+fn witness(out: &mut String, order: &Order, history: &History) {
+    let Some(ids) = &order.order else {
+        let _ = writeln!(out, "key {}: the budget found no order to show", order.key);
+        return;
+    };
+    let _ = write!(out, "key {}: in this order:", order.key);
+    let shown = &ids[..ids.len().min(SHOWN)];
+    let mut wanted: BTreeMap<u64, String> = shown.iter().map(|id| (*id, String::new())).collect();
+    for op in history.operations() {
+        if let Some(text) = wanted.get_mut(&op.id) {
+            *text = words(&op, Some(&history.names));
+        }
+    }
+    for (i, id) in shown.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        let _ = write!(out, "{comma} #{id} {}", wanted[id]);
+    }
+    let _ = match ids.len() - shown.len() {
+        0 => writeln!(out),
+        rest => writeln!(out, ", and {rest} more"),
+    };
+}
+
+fn about(out: &mut String, failure: &Failure, history: &History) {
+    if let Some((before, after)) = failure.edge {
+        let _ = writeln!(
+            out,
+            "Only because #{before} had ended before #{after} began is there no order."
+        );
+    }
+    if !failure.legal.is_empty() {
+        let name = |value: &Option<Value>| match value {
+            Some(value) => history.names.text(*value).into_owned(),
+            None => "absent".to_owned(),
+        };
+        let values: Vec<String> = failure.legal.iter().map(name).collect();
+        let _ = writeln!(out, "Legal would have been: {}.", values.join(", "));
+    }
+    if let Some(stale) = &failure.stalest {
+        let _ = writeln!(
+            out,
+            "The stalest read of {} is #{}: at least {:.3} ms and {} version(s) old.",
+            failure.key,
+            stale.read,
+            stale.staleness.nanoseconds as f64 / 1e6,
+            stale.staleness.versions
+        );
+    }
+    let sequential = match failure.weaker.sequential {
+        Some(true) => "it is sequentially consistent all the same",
+        Some(false) => "it is not sequentially consistent either",
+        None => "whether it is sequentially consistent was not told, as values repeat",
+    };
+    let _ = writeln!(out, "Of key {} alone: {sequential};", failure.key);
+    for (name, session) in [
+        ("monotonic reads", failure.weaker.monotonic_reads),
+        ("read your writes", failure.weaker.read_your_writes),
+    ] {
+        let _ = match session {
+            Session::Kept => writeln!(out, "  {name}: kept for every client;"),
+            Session::Broken {
+                client,
+                newer,
+                read,
+            } => writeln!(
+                out,
+                "  {name}: broken for client {client}, which had #{newer} before the older #{read};"
+            ),
+            Session::NotTold => writeln!(out, "  {name}: not told, as values repeat;"),
+        };
+    }
 }

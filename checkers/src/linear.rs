@@ -1,12 +1,17 @@
 //! Is a history linearizable? Key by key (Herlihy & Wing's locality), each with the cheapest exact algorithm.
 
+mod blocks;
 pub mod certificate;
 pub mod dfs;
 mod evidence;
+pub mod explanation;
 pub mod frontier;
 mod lists;
 pub mod online;
+pub mod rename;
 mod sources;
+pub mod weaker;
+pub mod witness;
 pub mod zones;
 
 pub use certificate::certificate;
@@ -217,6 +222,13 @@ fn judge(
             zones::Zones::Holds => return (Judgement::Holds, Algorithm::Zones, 0, 0),
             zones::Zones::Fails(_) => return (Judgement::Fails, Algorithm::Zones, 0, 0),
             zones::Zones::NotUnique => {}
+        }
+        if let Some(renamed) = rename::deletes(ops, values) {
+            match zones::check(&renamed.ops, renamed.values, events) {
+                zones::Zones::Holds => return (Judgement::Holds, Algorithm::Zones, 0, 0),
+                zones::Zones::Fails(_) => return (Judgement::Fails, Algorithm::Zones, 0, 0),
+                zones::Zones::NotUnique => {}
+            }
         }
     }
     let mut budget = Budget::new(options);

@@ -120,11 +120,10 @@ fn text(builder: &mut Builder, f: &str, value: &Tree) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::linear::{Options, check};
 
     fn verdict(text: &str) -> &'static str {
-        let loaded = super::super::read(text.as_bytes(), "kv", None, None).expect("well formed");
+        let loaded = crate::format::read(text.as_bytes(), "kv", None, None).expect("well formed");
         assert!(
             loaded.notes[0].contains("porcupine-kv"),
             "{:?}",

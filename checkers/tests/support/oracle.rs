@@ -133,3 +133,40 @@ pub(crate) fn explains(order: &[u64], operations: &[Operation]) -> Result<(), St
         None => Ok(()),
     }
 }
+
+/// Whether a client, after it had found (or written) a value, found one that had been there before anybody began to
+/// write the other. By definition, pair by pair; a delete writes a value of its own, and absent is its reader's only
+/// where one delete is there and nothing else explains it, so histories with deletes are not asked.
+pub(crate) fn goes_back(operations: &[Operation], newer_is_read: bool) -> bool {
+    let left = |op: &Operation| match (op.call, op.outcome) {
+        (Call::Read, Outcome::Ok(found)) => found,
+        (Call::Write(value) | Call::Cas { new: value, .. }, _) => Some(value),
+        _ => None,
+    };
+    let ok: Vec<&Operation> = operations
+        .iter()
+        .filter(|op| matches!(op.outcome, Outcome::Ok(_)))
+        .collect();
+    // When the write of a value began.
+    let begun = |value: Option<i64>| {
+        let mut writers = operations
+            .iter()
+            .filter(|op| op.call != Call::Read && op.outcome != Outcome::Failed);
+        writers.find(|op| left(op) == value).map(|op| op.invoked)
+    };
+    ok.iter().any(|newer| {
+        ok.iter().any(|read| {
+            let pair = newer.client == read.client
+                && newer.invoked < read.invoked
+                && (newer.call == Call::Read) == newer_is_read
+                && read.call == Call::Read
+                && left(newer) != left(read);
+            pair && begun(left(newer)).is_some_and(|begun| {
+                left(read).is_none()
+                    || ok
+                        .iter()
+                        .any(|op| left(op) == left(read) && op.completed.unwrap() < begun)
+            })
+        })
+    })
+}
