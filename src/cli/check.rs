@@ -11,7 +11,8 @@ use std::time::Instant;
 use anyhow::Context;
 use checkers::explain;
 use checkers::format::{self, Format};
-use checkers::history::{History, Lint, Nil};
+use checkers::history::{History, LIST_APPEND, Lint, Nil};
+use checkers::linear::explanation::{Explanation, explanation};
 use checkers::linear::{self, Options};
 use checkers::verdict::Verdict;
 use clap::{Args, ValueEnum};
@@ -30,16 +31,16 @@ pub(crate) struct CheckArgs {
     /// The format: auto, or one of `whitewater list formats`.
     #[arg(long, default_value = "auto")]
     format: String,
-    /// The sequential machine.
-    #[arg(long, default_value = "register")]
-    spec: String,
+    /// The sequential machine that the histories must be of: register or list-append. Each file says its own.
+    #[arg(long)]
+    spec: Option<String>,
     /// What an ok read of nil means: the key was absent (checked), or nothing. Each format has its own default.
     #[arg(long)]
     nil: Option<NilArg>,
     /// One JSON object a file on stdout, and nothing else.
     #[arg(long)]
     json: bool,
-    /// Draw the counterexample and say why.
+    /// Draw the counterexample and say why, what would have been legal and what was kept; for what holds, an order.
     #[arg(long)]
     explain: bool,
     /// Threads.
@@ -99,6 +100,7 @@ enum Came {
         history: Box<History>,
         report: Box<linear::Report>,
         lints: Vec<Lint>,
+        explained: Option<Box<Explanation>>,
     },
 }
 
@@ -114,10 +116,11 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
                 .map_err(|error| Usage(error.to_string()))?,
         ),
     };
-    if args.spec != "register" {
+    if let Some(spec) = &args.spec
+        && !["register", LIST_APPEND].contains(&spec.as_str())
+    {
         return Err(Usage(format!(
-            "spec {:?} is not known; known: register",
-            args.spec
+            "spec {spec:?} is not known; known: register, {LIST_APPEND}"
         ))
         .into());
     }
@@ -258,6 +261,14 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
     let (notes, came) = match format::read(input, &name, format, nil) {
         Ok(loaded) => {
             let history = Box::new(loaded.history);
+            if let Some(spec) = args
+                .spec
+                .as_ref()
+                .filter(|spec| **spec != history.header.spec)
+            {
+                let own = &history.header.spec;
+                return Err(Usage(format!("{name} is a history of {own}, not of {spec}")).into());
+            }
             let pinned = history.header.budget.unwrap_or(Options::default().budget);
             let options = Options {
                 budget: args.budget.unwrap_or(pinned),
@@ -266,12 +277,16 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
             };
             let report = Box::new(linear::check(&history, &options));
             let lints = history.lint();
+            let explained = args
+                .explain
+                .then(|| Box::new(explanation(&history, &report, &options)));
             (
                 loaded.notes,
                 Came::Judged {
                     history,
                     report,
                     lints,
+                    explained,
                 },
             )
         }
@@ -333,6 +348,7 @@ impl Checked {
                 history,
                 report,
                 lints,
+                explained,
             } => {
                 put("ops", json!(report.ops));
                 put("keys", json!(history.keys.len()));
@@ -352,6 +368,9 @@ impl Checked {
                     Verdict::Unknown(reason) => put("reason", json!(reason)),
                 }
                 put("lints", json!(lints));
+                if let Some(explained) = explained {
+                    put("explanation", json!(explained));
+                }
             }
         }
         put("notes", json!(self.notes));
@@ -372,6 +391,7 @@ impl Checked {
                 history,
                 report,
                 lints,
+                explained,
             } => {
                 writeln!(
                     out,
@@ -391,6 +411,12 @@ impl Checked {
                         }
                     }
                     Verdict::Violation(_) | Verdict::Linearizable => {}
+                }
+                let explained = explained.iter().filter(|_| explain);
+                for explained in explained {
+                    for line in explain::more(explained, history).lines() {
+                        writeln!(out, "  {line}")?;
+                    }
                 }
                 for lint in lints {
                     writeln!(out, "  note: {lint}")?;
