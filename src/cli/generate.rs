@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use checkers::format::{self, Format, jsonl};
-use checkers::generate::{Domain, Generator, Recipe, Violation};
+use checkers::generate::{Domain, Generator, Planted, Recipe, Violation};
 use checkers::history::{Builder, Event};
 use clap::Args;
 
@@ -94,6 +94,15 @@ pub(crate) fn run(args: &GenArgs) -> anyhow::Result<u8> {
         seed: args.seed,
         ..Recipe::default()
     };
+    if recipe.violate.is_some()
+        && recipe.planted() == Planted::Apart
+        && recipe.values != Domain::Unique
+    {
+        eprintln!(
+            "note: {} is too small a domain for this violation: it has values of its own",
+            recipe.values
+        );
+    }
     match &args.out {
         Some(path) => {
             let file = File::create(path)
