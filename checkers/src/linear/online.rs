@@ -1,7 +1,7 @@
 //! The verdict while the history grows: push events, get an alarm at the completion that breaks it.
 //!
-//! Each key begins with zones, which forget what can't matter any more ([`live`]); where a value is written twice or a
-//! key is deleted, its events so far are replayed into a frontier ([`tail`]), which goes on from there. Memory is the
+//! Each key begins with zones, which forget what can't matter any more (`live`); where a value is written twice or a
+//! key is deleted, its events so far are replayed into a frontier (`tail`), which goes on from there. Memory is the
 //! open operations, the live values, and a bounded record of recent operations for the evidence.
 
 mod live;
