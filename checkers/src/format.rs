@@ -1,6 +1,6 @@
-//! One file per format: text to [`History`](crate::history::History) and back.
+//! One file per format: text to [`History`] and back.
 //!
-//! Readers take any [`BufRead`](std::io::BufRead) and the name that their messages shall use; opening files is the
+//! Readers take any [`BufRead`] and the name that their messages shall use; opening files is the
 //! caller's business. A reader never panics, whatever it is fed.
 //!
 //! | name | what it is | a read of nil |

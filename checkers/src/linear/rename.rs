@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A read of absent can mean a delete, or the initial state, only if that had begun when the read ended, and nothing
-//! else certainly came between ([`super::sources`]). Where one is left, the read means it. So the renamed operations
+//! else certainly came between. Where one is left, the read means it. So the renamed operations
 //! have an order exactly if the ones before have. Where two are left, nothing is renamed.
 //!
 //! Precondition: one possible meaning for each read of absent. Cost: O(n log n).

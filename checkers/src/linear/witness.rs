@@ -14,11 +14,16 @@ use crate::spec::{List, Register, Spec};
 /// An order of the operations of a key that took effect, by id: `None` where there is none, or a budget ran out first.
 #[must_use]
 pub fn witness(history: &History, key: &KeyHistory, options: &Options) -> Option<Vec<u64>> {
-    let order = match &key.lists {
-        Some(_) => of_list(key, options)?,
-        None => by_zones(key).or_else(|| by_search(key, options))?,
-    };
+    let order = rows(key, options)?;
     Some(order.iter().map(|row| history.invoked(*row)).collect())
+}
+
+/// As [`witness`], by row.
+pub(super) fn rows(key: &KeyHistory, options: &Options) -> Option<Vec<u32>> {
+    match &key.lists {
+        Some(_) => of_list(key, options),
+        None => by_zones(key).or_else(|| by_search(key, options)),
+    }
 }
 
 fn of_list(key: &KeyHistory, options: &Options) -> Option<Vec<u32>> {

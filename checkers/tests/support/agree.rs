@@ -3,6 +3,7 @@
 use checkers::history::{Builder, Call, Event, Header, History, LIST_APPEND, Operation, Outcome};
 use checkers::linear::certificate::{Certificate, certificate};
 use checkers::linear::explanation::explanation;
+use checkers::linear::strict;
 use checkers::linear::weaker::{Session, weaker};
 use checkers::linear::{Judgement, Options, check, judge_key, online::Online};
 use checkers::verdict::{Algorithm, Verdict};
@@ -135,10 +136,10 @@ pub(crate) fn check_certificate(seed: u64, most_ops: usize) -> bool {
     let history = history_of(&events);
     let found = certificate(&history);
     let operations: Vec<Operation> = history.operations().collect();
-    if let Certificate::Holds { witness } = &found {
-        if let Err(why) = oracle::explains(witness, &operations) {
-            panic!("seed {seed}: {why}: {witness:?}\n{events:#?}");
-        }
+    if let Certificate::Holds { witness } = &found
+        && let Err(why) = oracle::explains(witness, &operations)
+    {
+        panic!("seed {seed}: {why}: {witness:?}\n{events:#?}");
     }
     let contradicted = matches!(found, Certificate::Contradiction(_));
     assert!(
@@ -194,6 +195,12 @@ pub(crate) fn check_explanation(seed: u64, most_ops: usize) -> bool {
             );
         }
     }
+    let strictly = strict::judge(&history, &history.keys[0], &Options::default());
+    assert_eq!(
+        strictly == Judgement::Holds,
+        oracle::linearizable_strictly(&operations),
+        "seed {seed}: failed cas at their word: {events:#?}"
+    );
     let told = weaker(&history, &history.keys[0]);
     if let Some(sequential) = told.sequential {
         assert_eq!(

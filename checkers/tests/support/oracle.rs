@@ -10,6 +10,24 @@ pub(crate) fn linearizable(operations: &[Operation]) -> bool {
     some_order(operations, None, &register, &in_real_time)
 }
 
+/// As [`linearizable`], where a failed cas says that the value was another one.
+pub(crate) fn linearizable_strictly(operations: &[Operation]) -> bool {
+    let failed: Vec<u64> = operations
+        .iter()
+        .filter(|op| op.outcome == Outcome::Failed && matches!(op.call, Call::Cas { .. }))
+        .map(|op| op.id)
+        .collect();
+    let mut operations = operations.to_vec();
+    for op in operations.iter_mut().filter(|op| failed.contains(&op.id)) {
+        op.outcome = Outcome::Ok(None);
+    }
+    let step = |op: &Operation, cell: &Option<i64>| match op.call {
+        Call::Cas { old, .. } if failed.contains(&op.id) => (*cell != Some(old)).then_some(*cell),
+        _ => register(op, cell),
+    };
+    some_order(&operations, None, &step, &in_real_time)
+}
+
 /// Whether any order explains `operations`, which are all on one list.
 pub(crate) fn linearizable_list(operations: &[Operation], names: &Names) -> bool {
     let step = |op: &Operation, list: &Vec<i64>| list_step(op, list, names);
