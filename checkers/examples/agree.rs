@@ -21,6 +21,9 @@ fn main() {
     each_seed(seed, cases / 4, "certificates, that hold", |seed| {
         agree::check_certificate(seed, ops)
     });
+    each_seed(seed, cases / 4, "explanations, that tell apart", |seed| {
+        agree::check_explanation(seed, ops)
+    });
     each_seed(
         seed,
         cases / 20,
