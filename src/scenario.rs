@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::plan::{Draw, Episode, Plan};
+use crate::fault::defects::{self, Place};
+use crate::fault::plan::{Aim, CALM_MS, Draw, EPISODE_MS, Episode, Plan, Wish};
 use crate::fault::{KINDS, NodeId};
 use crate::workload::{Keys, Mix};
 
@@ -18,12 +19,17 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/calm.toml"),
     include_str!("scenarios/pause-and-return.toml"),
     include_str!("scenarios/rolling-crash.toml"),
+    include_str!("scenarios/power-loss.toml"),
+    include_str!("scenarios/changing-members.toml"),
     include_str!("scenarios/lease-restart.toml"),
     include_str!("scenarios/by-hand.toml"),
 ];
 
 /// How nodes can be told to answer reads.
 pub const READ_MODES: &[&str] = &["read-index", "lease", "leader-local", "follower-local"];
+
+/// How often the decoy `restless-leader` hands the leadership on.
+const HAND_ON_EVERY_MS: u64 = 1_200;
 
 /// The scenario that runs when none is named.
 pub const DEFAULT: &str = "rapids";
@@ -104,6 +110,12 @@ pub struct Random {
     /// Names of kinds of faults; none: no random episode.
     #[serde(default)]
     pub kinds: Vec<String>,
+    /// How long an episode lasts, from and to; absent: from half a failover to three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episode_ms: Option<[u64; 2]>,
+    /// How long it is calm between two episodes, from and to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calm_ms: Option<[u64; 2]>,
 }
 
 /// A run that did not reach these is vacuous: it held, and proves little.
@@ -270,7 +282,17 @@ impl Scenario {
             }
         }
         self.check()?;
-        let plan = self.plan(seed);
+        let mut plan = self.plan(seed);
+        if let Some(name) = &defect {
+            let known = defects::find(name).ok_or_else(|| {
+                Error::Senseless(format!(
+                    "there is no defect {name:?}: see whitewater list defects"
+                ))
+            })?;
+            if known.place == Place::Plan {
+                plan.episodes.extend(self.transfers());
+            }
+        }
         // A run that was made shorter promises what its plan still holds.
         self.promises.kinds = self.promises.kinds.min(plan.kinds().len() as u64);
         Ok(Resolved {
@@ -330,9 +352,26 @@ impl Scenario {
             from_ms,
             until_ms: drawn_until,
             kinds: &self.random.kinds,
+            episode_ms: self.random.episode_ms.map_or(EPISODE_MS, range),
+            calm_ms: self.random.calm_ms.map_or(CALM_MS, range),
         };
         episodes.extend(Plan::draw(&draw).episodes);
         Plan { episodes }
+    }
+
+    /// The leadership is handed on, again and again: the decoy of the plan.
+    fn transfers(&self) -> impl Iterator<Item = Episode> {
+        let until_ms = self.seconds.min(3_600) * 1_000;
+        let every = usize::try_from(HAND_ON_EVERY_MS).expect("a second is small");
+        (HAND_ON_EVERY_MS..until_ms)
+            .step_by(every)
+            .map(|at_ms| Episode {
+                at_ms,
+                for_ms: 0,
+                faults: vec![Wish::Transfer {
+                    to: Aim::Follower(0),
+                }],
+            })
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -354,6 +393,14 @@ impl Scenario {
         }
         if self.mix.read + self.mix.write + self.mix.cas + self.mix.delete == 0 {
             return wrong("every weight of the mix is 0".to_owned());
+        }
+        for (what, bounds) in [
+            ("episode_ms", self.random.episode_ms),
+            ("calm_ms", self.random.calm_ms),
+        ] {
+            if bounds.is_some_and(|[least, most]| least == 0 || least > most) {
+                return wrong(format!("{what}: two numbers from 1, the lesser first"));
+            }
         }
         for kind in &self.random.kinds {
             if !KINDS.iter().any(|known| known.name == kind) {
@@ -390,6 +437,10 @@ impl Scenario {
         }
         Ok(())
     }
+}
+
+fn range([least, most]: [u64; 2]) -> std::ops::RangeInclusive<u64> {
+    least..=most
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use whitewater::cluster::{ChildState, Cluster, ClusterConfig, LeaderSeen, StateHash};
+use futures::future::join_all;
+use whitewater::cluster::{
+    ChildState, Cluster, ClusterConfig, DiskSwitches, LeaderSeen, StateHash,
+};
 use whitewater::proxy::{
     Action, Delay, Direction, Guard, Level, Match, MessageRule, Methods, Network, NetworkConfig,
     Route,
@@ -26,6 +29,10 @@ struct Bench {
 
 impl Bench {
     async fn start(level: Level) -> Bench {
+        Bench::start_with(level, |_| ()).await
+    }
+
+    async fn start_with(level: Level, change: impl FnOnce(&mut ClusterConfig)) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let network = Network::start(NetworkConfig {
             node_level: level,
@@ -44,6 +51,7 @@ impl Bench {
             let peers = others.map(|to| (to, network.address(Route::nodes(id, to))));
             config.peers.insert(id, peers.collect());
         }
+        change(&mut config);
         let cluster = Cluster::new(config).unwrap();
         for ready in cluster.start_all(&NODES).await.unwrap() {
             network.set_upstream(ready.id, Some(ready.raft));
@@ -128,6 +136,16 @@ impl Bench {
             }
             assert!(began.elapsed() < SOON, "{hashes:?}");
             tokio::time::sleep(20 * MS).await;
+        }
+    }
+
+    /// SIGKILL for these at the same time, then all of them again.
+    async fn power_loss(&self, nodes: &[u64]) {
+        for killed in join_all(nodes.iter().map(|&id| self.cluster.kill(id))).await {
+            killed.unwrap();
+        }
+        for ready in self.cluster.start_all(nodes).await.unwrap() {
+            self.network.set_upstream(ready.id, Some(ready.raft));
         }
     }
 
@@ -264,4 +282,134 @@ async fn a_paused_leader_comes_back_as_a_follower_and_a_restarted_node_keeps_its
         "{:?}",
         bench.cluster.exits()
     );
+}
+
+#[tokio::test]
+async fn without_a_defect_no_hook_is_called() {
+    let bench = Bench::start(Level::Messages).await;
+    for n in 0..20 {
+        bench.write_somewhere(&format!("k{n}")).await;
+    }
+    bench.agree().await;
+    for id in NODES {
+        let said = bench.cluster.defect_counters(id).await.unwrap();
+        assert_eq!(
+            (said.defect.as_str(), said.reached, said.triggered),
+            ("", 0, 0),
+            "n{id}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_planted_defect_counts_that_its_hook_was_reached() {
+    let planted = |config: &mut ClusterConfig| config.defect = Some("early-log-ack".to_owned());
+    let bench = Bench::start_with(Level::Messages, planted).await;
+    bench.write_somewhere("k").await;
+    let leader = bench.leader().await.leader;
+    let said = bench.cluster.defect_counters(leader).await.unwrap();
+    assert_eq!(said.defect, "early-log-ack");
+    assert!(said.reached > 0 && said.triggered > 0, "{said:?}");
+}
+
+/// Writes one key after the other and cuts everybody's power; gives how many of them are left.
+async fn left_after_power_losses(change: impl FnOnce(&mut ClusterConfig)) -> (u64, u64) {
+    let bench = Bench::start_with(Level::Messages, change).await;
+    let mut written = 0;
+    for _ in 0..2 {
+        for _ in 0..10 {
+            bench.write_somewhere(&format!("k{written}")).await;
+            written += 1;
+        }
+        bench.power_loss(&NODES).await;
+    }
+    bench.write_somewhere("after").await;
+    (bench.agree().await.keys - 1, written)
+}
+
+#[tokio::test]
+async fn a_power_loss_of_all_loses_nothing_that_was_acknowledged() {
+    let (left, written) = left_after_power_losses(|config| config.power_loss = true).await;
+    assert_eq!(left, written);
+}
+
+#[tokio::test]
+async fn a_power_loss_of_all_loses_what_was_acknowledged_before_it_was_synced() {
+    let (left, written) = left_after_power_losses(|config| {
+        config.power_loss = true;
+        config.defect = Some("early-log-ack".to_owned());
+    })
+    .await;
+    assert!(left < written, "{left} of {written} keys are left");
+}
+
+#[tokio::test]
+async fn a_disk_whose_syncs_fail_acknowledges_nothing_and_is_whole_after_a_new_start() {
+    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    bench.write_somewhere("before").await;
+    let failing = DiskSwitches {
+        sync_fails: true,
+        ..DiskSwitches::default()
+    };
+    for id in NODES {
+        bench.cluster.excuse(id);
+        bench.cluster.set_disk(id, failing).await.unwrap();
+    }
+    for id in NODES {
+        let refused = bench.write(id, "during").await;
+        assert!(refused.is_err(), "n{id} acknowledged what no disk holds");
+    }
+    for id in NODES {
+        // Whoever stopped by itself is gone already.
+        let _ = bench.cluster.kill(id).await;
+    }
+    for ready in bench.cluster.start_all(&NODES).await.unwrap() {
+        bench.network.set_upstream(ready.id, Some(ready.raft));
+    }
+    bench.write_somewhere("after").await;
+    assert_eq!(bench.agree().await.keys, 2);
+    assert!(
+        bench.cluster.exits().is_empty(),
+        "{:?}",
+        bench.cluster.exits()
+    );
+}
+
+#[tokio::test]
+async fn slow_syncs_make_writes_slow_until_they_are_taken_out() {
+    let bench = Bench::start(Level::Messages).await;
+    bench.write_somewhere("one").await;
+    let slow = DiskSwitches {
+        slow_sync: 60 * MS,
+        ..DiskSwitches::default()
+    };
+    for id in NODES {
+        bench.cluster.set_disk(id, slow).await.unwrap();
+    }
+    let timed = async |key: &str| {
+        let began = Instant::now();
+        bench.write_somewhere(key).await;
+        began.elapsed()
+    };
+    assert!(timed("two").await >= 60 * MS);
+    for id in NODES {
+        let whole = DiskSwitches::default();
+        bench.cluster.set_disk(id, whole).await.unwrap();
+    }
+    let began = Instant::now();
+    let mut n = 0;
+    while timed(&format!("after {n}")).await >= 60 * MS {
+        n += 1;
+        assert!(began.elapsed() < SOON, "every write still takes 60 ms");
+    }
+}
+
+#[tokio::test]
+async fn the_leadership_goes_to_every_node_that_is_named() {
+    let bench = Bench::start(Level::Messages).await;
+    bench.leader().await;
+    for id in NODES {
+        bench.cluster.transfer(id, SOON).await.unwrap();
+        assert!(bench.cluster.status(id).await.unwrap().is_leader);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -75,6 +76,10 @@ fn the_stale_read_defect_is_found_and_shown_with_who_answered_and_what_was_cut()
     let (code, said) = run_json(dir.path(), &args);
     assert_eq!(code, 1, "{said:#}");
     assert_eq!(said["verdict"], "violation");
+    assert!(
+        said["defect_counts"]["triggered"].as_u64() > Some(0),
+        "{said:#}"
+    );
     let found = &said["counterexample"];
     let operations = found["operations"]
         .as_array()
@@ -126,6 +131,114 @@ fn the_same_seed_gives_the_same_plan() {
     };
     let [first, second] = [0; 2].map(|_| tempfile::tempdir().unwrap());
     assert_eq!(plan(first.path()), plan(second.path()));
+}
+
+/// Of every (link, method, half, fate) in `faults.jsonl` the ordinals that met it, each with how late it came.
+fn fates(folder: &Path) -> BTreeMap<String, BTreeMap<u64, u64>> {
+    let text = std::fs::read_to_string(folder.join("faults.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let mut fates: BTreeMap<String, BTreeMap<u64, u64>> = BTreeMap::new();
+    for line in lines.filter(|line: &Value| line["message"].is_string()) {
+        let words = ["link", "method", "half", "message"].map(|word| line[word].as_str().unwrap());
+        let ordinal = line["ordinal"].as_u64().unwrap();
+        let late = line["late_us"].as_u64().unwrap();
+        fates
+            .entry(words.join(" "))
+            .or_default()
+            .insert(ordinal, late);
+    }
+    fates
+}
+
+#[test]
+fn the_same_seed_deals_the_same_fate_to_the_same_message() {
+    let _machine = machine();
+    let recipe = r#"
+        name = "lossy"
+        about = "a third of the heartbeats is lost, and a third is late"
+        nodes = 3
+        seconds = 5
+        clients = 8
+        rate = 100
+        keys = { contended = 5, wide = 10 }
+        mix = { read = 50, write = 50 }
+        [[opening]]
+        at_ms = 1
+        for_ms = 4900
+        faults = [
+            { fault = "message", act = "drop", of = "heartbeats", per_mille = 300 },
+            { fault = "message", act = "late", of = "heartbeats", per_mille = 300, ms = 20 },
+        ]
+    "#;
+    let run = |dir: &Path| {
+        let file = dir.join("lossy.toml");
+        std::fs::write(&file, recipe).unwrap();
+        let out = dir.join("runs");
+        let (code, said) = run_json(&out, &[file.to_str().unwrap(), "--seed", "5"]);
+        assert_eq!(code, 0, "{said:#}");
+        fates(&only_folder(&out))
+    };
+    let [first, second] = [0; 2].map(|_| tempfile::tempdir().unwrap());
+    let (first, second) = (run(first.path()), run(second.path()));
+    let mut same = 0;
+    for (what, ordinals) in &first {
+        let Some(others) = second.get(what) else {
+            continue;
+        };
+        // A rule is put in at another message of each run; in between both decided every message.
+        let bounds =
+            |of: &BTreeMap<u64, u64>| (*of.keys().next().unwrap(), *of.keys().last().unwrap());
+        let ((a, b), (c, d)) = (bounds(ordinals), bounds(others));
+        let both = |of: &BTreeMap<u64, u64>| -> Vec<(u64, u64)> {
+            let both = of
+                .iter()
+                .filter(|(o, _)| (a.max(c)..=b.min(d)).contains(*o));
+            both.map(|(o, late)| (*o, *late)).collect()
+        };
+        assert_eq!(both(ordinals), both(others), "{what}");
+        same += both(ordinals).len();
+    }
+    assert!(
+        same > 15,
+        "{same} fates were dealt in both runs: {first:?} {second:?}"
+    );
+}
+
+#[test]
+fn decoys_are_never_reported() {
+    let _machine = machine();
+    let decoys = [
+        "slow-read",
+        "doubled-messages",
+        "hasty-snapshots",
+        "impatient-clients",
+        "restless-leader",
+    ];
+    for decoy in decoys {
+        let dir = tempfile::tempdir().unwrap();
+        let args = ["--time", "6", "--seed", "2", "--decoy", decoy];
+        let (code, said) = run_json(dir.path(), &args);
+        assert_eq!(said["verdict"], "linearizable", "{decoy}: {said:#}");
+        assert_eq!(
+            said["findings"].as_array().map(Vec::len),
+            Some(0),
+            "{decoy}: {said:#}"
+        );
+        // On a machine that is busy the old leader may not be replaced in time: that is vacuous, and no alarm.
+        assert!(matches!(code, 0 | 3), "{decoy}: {said:#}");
+    }
+}
+
+#[test]
+fn a_snapshot_with_holes_is_found_by_the_nodes_states() {
+    let _machine = machine();
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--time", "60", "--seed", "2", "--defect", "holey-snapshot"];
+    let (code, said) = run_json(dir.path(), &args);
+    assert_eq!(code, 1, "{said:#}");
+    let violation = said["verdict"] == "violation";
+    let oracle = &said["findings"][0]["oracle"];
+    assert!(violation || oracle == "state-hash", "{said:#}");
 }
 
 #[test]

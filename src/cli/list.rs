@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ListArgs) -> anyhow::Result<u8> {
             .collect(),
         What::Defects => run::DEFECTS
             .iter()
-            .map(|d| (d.name.to_owned(), d.about.to_owned()))
+            .map(|d| (d.name.to_owned(), d.line()))
             .collect(),
         What::Formats => Format::ALL
             .iter()

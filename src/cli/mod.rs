@@ -113,3 +113,21 @@ fn broken_pipe(error: &anyhow::Error) -> bool {
             .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::ValueEnum;
+
+    use crate::node::Defect;
+    use crate::run::{DEFECTS, DefectPlace};
+
+    #[test]
+    fn the_catalogue_names_exactly_the_defects_that_the_node_knows() {
+        let known: BTreeSet<String> = Defect::value_variants().iter().map(|d| d.name()).collect();
+        let named = DEFECTS.iter().filter(|d| d.place == DefectPlace::Node);
+        let named: BTreeSet<String> = named.map(|d| d.name.to_owned()).collect();
+        assert_eq!(known, named);
+    }
+}

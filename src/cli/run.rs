@@ -36,8 +36,8 @@ pub(crate) struct RunArgs {
     /// Kinds of fault, separated by commas, or none.
     #[arg(long, value_name = "LIST|none")]
     faults: Option<String>,
-    /// Plant a deliberate bug in every node (`whitewater list defects`).
-    #[arg(long, value_name = "NAME")]
+    /// Plant a deliberate bug, or a decoy (`whitewater list defects`).
+    #[arg(long, visible_alias = "decoy", value_name = "NAME")]
     defect: Option<String>,
     /// How nodes answer reads: read-index (the default), lease, leader-local, follower-local.
     #[arg(long, value_name = "MODE")]
@@ -57,6 +57,9 @@ pub(crate) struct RunArgs {
     /// Let clients dial the nodes themselves, past the proxy: only to measure what the proxy costs.
     #[arg(long, hide = true)]
     direct: bool,
+    /// Panic on purpose, in the run's thread, a task, another thread or the screen: only to test the way out.
+    #[arg(long, hide = true, value_name = "WHERE")]
+    drill: Option<String>,
 }
 
 impl RunArgs {
@@ -84,6 +87,9 @@ impl RunArgs {
             one_of("--vote-guard", guard, ["on", "off"].into_iter())?;
         }
         one_of("--append", &self.append, ["stream", "unary"].into_iter())?;
+        if let Some(drill) = &self.drill {
+            one_of("--drill", drill, run::Drill::ALL.iter().map(|d| d.0))?;
+        }
         if let Some(defect) = &self.defect {
             one_of("--defect", defect, run::DEFECTS.iter().map(|d| d.name))?;
         }
@@ -97,8 +103,11 @@ impl RunArgs {
             .map_err(|e| usage(e.to_string()))?;
         Ok(Setup {
             resolved,
+            changes,
             out: self.out.clone(),
             append: self.append.clone(),
+            hold: false,
+            drill: self.drill.as_deref().and_then(run::Drill::named),
             direct: self.direct,
         })
     }

@@ -3,11 +3,13 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::Usage;
 use super::run::{RunArgs, headless};
+use crate::tui::keys::Screen;
 use crate::{report, run, tui};
 
 /// How the screen looks.
@@ -54,8 +56,49 @@ pub(crate) struct ScreenArgs {
 pub(crate) struct ReplayArgs {
     /// The run's folder.
     dir: PathBuf,
+    /// Print one screen as text, and leave: live, history, verdict, charts or model.
+    #[arg(long, value_name = "SCREEN")]
+    print: Option<String>,
+    /// Which instant to print, in seconds since the run began; its end, where none is given.
+    #[arg(long, value_name = "SECONDS", requires = "print")]
+    at: Option<f64>,
+    /// How large a screen to print.
+    #[arg(
+        long,
+        value_name = "COLUMNSxROWS",
+        default_value = "80x24",
+        requires = "print"
+    )]
+    size: String,
     #[command(flatten)]
     look: Look,
+}
+
+impl ReplayArgs {
+    /// What to print, of which instant, how large.
+    fn what(&self, name: &str) -> anyhow::Result<tui::Print> {
+        let usage = |text: String| anyhow::Error::new(Usage(text));
+        let all = Screen::ALL.map(|screen| screen.name().to_lowercase());
+        let screen = Screen::ALL
+            .into_iter()
+            .find(|screen| screen.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| usage(format!("--print {name}: there are {}", all.join(", "))))?;
+        let size = self.size.split_once('x').and_then(|(columns, rows)| {
+            Some((columns.parse::<u16>().ok()?, rows.parse::<u16>().ok()?))
+        });
+        let possible = 1..=1_000;
+        let size = size
+            .filter(|(columns, rows)| possible.contains(columns) && possible.contains(rows))
+            .ok_or_else(|| usage(format!("--size {}: it is like 80x24", self.size)))?;
+        let at = self.at.map(Duration::try_from_secs_f64).transpose();
+        let at = at.map_err(|e| usage(format!("--at: {e}")))?;
+        Ok(tui::Print {
+            screen,
+            at_ns: at.map(|at| u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)),
+            size,
+            ascii: self.look.ascii,
+        })
+    }
 }
 
 pub(crate) fn run(args: &ScreenArgs) -> anyhow::Result<u8> {
@@ -73,6 +116,11 @@ pub(crate) fn run(args: &ScreenArgs) -> anyhow::Result<u8> {
         }
         return headless(setup, args.run.json);
     }
+    // Somebody looks: what the nodes hold at a violation is worth more than the rest of the run.
+    let setup = run::Setup {
+        hold: true,
+        ..setup
+    };
     let ending = tui::run(setup, args.look.options())?;
     report::save(&ending)?;
     report::text(&mut io::stdout().lock(), &ending)?;
@@ -87,8 +135,13 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<u8> {
             return Ok(error.exit());
         }
     };
+    if let Some(name) = &args.print {
+        let text = tui::print(told, args.what(name)?);
+        io::stdout().write_all(text.as_bytes())?;
+        return Ok(0);
+    }
     if !tui::is_possible() {
-        return Err(no_terminal("replay"));
+        return Err(no_terminal("replay without --print"));
     }
     tui::replay(told, args.look.options())?;
     Ok(0)

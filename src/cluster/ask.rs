@@ -12,10 +12,15 @@ use super::child::{self, Child};
 use super::deeds::Shared;
 use super::{ChildState, ClusterError, Ready};
 use crate::wire::chaos::chaos_service_client::ChaosServiceClient;
-use crate::wire::chaos::{DefectCountersRequest, DefectCountersResponse, StateHashRequest};
+use crate::wire::chaos::{
+    DefectCountersRequest, DefectCountersResponse, SetDiskRequest, StateHashRequest,
+};
 use crate::wire::kiwi::raft_admin_service_client::RaftAdminServiceClient;
 use crate::wire::kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
-use crate::wire::kiwi::{InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig};
+use crate::wire::kiwi::{
+    ChangeMembershipRequest, InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig,
+    TransferLeadershipRequest,
+};
 
 /// A status is asked for often and must not pile up on a node that is paused.
 const STATUS_DEADLINE: Duration = Duration::from_millis(250);
@@ -25,6 +30,9 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Initialize waits for the first log entry to be durable.
 const INITIALIZE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Between two tries to hand the leadership over: time for an election.
+const TRANSFER_PAUSE: Duration = Duration::from_millis(400);
 
 /// Between two rounds of looking for a leader.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -56,6 +64,21 @@ pub struct StateHash {
     pub hash: String,
     /// How many keys it covers.
     pub keys: u64,
+}
+
+/// What is wrong with a node's disk; the default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskSwitches {
+    /// Every sync takes so much longer.
+    pub slow_sync: Duration,
+    /// A sync says that it is done, and does nothing. Outside of the fault model.
+    pub lying_sync: bool,
+    /// Every sync fails with EIO, and what was to be synced is lost.
+    pub sync_fails: bool,
+    /// No file grows.
+    pub full: bool,
+    /// Every read fails with EIO.
+    pub read_fails: bool,
 }
 
 fn endpoint(address: SocketAddr) -> Endpoint {
@@ -159,17 +182,121 @@ impl Shared {
         within(id, "its defect's counters", ANSWER_DEADLINE, call).await
     }
 
+    pub(super) async fn set_disk(
+        &self,
+        id: u64,
+        switches: DiskSwitches,
+    ) -> Result<(), ClusterError> {
+        let ready = self.ready("ask", id)?;
+        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let slow = u64::try_from(switches.slow_sync.as_millis()).unwrap_or(u64::MAX);
+        let call = client.set_disk(SetDiskRequest {
+            lose_unsynced: self.config.power_loss,
+            slow_sync_ms: slow,
+            lying_sync: switches.lying_sync,
+            sync_fails: switches.sync_fails,
+            full: switches.full,
+            read_fails: switches.read_fails,
+        });
+        within(id, "another disk", ANSWER_DEADLINE, call).await?;
+        Ok(())
+    }
+
+    pub(super) async fn transfer(&self, to: u64, deadline: Duration) -> Result<(), ClusterError> {
+        let began = Instant::now();
+        let what = "the leadership";
+        let mut seen = "nobody leads".to_owned();
+        loop {
+            let asked = self.ask_status(to).await;
+            if asked.as_ref().is_ok_and(|status| status.is_leader) {
+                return Ok(());
+            }
+            if began.elapsed() >= deadline {
+                return Err(ClusterError::Ask { id: to, what, seen });
+            }
+            let leader = asked.map_or(0, |status| status.current_leader);
+            if let Ok(ready) = self.ready("ask", leader) {
+                let mut client = RaftAdminServiceClient::new(endpoint(ready.raft).connect_lazy());
+                let call = client.transfer_leadership(TransferLeadershipRequest { to_node_id: to });
+                match within(leader, what, STATUS_DEADLINE, call).await {
+                    Ok(_) => seen = format!("n{leader} handed it over, and n{to} does not lead"),
+                    Err(error) => seen = error.to_string(),
+                }
+            }
+            // An heir that was told campaigns at once; it is asked again before the next try.
+            let settled = Instant::now() + TRANSFER_PAUSE;
+            while Instant::now() < settled.min(began + deadline) {
+                if self
+                    .ask_status(to)
+                    .await
+                    .is_ok_and(|status| status.is_leader)
+                {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+
+    pub(super) async fn set_voters(
+        &self,
+        ids: &[u64],
+        deadline: Duration,
+    ) -> Result<(), ClusterError> {
+        let began = Instant::now();
+        let what = "other voters";
+        let known: Vec<u64> = self.config.advertise.keys().copied().collect();
+        loop {
+            let mut asked = 0;
+            let mut seen = "nobody leads".to_owned();
+            for &id in &known {
+                // A deposed leader may not know it yet: whoever says that it leads is asked.
+                if !self
+                    .ask_status(id)
+                    .await
+                    .is_ok_and(|status| status.is_leader)
+                {
+                    continue;
+                }
+                let Ok(ready) = self.ready("ask", id) else {
+                    continue;
+                };
+                asked = id;
+                let request = ChangeMembershipRequest {
+                    members: ids.iter().map(|&id| self.member(id)).collect(),
+                    retain: true,
+                };
+                let mut client = RaftAdminServiceClient::new(endpoint(ready.raft).connect_lazy());
+                let left = deadline
+                    .saturating_sub(began.elapsed())
+                    .min(ANSWER_DEADLINE);
+                match within(id, what, left, client.change_membership(request)).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => seen = error.to_string(),
+                }
+            }
+            if began.elapsed() >= deadline {
+                let id = asked;
+                return Err(ClusterError::Ask { id, what, seen });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// A node's entry in the membership.
+    fn member(&self, node_id: u64) -> NodeConfig {
+        let address = self.config.advertise.get(&node_id);
+        NodeConfig {
+            node_id,
+            raft_addr: address.map(SocketAddr::to_string).unwrap_or_default(),
+            resp_addr: String::new(),
+        }
+    }
+
     pub(super) async fn initialize(&self, ids: &[u64]) -> Result<(), ClusterError> {
         let first = ids.first().copied().unwrap_or_default();
         let ready = self.ready("initialize", first)?;
-        let nodes = ids.iter().map(|&node_id| {
-            let address = self.config.advertise.get(&node_id);
-            NodeConfig {
-                node_id,
-                raft_addr: address.map(SocketAddr::to_string).unwrap_or_default(),
-                resp_addr: String::new(),
-            }
-        });
+        let nodes = ids.iter().map(|&node_id| self.member(node_id));
         let request = InitializeRequest {
             nodes: nodes.collect(),
         };

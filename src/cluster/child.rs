@@ -232,6 +232,9 @@ fn flags(config: &ClusterConfig, id: u64, data: &Path, traces: &Path) -> Vec<std
     ] {
         flag(name, &value.to_string());
     }
+    if config.power_loss {
+        flags.push("--power-loss".into());
+    }
     flags.push("--parent-watch".into());
     flags.extend(config.more_flags.iter().cloned());
     flags

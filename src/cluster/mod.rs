@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use ask::{LeaderSeen, StateHash, Status};
+pub use ask::{DiskSwitches, LeaderSeen, StateHash, Status};
 pub use child::end_all_children;
 
 use deeds::{Shared, own_thread, view};
@@ -81,6 +81,8 @@ pub struct ClusterConfig {
     pub append: String,
     /// `--defect`, where one is planted.
     pub defect: Option<String>,
+    /// `--power-loss`: whether a SIGKILL loses what was not synced.
+    pub power_loss: bool,
     /// Heartbeats, elections, snapshots.
     pub timings: Timings,
     /// Flags that are passed on as they are, after all others.
@@ -105,6 +107,7 @@ impl ClusterConfig {
             reads: "read-index".into(),
             append: "stream".into(),
             defect: None,
+            power_loss: false,
             timings: Timings::default(),
             more_flags: Vec::new(),
             ready_deadline: Duration::from_secs(10),
@@ -444,6 +447,43 @@ impl Cluster {
     pub async fn defect_counters(&self, id: u64) -> Result<DefectCountersResponse, ClusterError> {
         self.on_thread(move |shared| async move { shared.defect_counters(id).await })
             .await
+    }
+
+    /// Harms the disk under a node's log and state, or makes it whole; what it does at a SIGKILL stays as configured.
+    ///
+    /// # Errors
+    /// When the node does not answer within two seconds.
+    pub async fn set_disk(&self, id: u64, switches: DiskSwitches) -> Result<(), ClusterError> {
+        self.on_thread(move |shared| async move { shared.set_disk(id, switches).await })
+            .await
+    }
+
+    /// Hands the leadership to a node and waits until it leads; at once where it does already.
+    ///
+    /// # Errors
+    /// When nobody leads, the leader refuses, or the heir does not lead within `deadline`.
+    pub async fn transfer(&self, to: u64, deadline: Duration) -> Result<(), ClusterError> {
+        self.on_thread(move |shared| async move { shared.transfer(to, deadline).await })
+            .await
+    }
+
+    /// Makes exactly these nodes the voters; who was one and is none of them learns on. Asks whoever leads, again and
+    /// again, until a majority has taken the change.
+    ///
+    /// # Errors
+    /// At the deadline, with what was seen last. The change may come about later.
+    pub async fn set_voters(&self, ids: &[u64], deadline: Duration) -> Result<(), ClusterError> {
+        let ids = ids.to_vec();
+        self.on_thread(move |shared| async move { shared.set_voters(&ids, deadline).await })
+            .await
+    }
+
+    /// From now on the end of this child, in this life, is nobody's finding: something is done to it that may end it.
+    pub fn excuse(&self, id: u64) {
+        let nodes = self.shared.nodes.lock().unwrap();
+        if let Some(child) = nodes.get(&id).and_then(|node| node.child.as_ref()) {
+            child.expect_end();
+        }
     }
 
     /// Every node that was ever started, as known now, without waiting for anybody.

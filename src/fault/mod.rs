@@ -3,6 +3,8 @@
 //! Nothing here acts. The nemesis puts a fault in; a plan ([`plan`]) says which and when; the screen and the
 //! command line name the kinds from [`KINDS`], which is the only place where they are written.
 
+pub mod defects;
+mod draw;
 pub mod plan;
 
 use std::fmt;
@@ -104,6 +106,163 @@ pub enum Fault {
         /// At most this much more or less.
         jitter_ms: u64,
     },
+    /// The machines of these nodes lose power: SIGKILL, their links fall silent, and what was not synced is lost. Taken
+    /// out by starting them again on their own disks.
+    Crash {
+        /// The nodes, in the order of their ids.
+        nodes: Vec<NodeId>,
+    },
+    /// Single messages meet this, each by its own hash.
+    Message {
+        /// What becomes of them.
+        act: Act,
+        /// Which messages.
+        of: Of,
+        /// Only on the links of this node; absent: everywhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+        /// Of so many in a thousand.
+        per_mille: u32,
+        /// How late, or how far apart; 0 where the act has no time.
+        ms: u64,
+    },
+    /// The disk under a node's log and state does this.
+    Disk {
+        /// Whose.
+        node: NodeId,
+        /// What.
+        harm: DiskHarm,
+        /// How slow; 0 where the harm has no time.
+        ms: u64,
+    },
+    /// A node's vote is taken away; it learns on. Taken out by giving the vote back.
+    Shrink {
+        /// Whose.
+        node: NodeId,
+    },
+    /// The leadership is handed to a node. It is over when that node leads.
+    Transfer {
+        /// The heir.
+        to: NodeId,
+    },
+}
+
+/// What becomes of single messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Act {
+    /// The request never arrives and is never answered.
+    Drop,
+    /// The request arrives and does its work; its answer is never delivered.
+    Swallow,
+    /// The request comes late, also when its sender has given up.
+    Late,
+    /// The request arrives twice.
+    Double,
+    /// The request waits while others overtake it.
+    Reorder,
+    /// The request never arrives and is answered with an error at once.
+    Refuse,
+}
+
+impl Act {
+    /// Every one of them.
+    pub const ALL: [Act; 6] = [
+        Act::Drop,
+        Act::Swallow,
+        Act::Late,
+        Act::Double,
+        Act::Reorder,
+        Act::Refuse,
+    ];
+
+    /// The name of its kind in [`KINDS`].
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Act::Drop => "drop",
+            Act::Swallow => "swallow",
+            Act::Late => "late",
+            Act::Double => "double",
+            Act::Reorder => "reorder",
+            Act::Refuse => "refuse",
+        }
+    }
+}
+
+/// Which messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Of {
+    /// All between nodes.
+    Peers,
+    /// Votes and pre-votes.
+    Votes,
+    /// AppendEntries, heartbeats included. In a stream of them only lateness acts.
+    Appends,
+    /// AppendEntries without entries.
+    Heartbeats,
+    /// Snapshots; only lateness acts on them.
+    Snapshots,
+    /// Clients' reads and writes.
+    Clients,
+    /// Clients' writes.
+    Writes,
+    /// Clients' reads.
+    Reads,
+}
+
+impl Of {
+    /// In a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Of::Peers => "messages between nodes",
+            Of::Votes => "votes",
+            Of::Appends => "appends",
+            Of::Heartbeats => "heartbeats",
+            Of::Snapshots => "snapshots",
+            Of::Clients => "clients' requests",
+            Of::Writes => "clients' writes",
+            Of::Reads => "clients' reads",
+        }
+    }
+
+    /// Whether clients send them.
+    #[must_use]
+    pub fn is_of_clients(self) -> bool {
+        matches!(self, Of::Clients | Of::Writes | Of::Reads)
+    }
+}
+
+/// What a disk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskHarm {
+    /// Every sync takes so much longer.
+    SlowSync,
+    /// Every sync fails with EIO, and what was to be synced is lost. The node may stop; it is started again.
+    SyncFails,
+    /// No file grows. The node may stop; it is started again.
+    Full,
+}
+
+impl DiskHarm {
+    /// In words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            DiskHarm::SlowSync => "slow syncs",
+            DiskHarm::SyncFails => "failing syncs",
+            DiskHarm::Full => "full",
+        }
+    }
+
+    /// Whether a node may end by itself under it, and be no finding.
+    #[must_use]
+    pub fn excuses_an_end(self) -> bool {
+        !matches!(self, DiskHarm::SlowSync)
+    }
 }
 
 /// A kind of fault: its name wherever a name is typed or shown, and what it does, in a sentence.
@@ -145,6 +304,46 @@ pub const KINDS: &[Kind] = &[
         name: "slow",
         about: "delay the packets from one node to another, in order",
     },
+    Kind {
+        name: "crash",
+        about: "cut the power of one node, a minority, a majority or all: what was not synced is lost",
+    },
+    Kind {
+        name: "drop",
+        about: "lose requests: votes, appends, heartbeats, or clients' own",
+    },
+    Kind {
+        name: "swallow",
+        about: "lose answers: the request does its work, and nobody hears of it",
+    },
+    Kind {
+        name: "late",
+        about: "deliver requests late, also those that their sender has given up",
+    },
+    Kind {
+        name: "double",
+        about: "deliver requests twice",
+    },
+    Kind {
+        name: "reorder",
+        about: "let requests overtake one another",
+    },
+    Kind {
+        name: "refuse",
+        about: "answer requests with an error, without delivering them",
+    },
+    Kind {
+        name: "disk",
+        about: "slow syncs, failing syncs (EIO) or a full disk (ENOSPC) under a node",
+    },
+    Kind {
+        name: "shrink",
+        about: "take a node's vote away by a change of the membership, give it back later",
+    },
+    Kind {
+        name: "transfer",
+        about: "hand the leadership to another node",
+    },
 ];
 
 impl Fault {
@@ -159,6 +358,11 @@ impl Fault {
             Fault::Split { .. } => "split",
             Fault::Cut { .. } => "cut",
             Fault::Slow { .. } => "slow",
+            Fault::Crash { .. } => "crash",
+            Fault::Message { act, .. } => act.name(),
+            Fault::Disk { .. } => "disk",
+            Fault::Shrink { .. } => "shrink",
+            Fault::Transfer { .. } => "transfer",
         }
     }
 
@@ -169,23 +373,35 @@ impl Fault {
             Fault::Kill { node }
             | Fault::Pause { node }
             | Fault::Restart { node, .. }
-            | Fault::Isolate { node, .. } => {
+            | Fault::Isolate { node, .. }
+            | Fault::Disk { node, .. }
+            | Fault::Shrink { node }
+            | Fault::Transfer { to: node } => {
                 vec![*node]
             }
-            Fault::Split { side } => side.clone(),
+            Fault::Split { side: nodes } | Fault::Crash { nodes } => nodes.clone(),
+            Fault::Message { node, .. } => node.iter().copied().collect(),
             Fault::Cut { from, to } | Fault::Slow { from, to, .. } => vec![*from, *to],
         }
     }
 
-    /// The node whose child this fault acts on; `None` for a fault of the network.
+    /// The nodes whose children this fault acts on; none for a fault of the network.
     #[must_use]
-    pub fn child(&self) -> Option<NodeId> {
+    pub fn children(&self) -> Vec<NodeId> {
         match self {
-            Fault::Kill { node } | Fault::Pause { node } | Fault::Restart { node, .. } => {
-                Some(*node)
-            }
-            _ => None,
+            Fault::Kill { node }
+            | Fault::Pause { node }
+            | Fault::Restart { node, .. }
+            | Fault::Disk { node, .. } => vec![*node],
+            Fault::Crash { nodes } => nodes.clone(),
+            _ => Vec::new(),
         }
+    }
+
+    /// Whether it is over as soon as it is done: an event, not a state.
+    #[must_use]
+    pub fn is_over_at_once(&self) -> bool {
+        matches!(self, Fault::Restart { .. } | Fault::Transfer { .. })
     }
 
     /// The directed links between `nodes` that this fault stops or slows, in order; none for a fault of a child.
@@ -198,7 +414,14 @@ impl Fault {
                 .filter(|(a, b)| a != b)
         };
         match self {
-            Fault::Kill { .. } | Fault::Pause { .. } | Fault::Restart { .. } => Vec::new(),
+            Fault::Kill { .. }
+            | Fault::Pause { .. }
+            | Fault::Restart { .. }
+            | Fault::Crash { .. }
+            | Fault::Message { .. }
+            | Fault::Disk { .. }
+            | Fault::Shrink { .. }
+            | Fault::Transfer { .. } => Vec::new(),
             Fault::Isolate { node, way } => pairs()
                 .filter(|(from, to)| match way {
                     Way::Both => from == node || to == node,
@@ -253,6 +476,43 @@ impl fmt::Display for Fault {
             } => {
                 write!(f, "slow n{from} → n{to} {delay_ms} ms ±{jitter_ms}")
             }
+            Fault::Crash { nodes } => {
+                write!(f, "power loss of ")?;
+                for (i, node) in nodes.iter().enumerate() {
+                    write!(f, "{}n{node}", if i == 0 { "" } else { "," })?;
+                }
+                Ok(())
+            }
+            Fault::Message {
+                act,
+                of,
+                node,
+                per_mille,
+                ms,
+            } => {
+                let answers = if *act == Act::Swallow {
+                    "answers to "
+                } else {
+                    ""
+                };
+                write!(f, "{} {answers}{}", act.name(), of.name())?;
+                if *ms > 0 {
+                    write!(f, " {ms} ms")?;
+                }
+                if let Some(node) = node {
+                    write!(f, " at n{node}")?;
+                }
+                if *per_mille < 1000 {
+                    write!(f, " ({}.{} %)", per_mille / 10, per_mille % 10)?;
+                }
+                Ok(())
+            }
+            Fault::Disk { node, harm, ms: 0 } => write!(f, "disk of n{node}: {}", harm.name()),
+            Fault::Disk { node, harm, ms } => {
+                write!(f, "disk of n{node}: {} of {ms} ms", harm.name())
+            }
+            Fault::Shrink { node } => write!(f, "take n{node}'s vote away"),
+            Fault::Transfer { to } => write!(f, "hand the leadership to n{to}"),
         }
     }
 }
@@ -317,9 +577,24 @@ mod tests {
                 delay_ms: 20,
                 jitter_ms: 5,
             },
+            Fault::Crash { nodes: vec![1, 2] },
+            Fault::Disk {
+                node: 1,
+                harm: DiskHarm::SlowSync,
+                ms: 50,
+            },
+            Fault::Shrink { node: 1 },
+            Fault::Transfer { to: 1 },
         ];
-        assert_eq!(all.len(), KINDS.len());
-        for fault in all {
+        let messages = Act::ALL.map(|act| Fault::Message {
+            act,
+            of: Of::Votes,
+            node: None,
+            per_mille: 500,
+            ms: 0,
+        });
+        assert_eq!(all.len() + messages.len(), KINDS.len());
+        for fault in all.into_iter().chain(messages) {
             assert!(
                 KINDS.iter().any(|kind| kind.name == fault.kind()),
                 "{fault}"

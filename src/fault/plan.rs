@@ -5,6 +5,7 @@
 //! between them, because a cluster that never recovers proves little.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use rand::seq::IndexedRandom;
@@ -12,7 +13,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, KINDS, NodeId, Signal, Way};
+use super::draw::distinct_faults;
+use super::{Act, DiskHarm, Fault, KINDS, NodeId, Of, Signal, Way};
 
 /// Whom a planned fault is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +26,22 @@ pub enum Aim {
     Follower(usize),
     /// That node.
     Node(NodeId),
+}
+
+/// How many a planned crash is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Crowd {
+    /// The leader alone.
+    Leader,
+    /// One follower.
+    Follower,
+    /// Fewer than half, the leader among them.
+    Minority,
+    /// More than half, the leader among them.
+    Majority,
+    /// Every node.
+    All,
 }
 
 /// A fault that a plan wants, its nodes still to be resolved.
@@ -79,6 +97,51 @@ pub enum Wish {
         /// At most this much more or less.
         jitter_ms: u64,
     },
+    /// See [`Fault::Crash`].
+    Crash {
+        /// How many.
+        who: Crowd,
+    },
+    /// See [`Fault::Message`].
+    Message {
+        /// What becomes of them.
+        act: Act,
+        /// Which messages.
+        of: Of,
+        /// Only on the links of this one; absent: everywhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<Aim>,
+        /// Of so many in a thousand.
+        #[serde(default = "every_one")]
+        per_mille: u32,
+        /// How late, or how far apart.
+        #[serde(default)]
+        ms: u64,
+    },
+    /// See [`Fault::Disk`].
+    Disk {
+        /// Whose.
+        who: Aim,
+        /// What.
+        harm: DiskHarm,
+        /// How slow.
+        #[serde(default)]
+        ms: u64,
+    },
+    /// See [`Fault::Shrink`].
+    Shrink {
+        /// Whose vote.
+        who: Aim,
+    },
+    /// See [`Fault::Transfer`].
+    Transfer {
+        /// The heir.
+        to: Aim,
+    },
+}
+
+fn every_one() -> u32 {
+    1000
 }
 
 fn both_ways() -> Way {
@@ -193,6 +256,26 @@ impl Aim {
     }
 }
 
+impl Crowd {
+    /// The nodes that are meant, in the order of their ids.
+    fn resolve(self, nodes: &[NodeId], leader: Option<NodeId>) -> Result<Vec<NodeId>, Impossible> {
+        let count = match self {
+            Crowd::All => return Ok(nodes.to_vec()),
+            Crowd::Follower => return Ok(vec![Aim::Follower(0).resolve(nodes, leader)?]),
+            Crowd::Leader => 1,
+            Crowd::Minority => nodes.len().saturating_sub(1) / 2,
+            Crowd::Majority => nodes.len() / 2 + 1,
+        };
+        let followers = (0..count.saturating_sub(1)).map(Aim::Follower);
+        let aims = std::iter::once(Aim::Leader).chain(followers);
+        let mut meant = aims
+            .map(|aim| aim.resolve(nodes, leader))
+            .collect::<Result<Vec<_>, _>>()?;
+        meant.sort_unstable();
+        Ok(meant)
+    }
+}
+
 impl Wish {
     /// The name of the kind in [`KINDS`].
     #[must_use]
@@ -205,6 +288,11 @@ impl Wish {
             Wish::Split { .. } => "split",
             Wish::Cut { .. } => "cut",
             Wish::Slow { .. } => "slow",
+            Wish::Crash { .. } => "crash",
+            Wish::Message { act, .. } => act.name(),
+            Wish::Disk { .. } => "disk",
+            Wish::Shrink { .. } => "shrink",
+            Wish::Transfer { .. } => "transfer",
         }
     }
 
@@ -253,6 +341,29 @@ impl Wish {
                     jitter_ms: *jitter_ms,
                 }
             }
+            Wish::Crash { who } => Fault::Crash {
+                nodes: who.resolve(nodes, leader)?,
+            },
+            Wish::Message {
+                act,
+                of,
+                who,
+                per_mille,
+                ms,
+            } => Fault::Message {
+                act: *act,
+                of: *of,
+                node: who.as_ref().map(node).transpose()?,
+                per_mille: *per_mille,
+                ms: *ms,
+            },
+            Wish::Disk { who, harm, ms } => Fault::Disk {
+                node: node(who)?,
+                harm: *harm,
+                ms: *ms,
+            },
+            Wish::Shrink { who } => Fault::Shrink { node: node(who)? },
+            Wish::Transfer { to } => Fault::Transfer { to: node(to)? },
         })
     }
 }
@@ -270,12 +381,16 @@ pub struct Draw<'a> {
     pub until_ms: u64,
     /// The kinds that may be drawn; an empty list draws nothing.
     pub kinds: &'a [String],
+    /// How long an episode lasts.
+    pub episode_ms: RangeInclusive<u64>,
+    /// How long it is calm between two.
+    pub calm_ms: RangeInclusive<u64>,
 }
 
-/// Calm between two episodes, drawn evenly from this range.
-const CALM_MS: std::ops::RangeInclusive<u64> = 900..=1_600;
+/// Calm between two episodes, drawn evenly from this range, where a scenario does not say.
+pub const CALM_MS: RangeInclusive<u64> = 900..=1_600;
 /// How long an episode lasts: from shorter than a failover (about 1.2 s) to three times as long.
-const EPISODE_MS: std::ops::RangeInclusive<u64> = 600..=3_600;
+pub const EPISODE_MS: RangeInclusive<u64> = 600..=3_600;
 
 impl Plan {
     /// Random episodes, each of one, two or three faults (weights 0.4, 0.4, 0.2), drawn from the seed alone.
@@ -288,10 +403,13 @@ impl Plan {
             .filter(|name| draw.kinds.iter().any(|k| k == name))
             .collect();
         let mut episodes = Vec::new();
-        let mut at_ms = draw.from_ms + rng.random_range(CALM_MS);
+        let mut at_ms = draw.from_ms + rng.random_range(draw.calm_ms.clone());
         while !kinds.is_empty() {
             // Log-uniform: short flaps are as likely as long outages.
-            let (least, most) = (*EPISODE_MS.start() as f64, *EPISODE_MS.end() as f64);
+            let (least, most) = (
+                *draw.episode_ms.start() as f64,
+                *draw.episode_ms.end() as f64,
+            );
             let for_ms = (least * (most / least).powf(rng.random::<f64>())) as u64;
             let depth = *[1, 1, 2, 2, 3]
                 .choose(&mut rng)
@@ -305,7 +423,7 @@ impl Plan {
                 for_ms,
                 faults,
             });
-            at_ms += for_ms + rng.random_range(CALM_MS);
+            at_ms += for_ms + rng.random_range(draw.calm_ms.clone());
         }
         Plan { episodes }
     }
@@ -327,90 +445,6 @@ impl Plan {
     }
 }
 
-/// Draws `depth` wishes, or fewer where the kinds do not allow so many that differ.
-fn distinct_faults(rng: &mut ChaCha8Rng, kinds: &[&str], nodes: usize, depth: usize) -> Vec<Wish> {
-    let mut faults: Vec<Wish> = Vec::new();
-    for _ in 0..depth {
-        let kind = kinds.choose(rng).expect("the caller checked");
-        let wish = draw_wish(rng, kind, nodes);
-        if let Some(wish) = wish.filter(|wish| !faults.iter().any(|other| collide(other, wish))) {
-            faults.push(wish);
-        }
-    }
-    faults
-}
-
-/// Whether two wishes act on one child, or are the same.
-fn collide(a: &Wish, b: &Wish) -> bool {
-    let child = |wish: &Wish| match wish {
-        Wish::Kill { who } | Wish::Pause { who } | Wish::Restart { who, .. } => Some(*who),
-        _ => None,
-    };
-    a == b || (child(a).is_some() && child(a) == child(b))
-}
-
-/// One wish of that kind, aimed relative to the leader; `None` where the cluster is too small for it.
-fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
-    let followers = nodes.saturating_sub(1);
-    let any = |rng: &mut ChaCha8Rng| match rng.random_range(0..=followers) {
-        0 => Aim::Leader,
-        k => Aim::Follower(k - 1),
-    };
-    let ends = |rng: &mut ChaCha8Rng| {
-        let from = rng.random_range(0..nodes);
-        let to = (from + rng.random_range(1..nodes)) % nodes;
-        let aim = |i: usize| {
-            if i == 0 {
-                Aim::Leader
-            } else {
-                Aim::Follower(i - 1)
-            }
-        };
-        (aim(from), aim(to))
-    };
-    match kind {
-        "kill" => Some(Wish::Kill { who: any(rng) }),
-        "pause" => Some(Wish::Pause { who: any(rng) }),
-        "restart" => Some(Wish::Restart {
-            who: any(rng),
-            signal: *[Signal::Term, Signal::Kill]
-                .choose(rng)
-                .expect("the list is not empty"),
-        }),
-        _ if nodes < 2 => None,
-        "isolate" => {
-            let way = *[Way::Both, Way::Both, Way::In, Way::Out]
-                .choose(rng)
-                .expect("the list is not empty");
-            Some(Wish::Isolate { who: any(rng), way })
-        }
-        "split" => {
-            // The leader's side; whether it is the majority is left to chance.
-            let with_leader = rng.random_range(0..followers);
-            Some(Wish::Split {
-                side: std::iter::once(Aim::Leader)
-                    .chain((0..with_leader).map(Aim::Follower))
-                    .collect(),
-            })
-        }
-        "cut" => {
-            let (from, to) = ends(rng);
-            Some(Wish::Cut { from, to })
-        }
-        "slow" => {
-            let (from, to) = ends(rng);
-            let delay_ms = (5.0 * 40f64.powf(rng.random::<f64>())) as u64;
-            Some(Wish::Slow {
-                from,
-                to,
-                delay_ms,
-                jitter_ms: delay_ms / 4,
-            })
-        }
-        other => unreachable!("{other} is no kind of fault"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,6 +460,8 @@ mod tests {
             from_ms: 1_000,
             until_ms: 60_000,
             kinds: &kinds(),
+            episode_ms: EPISODE_MS,
+            calm_ms: CALM_MS,
         })
     }
 
@@ -468,6 +504,8 @@ mod tests {
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds,
+                episode_ms: EPISODE_MS,
+                calm_ms: CALM_MS,
             })
             .kinds()
         };

@@ -1,11 +1,16 @@
 //! The hand itself: puts one fault in, sees that it is, and takes it out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::cluster::{ChildState, Cluster};
-use crate::fault::{Fault, NodeId, Signal};
-use crate::proxy::{Delay, Direction, Guard, Network};
+use futures::future::join_all;
+
+use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches};
+use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Signal};
+use crate::proxy::{
+    Action, Delay, Direction, Guard, Match, MessageRule, Method, Methods, Network, Route,
+};
 use crate::recorder::Recorder;
 
 /// What is needed to act.
@@ -14,7 +19,20 @@ pub(super) struct Hand {
     pub(super) network: Arc<Network>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) nodes: Vec<NodeId>,
+    /// The groups of clients that have links.
+    pub(super) groups: Vec<u32>,
+    /// Whether the membership was ever touched.
+    pub(super) membership_was_changed: AtomicBool,
 }
+
+/// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
+const UNAVAILABLE: u8 = 14;
+/// At most so many requests wait while others overtake them.
+const MOST_HELD: u32 = 16;
+/// A change of the membership is taken within this, or it did not take effect.
+const MEMBERS_WITHIN: Duration = Duration::from_millis(2_000);
+/// An heir leads within this, or the transfer did not take effect.
+const TRANSFER_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// A fault that is in.
 pub(super) struct Active {
@@ -82,6 +100,42 @@ impl Hand {
                 );
                 Some(self.network.slow(Direction::nodes(*from, *to), delay))
             }
+            Fault::Crash { nodes } => Some(self.crash(nodes).await?),
+            Fault::Message { act, of, node, .. } if *act == Act::Double && of.is_of_clients() => {
+                let whose = node.map_or("everywhere".to_owned(), |node| format!("at n{node}"));
+                return Err(format!(
+                    "{} have no numbers of their own ({whose}): two of them would be two writes",
+                    of.name()
+                ));
+            }
+            Fault::Message { .. } => Some(self.put_rules(fault)),
+            Fault::Disk { node, harm, ms } => {
+                let switches = switches(*harm, Duration::from_millis(*ms));
+                self.cluster
+                    .set_disk(*node, switches)
+                    .await
+                    .map_err(words)?;
+                if harm.excuses_an_end() {
+                    self.cluster.excuse(*node);
+                }
+                None
+            }
+            Fault::Shrink { node } => {
+                let others = self.nodes.iter().copied().filter(|other| other != node);
+                let others: Vec<NodeId> = others.collect();
+                if others.is_empty() {
+                    return Err("the last vote cannot be taken away".to_owned());
+                }
+                self.membership_was_changed.store(true, Ordering::Relaxed);
+                let taken = self.cluster.set_voters(&others, MEMBERS_WITHIN).await;
+                taken.map_err(words)?;
+                None
+            }
+            Fault::Transfer { to } => {
+                let handed = self.cluster.transfer(*to, TRANSFER_WITHIN).await;
+                handed.map_err(words)?;
+                None
+            }
         };
         if let Some(guard) = &guard {
             let probe = self.network.verify(guard).await;
@@ -95,29 +149,163 @@ impl Hand {
         })
     }
 
-    /// Takes a fault out.
+    /// Gives every node its vote back, if any was ever asked for: also one that came about after it was given up. A
+    /// cluster that does not take it now is not accused: it may lack its quorum.
     ///
     /// # Errors
-    /// Where a child does not come back, with the last lines of its log.
-    pub(super) async fn take_out(&self, active: Active) -> Result<(), String> {
+    /// What was seen last.
+    pub(super) async fn restore_votes(&self, within: Duration) -> Result<(), String> {
+        if !self.membership_was_changed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let given = self.cluster.set_voters(&self.nodes, within).await;
+        given.map_err(|error| error.to_string())
+    }
+
+    /// Takes a fault out. Gives the children that did not come back, each with the last lines of its log.
+    pub(super) async fn take_out(&self, active: Active) -> Vec<(NodeId, String)> {
         let Active { fault, guard } = active;
         drop(guard);
-        match fault {
-            Fault::Kill { node } => {
-                let ready = self
-                    .cluster
-                    .start(node)
-                    .await
-                    .map_err(|error| error.to_string())?;
-                self.network.set_upstream(node, Some(ready.raft));
+        let back = match fault {
+            Fault::Kill { node } => self.start(&[node]).await,
+            Fault::Crash { nodes } => self.start(&nodes).await,
+            Fault::Pause { node } => vec![(node, self.cluster.resume(node).await)],
+            Fault::Disk { node, harm, .. } if harm.excuses_an_end() => {
+                // It may have ended by itself; a disk that failed is not trusted by a node that lives on, either.
+                let _ = self.cluster.kill(node).await;
+                self.start(&[node]).await
             }
-            Fault::Pause { node } => self
-                .cluster
-                .resume(node)
-                .await
-                .map_err(|error| error.to_string())?,
-            _ => {}
+            Fault::Disk { node, .. } => {
+                let whole = DiskSwitches::default();
+                vec![(node, self.cluster.set_disk(node, whole).await)]
+            }
+            Fault::Shrink { .. } => {
+                // What a majority does not take now is taken at the end of the run.
+                let _ = self.restore_votes(MEMBERS_WITHIN).await;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        let lost = back
+            .into_iter()
+            .filter_map(|(node, back)| back.err().map(|error| (node, error.to_string())));
+        lost.collect()
+    }
+
+    /// Starts these nodes at the same time and tells the network where they listen.
+    async fn start(&self, nodes: &[NodeId]) -> Vec<(NodeId, Result<(), ClusterError>)> {
+        let starts = nodes.iter().map(|&node| async move {
+            let ready = self.cluster.start(node).await;
+            let ready = ready.map(|ready| self.network.set_upstream(node, Some(ready.raft)));
+            (node, ready)
+        });
+        join_all(starts).await
+    }
+
+    /// The power goes: the machines' links fall silent first, so that nobody hears of the end, then SIGKILL for all.
+    async fn crash(&self, nodes: &[NodeId]) -> Result<Guard, String> {
+        let guard = Guard::join(nodes.iter().map(|&node| self.network.vanish(node)));
+        let probe = self.network.verify(&guard).await;
+        if !probe.effective {
+            return Err(format!("the probe did not see it: {}", probe.seen));
         }
-        Ok(())
+        let kills = nodes.iter().map(|&node| async move {
+            let killed = self.cluster.kill(node).await;
+            self.network.set_upstream(node, None);
+            killed
+        });
+        let killed = join_all(kills).await;
+        match killed.into_iter().find_map(Result::err) {
+            None => Ok(guard),
+            Some(error) => {
+                drop(guard);
+                // Whoever was killed comes back; whoever could not be is still there.
+                let _ = self.start(nodes).await;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// The rules of a fault of single messages, on the routes that it names.
+    fn put_rules(&self, fault: &Fault) -> Guard {
+        let Fault::Message {
+            act,
+            of,
+            node,
+            per_mille,
+            ms,
+        } = fault
+        else {
+            unreachable!("the caller checked")
+        };
+        let routes: Vec<Route> = if of.is_of_clients() {
+            let nodes = self
+                .nodes
+                .iter()
+                .filter(|id| node.is_none_or(|n| n == **id));
+            let links =
+                nodes.flat_map(|&to| self.groups.iter().map(move |&g| Route::clients(g, to)));
+            links.collect()
+        } else {
+            let pairs = self
+                .nodes
+                .iter()
+                .flat_map(|&from| self.nodes.iter().map(move |&to| (from, to)));
+            let touched = |a: NodeId, b: NodeId| node.is_none_or(|n| n == a || n == b);
+            let links = pairs.filter(|&(from, to)| from != to && touched(from, to));
+            links.map(|(from, to)| Route::nodes(from, to)).collect()
+        };
+        let action = action(*act, Duration::from_millis(*ms));
+        Guard::join(methods(*of).iter().map(|&methods| {
+            let matching = Match {
+                per_mille: *per_mille,
+                ..Match::every(methods)
+            };
+            self.network
+                .put_rule(&routes, &MessageRule { matching, action })
+        }))
+    }
+}
+
+fn action(act: Act, time: Duration) -> Action {
+    match act {
+        Act::Drop => Action::DropRequest,
+        Act::Swallow => Action::DropResponse,
+        Act::Late => Action::DelayRequest(Delay::around(time, time / 4)),
+        Act::Double => Action::Duplicate {
+            copies: 1,
+            gap: time,
+        },
+        Act::Reorder => Action::Reorder {
+            window: time,
+            most_held: MOST_HELD,
+        },
+        Act::Refuse => Action::Fail(UNAVAILABLE),
+    }
+}
+
+fn methods(of: Of) -> &'static [Methods] {
+    match of {
+        Of::Peers => &[Methods::All],
+        Of::Votes => &[Methods::Votes],
+        Of::Appends => &[Methods::Appends],
+        Of::Heartbeats => &[Methods::Heartbeats],
+        Of::Snapshots => &[Methods::Snapshots],
+        Of::Clients => &[Methods::Only(Method::Write), Methods::Only(Method::Read)],
+        Of::Writes => &[Methods::Only(Method::Write)],
+        Of::Reads => &[Methods::Only(Method::Read)],
+    }
+}
+
+fn switches(harm: DiskHarm, time: Duration) -> DiskSwitches {
+    DiskSwitches {
+        slow_sync: if harm == DiskHarm::SlowSync {
+            time
+        } else {
+            Duration::ZERO
+        },
+        sync_fails: harm == DiskHarm::SyncFails,
+        full: harm == DiskHarm::Full,
+        ..DiskSwitches::default()
     }
 }

@@ -9,6 +9,7 @@ mod hand;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -60,6 +61,8 @@ pub type Listener = Box<dyn Fn(Deed) + Send + Sync>;
 
 /// A plan's edge that needs a leader waits this long for one.
 const LEADER_WITHIN: Duration = Duration::from_millis(1_500);
+/// At the end every node has its vote back within this: everything else is healed by then.
+const VOTES_WITHIN: Duration = Duration::from_secs(10);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -108,13 +111,14 @@ impl PlanClock {
 }
 
 impl Nemesis {
-    /// A nemesis for `nodes`, whose plan stands until [`Order::Begin`].
+    /// A nemesis for `nodes` and these groups of clients, whose plan stands until [`Order::Begin`].
     #[must_use]
     pub fn new(
         cluster: Arc<Cluster>,
         network: Arc<Network>,
         recorder: Arc<Recorder>,
         nodes: Vec<NodeId>,
+        groups: Vec<u32>,
         plan: &Plan,
         listener: Listener,
     ) -> Nemesis {
@@ -139,6 +143,8 @@ impl Nemesis {
                 network,
                 recorder,
                 nodes,
+                groups,
+                membership_was_changed: AtomicBool::new(false),
             },
             active: BTreeMap::new(),
             next_id: 1,
@@ -175,6 +181,11 @@ impl Nemesis {
                 Some(Order::Begin) => self.clock.set(true, Instant::now()),
                 Some(Order::End) => {
                     self.heal_all(By::End).await;
+                    if let Err(why) = self.hand.restore_votes(VOTES_WITHIN).await {
+                        (self.listener)(Deed::Missed(format!(
+                            "not every vote was given back: {why}"
+                        )));
+                    }
                     return;
                 }
                 None => self.edge(&plan, &mut put_in).await,
@@ -233,8 +244,7 @@ impl Nemesis {
                 self.next_id += 1;
                 self.hand.recorder.mark(format!("in #{id} {fault}"));
                 (self.listener)(Deed::In(id, fault.clone(), by));
-                if let Fault::Restart { .. } = fault {
-                    // A restart is over when it is done.
+                if fault.is_over_at_once() {
                     self.hand.recorder.mark(format!("out #{id} {fault}"));
                     (self.listener)(Deed::Out(id, fault, by));
                     return None;
@@ -261,7 +271,11 @@ impl Nemesis {
         }
         let same = self.active.values().find(|active| {
             active.fault == *fault
-                || (fault.child().is_some() && active.fault.child() == fault.child())
+                || active
+                    .fault
+                    .children()
+                    .iter()
+                    .any(|child| fault.children().contains(child))
         })?;
         Some(format!("{} is in already", same.fault))
     }
@@ -271,9 +285,7 @@ impl Nemesis {
             return;
         };
         let fault = active.fault.clone();
-        if let Err(why) = self.hand.take_out(active).await
-            && let Some(node) = fault.child()
-        {
+        for (node, why) in self.hand.take_out(active).await {
             (self.listener)(Deed::Lost(node, why));
         }
         self.hand.recorder.mark(format!("out #{id} {fault}"));
@@ -283,7 +295,13 @@ impl Nemesis {
     async fn heal_all(&mut self, by: By) {
         // The network first: it is at once, and a child that starts again finds its peers.
         let mut ids: Vec<FaultId> = self.active.keys().copied().collect();
-        ids.sort_by_key(|id| self.active[id].fault.child().is_some());
+        ids.sort_by_key(|id| {
+            let fault = &self.active[id].fault;
+            (
+                matches!(fault, Fault::Shrink { .. }),
+                !fault.children().is_empty(),
+            )
+        });
         for id in ids {
             self.heal(id, by).await;
         }

@@ -1,17 +1,23 @@
 //! `whitewater.chaos.v1`: what the bench asks of its own node, on its own listener, past the log and past the clients.
 
-use std::{pin::Pin, sync::Arc};
+use std::pin::Pin;
 
 use futures::{Stream, stream};
 use tonic::{Request, Response, Status};
 
-use super::{convert, defect::Planted, state_machine::StateMachine};
+use super::{
+    convert,
+    defect::Planted,
+    disk::{Disk, Harm},
+    state_machine::StateMachine,
+};
 use crate::wire::chaos::{self, chaos_service_server::ChaosService};
 
 /// Answers from this node's own state, whatever its role.
 pub(crate) struct Chaos {
     pub(crate) state: StateMachine,
-    pub(crate) planted: Arc<Planted>,
+    pub(crate) planted: Planted,
+    pub(crate) disk: Disk,
 }
 
 impl Chaos {
@@ -64,11 +70,33 @@ impl ChaosService for Chaos {
         _: Request<chaos::DefectCountersRequest>,
     ) -> Result<Response<chaos::DefectCountersResponse>, Status> {
         let (reached, triggered) = self.planted.counts();
-        let name = self.planted.defect.map_or("", |defect| defect.name());
+        let name = self.planted.defect().map(super::Defect::name);
         Ok(Response::new(chaos::DefectCountersResponse {
-            defect: name.to_owned(),
+            defect: name.unwrap_or_default(),
             reached,
             triggered,
+        }))
+    }
+
+    async fn set_disk(
+        &self,
+        request: Request<chaos::SetDiskRequest>,
+    ) -> Result<Response<chaos::SetDiskResponse>, Status> {
+        let request = request.into_inner();
+        let disk = self.disk.clone();
+        disk.set(Harm {
+            lose_unsynced: request.lose_unsynced,
+            slow_sync: std::time::Duration::from_millis(request.slow_sync_ms),
+            lying_sync: request.lying_sync,
+            sync_fails: request.sync_fails,
+            full: request.full,
+            read_fails: request.read_fails,
+        });
+        let seen = disk.seen();
+        Ok(Response::new(chaos::SetDiskResponse {
+            unsynced_bytes: seen.unsynced_bytes,
+            syncs: seen.syncs,
+            harmed: seen.harmed,
         }))
     }
 }

@@ -3,19 +3,20 @@
 //! A refusal says what is known of the request's fate: "not-applied" only where openraft documents that it refused
 //! before it appended an entry, else "unknown". Nothing is retried or forwarded.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
+use futures::TryStreamExt;
 use openraft::{
     Instant, ReadPolicy, ServerState,
     async_runtime::WatchReceiver,
-    errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
+    errors::{ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError},
     raft::ClientWriteResponse,
 };
 use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 
 use super::{
     convert::Malformed,
-    defect::{Defect, Planted},
+    defect::{Planted, hooks},
     options::ReadMode,
     state_machine::{Found, StateMachine},
     types::{Applied, Binlog, Command, Condition, LogId, NodeId, Raft, Types},
@@ -43,7 +44,7 @@ pub(crate) struct Client {
     pub(crate) timeout: Duration,
     /// How long a quorum's acknowledgement vouches for a leader.
     pub(crate) lease: Duration,
-    pub(crate) planted: Arc<Planted>,
+    pub(crate) planted: Planted,
 }
 
 /// What is known of a request that was not answered.
@@ -65,7 +66,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: Code, fate: Fate, reason: impl ToString) -> Refusal {
+    pub(super) fn new(code: Code, fate: Fate, reason: impl ToString) -> Refusal {
         Refusal {
             code,
             fate,
@@ -88,6 +89,23 @@ impl Refusal {
         Refusal {
             leader,
             ..Refusal::new(code, Fate::NotApplied, reason)
+        }
+    }
+}
+
+impl Refusal {
+    /// What openraft says of a write that it did not carry out.
+    fn of_write(error: ClientWriteError<Types>) -> Refusal {
+        match error {
+            ClientWriteError::ForwardToLeader(forward) => Refusal::not_leader(forward),
+            ClientWriteError::LogEntryDiscarded(forward) => {
+                let reason = "the leader changed while the entry was in its log";
+                Refusal {
+                    leader: forward.leader_id.zip(forward.leader_node),
+                    ..Refusal::new(Code::Aborted, Fate::Unknown, reason)
+                }
+            }
+            other => Refusal::new(Code::Unavailable, Fate::Unknown, other),
         }
     }
 }
@@ -127,20 +145,56 @@ impl Client {
         command: Command,
     ) -> Result<ClientWriteResponse<Types>, Refusal> {
         check_command(&command)?;
+        if let Some(defect) = self.planted.defect() {
+            return hooks::write(self, defect, command).await;
+        }
+        self.propose(command).await
+    }
+
+    /// A write that was checked.
+    pub(super) async fn propose(
+        &self,
+        command: Command,
+    ) -> Result<ClientWriteResponse<Types>, Refusal> {
         let written = self.in_time(self.raft.client_write(command)).await?;
         written.map_err(|error| match error {
-            RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-                Refusal::not_leader(forward)
-            }
-            RaftError::APIError(ClientWriteError::LogEntryDiscarded(forward)) => {
-                let reason = "the leader changed while the entry was in its log";
-                Refusal {
-                    leader: forward.leader_id.zip(forward.leader_node),
-                    ..Refusal::new(Code::Aborted, Fate::Unknown, reason)
-                }
-            }
+            RaftError::APIError(error) => Refusal::of_write(error),
             other => Refusal::new(Code::Unavailable, Fate::Unknown, other),
         })
+    }
+
+    /// Proposes commands in one batch and waits until they have been applied here, in their order.
+    ///
+    /// Gives an answer, or a refusal with what is known of its fate, for each command.
+    pub(crate) async fn write_many(&self, commands: Vec<Command>) -> Vec<Result<Applied, Refusal>> {
+        let checks: Vec<_> = commands.iter().map(check_command).collect();
+        let count = checks.len();
+        let sound = commands.into_iter().zip(&checks);
+        let sound = sound.filter_map(|(command, check)| check.is_ok().then_some(command));
+        let sound: Vec<Command> = sound.collect();
+        let mut answers = Vec::with_capacity(sound.len());
+        let proposed = async {
+            let mut written = self.raft.client_write_many(sound).await?;
+            while let Some(answer) = written.try_next().await? {
+                let answer = answer.map(|written| written.response);
+                answers.push(answer.map_err(Refusal::of_write));
+            }
+            Ok::<_, Fatal<Types>>(())
+        };
+        let unanswered = match self.in_time(proposed).await {
+            Ok(Ok(())) => Refusal::new(Code::Unavailable, Fate::Unknown, "no answer came"),
+            Ok(Err(fatal)) => Refusal::new(Code::Unavailable, Fate::Unknown, fatal),
+            Err(late) => late,
+        };
+        let mut answers = answers.into_iter();
+        let mut all = Vec::with_capacity(count);
+        for check in checks {
+            all.push(match check {
+                Ok(()) => answers.next().unwrap_or_else(|| Err(unanswered.clone())),
+                Err(refusal) => Err(refusal),
+            });
+        }
+        all
     }
 
     /// Reads one key, with the promise of the read mode.
@@ -149,19 +203,25 @@ impl Client {
     /// A refusal; a read has no effect, so its fate is always "not applied".
     pub(crate) async fn read(&self, key: &[u8]) -> Result<Found, Refusal> {
         check_key(key)?;
-        if self.planted.reach(Defect::StaleRead) {
-            self.check_leader()?;
-            if !self.lease_is_live() {
-                self.planted.trigger();
-            }
-        } else {
-            match self.reads {
-                ReadMode::ReadIndex => self.wait_linearizable(ReadPolicy::ReadIndex).await?,
-                ReadMode::Lease => self.wait_linearizable(ReadPolicy::LeaseRead).await?,
-                ReadMode::LeaderLocal => self.check_leader()?,
-                ReadMode::FollowerLocal => {}
-            }
+        if let Some(defect) = self.planted.defect() {
+            return hooks::read(self, defect, key).await;
         }
+        self.read_by_mode(key).await
+    }
+
+    /// A read that was checked.
+    pub(super) async fn read_by_mode(&self, key: &[u8]) -> Result<Found, Refusal> {
+        match self.reads {
+            ReadMode::ReadIndex => self.wait_linearizable(ReadPolicy::ReadIndex).await?,
+            ReadMode::Lease => self.wait_linearizable(ReadPolicy::LeaseRead).await?,
+            ReadMode::LeaderLocal => self.check_leader()?,
+            ReadMode::FollowerLocal => {}
+        }
+        self.read_own(key)
+    }
+
+    /// What this node holds, without asking anybody.
+    pub(super) fn read_own(&self, key: &[u8]) -> Result<Found, Refusal> {
         let found = self.state.read(key);
         found.map_err(|error| Refusal::new(Code::Internal, Fate::NotApplied, error))
     }
@@ -185,7 +245,7 @@ impl Client {
         )
     }
 
-    async fn wait_linearizable(&self, policy: ReadPolicy) -> Result<(), Refusal> {
+    pub(super) async fn wait_linearizable(&self, policy: ReadPolicy) -> Result<(), Refusal> {
         let waited = self.in_time(self.raft.ensure_linearizable(policy)).await;
         let waited = waited.map_err(|late| Refusal {
             fate: Fate::NotApplied,
@@ -201,7 +261,7 @@ impl Client {
     }
 
     /// The reference document's check: does this node believe to lead?
-    fn check_leader(&self) -> Result<(), Refusal> {
+    pub(super) fn check_leader(&self) -> Result<(), Refusal> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         if metrics.state == ServerState::Leader {
@@ -216,7 +276,7 @@ impl Client {
         }))
     }
 
-    fn lease_is_live(&self) -> bool {
+    pub(super) fn lease_is_live(&self) -> bool {
         let metrics = self.raft.metrics();
         let acked = metrics.borrow_watched().last_quorum_acked;
         acked.is_some_and(|at| at.into_inner().elapsed() < self.lease)

@@ -91,11 +91,8 @@ impl RaftCoreService for Core {
         &self,
         request: Request<Streaming<kiwi::InstallSnapshotRequest>>,
     ) -> Answer<kiwi::InstallSnapshotResponse> {
-        let vote = transfer::receive(&self.raft, &self.snapshots, request.into_inner()).await?;
-        Ok(Response::new(kiwi::InstallSnapshotResponse {
-            success: true,
-            vote: Some(vote.into()),
-        }))
+        let answer = transfer::receive(&self.raft, &self.snapshots, request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 
     async fn transfer_leader(

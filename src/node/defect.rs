@@ -1,31 +1,71 @@
-//! The deliberate bugs of `--defect`, as data, and the two counters that explain a miss.
+//! The deliberate bugs of `--defect`: which one this node carries, and the two counters that explain a miss.
 //!
-//! `reached` counts how often the planted line ran; `triggered` counts how often the bad fact was then true.
+//! A hook is one named function in [`hooks`]; the healthy code asks [`Planted::is`] first, so that no hook is called
+//! without `--defect`. Every hook counts that it was *reached*, and that its bad fact was *triggered*; both are read
+//! through `whitewater.chaos.v1`. What each defect is, where it is known from and what should catch it is written in the
+//! bench's catalogue (`fault::defects`); a test holds the names together.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+pub(super) mod hooks;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use clap::ValueEnum;
 
 /// A planted bug. Never on by default, never two at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Defect {
-    /// Reads are answered from the leader's own state without asking a quorum (the reference document, 7.3).
+    /// Reads are answered from the leader's own state without asking a quorum.
     StaleRead,
+    /// Reads are answered from any node's own state.
+    FollowerRead,
+    /// Writes are answered when they are proposed, not when they are committed.
+    EarlyAck,
+    /// A write that ran out of time is answered as done.
+    OptimisticTimeout,
+    /// A write that ran out of time is answered as "not applied".
+    FalseFailure,
+    /// A condition is checked when the write is proposed, not when it is applied.
+    StaleCompare,
+    /// Log entries are acknowledged before they are on disk.
+    EarlyLogAck,
+    /// The applied index is made durable before the data that it speaks of.
+    EarlyApplied,
+    /// Snapshots miss one key in sixteen.
+    HoleySnapshot,
+    /// A peer that does not answer counts as one that said yes.
+    PhantomAck,
+    /// The vote is never written to the disk.
+    ForgetfulVote,
+    /// The last entries of the log are dropped at every start.
+    DroppedTail,
+    /// Decoy, legal: a read waits after its quorum has confirmed the leader.
+    SlowRead,
 }
 
 impl Defect {
     /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Defect::StaleRead => "stale-read",
-        }
+    ///
+    /// # Panics
+    /// Never: no variant is hidden from the command line.
+    #[must_use]
+    pub fn name(self) -> String {
+        let value = self.to_possible_value().expect("no variant is hidden");
+        value.get_name().to_owned()
     }
 }
 
-/// Which defect this node carries, and what became of it.
-#[derive(Debug, Default)]
+/// Which defect this node carries, and what became of it; clones share the counters.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Planted {
-    pub(crate) defect: Option<Defect>,
+    defect: Option<Defect>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
     reached: AtomicU64,
     triggered: AtomicU64,
 }
@@ -38,24 +78,30 @@ impl Planted {
         }
     }
 
-    /// Whether `defect` is planted here; counts that its line ran if it is.
-    pub(crate) fn reach(&self, defect: Defect) -> bool {
-        let here = self.defect == Some(defect);
-        if here {
-            self.reached.fetch_add(1, Ordering::Relaxed);
-        }
-        here
+    /// The defect, where there is one.
+    pub(crate) fn defect(&self) -> Option<Defect> {
+        self.defect
+    }
+
+    /// Whether this one is planted here.
+    pub(crate) fn is(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// Counts that a hook runs: every hook's first line.
+    fn reach(&self) {
+        self.counters.reached.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts that the bad fact was true.
-    pub(crate) fn trigger(&self) {
-        self.triggered.fetch_add(1, Ordering::Relaxed);
+    fn trigger(&self) {
+        self.counters.triggered.fetch_add(1, Ordering::Relaxed);
     }
 
     /// (reached, triggered).
     pub(crate) fn counts(&self) -> (u64, u64) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (read(&self.reached), read(&self.triggered))
+        (read(&self.counters.reached), read(&self.counters.triggered))
     }
 }
 
@@ -64,17 +110,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_without_a_defect_counts_nothing() {
+    fn a_node_without_a_defect_carries_none_of_them() {
         let clean = Planted::default();
-        assert!(!clean.reach(Defect::StaleRead));
+        for defect in Defect::value_variants() {
+            assert!(!clean.is(*defect), "{defect:?}");
+        }
         assert_eq!(clean.counts(), (0, 0));
     }
 
     #[test]
-    fn names_are_those_of_the_command_line() {
-        for defect in Defect::value_variants() {
-            let value = defect.to_possible_value().expect("every defect has a name");
-            assert_eq!(value.get_name(), defect.name());
-        }
+    fn clones_share_what_they_count() {
+        let planted = Planted::new(Some(Defect::StaleRead));
+        let clone = planted.clone();
+        clone.reach();
+        clone.reach();
+        clone.trigger();
+        assert_eq!(planted.counts(), (2, 1));
     }
 }

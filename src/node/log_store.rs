@@ -14,7 +14,10 @@ use std::{
     io,
     ops::{Bound, RangeBounds},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use openraft::{
@@ -26,16 +29,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     codec,
+    defect::{Defect, Planted, hooks},
+    disk::Disk,
     trace::{Begun, Stored, Trace},
     types::{Entry, LogId, Types, Vote},
 };
 
 /// Index to encoded entry.
-const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 /// Name to encoded value.
-const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const VOTE: &str = "vote";
-const COMMITTED: &str = "committed";
+pub(super) const COMMITTED: &str = "committed";
 const PURGED: &str = "purged";
 
 /// Writes that may wait for the disk; when it is full, the caller waits for room.
@@ -65,6 +70,9 @@ struct Shared {
     db: Database,
     state: Mutex<State>,
     trace: Trace,
+    planted: Planted,
+    /// Writes that one transaction takes at most.
+    group: AtomicUsize,
 }
 
 /// What readers see: everything accepted, durable or not.
@@ -93,13 +101,13 @@ type Done = oneshot::Sender<io::Result<()>>;
 enum Write {
     Append {
         entries: Vec<(u64, Vec<u8>)>,
-        flushed: IOFlushed<Types>,
+        /// Who waits for it to be durable.
+        flushed: Option<IOFlushed<Types>>,
     },
     Vote {
         vote: Vote,
         done: Done,
     },
-    Committed(Option<LogId>),
     /// Remove this index and all after it.
     Truncate {
         from: u64,
@@ -116,21 +124,41 @@ impl LogStore {
     ///
     /// # Errors
     /// When the file cannot be opened, is open in another process, or holds what this version cannot read.
-    pub(crate) fn open(path: &Path, trace: Trace) -> io::Result<LogStore> {
-        let db = Database::create(path).map_err(io::Error::other)?;
+    pub(crate) fn open(
+        path: &Path,
+        trace: Trace,
+        planted: &Planted,
+        disk: &Disk,
+    ) -> io::Result<LogStore> {
+        let db = disk.database(path)?;
         make_tables(&db).map_err(io::Error::other)?;
+        if planted.is(Defect::DroppedTail) {
+            hooks::dropped_tail(planted, &db)?;
+        }
         let state = State::load(&db)?;
+        let stored = InFile {
+            end: state.durable_below,
+            committed: state.committed,
+        };
         let shared = Arc::new(Shared {
             db,
             state: Mutex::new(state),
             trace,
+            planted: planted.clone(),
+            group: AtomicUsize::new(GROUP),
         });
         let (queue, writes) = mpsc::channel(QUEUE);
         let writer = shared.clone();
         std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || writer.write_all(writes))?;
+            .spawn(move || writer.write_all(writes, stored))?;
         Ok(LogStore { shared, queue })
+    }
+
+    /// From now on every write has a transaction, and a sync, of its own.
+    pub(crate) fn without_group_commit(self) -> LogStore {
+        self.shared.group.store(1, Ordering::Relaxed);
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -189,16 +217,20 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = *vote;
         let begun = self.shared.trace.vote(vote)?;
+        if self.shared.planted.is(Defect::ForgetfulVote) {
+            hooks::forgetful_vote(&self.shared.planted);
+            self.state().vote = Some(vote);
+            return self.shared.trace.done(begun);
+        }
         self.write(begun, |done| Write::Vote { vote, done }).await?;
         self.state().vote = Some(vote);
         Ok(())
     }
 
-    /// Rides with the next transaction: an older one after a crash only means that more is applied again.
+    /// Rides with the next write: an older one after a crash only means that more is applied again.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         self.state().committed = committed;
-        self.enqueue(Write::Committed(committed), Begun::default())
-            .await
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -220,6 +252,12 @@ impl RaftLogStorage<Types> for LogStore {
                 .map(|entry| state.accept(entry))
                 .collect()
         };
+        let mut flushed = Some(flushed);
+        if self.shared.planted.is(Defect::EarlyLogAck)
+            && let Some(flushed) = flushed.take()
+        {
+            hooks::early_log_ack(&self.shared.planted, flushed);
+        }
         self.enqueue(Write::Append { entries, flushed }, begun)
             .await
     }
@@ -394,15 +432,17 @@ impl Shared {
     }
 
     /// The writer's thread: ends when the last handle is gone.
-    fn write_all(&self, mut writes: mpsc::Receiver<Queued>) {
+    fn write_all(&self, mut writes: mpsc::Receiver<Queued>, mut stored: InFile) {
         while let Some(first) = writes.blocking_recv() {
             let mut group = vec![first];
-            while group.len() < GROUP
+            while group.len() < self.group.load(Ordering::Relaxed)
                 && let Ok(next) = writes.try_recv()
             {
                 group.push(next);
             }
-            let result = self.commit(&group).and_then(|()| self.trace_done(&group));
+            let result = self
+                .commit(&group, &mut stored)
+                .and_then(|()| self.trace_done(&group));
             if let Err(error) = &result {
                 tracing::error!("the log cannot be written: {error}");
             }
@@ -410,8 +450,14 @@ impl Shared {
         }
     }
 
-    /// Writes the group in one transaction: all of it is on disk, or none.
-    fn commit(&self, group: &[Queued]) -> io::Result<()> {
+    /// Writes the group in one transaction, and with it how far the log is committed: all of it is on disk, or none.
+    fn commit(&self, group: &[Queued], stored: &mut InFile) -> io::Result<()> {
+        let end = group
+            .iter()
+            .fold(stored.end, |end, queued| queued.write.end_after(end));
+        let committed = self.state.lock().expect("no holder panics").committed;
+        // What the file calls committed has to be in the file.
+        let committed = committed.filter(|at| at.index < end && committed != stored.committed);
         let durable = group.iter().any(|queued| queued.write.must_be_durable());
         let store = || -> Result<(), redb::Error> {
             let mut transaction = self.db.begin_write()?;
@@ -424,11 +470,17 @@ impl Shared {
                 for queued in group {
                     queued.write.store(&mut log, &mut meta)?;
                 }
+                if committed.is_some() {
+                    meta.insert(COMMITTED, codec::encode(&committed).as_slice())?;
+                }
             }
             transaction.commit()?;
             Ok(())
         };
-        store().map_err(io::Error::other)
+        store().map_err(io::Error::other)?;
+        stored.end = end;
+        stored.committed = committed.or(stored.committed);
+        Ok(())
     }
 
     fn trace_done(&self, group: &[Queued]) -> io::Result<()> {
@@ -450,7 +502,9 @@ impl Shared {
                         state.durable_below = state.durable_below.max(index + 1);
                         state.evict();
                     }
-                    flushed.io_completed(outcome());
+                    if let Some(flushed) = flushed {
+                        flushed.io_completed(outcome());
+                    }
                 }
                 Write::Vote { done, .. }
                 | Write::Truncate { done, .. }
@@ -458,16 +512,32 @@ impl Shared {
                     // The asker may have been cancelled; the write happened all the same.
                     let _ = done.send(outcome());
                 }
-                Write::Committed(_) => {}
             }
         }
     }
 }
 
+/// What the writer knows of the file, as of its last transaction.
+struct InFile {
+    /// The index after the last entry.
+    end: u64,
+    committed: Option<LogId>,
+}
+
 impl Write {
-    /// A commit position may be lost: more is applied again.
+    /// Everything, but what a planted defect has acknowledged before.
     fn must_be_durable(&self) -> bool {
-        !matches!(self, Write::Committed(_))
+        !matches!(self, Write::Append { flushed: None, .. })
+    }
+
+    /// The index after the file's last entry, when this has been written where it was `end`.
+    fn end_after(&self, end: u64) -> u64 {
+        match self {
+            Write::Append { entries, .. } => entries.last().map_or(end, |(last, _)| last + 1),
+            Write::Vote { .. } => end,
+            Write::Truncate { from, .. } => end.min(*from),
+            Write::Purge { upto, .. } => end.max(upto.index + 1),
+        }
     }
 
     fn store(
@@ -483,9 +553,6 @@ impl Write {
             }
             Write::Vote { vote, .. } => {
                 meta.insert(VOTE, codec::encode(vote).as_slice())?;
-            }
-            Write::Committed(committed) => {
-                meta.insert(COMMITTED, codec::encode(committed).as_slice())?;
             }
             Write::Truncate { from, .. } => log.retain_in(*from.., |_, _| false)?,
             Write::Purge { upto, .. } => {
@@ -503,4 +570,86 @@ fn make_tables(db: &Database) -> Result<(), redb::Error> {
     transaction.open_table(META)?;
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use openraft::EntryPayload;
+
+    use super::*;
+    use crate::node::types::LeaderId;
+
+    fn log_id(index: u64) -> LogId {
+        let leader_id = LeaderId {
+            term: 1,
+            node_id: 1,
+        };
+        LogId { leader_id, index }
+    }
+
+    /// Opens the log; an earlier one's writer may still be on its way out.
+    fn open(path: &Path) -> LogStore {
+        let began = Instant::now();
+        loop {
+            match LogStore::open(
+                path,
+                Trace::default(),
+                &Planted::default(),
+                &Disk::default(),
+            ) {
+                Ok(log) => return log,
+                Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    async fn append(log: &mut LogStore, indices: std::ops::Range<u64>) {
+        let entry = |index| Entry {
+            log_id: log_id(index),
+            payload: EntryPayload::Blank,
+        };
+        let appended = log.append(indices.map(entry), IOFlushed::noop()).await;
+        appended.expect("appended");
+    }
+
+    /// Returns when everything before it is in the file.
+    async fn sync(log: &mut LogStore) {
+        let vote = Vote {
+            leader_id: log_id(0).leader_id,
+            committed: true,
+        };
+        log.save_vote(&vote).await.expect("saved");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commit_position_rides_with_the_next_write_and_never_points_past_the_file() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let path = folder.path().join("log");
+        let mut log = open(&path);
+        append(&mut log, 0..3).await;
+        sync(&mut log).await;
+        log.save_committed(Some(log_id(1))).await.expect("saved");
+        let now = log.read_committed().await.expect("read");
+        assert_eq!(now, Some(log_id(1)));
+        drop(log);
+        let mut log = open(&path);
+        let found = log.read_committed().await.expect("read");
+        assert_eq!(found, None, "nothing was written after it");
+
+        log.save_committed(Some(log_id(2))).await.expect("saved");
+        append(&mut log, 3..4).await;
+        sync(&mut log).await;
+        // A quorum without this node has committed what is still on its way to this disk.
+        log.save_committed(Some(log_id(9))).await.expect("saved");
+        sync(&mut log).await;
+        drop(log);
+        let mut log = open(&path);
+        let found = log.read_committed().await.expect("read");
+        assert_eq!(found, Some(log_id(2)));
+        let state = log.get_log_state().await.expect("read");
+        assert_eq!(state.last_log_id, Some(log_id(3)));
+    }
 }

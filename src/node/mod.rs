@@ -11,38 +11,58 @@
 //! tested, but for `--defect` and for `chaos`, which only answers questions.
 //!
 //! # What works, and the test that shows it
-//! Tests are those of `tests/node/` unless a module is named.
+//! Tests are those of `tests/node/`, of the other files of `tests/` (`cluster`, `run`) and of the modules here (`...::tests`).
+//! `documented::every_row_names_a_test_that_there_is` reads these tables.
 //!
 //! | RPC | test |
 //! | --- | --- |
 //! | RaftCoreService.Vote | `serving::three_nodes_serve_and_survive_their_leader` |
-//! | RaftCoreService.AppendEntries | `serving::entries_travel_by_unary_calls_where_told` |
-//! | RaftCoreService.StreamAppend | `serving::three_nodes_serve_and_survive_their_leader` (the default) |
+//! | RaftCoreService.AppendEntries | `serving::entries_travel_by_unary_calls_where_told`, `snapshots::entries_go_by_unary_calls_to_peers_that_have_no_stream` |
+//! | RaftCoreService.StreamAppend | `services::the_leader_and_its_calls_are_shown` (the default) |
 //! | RaftCoreService.InstallSnapshot | `serving::a_follower_behind_the_purge_point_catches_up_by_snapshot` |
 //! | RaftCoreService.TransferLeader | `membership::leadership_is_handed_to_the_node_that_is_named` |
-//! | RaftAdminService.Initialize | every test |
-//! | RaftAdminService.AddLearner, ChangeMembership, RemoveNode | `membership::a_learner_is_promoted_and_the_old_leader_removed_under_load` |
+//! | RaftAdminService.Initialize | `serving::three_nodes_serve_and_survive_their_leader` |
+//! | RaftAdminService.AddLearner | `membership::a_learner_is_promoted_and_the_old_leader_removed_under_load` |
+//! | RaftAdminService.ChangeMembership | `membership::a_learner_is_promoted_and_the_old_leader_removed_under_load` |
+//! | RaftAdminService.RemoveNode | `membership::a_learner_is_promoted_and_the_old_leader_removed_under_load` |
 //! | RaftAdminService.GetNodeCapabilities | `membership::senseless_changes_are_refused_with_a_reason` |
 //! | RaftAdminService.TransferLeadership | `membership::leadership_is_handed_to_the_node_that_is_named` |
-//! | RaftClientService.Write, Read | `serving::three_nodes_serve_and_survive_their_leader` |
-//! | RaftMetricsService.Metrics, Leader, Members | `serving`, `services::the_leader_and_its_calls_are_shown`, `membership` |
+//! | RaftClientService.Write | `serving::three_nodes_serve_and_survive_their_leader` |
+//! | RaftClientService.Read | `serving::three_nodes_serve_and_survive_their_leader` |
+//! | RaftMetricsService.Metrics | `services::the_leader_and_its_calls_are_shown` |
+//! | RaftMetricsService.Leader | `services::the_leader_and_its_calls_are_shown` |
+//! | RaftMetricsService.Members | `membership::a_learner_is_promoted_and_the_old_leader_removed_under_load` |
 //! | grpc.health.v1, reflection | `services::a_node_says_that_it_is_well_and_what_it_serves` |
-//! | Redis protocol | `redis::redis_clients_set_get_delete_and_are_redirected` |
+//! | Redis protocol | `redis::redis_clients_set_get_delete_and_are_redirected`, `redis::a_pipeline_of_commands_is_answered_in_its_order`, `redis::redis_cli_and_redis_benchmark_work_where_they_are_installed` |
 //!
 //! | section 8.2 of the reference document | how | test |
 //! | --- | --- | --- |
-//! | StreamAppend: pipelined replication | `pipeline` | as above; `convert::tests` for the answers |
-//! | InstallSnapshot: streamed, for large snapshots | `snapshot`, `snapshot::transfer` | `serving::the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks` |
-//! | connection pool with health checks | `peers`: two channels for each peer, keepalive, health | `services::the_leader_and_its_calls_are_shown` |
-//! | latency and error statistics for each RPC | `peers`, in `Metrics` | `services::the_leader_and_its_calls_are_shown` |
+//! | StreamAppend: pipelined replication | `pipeline` | `services::the_leader_and_its_calls_are_shown`, `convert::tests::an_append_answer_survives_the_wire` |
+//! | InstallSnapshot: streamed, for large snapshots | `snapshot`, `snapshot::transfer` | `serving::the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks`, `snapshots::damaged_chunks_are_refused_and_a_whole_snapshot_is_taken_afterwards` |
+//! | connection pool with health checks | `peers`: two channels for each peer, keepalive, health | `services::a_paused_peer_is_noticed_and_so_is_its_return` |
+//! | latency and error statistics for each RPC | `peers`, in `Metrics` | `services::the_leader_and_its_calls_are_shown`, `peers::tests::every_latency_is_in_the_bucket_that_reaches_up_to_it` |
 //!
-//! # What the reference document gets wrong, and this node must not
-//! A negative answer of AppendEntries is an answer, never a network error; a missing field, node id 0 or an entry that
-//! does not convert fails the whole message; a joint membership travels as one (`convert::tests`). Reads ask a quorum
-//! unless told otherwise (`serving::a_leader_without_a_quorum_answers_no_read_and_says_what_is_known`). Log and vote are
-//! synced before an answer, applied id and data change together (`state_machine::tests`, openraft's suite). A repeated
-//! request applies once (`serving::a_repeated_request_is_answered_as_the_first_one_was`). No request, however malformed,
-//! ends the node (`malformed::ten_thousand_mutated_messages_are_answered_and_the_node_goes_on`).
+//! | what the reference document or Kiwi gets wrong | here | test |
+//! | --- | --- | --- |
+//! | a non-success AppendEntries becomes a network error | each answer is mapped to itself | `convert::tests::an_append_answer_survives_the_wire`, `cluster::a_cut_leader_is_replaced_behind_links_of_messages` |
+//! | Read asks only "am I leader?" | read-index by default; the document's way on demand, and the bench catches it | `serving::a_leader_without_a_quorum_answers_no_read_and_says_what_is_known`, `run::the_stale_read_defect_is_found_and_shown_with_who_answered_and_what_was_cut` |
+//! | a missing field becomes a default | it is refused, so is node id 0 | `convert::tests::what_no_leader_sends_is_refused_as_a_whole` |
+//! | entries that do not convert are left out | the whole message fails | `convert::tests::what_no_leader_sends_is_refused_as_a_whole` |
+//! | a joint membership becomes a union | it travels as one | `convert::tests::a_joint_membership_never_becomes_a_union`, `convert::tests::a_membership_survives_the_wire_joint_or_not` |
+//! | ChangeMembership swaps only the node map | voters are added, removed, replaced | `membership::a_learner_is_promoted_and_the_old_leader_removed_under_load` |
+//! | StreamAppend and InstallSnapshot are stubs | real ones, checked, cancelled, killed | `snapshots::damaged_chunks_are_refused_and_a_whole_snapshot_is_taken_afterwards`, `snapshots::a_snapshot_for_a_node_that_is_removed_is_cancelled_and_leaves_nothing`, `snapshots::a_kill_in_the_middle_of_a_snapshot_leaves_the_old_state_or_the_new_one`, `snapshots::a_deposed_sender_of_a_snapshot_is_answered_with_the_newer_vote` |
+//! | one mutex around each peer's client | two shared channels for each peer | `snapshots::heartbeats_go_on_while_replication_is_stuck` |
+//! | every error is `Network` | four kinds | `network::tests::a_status_means_to_openraft_what_it_is` |
+//! | no connect timeout, no keepalive | both | `services::a_paused_peer_is_noticed_and_so_is_its_return` |
+//! | 4 MiB a message | the limits are set, batches are bounded | `serving::the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks` |
+//! | errors of Write are INTERNAL with text | status, leader hint, "not-applied" or "unknown" | `serving::three_nodes_serve_and_survive_their_leader`, `serving::a_leader_without_a_quorum_answers_no_read_and_says_what_is_known` |
+//! | nothing is fsynced | vote and log are synced before the answer | `state_machine::tests::openrafts_own_storage_suite_passes`, `log_store::tests::a_commit_position_rides_with_the_next_write_and_never_points_past_the_file` |
+//! | applied index in memory, data on disk | one transaction | `snapshots::a_kill_in_the_middle_of_a_snapshot_leaves_the_old_state_or_the_new_one` |
+//! | retried writes apply twice | sessions, in snapshots too | `serving::a_repeated_request_is_answered_as_the_first_one_was` |
+//! | the server binds the advertised address | a dial map goes before the membership | `snapshots::entries_go_by_unary_calls_to_peers_that_have_no_stream` (through relays) |
+//! | SIGTERM is abrupt | graceful, and a dead parent ends the node | `serving::sigterm_ends_a_node_gracefully`, `serving::a_node_ends_when_its_standard_input_is_closed` |
+//!
+//! No request, however malformed, ends the node (`malformed::ten_thousand_mutated_messages_are_answered_and_the_node_goes_on`).
 
 mod admin;
 mod chaos;
@@ -52,6 +72,7 @@ mod convert;
 mod core;
 mod data_dir;
 mod defect;
+mod disk;
 mod log_store;
 mod metrics;
 mod network;
@@ -76,8 +97,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::transport::{Server, server::TcpIncoming};
 
 use self::{
-    data_dir::DataDir, defect::Planted, log_store::LogStore, network::NetworkFactory, peers::Peers,
-    state_machine::StateMachine, trace::Trace, types::Raft,
+    data_dir::DataDir, defect::Planted, disk::Disk, log_store::LogStore, network::NetworkFactory,
+    peers::Peers, state_machine::StateMachine, trace::Trace, types::Raft,
 };
 pub use self::{
     defect::Defect,
@@ -157,7 +178,9 @@ impl Node {
         };
         let resp_addr = resp_listener.as_ref().map(|(_, address)| *address);
         let chaos_addr = chaos_listener.as_ref().map(|(_, address)| *address);
-        let (log, state) = open_storage(&args, &data)?;
+        let planted = Planted::new(args.defect);
+        let disk = Disk::new(args.power_loss);
+        let (log, state) = open_storage(&args, &data, &planted, &disk)?;
         let guard = log.has_voted().then(|| args.vote_guard()).flatten();
         let config = args.raft_config(guard.is_none());
         let config = config.map_err(NodeError::at("the timings"))?;
@@ -167,13 +190,13 @@ impl Node {
             peers: peers.clone(),
             append: args.append,
             stall: Duration::from_millis(args.election_max_ms * STALL_ELECTIONS),
+            planted: planted.clone(),
         };
         let raft = Raft::new(args.id, Arc::new(config), network, log, state.clone()).await;
         let raft = raft.map_err(NodeError::at("raft"))?;
         if let Some(guard) = guard {
             tokio::spawn(campaign_after(guard, raft.clone()));
         }
-        let planted = Arc::new(Planted::new(args.defect));
         let (stop, stopping) = watch::channel(false);
         let mut node = Node {
             raft: raft.clone(),
@@ -226,7 +249,11 @@ impl Node {
         node.servers
             .push(services.serve(listener, stopping.clone()).await?);
         if let Some((listener, _)) = chaos_listener {
-            let chaos = chaos::Chaos { state, planted };
+            let chaos = chaos::Chaos {
+                state,
+                planted,
+                disk,
+            };
             let router = server().add_service(ChaosServiceServer::new(chaos));
             let serving =
                 router.serve_with_incoming_shutdown(incoming(listener), stopped(stopping));
@@ -320,13 +347,29 @@ impl Services {
 }
 
 /// Opens log and state, and tells the trace what they hold.
-fn open_storage(args: &NodeArgs, data: &DataDir) -> Result<(LogStore, StateMachine), NodeError> {
+fn open_storage(
+    args: &NodeArgs,
+    data: &DataDir,
+    planted: &Planted,
+    disk: &Disk,
+) -> Result<(LogStore, StateMachine), NodeError> {
     let trace = match &args.trace {
         Some(path) => Trace::open(path, args.id).map_err(NodeError::at("the trace"))?,
         None => Trace::default(),
     };
-    let log = LogStore::open(&data.log(), trace.clone()).map_err(NodeError::at("the log"))?;
-    let state = StateMachine::open(&data.state(), &data.snapshots(), trace.clone());
+    let log = LogStore::open(&data.log(), trace.clone(), planted, disk)
+        .map_err(NodeError::at("the log"))?;
+    let log = match args.group_commit {
+        Switch::On => log,
+        Switch::Off => log.without_group_commit(),
+    };
+    let state = StateMachine::open(
+        &data.state(),
+        &data.snapshots(),
+        trace.clone(),
+        planted,
+        disk,
+    );
     let state = state.map_err(NodeError::at("the state"))?;
     if trace.is_on() {
         let told = || -> io::Result<()> {

@@ -22,6 +22,7 @@ use tonic::{Code, Status, transport::Channel};
 
 use super::{
     convert::{self, Span},
+    defect::{Defect, Planted, hooks},
     options::AppendMode,
     peers::{MESSAGE_BYTES, Peer, Peers},
     pipeline, snapshot,
@@ -40,6 +41,7 @@ pub(crate) struct NetworkFactory {
     pub(crate) append: AppendMode,
     /// How long a stream with requests in flight may bring no answer.
     pub(crate) stall: Duration,
+    pub(crate) planted: Planted,
 }
 
 /// What a network is for.
@@ -58,6 +60,7 @@ impl NetworkFactory {
             append: self.append,
             stall: self.stall,
             purpose,
+            planted: self.planted.clone(),
         }
     }
 }
@@ -86,6 +89,7 @@ pub(crate) struct Network {
     append: AppendMode,
     pub(super) stall: Duration,
     purpose: Purpose,
+    pub(super) planted: Planted,
 }
 
 type Answer<T> = Result<T, RPCError<Types>>;
@@ -204,7 +208,13 @@ impl RaftNetworkV2<Types> for Network {
         let request = kiwi::AppendEntriesRequest::from(&rpc);
         let run = async move |request| client.append_entries(request).await;
         let kind = RPCTypes::AppendEntries;
-        let response = self.call((name, kind), ttl, request, run).await?;
+        let response = match self.call((name, kind), ttl, request, run).await {
+            Err(error) if self.planted.is(Defect::PhantomAck) => {
+                let yes = AppendEntriesResponse::Success;
+                return Ok(hooks::phantom_ack(&self.planted, &error, yes));
+            }
+            answer => answer?,
+        };
         convert::append_response(response, span).map_err(|error| self.malformed(kind, &error))
     }
 
@@ -259,9 +269,13 @@ impl RaftNetworkV2<Types> for Network {
             Ok(response) => {
                 call.answered(response.encoded_len());
                 let kind = RPCTypes::InstallSnapshot;
-                let vote =
+                let theirs =
                     convert::vote(response.vote).map_err(|error| self.malformed(kind, &error))?;
-                Ok(SnapshotResponse::new(vote))
+                if !response.success && theirs <= vote {
+                    let error = NetworkError::from_string("the peer did not take the snapshot");
+                    return Err(RPCError::from(error).into());
+                }
+                Ok(SnapshotResponse::new(theirs))
             }
             Err(status) => {
                 let error = self.error(RPCTypes::InstallSnapshot, option.hard_ttl(), &status);
@@ -299,5 +313,60 @@ pub(super) fn note_unimplemented(peer: &Peer, status: &Status) {
             peer = peer.id,
             "the peer has no StreamAppend: entries go by unary calls"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::peers::Peers;
+
+    #[tokio::test]
+    async fn a_status_means_to_openraft_what_it_is() {
+        let mut factory = NetworkFactory {
+            me: 1,
+            peers: Peers::new(
+                [(2, "127.0.0.1:1".to_owned())].into(),
+                Duration::from_secs(1),
+            ),
+            append: AppendMode::Stream,
+            stall: Duration::from_secs(1),
+            planted: Planted::default(),
+        };
+        let network = factory.new_client(2, &Address::default()).await;
+        let kind = |code| {
+            let status = Status::new(code, "said so");
+            let limit = Duration::from_millis(70);
+            match network.error(RPCTypes::AppendEntries, limit, &status) {
+                RPCError::Timeout(late) => {
+                    assert_eq!((late.id, late.target, late.timeout), (1, 2, limit));
+                    "timeout"
+                }
+                RPCError::Unreachable(_) => "unreachable",
+                RPCError::Network(_) => "network",
+                other => panic!("{other}"),
+            }
+        };
+        for (code, expected) in [
+            (Code::DeadlineExceeded, "timeout"),
+            (Code::Unavailable, "unreachable"),
+            // It would be refused again at once: openraft is to back off.
+            (Code::InvalidArgument, "unreachable"),
+            (Code::Unimplemented, "unreachable"),
+            (Code::Internal, "network"),
+            (Code::ResourceExhausted, "network"),
+            (Code::Cancelled, "network"),
+            (Code::DataLoss, "network"),
+        ] {
+            assert_eq!(kind(code), expected, "{code:?}");
+        }
+        // Nobody listens on port 1: a refused connection is unreachable, at once.
+        let refused = network.control().expect("a channel");
+        let request = kiwi::VoteRequest::default();
+        let status = { refused }
+            .vote(request)
+            .await
+            .expect_err("nobody is there");
+        assert_eq!(kind(status.code()), "unreachable", "{status}");
     }
 }

@@ -34,6 +34,15 @@ pub struct NodeArgs {
     /// How entries travel to followers; heartbeats are unary calls either way.
     #[arg(long, value_enum, default_value_t)]
     pub append: AppendMode,
+    /// Whether one sync takes all writes that wait; off shows what that is worth.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "on",
+        hide = true
+    )]
+    pub group_commit: Switch,
     /// Where the bench's own service listens; absent: it is not served.
     #[arg(long, value_name = "ADDR")]
     pub chaos_listen: Option<SocketAddr>,
@@ -43,6 +52,9 @@ pub struct NodeArgs {
     /// Write the node's Raft events to this file, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Keep what is written and not synced in memory, so that a SIGKILL is a power loss.
+    #[arg(long)]
+    pub power_loss: bool,
     /// Plant one deliberate bug.
     #[arg(long, value_enum, value_name = "NAME")]
     pub defect: Option<Defect>,

@@ -206,6 +206,7 @@ impl Peer {
             p50_us: method.latency_us.value_at_quantile(0.5),
             p99_us: method.latency_us.value_at_quantile(0.99),
             max_us: method.latency_us.max(),
+            latency: buckets(&method.latency_us),
         };
         state.methods.iter().map(row).collect()
     }
@@ -271,6 +272,17 @@ impl Drop for Call {
     }
 }
 
+/// The histogram by powers of two.
+fn buckets(latency_us: &Histogram<u64>) -> Vec<kiwi::LatencyBucket> {
+    let buckets = latency_us
+        .iter_log(1, 2.0)
+        .map(|bucket| kiwi::LatencyBucket {
+            up_to_us: bucket.value_iterated_to(),
+            calls: bucket.count_since_last_iteration(),
+        });
+    buckets.filter(|bucket| bucket.calls > 0).collect()
+}
+
 fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -290,5 +302,41 @@ fn code_name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_latency_is_in_the_bucket_that_reaches_up_to_it() {
+        let mut latency = Method::default().latency_us;
+        for (micros, calls) in [
+            (0, 1),
+            (1, 2),
+            (2, 3),
+            (3, 4),
+            (100, 5),
+            (128, 6),
+            (5000, 7),
+        ] {
+            latency.record_n(micros, calls).expect("within bounds");
+        }
+        let found: Vec<_> = buckets(&latency)
+            .iter()
+            .map(|bucket| (bucket.up_to_us, bucket.calls))
+            .collect();
+        assert_eq!(found.iter().map(|(_, calls)| calls).sum::<u64>(), 28);
+        let within = |micros: u64| {
+            let bucket = found.iter().find(|(up_to, _)| micros <= *up_to);
+            bucket.map(|(up_to, _)| *up_to)
+        };
+        // Two digits of precision: a bucket's end may be off by as much.
+        for micros in [100, 5000] {
+            let up_to = within(micros).expect("a bucket");
+            assert!(up_to < 2 * micros + micros / 10, "{micros}: {found:?}");
+        }
+        assert!(found.is_sorted(), "{found:?}");
     }
 }

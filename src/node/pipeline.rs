@@ -28,6 +28,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     convert::{self, Span},
+    defect::{Defect, hooks},
     network::{Network, note_unimplemented},
     peers::{Call, Peer},
     types::Types,
@@ -176,7 +177,15 @@ impl Receiving<'_> {
                     false,
                 ));
             }
-            Err(status) => return Some((self.fail(&status), false)),
+            Err(status) => {
+                if self.network.planted.is(Defect::PhantomAck)
+                    && let Some(sent) = self.window.take_oldest()
+                {
+                    let yes = hooks::phantom_stream_ack(&self.network.planted, sent.span);
+                    return Some((Ok(yes), false));
+                }
+                return Some((self.fail(&status), false));
+            }
         };
         let Some(sent) = self.window.take_oldest() else {
             let error = NetworkError::from_string("an answer to no request");

@@ -29,6 +29,7 @@ use redb::{ReadTransaction, ReadableTable};
 
 use super::{
     codec,
+    defect::{Defect, Planted, hooks},
     state_machine::{DATA, Session, Store, Tables, all_sessions, applied_state},
     trace::Begun,
     types::{Address, LeaderId, LogId, SnapshotMeta, Types},
@@ -325,7 +326,7 @@ fn build(store: &Store, read: &ReadTransaction, begun: Begun) -> io::Result<Node
     };
     let mut target = SnapshotFile::create(&store.folder)?;
     let mut writer = Checked::new(BufWriter::new(target.file.try_clone()?));
-    write_records(&mut writer, &meta, read)?;
+    write_records(&mut writer, &meta, read, &store.planted)?;
     writer.inner.flush()?;
     target.file.sync_all()?;
     target.length = target.file.metadata()?.len();
@@ -344,6 +345,7 @@ fn write_records<W: Write>(
     writer: &mut Checked<W>,
     meta: &SnapshotMeta,
     read: &ReadTransaction,
+    planted: &Planted,
 ) -> io::Result<()> {
     writer.write_all(MAGIC)?;
     writer.write_all(&VERSION.to_le_bytes())?;
@@ -353,6 +355,9 @@ fn write_records<W: Write>(
     for row in data.iter().map_err(io::Error::other)? {
         let (key, value) = row.map_err(io::Error::other)?;
         let (key, value) = (key.value(), value.value());
+        if planted.is(Defect::HoleySnapshot) && hooks::holey_snapshot(planted, key) {
+            continue;
+        }
         writer.write_all(&[1])?;
         writer.write_all(&length(key)?.to_le_bytes())?;
         writer.write_all(&length(value)?.to_le_bytes())?;

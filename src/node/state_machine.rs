@@ -26,6 +26,8 @@ use redb::{
 
 use super::{
     codec,
+    defect::{Defect, Planted, hooks},
+    disk::Disk,
     snapshot::{Current, SnapshotBuilder, SnapshotFile},
     trace::Trace,
     types::{Applied, Command, Entry, LogId, Operation, SnapshotMeta, StoredMembership, Types},
@@ -68,6 +70,7 @@ pub(super) struct Store {
     pub(super) current: Mutex<Option<Current>>,
     unsynced: AtomicU64,
     pub(super) trace: Trace,
+    pub(super) planted: Planted,
 }
 
 /// A key's value as of one applied log id.
@@ -97,8 +100,14 @@ impl StateMachine {
     ///
     /// # Errors
     /// When either cannot be opened or read.
-    pub(crate) fn open(file: &Path, folder: &Path, trace: Trace) -> io::Result<StateMachine> {
-        let db = Database::create(file).map_err(io::Error::other)?;
+    pub(crate) fn open(
+        file: &Path,
+        folder: &Path,
+        trace: Trace,
+        planted: &Planted,
+        disk: &Disk,
+    ) -> io::Result<StateMachine> {
+        let db = disk.database(file)?;
         let make = || -> Result<(), redb::Error> {
             let transaction = db.begin_write()?;
             transaction.open_table(DATA)?;
@@ -116,6 +125,7 @@ impl StateMachine {
             current: Mutex::new(current),
             unsynced: AtomicU64::new(0),
             trace,
+            planted: planted.clone(),
         };
         Ok(StateMachine {
             store: Arc::new(store),
@@ -253,6 +263,9 @@ impl Store {
     /// Applies a batch in one transaction; gives one answer for each entry.
     fn apply(&self, entries: &[Entry]) -> io::Result<Vec<Applied>> {
         let begun = self.trace.apply(entries)?;
+        if self.planted.is(Defect::EarlyApplied) {
+            hooks::early_applied(self, entries)?;
+        }
         let count = entries.len() as u64;
         let sync = self.unsynced.fetch_add(count, Ordering::Relaxed) + count >= SYNC_EVERY;
         let run = || -> Result<Vec<Applied>, redb::Error> {
@@ -270,6 +283,17 @@ impl Store {
             self.unsynced.store(0, Ordering::Relaxed);
         }
         Ok(answers)
+    }
+
+    /// Makes an applied log id durable, and with it all that was applied before. Only a defect does it alone.
+    pub(super) fn set_applied_alone(&self, applied: LogId) -> io::Result<()> {
+        let run = || -> Result<(), redb::Error> {
+            let transaction = self.db.begin_write()?;
+            Tables::open(&transaction)?.set_applied(applied)?;
+            transaction.commit()?;
+            Ok(())
+        };
+        run().map_err(io::Error::other)
     }
 
     /// Makes durable all that has been applied.
@@ -503,11 +527,19 @@ mod tests {
     impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
         async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<Types>> {
             let folder = tempfile::tempdir().expect("temporary directory");
-            let log = LogStore::open(&folder.path().join("log"), Trace::default()).expect("log");
+            let log = LogStore::open(
+                &folder.path().join("log"),
+                Trace::default(),
+                &Planted::default(),
+                &Disk::default(),
+            )
+            .expect("log");
             let state = StateMachine::open(
                 &folder.path().join("state"),
                 &folder.path().join("snapshots"),
                 Trace::default(),
+                &Planted::default(),
+                &Disk::default(),
             );
             Ok((folder, log, state.expect("state")))
         }

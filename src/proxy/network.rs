@@ -197,6 +197,21 @@ impl Network {
         })
     }
 
+    /// Nothing passes anywhere: every byte waits, and new connections stay unanswered. When it is taken out, everything
+    /// that waited arrives.
+    #[must_use = "the network goes on when its guard is dropped"]
+    pub fn hold(&self) -> Guard {
+        let routes = self.shared.routes.values();
+        let legs = routes.clone().flat_map(|route| &route.legs);
+        self.shared.place(Placed {
+            legs: legs.map(|leg| (leg.leg, ByteFault::Hold)).collect(),
+            connects: routes
+                .map(|route| (route.route, ConnectFault::Unanswered))
+                .collect(),
+            rules: Vec::new(),
+        })
+    }
+
     /// Puts one fault on each of these legs.
     #[must_use = "the fault is taken out when its guard is dropped"]
     pub fn put(&self, legs: &[Leg], fault: ByteFault) -> Guard {

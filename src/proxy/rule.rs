@@ -71,6 +71,22 @@ impl Method {
         }
     }
 
+    /// In words, for the log of decisions.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Vote => "vote",
+            Method::AppendEntries => "append-entries",
+            Method::StreamAppend => "stream-append",
+            Method::InstallSnapshot => "install-snapshot",
+            Method::TransferLeader => "transfer-leader",
+            Method::Write => "write",
+            Method::Read => "read",
+            Method::Admin => "admin",
+            Method::Other => "other",
+        }
+    }
+
     /// One request message, one response message.
     #[must_use]
     pub fn is_unary(self) -> bool {
@@ -167,6 +183,23 @@ pub enum Action {
 }
 
 impl Action {
+    /// In words, for the log of decisions and for counts.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::DropRequest => "drop-request",
+            Action::DropResponse => "drop-response",
+            Action::DelayRequest(_) => "delay-request",
+            Action::DelayResponse(_) => "delay-response",
+            Action::Duplicate { .. } => "duplicate",
+            Action::Reorder { .. } => "reorder",
+            Action::Fail(_) => "fail",
+            Action::Replay => "replay",
+            Action::Corrupt => "corrupt",
+            Action::CutStream { .. } => "cut-stream",
+        }
+    }
+
     fn number(&self) -> u64 {
         match self {
             Action::DropRequest => 1,
@@ -283,6 +316,8 @@ pub struct Decision {
     pub summary: Summary,
     /// What became of it.
     pub action: Action,
+    /// By how much it comes late, as drawn; nothing where the action has no time.
+    pub late: Duration,
 }
 
 /// Decisions that wait to be taken.
@@ -467,6 +502,7 @@ impl Rules {
             if draw % 1000 >= u64::from(one.rule.matching.per_mille) {
                 continue;
             }
+            let before = fate.late + fate.late_response;
             if self.deal(one, method, message, draw, &mut fate) {
                 self.journal.write(Decision {
                     at: Instant::now(),
@@ -476,6 +512,7 @@ impl Rules {
                     ordinal,
                     summary,
                     action: one.rule.action,
+                    late: (fate.late + fate.late_response).saturating_sub(before),
                 });
                 let at = one.rule.action.number() as usize - 1;
                 self.counters.lock().unwrap().by_action[at] += 1;

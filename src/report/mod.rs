@@ -25,6 +25,7 @@ pub fn json(ending: &Ending) -> Value {
         "scenario": ending.resolved.scenario.name,
         "nodes": ending.resolved.scenario.nodes,
         "defect": ending.resolved.defect,
+        "defect_counts": ending.defect,
         "reads": ending.resolved.scenario.reads(),
         "ops": counts.ops,
         "faults": counts.faults,
@@ -38,6 +39,8 @@ pub fn json(ending: &Ending) -> Value {
         "coverage": {
             "fault_kinds": counts.faults.len(),
             "skipped": counts.skipped,
+            "messages": counts.messages,
+            "states_compared": ending.compared,
             "leader_hit": counts.leader_hit,
             "in_flight_at_edges": counts.in_flight_at_edges,
             "calm": counts.calm,

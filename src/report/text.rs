@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use checkers::history::{Call, Operation, Outcome};
 use checkers::verdict::{Counterexample, Verdict};
 
-use crate::run::Ending;
+use crate::run::{DefectCounts, Ending};
 
 /// Prints how a run ended: the verdict first, how to run it again last.
 ///
@@ -44,6 +44,18 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
             .collect::<Vec<_>>()
             .join(", ");
         writeln!(out, "faults that took effect: {faults}")?;
+    }
+    if !counts.messages.is_empty() {
+        let fates = counts.messages.iter();
+        let fates: Vec<String> = fates.map(|(fate, n)| format!("{n} {fate}")).collect();
+        writeln!(out, "single messages: {}", fates.join(", "))?;
+    }
+    if let (Some(name), Some(counts)) = (&ending.resolved.defect, ending.defect) {
+        let DefectCounts { reached, triggered } = counts;
+        writeln!(
+            out,
+            "defect {name}: reached {reached} times, triggered {triggered} times"
+        )?;
     }
     if let Some(events) = ending.trace_events {
         writeln!(

@@ -1,7 +1,7 @@
 //! After the faults: the oracles other than the history's. Each one proves something, or is silent.
 //!
 //! Everything is healed by now. Within a bound every node must agree on one leader (*convergence*), the cluster must
-//! serve (*service*), every key is read through the leader, which goes into the history like any other read, and the
+//! serve (*service*), every key is read through every node as the leader, which goes into the history like any other read, and the
 //! states of all nodes at one applied index must be equal (*state-hash*). What a node's log says of a panic is a
 //! finding of its own.
 
@@ -27,6 +27,8 @@ const SERVE_WRITES: u32 = 5;
 const SERVE_WITHIN: Duration = Duration::from_secs(10);
 /// All final reads together take at most this.
 const READ_WITHIN: Duration = Duration::from_secs(20);
+/// The leadership is handed to a node within this, or the next one has its turn.
+const ROTATE_WITHIN: Duration = Duration::from_secs(4);
 /// All nodes must have applied the same log within this.
 const LEVEL_WITHIN: Duration = Duration::from_secs(8);
 /// How often a state is looked at again.
@@ -91,6 +93,34 @@ pub(super) async fn serve(
             }
             _ => tokio::time::sleep(LOOK_EVERY).await,
         }
+    }
+    Ok(())
+}
+
+/// Makes every node the leader in turn and reads every key through it, so that what one node alone holds, or lacks, is
+/// seen by clients. A node that does not take the leadership over is no finding: it is said, and the next one has its
+/// turn; at least once everything is read.
+pub(super) async fn rotate_and_read(
+    cluster: &Cluster,
+    nodes: &[NodeId],
+    client: &mut Client,
+    recorder: &Recorder,
+    keys: Keys,
+    say: impl Fn(String),
+) -> Result<(), Finding> {
+    let mut read = false;
+    for &node in nodes {
+        match cluster.transfer(node, ROTATE_WITHIN).await {
+            Ok(()) => {
+                recorder.mark(format!("final reads through n{node}"));
+                final_reads(client, recorder, keys).await?;
+                read = true;
+            }
+            Err(error) => say(format!("no final reads through n{node}: {error}")),
+        }
+    }
+    if !read {
+        final_reads(client, recorder, keys).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use checkers::history::{Call, ClientId, Outcome};
@@ -50,9 +51,23 @@ pub(super) struct Fleet {
     pub(super) dial: BTreeMap<u32, BTreeMap<u64, SocketAddr>>,
     /// The history.
     pub(super) recorder: Arc<Recorder>,
+    /// Operations a second over all clients, as asked for now.
+    pub(super) rate: Arc<AtomicU32>,
+    /// How long a client of the workload waits for an answer.
+    pub(super) patience: Duration,
 }
 
+/// More a second than any client can have answered.
+const MOST_A_SECOND: u32 = 1_000_000;
+
 impl Fleet {
+    /// Asks for so many operations a second from now on; gives how many it will be.
+    pub(super) fn set_rate(&self, rate: u32) -> u32 {
+        let rate = rate.clamp(1, MOST_A_SECOND);
+        self.rate.store(rate, Ordering::Relaxed);
+        rate
+    }
+
     /// Starts every client. They end when the gate closes, or when the set is dropped, which leaves their operations
     /// open.
     pub(super) fn start(&self, gate: &watch::Receiver<Gate>) -> JoinSet<()> {
@@ -84,13 +99,20 @@ impl Fleet {
         };
         // One slot more than there are clients: the bench's own.
         let slots = scenario.clients + 1;
+        // The bench's own client is never impatient: what it is not answered is a finding.
+        let deadline = if slot < scenario.clients {
+            self.patience
+        } else {
+            DEADLINE
+        };
         Client {
             id: ClientId::from(slot) + 1,
             slots: ClientId::from(slots),
             slot,
-            kiwi: KiwiClient::new(self.dial[&group].clone(), follow, slot as usize, DEADLINE),
+            kiwi: KiwiClient::new(self.dial[&group].clone(), follow, slot as usize, deadline),
             generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
-            period: Duration::from_secs(1) * scenario.clients / scenario.rate,
+            clients: scenario.clients,
+            rate: self.rate.clone(),
         }
     }
 }
@@ -102,7 +124,8 @@ pub(super) struct Client {
     slot: u32,
     kiwi: KiwiClient,
     generator: Generator,
-    period: Duration,
+    clients: u32,
+    rate: Arc<AtomicU32>,
 }
 
 impl Client {
@@ -125,6 +148,11 @@ impl Client {
         outcome
     }
 
+    /// From one operation to the next, at the rate of now.
+    fn period(&self) -> Duration {
+        Duration::from_secs(1) * self.clients / self.rate.load(Ordering::Relaxed).max(1)
+    }
+
     /// A write of a value that nobody else writes.
     pub(super) fn fresh_write(&mut self) -> Call {
         self.generator.fresh_write()
@@ -139,7 +167,8 @@ async fn drive(
 ) {
     let begun = Instant::now();
     // Spread over the first period, so that the clients do not come in bursts.
-    let share = client.period / u32::try_from(client.slots).expect("there are at most 1001 slots");
+    let share =
+        client.period() / u32::try_from(client.slots).expect("there are at most 1001 slots");
     let mut next = Instant::now() + share * client.slot;
     loop {
         if !gate
@@ -158,9 +187,9 @@ async fn drive(
         let (key, call) = client.generator.next_call();
         let outcome = client.perform(&recorder, &key, call).await;
         let pause = if outcome == Outcome::Failed && !matches!(call, Call::Cas { .. }) {
-            client.period.max(AFTER_REFUSAL)
+            client.period().max(AFTER_REFUSAL)
         } else {
-            client.period
+            client.period()
         };
         // A client that fell behind does not catch up in a burst.
         next = (next + pause).max(Instant::now());

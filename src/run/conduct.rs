@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,18 +14,22 @@ use tokio::time::Instant;
 
 use super::clients::{DEADLINE, Fleet, Gate};
 use super::coverage::Coverage;
+use super::decoy::{double_everything, patience, planted};
+use super::drill::Drill;
 use super::ending::{Ending, FaultSpan};
 use super::folder::{self, Teller};
+use super::inspect::Inspector;
 use super::links::Links;
 use super::notice::{Command, Finding, Notice, Phase, Progress, Told};
 use super::traces::{self, Said};
 use super::watch::Watch;
 use super::{Setup, after};
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready};
+use crate::fault::defects::Place;
 use crate::fault::{FaultId, NodeId};
 use crate::judge::{Judge, SoFar};
 use crate::nemesis::{self, Deed, Nemesis, Order};
-use crate::proxy::{MAX_NODE, Network, NetworkConfig, Route};
+use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
 use crate::recorder::{self, Recorder};
 use crate::scenario::Resolved;
 
@@ -160,6 +164,7 @@ impl Desk {
             seed: resolved.seed,
             nodes: resolved.scenario.node_ids(),
             seconds: resolved.scenario.seconds,
+            rate: resolved.scenario.rate,
             defect: resolved.defect.clone(),
             dir: self.dir.clone(),
         });
@@ -208,7 +213,12 @@ impl Desk {
         stage.order(Order::Begin).await;
         self.phase(Phase::Running);
         let seconds = setup.resolved.scenario.seconds;
-        let over = begun + Duration::from_secs(if seconds == 0 { 366 * 86_400 } else { seconds });
+        let mut over =
+            begun + Duration::from_secs(if seconds == 0 { 366 * 86_400 } else { seconds });
+        // What a violation holds, since when; and whether the plan was on before.
+        let mut held: Option<(Instant, Guard)> = None;
+        let (mut plan_on, mut workload_held) = (true, false);
+        let (mut alarmed, mut found) = (false, false);
         let mut tick = tokio::time::interval(TELL_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let why = loop {
@@ -217,30 +227,77 @@ impl Desk {
                 command = commands.recv() => match command {
                     Some(Command::Stop) | None => break Why::Stopped,
                     Some(Command::Finish) => break Why::Over,
-                    Some(Command::HoldWorkload(held)) => {
-                        gate.send_replace(if held { Gate::Held } else { Gate::Open });
-                        self.recorder.mark(if held { "workload held" } else { "workload goes on" }.to_owned());
-                        self.teller.tell(Notice::Workload { held });
+                    Some(Command::HoldWorkload(still)) => {
+                        if held.is_none() {
+                            gate.send_replace(if still { Gate::Held } else { Gate::Open });
+                        }
+                        workload_held = still;
+                        self.recorder.mark(if still { "workload held" } else { "workload goes on" }.to_owned());
+                        self.teller.tell(Notice::Workload { held: still });
+                    }
+                    Some(Command::GoOn) => if let Some((since, network)) = held.take() {
+                        network.heal();
+                        over += since.elapsed();
+                        gate.send_replace(if workload_held { Gate::Held } else { Gate::Open });
+                        stage.order(Order::Plan(plan_on)).await;
+                        self.tell_held(false);
+                    },
+                    Some(Command::Rate(rate)) => {
+                        let rate = stage.fleet.set_rate(rate);
+                        self.recorder.mark(format!("workload at {rate} operations/s"));
+                        self.teller.tell(Notice::Rate { rate });
                     }
                     Some(Command::Inject(fault)) => stage.order(Order::Inject(fault)).await,
                     Some(Command::Heal(id)) => stage.order(Order::Heal(id)).await,
                     Some(Command::HealAll) => stage.order(Order::HealAll).await,
-                    Some(Command::Nemesis(on)) => stage.order(Order::Plan(on)).await,
+                    Some(Command::Nemesis(on)) => {
+                        plan_on = on;
+                        if held.is_none() {
+                            stage.order(Order::Plan(on)).await;
+                        }
+                    }
                 },
-                Ok(counterexample) = &mut alarm => {
-                    ending.alarm_seconds = Some(begun.elapsed().as_secs_f64());
+                Ok(counterexample) = &mut alarm, if !alarmed => {
+                    alarmed = true;
+                    ending.alarm_seconds.get_or_insert(begun.elapsed().as_secs_f64());
                     self.recorder.mark(format!("alarm: {} at #{}", counterexample.key, counterexample.event));
                     self.teller.tell(Notice::Alarm { counterexample });
-                    break Why::Alarm;
+                    if !setup.hold {
+                        break Why::Alarm;
+                    }
+                    if held.is_none() {
+                        held = Some(self.hold(stage, &gate).await);
+                    }
                 }
-                () = tokio::time::sleep_until(over) => break Why::Over,
+                () = tokio::time::sleep_until(over), if held.is_none() => break Why::Over,
                 _ = tick.tick() => {
                     self.tell_progress();
                     self.watch.look(&stage.cluster);
+                    self.teller.decided(&stage.network.take_decisions());
                     self.note_losses(stage, ending);
+                    if let Some(drill) = setup.drill.filter(|&drill| drill != Drill::Screen)
+                        && self.judge.so_far().proven_to > 0
+                    {
+                        drill.panic();
+                    }
+                    if let Some(finding) = stage.inspector.found() {
+                        self.found(ending, finding);
+                    }
+                    if !ending.findings.is_empty() && !found {
+                        found = true;
+                        ending.alarm_seconds.get_or_insert(begun.elapsed().as_secs_f64());
+                        if !setup.hold {
+                            break Why::Alarm;
+                        }
+                        if held.is_none() {
+                            held = Some(self.hold(stage, &gate).await);
+                        }
+                    }
                 }
             }
         };
+        // Nobody can be asked anything while the network is held.
+        drop(held);
         ending.seconds = begun.elapsed().as_secs_f64();
         gate.send_replace(Gate::Closed);
         if why == Why::Over {
@@ -271,12 +328,15 @@ impl Desk {
             after::converge(&stage.cluster, nodes).await?;
             after::serve(&mut client, &self.recorder, scenario.keys).await?;
             self.phase(Phase::FinalReads);
-            after::final_reads(&mut client, &self.recorder, scenario.keys).await?;
+            let say = |text| self.teller.say(text);
+            let (cluster, recorder, keys) = (&stage.cluster, &self.recorder, scenario.keys);
+            after::rotate_and_read(cluster, nodes, &mut client, recorder, keys, say).await?;
             after::compare_states(&stage.cluster, nodes).await
         };
         let found = asked.await;
         self.watch.look(&stage.cluster);
-        if let Err(finding) = found {
+        let found = found.err().or_else(|| stage.inspector.found());
+        if let Some(finding) = found {
             self.found(ending, finding);
         }
     }
@@ -285,6 +345,11 @@ impl Desk {
     async fn strike(&self, mut stage: Stage, ending: &mut Ending) {
         stage.heal().await;
         self.note_losses(&mut stage, ending);
+        stage.inspector.ask(&stage.cluster, stage.defect).await;
+        ending.defect = stage.defect.then(|| stage.inspector.counts());
+        ending.compared = stage.inspector.compared();
+        self.teller.decided(&stage.network.take_decisions());
+        stage.inspecting.abort();
         stage.cluster.end().await;
         self.watch.look(&stage.cluster);
         match traces::replay(&self.dir, &stage.nodes) {
@@ -361,6 +426,25 @@ impl Desk {
         self.teller.tell(Notice::Phase { phase });
     }
 
+    /// Stops everything but the nodes, so that a person can look at them; gives since when, and the network's guard.
+    async fn hold(&self, stage: &Stage, gate: &watch::Sender<Gate>) -> (Instant, Guard) {
+        let network = stage.network.hold();
+        gate.send_replace(Gate::Held);
+        stage.order(Order::Plan(false)).await;
+        self.tell_held(true);
+        (Instant::now(), network)
+    }
+
+    fn tell_held(&self, held: bool) {
+        let words = if held {
+            "a violation holds the network"
+        } else {
+            "the network goes on"
+        };
+        self.recorder.mark(words.to_owned());
+        self.teller.tell(Notice::Held { held });
+    }
+
     fn tell_progress(&self) {
         let SoFar {
             proven_to,
@@ -432,8 +516,14 @@ struct Stage {
     nemesis: Option<tokio::task::JoinHandle<()>>,
     lost: mpsc::UnboundedReceiver<(NodeId, String)>,
     exits_seen: usize,
+    inspector: Inspector,
+    inspecting: tokio::task::JoinHandle<()>,
+    /// Whether the nodes carry a defect that counts.
+    defect: bool,
+    /// A decoy of the network, for as long as the run.
+    _decoy: Option<Guard>,
     /// Last, so that the links outlive the children.
-    _network: Arc<Network>,
+    network: Arc<Network>,
 }
 
 impl Stage {
@@ -443,10 +533,12 @@ impl Stage {
             resolved, direct, ..
         } = setup;
         let nodes = resolved.scenario.node_ids();
+        let place = planted(resolved);
         let groups: Vec<u32> =
             (0..=u32::try_from(nodes.len()).expect("there are at most 9 nodes")).collect();
         let config = NetworkConfig {
             client_groups: groups.iter().copied().collect(),
+            client_level: Level::Messages,
             seed: resolved.seed,
             ..NetworkConfig::default()
         };
@@ -483,6 +575,8 @@ impl Stage {
             scenario: resolved.scenario.clone(),
             dial: dial.collect(),
             recorder: desk.recorder.clone(),
+            rate: Arc::new(AtomicU32::new(resolved.scenario.rate)),
+            patience: patience(place),
         };
         let (tell_lost, lost) = mpsc::unbounded_channel();
         let nemesis = Nemesis::new(
@@ -490,11 +584,16 @@ impl Stage {
             network.clone(),
             desk.recorder.clone(),
             nodes.clone(),
+            groups.clone(),
             &resolved.plan,
             deed_teller(desk, nodes.clone(), tell_lost),
         );
         let (orders, asked) = mpsc::channel(ORDERS);
         let nemesis = Some(tokio::spawn(nemesis.work(resolved.plan.clone(), asked)));
+        let inspector = Inspector::default();
+        let defect = place == Some(Place::Node);
+        let inspecting = tokio::spawn(inspector.clone().work(cluster.clone(), defect));
+        let decoy = (place == Some(Place::Network)).then(|| double_everything(&network, &nodes));
         Ok(Stage {
             cluster,
             nodes,
@@ -503,7 +602,11 @@ impl Stage {
             nemesis,
             lost,
             exits_seen: 0,
-            _network: network,
+            inspector,
+            inspecting,
+            defect,
+            _decoy: decoy,
+            network,
         })
     }
 
@@ -549,7 +652,17 @@ fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig
         scenario.timings.election_max_ms,
     );
     config.append.clone_from(&setup.append);
-    config.defect.clone_from(&setup.resolved.defect);
+    // A person at the screen may crash a machine at any time.
+    config.power_loss = setup.hold || setup.resolved.plan.kinds().contains(&"crash");
+    match planted(&setup.resolved) {
+        Some(Place::Node) => config.defect.clone_from(&setup.resolved.defect),
+        Some(Place::Flags) => {
+            config.timings.snapshot_every = 20;
+            config.timings.keep_logs = 5;
+            config.timings.lag = 10;
+        }
+        _ => {}
+    }
     config.advertise = ids
         .clone()
         .map(|id| (id, network.address(Route::clients(0, id))))

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::notice::{By, Notice, Role};
 use crate::fault::NodeId;
+use crate::proxy::Decisions;
 use crate::scenario::Promises;
 
 /// After the last fault went out, operations count as calm again: a failover takes 0.9 to 1.2 s.
@@ -20,6 +21,7 @@ pub(super) struct Coverage {
     leaders: BTreeSet<(u64, NodeId)>,
     leader_isolated: u64,
     faults: BTreeMap<&'static str, u64>,
+    messages: BTreeMap<&'static str, u64>,
     skipped: u64,
     in_flight_at_edges: u64,
     open: HashMap<ClientId, Calm>,
@@ -63,6 +65,8 @@ pub struct Counts {
     pub ops: Outcomes,
     /// Faults that took effect, by kind.
     pub faults: BTreeMap<String, u64>,
+    /// Single messages that met a fate, by the fate.
+    pub messages: BTreeMap<String, u64>,
     /// Faults that did not.
     pub skipped: u64,
     /// Different (term, node) pairs that were seen to lead.
@@ -124,10 +128,13 @@ impl Coverage {
                 self.active += 1;
                 self.edge();
                 let hit = match fault {
-                    crate::fault::Fault::Isolate { node, .. } => Some(*node),
-                    other => other.child(),
+                    crate::fault::Fault::Isolate { node, .. } => vec![*node],
+                    other => other.children(),
                 };
-                if hit.is_some_and(|node| self.roles.get(&node) == Some(&Role::Leader)) {
+                if hit
+                    .iter()
+                    .any(|node| self.roles.get(node) == Some(&Role::Leader))
+                {
                     self.leader_isolated += 1;
                 }
             }
@@ -140,6 +147,13 @@ impl Coverage {
             }
             Notice::FaultSkipped { .. } => self.skipped += 1,
             _ => {}
+        }
+    }
+
+    /// Counts what became of single messages.
+    pub(super) fn messages(&mut self, decisions: &Decisions) {
+        for decision in &decisions.made {
+            *self.messages.entry(decision.action.name()).or_default() += 1;
         }
     }
 
@@ -158,6 +172,11 @@ impl Coverage {
                 .faults
                 .iter()
                 .map(|(kind, n)| ((*kind).to_owned(), *n))
+                .collect(),
+            messages: self
+                .messages
+                .iter()
+                .map(|(fate, n)| ((*fate).to_owned(), *n))
                 .collect(),
             skipped: self.skipped,
             elections: self.leaders.len() as u64,

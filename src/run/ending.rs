@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use checkers::verdict::Verdict;
 
 use super::coverage::Counts;
+use super::inspect::DefectCounts;
 use super::notice::{Finding, VerdictWord};
 use crate::fault::Fault;
 use crate::scenario::Resolved;
@@ -50,6 +51,10 @@ pub struct Ending {
     pub interrupted: bool,
     /// How many events of the nodes' traces the model's rules explained; absent when they did not explain all.
     pub trace_events: Option<u64>,
+    /// How often the planted defect was reached and triggered; absent where none is planted in the nodes.
+    pub defect: Option<DefectCounts>,
+    /// How often two states at one applied log id were compared while the run went on.
+    pub compared: u64,
     /// The run's folder; absent when it could not be made.
     pub dir: Option<PathBuf>,
 }
@@ -71,6 +76,8 @@ impl Ending {
             alarm_seconds: None,
             interrupted: false,
             trace_events: None,
+            defect: None,
+            compared: 0,
             dir: None,
         }
     }

@@ -5,7 +5,7 @@
 //!   scenario.toml      resolved: enough to run again
 //!   history.jsonl      what the clients saw (the recorder writes it)
 //!   notices.jsonl      what the screen was told
-//!   faults.jsonl       the notices about faults alone
+//!   faults.jsonl       the notices about faults alone, and the fate of every single message that met one
 //!   trace/N.jsonl      Raft events of node N
 //!   nodes/N/           data and log of node N
 //!   verdict.json       the object that `--json` prints
@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 
 use super::coverage::Coverage;
 use super::notice::{Notice, Told};
+use crate::proxy::{Decision, Decisions, Half};
 use crate::recorder::Recorder;
 
 /// Makes a new folder under `parent`, named by the wall clock (UTC), the scenario and the seed.
@@ -142,6 +143,22 @@ impl Teller {
         }
     }
 
+    /// Writes down what became of single messages, and counts it.
+    pub(super) fn decided(&self, decisions: &Decisions) {
+        if decisions.made.is_empty() && decisions.forgotten == 0 {
+            return;
+        }
+        self.coverage
+            .lock()
+            .expect("nobody panics while counting")
+            .messages(decisions);
+        let now_ns = self.recorder.now_ns();
+        let mut files = self.files.lock().expect("nobody panics while writing");
+        for decision in &decisions.made {
+            files.decision(now_ns, decision);
+        }
+    }
+
     /// Tells a sentence.
     pub(crate) fn say(&self, text: impl Into<String>) {
         self.tell(Notice::Say { text: text.into() });
@@ -157,7 +174,49 @@ impl Teller {
     }
 }
 
+/// One message's fate, as a line of `faults.jsonl`.
+#[derive(Serialize)]
+struct FateLine<'a> {
+    time_ns: u64,
+    message: &'a str,
+    link: String,
+    method: &'a str,
+    half: &'a str,
+    ordinal: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    term: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<u64>,
+    index: u64,
+    late_us: u64,
+}
+
 impl Files {
+    fn decision(&mut self, now_ns: u64, decision: &Decision) {
+        let ago = u64::try_from(decision.at.elapsed().as_nanos()).unwrap_or(now_ns);
+        let line = FateLine {
+            time_ns: now_ns.saturating_sub(ago),
+            message: decision.action.name(),
+            link: decision.route.to_string(),
+            method: decision.method.name(),
+            half: match decision.half {
+                Half::Request => "request",
+                Half::Response => "response",
+            },
+            ordinal: decision.ordinal,
+            term: decision.summary.term,
+            entries: decision.summary.entries,
+            index: decision.summary.index,
+            late_us: u64::try_from(decision.late.as_micros()).unwrap_or(u64::MAX),
+        };
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, &line).expect("a fate is plain data");
+        self.line.push(b'\n');
+        if let Err(error) = self.faults.write_all(&self.line) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
     fn append(&mut self, time_ns: u64, notice: &Notice) {
         self.line.clear();
         serde_json::to_writer(&mut self.line, &Line { time_ns, notice })
@@ -235,6 +294,16 @@ pub fn read_folder(dir: &Path) -> Result<Vec<Told>, FolderError> {
     let name = path.display().to_string();
     let nil = checkers::history::Nil::Absent;
     let loaded = checkers::format::jsonl::read(io::BufReader::new(file), &name, nil)?;
+    // The folder may have been moved since.
+    for told in &mut told {
+        if let Told::Notice {
+            notice: Notice::Started { dir: was, .. },
+            ..
+        } = told
+        {
+            dir.clone_into(was);
+        }
+    }
     told.extend(loaded.history.to_events().into_iter().map(Told::Event));
     told.sort_by_key(|told| match told {
         Told::Notice { time_ns, .. } => *time_ns,

@@ -15,8 +15,11 @@ mod after;
 mod clients;
 mod conduct;
 mod coverage;
+mod decoy;
+mod drill;
 mod ending;
 mod folder;
+mod inspect;
 mod links;
 mod notice;
 mod traces;
@@ -31,13 +34,16 @@ use tokio::sync::mpsc;
 
 pub use crate::cluster::end_all_children;
 pub use crate::fault::KINDS as FAULT_KINDS;
+pub use crate::fault::defects::{DEFECTS, Defect, Place as DefectPlace};
 pub use crate::scenario::{Changes, DEFAULT as DEFAULT_SCENARIO, READ_MODES, Resolved, Scenario};
 pub use coverage::{Counts, Outcomes, Share};
+pub use drill::Drill;
 pub use ending::{Ending, FaultSpan};
 pub use folder::{FolderError, read_folder};
+pub use inspect::DefectCounts;
 pub use notice::{
     By, ChildState, Command, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role,
-    Told, VerdictWord,
+    Told, VerdictWord, Vote,
 };
 
 /// Everything that a run is given.
@@ -45,28 +51,19 @@ pub use notice::{
 pub struct Setup {
     /// What to do.
     pub resolved: Resolved,
+    /// What the command line changed in the scenario: it changes the next one, too, that is picked on the screen.
+    pub changes: Changes,
     /// Where the run's folder is made.
     pub out: PathBuf,
     /// `stream` or `unary`: how the leader replicates.
     pub append: String,
+    /// Whether a violation holds network, workload and plan until [`Command::GoOn`], instead of ending the run.
+    pub hold: bool,
+    /// A panic on purpose, for the tests of the way out.
+    pub drill: Option<Drill>,
     /// Whether clients dial nodes directly, for the benchmark of the proxy only.
     pub direct: bool,
 }
-
-/// A planted bug that a run can be asked for: its name, and what it is.
-#[derive(Debug)]
-pub struct Defect {
-    /// As in `--defect NAME`.
-    pub name: &'static str,
-    /// In a line, with where it is known from.
-    pub about: &'static str,
-}
-
-/// The defects of our own node.
-pub const DEFECTS: &[Defect] = &[Defect {
-    name: "stale-read",
-    about: "a leader answers reads from its own state, without asking a quorum whether it still leads (etcd #741, Consul 2014)",
-}];
 
 /// What the screen may be behind before it loses events: some seconds of a fast run.
 const SCREEN_QUEUE: usize = 1 << 16;

@@ -25,6 +25,10 @@ pub enum Command {
     Nemesis(bool),
     /// Hold the workload: no new operation begins.
     HoldWorkload(bool),
+    /// Ask for so many operations a second from now on, over all clients.
+    Rate(u32),
+    /// Let the network, the workload and the plan go on after a violation held them.
+    GoOn,
     /// End the run in order: heal, converge, final reads, verdict.
     Finish,
     /// End the run at once: stop the workload, heal, reap, verdict of what was recorded.
@@ -111,6 +115,9 @@ pub struct NodeView {
     pub role: Role,
     /// Its term.
     pub term: u64,
+    /// Whom it has voted for, and whether that vote is a leader's (committed).
+    #[serde(default)]
+    pub vote: Option<Vote>,
     /// Whom it believes to lead.
     pub leader: Option<NodeId>,
     /// Index of its last log entry.
@@ -121,6 +128,29 @@ pub struct NodeView {
     pub applied: u64,
     /// Index of its newest snapshot.
     pub snapshot: u64,
+}
+
+/// A vote, in openraft's sense: a term and a node, and whether a quorum has granted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// The term.
+    pub term: u64,
+    /// The candidate or the leader.
+    pub node: NodeId,
+    /// Whether it is a leader's.
+    pub committed: bool,
+}
+
+impl std::fmt::Display for Vote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Vote { term, node, .. } = self;
+        let what = if self.committed {
+            "leader"
+        } else {
+            "candidate"
+        };
+        write!(f, "n{node} as {what} of term {term}")
+    }
 }
 
 /// How one directed link between two nodes is.
@@ -183,6 +213,9 @@ pub enum Notice {
         nodes: Vec<NodeId>,
         /// How long the workload shall run; 0: until somebody stops it.
         seconds: u64,
+        /// Operations a second that the workload asks for, over all clients.
+        #[serde(default)]
+        rate: u32,
         /// The planted defect, if any.
         defect: Option<String>,
         /// The run's folder.
@@ -242,6 +275,16 @@ pub enum Notice {
     /// The workload goes on, or is held.
     Workload {
         /// Whether it is held.
+        held: bool,
+    },
+    /// The workload asks for so many operations a second from now on.
+    Rate {
+        /// Over all clients.
+        rate: u32,
+    },
+    /// A violation holds the network, the workload and the plan, so that a person can look; or they go on.
+    Held {
+        /// Whether they are held.
         held: bool,
     },
     /// A sentence for the Events panel that no other notice says.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::folder::Teller;
-use super::notice::{ChildState, NodeView, Notice, Role};
+use super::notice::{ChildState, NodeView, Notice, Role, Vote};
 use crate::cluster::{self, Cluster};
 use crate::fault::NodeId;
 use crate::recorder::Recorder;
@@ -64,6 +64,15 @@ fn belief(node: &NodeView) -> Option<String> {
     })
 }
 
+fn vote(vote: &kiwi::Vote) -> Option<Vote> {
+    let leader = vote.leader_id.as_ref()?;
+    Some(Vote {
+        term: leader.term,
+        node: leader.node_id.as_ref()?.id,
+        committed: vote.committed,
+    })
+}
+
 fn translate(view: &cluster::NodeView) -> NodeView {
     let index = |id: &Option<kiwi::LogId>| id.as_ref().map_or(0, |id| id.index);
     let mut node = NodeView {
@@ -89,6 +98,7 @@ fn translate(view: &cluster::NodeView) -> NodeView {
             kiwi::Role::Shutdown => Role::Shutdown,
         };
         node.term = metrics.term;
+        node.vote = metrics.vote.as_ref().and_then(vote);
         node.leader = Some(metrics.current_leader).filter(|&leader| leader != 0);
         node.last_log = metrics.last_log_index;
         node.committed = index(&metrics.committed);

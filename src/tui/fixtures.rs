@@ -14,7 +14,7 @@ use super::update::update;
 use crate::fault::{Fault, NodeId, Way};
 use crate::run::{
     By, ChildState, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role, Told,
-    VerdictWord,
+    VerdictWord, Vote,
 };
 
 const MS: u64 = 1_000_000;
@@ -43,6 +43,7 @@ impl Teller {
                 seed: 7141,
                 nodes: (1..=nodes).collect(),
                 seconds: 60,
+                rate: 200,
                 defect: None,
                 dir: PathBuf::from("runs/20261123-141503-rapids-7141"),
             },
@@ -210,6 +211,11 @@ pub(super) fn view(id: NodeId, leader: NodeId, term: u64, committed: u64) -> Nod
             Role::Follower
         },
         term,
+        vote: Some(Vote {
+            term,
+            node: leader,
+            committed: true,
+        }),
         leader: Some(leader),
         last_log: committed + 2,
         committed,
@@ -378,6 +384,13 @@ pub(super) fn held() -> App {
     let mut teller = cut_teller(3);
     teller.at(4950, Notice::Workload { held: true });
     teller.clock(5000)
+}
+
+/// A stale read was caught, and the network is held for a person to look.
+pub(super) fn standing() -> App {
+    let mut teller = Teller::over(violation(), 100_000);
+    teller.at(5_760, Notice::Held { held: true });
+    teller.clock(6_000)
 }
 
 /// A stale read was caught.

@@ -34,10 +34,16 @@ pub enum Verb {
     Filter,
     Freeze,
     Hold,
+    GoOn,
+    Less,
+    More,
     Kill,
     Restart,
     Pause,
     Isolate,
+    Crash,
+    Disk,
+    Transfer,
     Cut,
     CutBoth,
     Delay,
@@ -225,6 +231,9 @@ pub const KEYS: &[Binding] = keys! {
     Restart   [Char('r')] "restart" Break EVERYWHERE 8 "restart the selected node, or start it again when it is dead";
     Pause     [Char('p')] "pause"   Break EVERYWHERE 3 "pause the selected node (SIGSTOP), or resume it";
     Isolate   [Char('i')] "isolate" Break EVERYWHERE 7 "isolate the selected node from its peers, or let it back";
+    Crash     [Char('X')] "crash"   Break EVERYWHERE 0 "crash the selected node's machine: it falls silent and loses what it had not synced";
+    Disk      [Char('D')] "slow disk" Break EVERYWHERE 0 "slow the selected node's disk (each sync takes 50 ms more), or undo it";
+    Transfer  [Char('L')] "lead"    Break EVERYWHERE 0 "hand the leadership to the selected node";
     Cut       [Char('c')] "cut"     Break LIVE       9 "cut the selected link one way, or heal it";
     CutBoth   [Char('C')] "cut both ways" Break LIVE 0 "cut the selected link both ways, or heal it";
     Delay     [Char('d')] "delay"   Break LIVE      10 "delay the selected link or every link of the selected node, or undo it";
@@ -233,6 +242,9 @@ pub const KEYS: &[Binding] = keys! {
 
     Freeze    [Char(' ')] "freeze"  Run TIMED        6 "freeze the screen; the cluster goes on. In a replay: stop and go";
     Hold      [Char('w')] "hold workload" Run EVERYWHERE 0 "hold the workload, or let it go on";
+    Less      [Char('<')] "half the rate" Run EVERYWHERE 0 "ask for half as many operations a second";
+    More      [Char('>')] "twice the rate" Run EVERYWHERE 0 "ask for twice as many operations a second";
+    GoOn      [Char('u')] "let go on" Run EVERYWHERE 0 "let the network, the workload and the plan go on after a violation held them";
     Nemesis   [Char('n')] "nemesis" Run EVERYWHERE   0 "turn the nemesis (the scenario's plan) on or off";
     Finish    [Char('e')] "end run" Run EVERYWHERE   0 "end the run in order: heal, final reads, verdict";
     Picker    [Char('s')] "scenarios" Run EVERYWHERE 11 "choose another scenario, seed or defect";

@@ -1,7 +1,7 @@
 //! The fault menu: what can go wrong now, resolved against the picture, or why it cannot.
 
 use super::app::{App, Errand, What};
-use crate::fault::{Fault, NodeId, Signal, Way};
+use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Signal, Way};
 use crate::run::{ChildState, Command};
 
 /// One entry of the menu.
@@ -41,6 +41,15 @@ pub fn entries(app: &App) -> Vec<Entry> {
         flap(app, leader),
         isolate_leader(&ids, leader, Way::In),
         isolate_leader(&ids, leader, Way::Out),
+        crash_leader(leader),
+        power_loss(app),
+        messages("lose answers to clients", Act::Swallow, Of::Clients, 300, 0),
+        messages("drop every vote", Act::Drop, Of::Votes, 1_000, 0),
+        messages("drop heartbeats", Act::Drop, Of::Heartbeats, 500, 0),
+        messages("peers' messages late", Act::Late, Of::Peers, 300, 300),
+        disk_of_leader("fill the leader's disk", leader, DiskHarm::Full),
+        disk_of_leader("fail the leader's syncs", leader, DiskHarm::SyncFails),
+        transfer(app, leader),
     ]
 }
 
@@ -240,6 +249,65 @@ fn rolling_restart(app: &App) -> Entry {
         ))
     };
     entry("restart all, one by one", done)
+}
+
+fn crash_leader(leader: Option<NodeId>) -> Entry {
+    let done = leader.ok_or(NO_LEADER.to_owned()).map(|node| {
+        (
+            format!("n{node} loses what it had not synced"),
+            inject(vec![Fault::Crash { nodes: vec![node] }]),
+        )
+    });
+    entry("crash the leader", done)
+}
+
+fn power_loss(app: &App) -> Entry {
+    let up = up(app);
+    let done = if up.is_empty() {
+        Err("no node runs".to_owned())
+    } else {
+        let detail = format!("{} at once", names(&up));
+        Ok((detail, inject(vec![Fault::Crash { nodes: up }])))
+    };
+    entry("power loss of everybody", done)
+}
+
+fn messages(name: &'static str, act: Act, of: Of, per_mille: u32, ms: u64) -> Entry {
+    let share = format!("{} %", per_mille / 10);
+    let detail = match act {
+        Act::Late => format!("{share} of them by {ms} ms"),
+        Act::Swallow => format!("{share} of {}", of.name()),
+        _ => format!("{share} of {}", of.name()),
+    };
+    let fault = Fault::Message {
+        act,
+        of,
+        node: None,
+        per_mille,
+        ms,
+    };
+    entry(name, Ok((detail, inject(vec![fault]))))
+}
+
+fn disk_of_leader(name: &'static str, leader: Option<NodeId>, harm: DiskHarm) -> Entry {
+    let done = leader.ok_or(NO_LEADER.to_owned()).map(|node| {
+        let detail = match harm {
+            DiskHarm::Full => format!("no file of n{node} grows"),
+            DiskHarm::SyncFails => format!("n{node}: each is EIO, and lost"),
+            DiskHarm::SlowSync => format!("n{node}: every sync is slow"),
+        };
+        (detail, inject(vec![Fault::Disk { node, harm, ms: 0 }]))
+    });
+    entry(name, done)
+}
+
+fn transfer(app: &App, leader: Option<NodeId>) -> Entry {
+    let heir = up(app).into_iter().find(|&id| Some(id) != leader);
+    let done = leader
+        .ok_or(NO_LEADER.to_owned())
+        .and_then(|_| heir.ok_or("nobody else is up".to_owned()))
+        .map(|to| (format!("to n{to}"), inject(vec![Fault::Transfer { to }])));
+    entry("hand over the leadership", done)
 }
 
 fn flap(app: &App, leader: Option<NodeId>) -> Entry {

@@ -5,6 +5,7 @@
 //! [`draw`](draw::draw) the only one that looks at it; both are plain functions. The screen never awaits the cluster.
 
 pub mod app;
+mod breaking;
 pub mod draw;
 #[cfg(test)]
 mod fixtures;
@@ -14,8 +15,10 @@ pub mod menu;
 pub mod model_view;
 mod mouse;
 pub mod operations;
+mod over;
 pub mod picker;
 pub mod picture;
+mod print;
 pub mod replay;
 mod session;
 mod terminal;
@@ -26,6 +29,7 @@ mod update_tests;
 
 pub use app::{Action, App, Input};
 pub use draw::draw;
+pub use print::{Print, print};
 pub use session::{Options, replay, run};
 pub use terminal::is_possible;
 pub use update::update;

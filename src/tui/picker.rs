@@ -31,17 +31,37 @@ pub struct Picker {
     pub recipes: Vec<Recipe>,
     /// The defects to choose from.
     pub defects: Vec<String>,
-    /// The selected scenario.
+    /// Only scenarios whose name or description has this in it are shown.
+    pub filter: String,
+    /// The selected scenario, among those that are shown.
     pub row: usize,
     /// The chosen defect: 0 is none.
     pub defect: usize,
     /// The seed, as typed.
     pub seed: String,
-    /// The seed is being typed.
-    pub typing: bool,
+    /// What is being typed.
+    pub typing: Option<Field>,
+}
+
+/// What can be typed into the picker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The seed.
+    Seed,
+    /// The filter.
+    Filter,
 }
 
 impl Picker {
+    /// The scenarios that the filter lets through.
+    pub fn shown(&self) -> impl Iterator<Item = &Recipe> {
+        let filter = self.filter.to_lowercase();
+        self.recipes.iter().filter(move |recipe| {
+            let Recipe { name, about, .. } = recipe;
+            name.contains(&filter) || about.to_lowercase().contains(&filter)
+        })
+    }
+
     /// The defect's name, when one is chosen.
     #[must_use]
     pub fn defect_name(&self) -> Option<&str> {
@@ -54,7 +74,7 @@ impl Picker {
     #[must_use]
     pub fn pick(&self) -> Option<Pick> {
         Some(Pick {
-            scenario: self.recipes.get(self.row)?.name.clone(),
+            scenario: self.shown().nth(self.row)?.name.clone(),
             seed: self.seed.parse().ok()?,
             defect: self.defect_name().map(str::to_owned),
         })

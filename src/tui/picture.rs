@@ -112,6 +112,10 @@ pub struct Picture {
     pub nemesis: bool,
     /// Whether the workload is held.
     pub held: bool,
+    /// Operations a second that the workload asks for.
+    pub rate: u32,
+    /// Whether a violation holds the network, the workload and the plan, until somebody lets them go on.
+    pub stands: bool,
     /// The operations.
     pub operations: Operations,
     /// The Events panel's lines.
@@ -152,10 +156,11 @@ impl Picture {
                 seed,
                 nodes,
                 seconds,
+                rate,
                 defect,
                 dir,
             } => {
-                self.scenario = scenario;
+                (self.scenario, self.rate) = (scenario, rate);
                 (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
                 self.phase = Some(Phase::Starting);
                 self.nemesis = true;
@@ -238,6 +243,20 @@ impl Picture {
                 }
                 self.held = held;
             }
+            Notice::Rate { rate } => {
+                let text = format!("the workload asks for {rate} operations/s");
+                self.line(time_ns, Tone::Plain, text);
+                self.rate = rate;
+            }
+            Notice::Held { held } => {
+                let text = if held {
+                    "the network is held as it was: look at the nodes"
+                } else {
+                    "the network goes on"
+                };
+                self.line(time_ns, Tone::Loud, text);
+                self.stands = held;
+            }
             Notice::Say { text } => self.line(time_ns, Tone::Plain, text),
             Notice::Progress { progress } => self.progress = progress,
             Notice::Alarm { counterexample } => self.alarm(time_ns, counterexample),
@@ -255,6 +274,7 @@ impl Picture {
                 summary,
             } => {
                 self.phase = Some(Phase::Ended);
+                self.stands = false;
                 self.line(time_ns, Tone::Plain, summary.clone());
                 self.end = Some(End {
                     verdict,
@@ -325,7 +345,11 @@ impl Picture {
     }
 
     fn is_killed(&self, id: NodeId) -> bool {
-        self.active().any(|span| matches!(span.fault, Fault::Kill { node } | Fault::Restart { node, .. } if node == id))
+        self.active().any(|span| match &span.fault {
+            Fault::Kill { node } | Fault::Restart { node, .. } => *node == id,
+            Fault::Crash { nodes } => nodes.contains(&id),
+            _ => false,
+        })
     }
 
     fn line(&mut self, time_ns: u64, tone: Tone, text: impl Into<String>) {

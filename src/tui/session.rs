@@ -21,7 +21,7 @@ use super::picker::{Pick, Recipe};
 use super::terminal::{self, Taken};
 use super::theme::{ColorChoice, Environment, Theme};
 use super::update::update;
-use crate::run::{self, Command, Ending, Handle, Notice, Scenario, Setup, Told};
+use crate::run::{self, Command, Drill, Ending, Handle, Notice, Scenario, Setup, Told};
 
 /// Between two frames.
 const FRAME: Duration = Duration::from_millis(50);
@@ -109,6 +109,17 @@ impl Live {
             told,
             setup,
         }
+    }
+
+    /// What was picked, with the command line's changes.
+    fn setup_of(&self, pick: &Pick) -> anyhow::Result<Setup> {
+        let scenario = Scenario::find(&pick.scenario)?;
+        let changes = &self.setup.changes;
+        let resolved = scenario.resolve(changes, pick.seed, pick.defect.clone())?;
+        Ok(Setup {
+            resolved,
+            ..self.setup.clone()
+        })
     }
 
     /// Ends the run in order and waits until no child is left. A signal meanwhile is the second one: it skips the grace.
@@ -228,7 +239,7 @@ impl Session {
         frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut batch = Vec::with_capacity(BATCH);
         let mut over = false;
-        let mut picked: Option<Pick> = None;
+        let mut picked: Option<Setup> = None;
         loop {
             let next = tokio::select! {
                 biased;
@@ -240,7 +251,7 @@ impl Session {
                 count = live.told.recv_many(&mut batch, BATCH), if !over => {
                     over = count == 0;
                     for told in batch.drain(..) {
-                        self.remember(&told);
+                        self.remember(&told, live.setup.drill);
                         self.input(Input::Told(told));
                     }
                     if over {
@@ -265,13 +276,19 @@ impl Session {
             match next {
                 Next::Stay => {}
                 Next::Leave => return Ok(()),
-                Next::Start(pick) => {
-                    live.handle.send(Command::Stop);
-                    picked = Some(pick);
-                }
+                Next::Start(pick) => match live.setup_of(&pick) {
+                    Ok(setup) => {
+                        live.handle.send(Command::Stop);
+                        picked = Some(setup);
+                    }
+                    // The run that goes on is not ended for one that cannot begin.
+                    Err(why) => {
+                        self.input(Input::Say(format!("{}: {why}", pick.scenario)));
+                    }
+                },
             }
-            if over && let Some(pick) = picked.take() {
-                self.again(live, &pick)?;
+            if over && let Some(setup) = picked.take() {
+                self.again(live, setup);
                 over = false;
             }
         }
@@ -326,7 +343,10 @@ impl Session {
     }
 
     /// The panic hook needs to know where the run's folder is.
-    fn remember(&self, told: &Told) {
+    fn remember(&self, told: &Told, drill: Option<Drill>) {
+        if matches!(told, Told::Event(_)) && drill == Some(Drill::Screen) {
+            Drill::Screen.panic();
+        }
         if let Told::Notice {
             notice: Notice::Started { dir, .. },
             ..
@@ -486,19 +506,11 @@ impl Session {
     }
 
     /// Starts what was picked, now that the run before has ended.
-    fn again(&mut self, live: &mut Live, pick: &Pick) -> anyhow::Result<()> {
-        let scenario = Scenario::find(&pick.scenario)?;
-        let resolved =
-            scenario.resolve(&run::Changes::default(), pick.seed, pick.defect.clone())?;
-        let setup = Setup {
-            resolved,
-            ..live.setup.clone()
-        };
+    fn again(&mut self, live: &mut Live, setup: Setup) {
         // The channel is closed: the old run's thread has ended or is about to, without children.
         let before = std::mem::replace(live, Live::start(setup));
         let _ = before.handle.join();
         self.input(Input::NewRun);
-        Ok(())
     }
 }
 

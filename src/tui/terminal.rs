@@ -100,6 +100,9 @@ pub(super) fn give_back() {
 pub(super) fn give_back_on_panic(dir: Arc<Mutex<PathBuf>>) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        // The screen's thread may be in the middle of a frame. It has the next word only after the lock, so never: what
+        // it would draw now would land on the normal screen, over what follows.
+        std::mem::forget(io::stdout().lock());
         give_back();
         if let Ok(dir) = dir.try_lock()
             && !dir.as_os_str().is_empty()

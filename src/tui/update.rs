@@ -3,11 +3,12 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 
 use super::app::{Action, App, CELL_STEPS_NS, Input, Overlay, Panel};
+use super::breaking::{link_commands, node_commands, send};
 use super::keys::{self, Key, Screen, Verb};
 use super::operations::TALLY_NS;
-use super::{draw, menu, model_view, mouse};
-use crate::fault::{Fault, NodeId, Signal, Way};
-use crate::run::{ChildState, Command, FaultId, LinkState};
+use super::over::{in_overlay, stepped};
+use super::{draw, model_view, mouse};
+use crate::run::Command;
 
 /// Takes one input; gives what the event loop is to do, if anything. No I/O, no clock of its own.
 pub fn update(app: &mut App, input: Input) -> Option<Action> {
@@ -112,6 +113,9 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         | Verb::Restart
         | Verb::Pause
         | Verb::Isolate
+        | Verb::Crash
+        | Verb::Disk
+        | Verb::Transfer
         | Verb::Delay
         | Verb::Cut
         | Verb::CutBoth => {
@@ -121,8 +125,20 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
                 _ => node_commands(app, verb).map(|_| ()),
             }
         }
-        Verb::FaultMenu | Verb::HealAll | Verb::Nemesis | Verb::Hold | Verb::Finish => {
-            can_break(app)
+        Verb::FaultMenu
+        | Verb::HealAll
+        | Verb::Nemesis
+        | Verb::Hold
+        | Verb::Less
+        | Verb::More
+        | Verb::Finish => can_break(app),
+        Verb::GoOn => {
+            can_break(app)?;
+            if app.picture.stands {
+                Ok(())
+            } else {
+                Err("nothing is held; a violation holds the network".to_owned())
+            }
         }
         Verb::Freeze if app.replay.is_none() && !app.picture.is_live() && app.frozen.is_none() => {
             Err("the run is over: nothing moves that could be frozen".to_owned())
@@ -165,156 +181,16 @@ fn can_break(app: &App) -> Result<(), String> {
     }
 }
 
-/// What a node's key sends now, or why it can do nothing.
-fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
-    if verb == Verb::Delay && app.selected_link().is_some() {
-        return link_commands(app, verb);
-    }
-    let id = app.selected_node().ok_or("no node is selected")?;
-    let child = app.picture.nodes[&id].child;
-    let active = |wanted: &dyn Fn(&Fault) -> bool| -> Vec<FaultId> {
-        app.picture
-            .active()
-            .filter(|span| wanted(&span.fault))
-            .map(|span| span.id)
-            .collect()
-    };
-    let heal = |ids: Vec<FaultId>| ids.into_iter().map(Command::Heal).collect::<Vec<_>>();
-    let starting = || Err(format!("n{id} is starting; wait until it is up"));
-    match (verb, child) {
-        (Verb::Kill, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
-        (Verb::Kill, _) => Ok(vec![Command::Inject(Fault::Kill { node: id })]),
-        (Verb::Restart, ChildState::Starting) | (Verb::Pause, ChildState::Starting) => starting(),
-        (Verb::Restart, ChildState::Paused) => Err(format!(
-            "n{id} is paused and would not hear it; p resumes it"
-        )),
-        (Verb::Restart, ChildState::Dead) => {
-            let killed = active(&|fault| *fault == Fault::Kill { node: id });
-            if killed.is_empty() {
-                Ok(vec![Command::Inject(Fault::Restart {
-                    node: id,
-                    signal: Signal::Term,
-                })])
-            } else {
-                Ok(heal(killed))
-            }
-        }
-        (Verb::Restart, ChildState::Up) => Ok(vec![Command::Inject(Fault::Restart {
-            node: id,
-            signal: Signal::Term,
-        })]),
-        (Verb::Pause, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
-        (Verb::Pause, ChildState::Up) => Ok(vec![Command::Inject(Fault::Pause { node: id })]),
-        (Verb::Pause, ChildState::Paused) => {
-            let paused = active(&|fault| *fault == Fault::Pause { node: id });
-            if paused.is_empty() {
-                Err(format!("n{id} was paused by somebody else"))
-            } else {
-                Ok(heal(paused))
-            }
-        }
-        (Verb::Isolate, _) if app.picture.nodes.len() < 2 => {
-            Err("there is no peer to isolate it from".to_owned())
-        }
-        (Verb::Isolate, _) => {
-            let isolated =
-                active(&|fault| matches!(fault, Fault::Isolate { node, .. } if *node == id));
-            if isolated.is_empty() {
-                Ok(vec![Command::Inject(Fault::Isolate {
-                    node: id,
-                    way: Way::Both,
-                })])
-            } else {
-                Ok(heal(isolated))
-            }
-        }
-        (Verb::Delay, _) => {
-            let slowed = active(
-                &|fault| matches!(fault, Fault::Slow { from, to, .. } if *from == id || *to == id),
-            );
-            if !slowed.is_empty() {
-                return Ok(heal(slowed));
-            }
-            let peers = app.picture.ids().into_iter().filter(|&peer| peer != id);
-            let links: Vec<_> = peers.flat_map(|peer| [(id, peer), (peer, id)]).collect();
-            if links.is_empty() {
-                Err("there is no link to delay".to_owned())
-            } else {
-                Ok(slow(&links))
-            }
-        }
-        _ => Ok(Vec::new()),
-    }
-}
-
-fn slow(links: &[(NodeId, NodeId)]) -> Vec<Command> {
-    let slow = |&(from, to)| {
-        Command::Inject(Fault::Slow {
-            from,
-            to,
-            delay_ms: 40,
-            jitter_ms: 10,
-        })
-    };
-    links.iter().map(slow).collect()
-}
-
-/// What a link's key sends now, or why it can do nothing.
-fn link_commands(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
-    let arrow = app.theme.glyphs.arrows[3];
-    let (from, to) = app.selected_link().ok_or(match app.link {
-        Some(_) => "a node has no link to itself".to_owned(),
-        None => format!("no link is selected; {arrow} walks into the links of the selected node"),
-    })?;
-    let links: &[(NodeId, NodeId)] = if verb == Verb::CutBoth {
-        &[(from, to), (to, from)]
-    } else {
-        &[(from, to)]
-    };
-    let slowed = verb == Verb::Delay;
-    let ours = |fault: &Fault| match fault {
-        Fault::Cut { from, to } => !slowed && links.contains(&(*from, *to)),
-        Fault::Slow { from, to, .. } => slowed && links.contains(&(*from, *to)),
-        _ => false,
-    };
-    let heal: Vec<Command> = app
-        .picture
-        .active()
-        .filter(|span| ours(&span.fault))
-        .map(|span| Command::Heal(span.id))
-        .collect();
-    if !heal.is_empty() {
-        return Ok(heal);
-    }
-    if slowed {
-        return Ok(slow(links));
-    }
-    if links
-        .iter()
-        .all(|&(from, to)| app.picture.link(from, to) == LinkState::Cut)
-    {
-        let ids = app.picture.ids();
-        let cause = app
-            .picture
-            .active()
-            .find(|span| span.fault.links(&ids).contains(&(from, to)));
-        let cause = cause.map_or_else(
-            || "already".to_owned(),
-            |span| format!("by “{}”", span.fault),
-        );
-        return Err(format!(
-            "n{from} → n{to} is cut {cause}; H heals everything"
-        ));
-    }
-    Ok(links
-        .iter()
-        .map(|&(from, to)| Command::Inject(Fault::Cut { from, to }))
-        .collect())
-}
-
 fn act(app: &mut App, verb: Verb) -> Option<Action> {
     match verb {
-        Verb::Kill | Verb::Restart | Verb::Pause | Verb::Isolate | Verb::Delay => {
+        Verb::Kill
+        | Verb::Restart
+        | Verb::Pause
+        | Verb::Isolate
+        | Verb::Crash
+        | Verb::Disk
+        | Verb::Transfer
+        | Verb::Delay => {
             let commands = node_commands(app, verb).ok()?;
             Some(send(app, commands))
         }
@@ -325,6 +201,20 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         Verb::HealAll => Some(heal_all(app)),
         Verb::Nemesis => Some(Action::Send(vec![Command::Nemesis(!app.picture.nemesis)])),
         Verb::Hold => Some(Action::Send(vec![Command::HoldWorkload(!app.picture.held)])),
+        Verb::Less | Verb::More => {
+            let rate = app.picture.rate;
+            let rate = if verb == Verb::More {
+                rate.saturating_mul(2)
+            } else {
+                (rate / 2).max(1)
+            };
+            app.flash(format!("{rate} operations/s …"));
+            Some(Action::Send(vec![Command::Rate(rate)]))
+        }
+        Verb::GoOn => {
+            app.flash("the network goes on …");
+            Some(Action::Send(vec![Command::GoOn]))
+        }
         Verb::Finish => {
             app.flash("ending the run in order …");
             Some(Action::Send(vec![Command::Finish]))
@@ -367,23 +257,23 @@ fn go(app: &mut App, verb: Verb) {
 
 fn show(app: &mut App, overlay: Overlay) -> Option<Action> {
     if overlay == Overlay::Picker {
-        app.picker.typing = false;
+        app.picker.typing = None;
+        app.picker.filter.clear();
         if app.picker.seed.is_empty() {
             app.picker.seed = app.picture.seed.to_string();
-            let scenario = &app.picture.scenario;
-            app.picker.row = app
-                .picker
-                .recipes
-                .iter()
-                .position(|recipe| recipe.name == *scenario)
-                .unwrap_or(0);
         }
+        let scenario = &app.picture.scenario;
+        let present = app
+            .picker
+            .shown()
+            .position(|recipe| recipe.name == *scenario);
+        app.picker.row = present.unwrap_or(0);
     }
     app.overlay = Some(overlay);
     None
 }
 
-fn leave(app: &mut App) -> Option<Action> {
+pub(super) fn leave(app: &mut App) -> Option<Action> {
     app.leaving = true;
     app.overlay = None;
     Some(Action::Leave)
@@ -393,36 +283,6 @@ fn heal_all(app: &mut App) -> Action {
     app.errands.clear();
     app.flash("healing everything …");
     Action::Send(vec![Command::HealAll])
-}
-
-/// Says at once what was asked for: nothing waits for the cluster.
-fn send(app: &mut App, commands: Vec<Command>) -> Action {
-    let texts: Vec<String> = commands
-        .iter()
-        .map(|command| match command {
-            Command::Inject(fault) => fault.to_string(),
-            Command::Heal(id) => match app
-                .picture
-                .active()
-                .find(|span| span.id == *id)
-                .map(|span| &span.fault)
-            {
-                Some(Fault::Kill { node }) => format!("start n{node}"),
-                Some(Fault::Pause { node }) => format!("resume n{node}"),
-                Some(fault) => format!("heal: {fault}"),
-                None => format!("heal fault {id}"),
-            },
-            other => format!("{other:?}"),
-        })
-        .collect();
-    let text = match texts.as_slice() {
-        [first, second, rest @ ..] if !rest.is_empty() => {
-            format!("{first}, {second}, {} more …", rest.len())
-        }
-        _ => format!("{} …", texts.join(", ")),
-    };
-    app.flash(text);
-    Action::Send(commands)
 }
 
 fn type_filter(app: &mut App, event: &KeyEvent) {
@@ -450,178 +310,6 @@ fn type_filter(app: &mut App, event: &KeyEvent) {
     } else {
         app.events_back = 0;
     }
-}
-
-fn in_overlay(app: &mut App, overlay: Overlay, event: &KeyEvent, key: Key) -> Option<Action> {
-    let typing = overlay == Overlay::Picker && app.picker.typing;
-    if key == Key::Char('H') && !typing {
-        app.overlay = None;
-        return press(app, Verb::HealAll);
-    }
-    if key == Key::Named(KeyCode::Esc) && !typing {
-        app.overlay = match overlay {
-            Overlay::Card {
-                node, log: true, ..
-            } => Some(Overlay::Card {
-                node,
-                log: false,
-                back: 0,
-            }),
-            _ => None,
-        };
-        return None;
-    }
-    match overlay {
-        Overlay::Leave => match event.code {
-            KeyCode::Char('q' | 'y') | KeyCode::Enter => leave(app),
-            _ => {
-                app.overlay = None;
-                None
-            }
-        },
-        Overlay::Help(line) => {
-            let most = keys::KEYS.len() as u16 + 4;
-            let line = match moved(event.code) {
-                Some(by) => line
-                    .saturating_add_signed(by.clamp(-1000, 1000) as i16)
-                    .min(most),
-                None => {
-                    app.overlay = None;
-                    return None;
-                }
-            };
-            app.overlay = Some(Overlay::Help(line));
-            None
-        }
-        Overlay::Faults(row) => in_fault_menu(app, row, event.code),
-        Overlay::Card { node, log, back } => in_card(app, node, log, back, event.code),
-        Overlay::Picker => in_picker(app, event.code),
-    }
-}
-
-/// How far a key moves in a list.
-fn moved(code: KeyCode) -> Option<i32> {
-    Some(match code {
-        KeyCode::Up | KeyCode::Char('k') => -1,
-        KeyCode::Down | KeyCode::Char('j') => 1,
-        KeyCode::PageUp => -10,
-        KeyCode::PageDown => 10,
-        KeyCode::Home | KeyCode::Char('g') => -100_000,
-        KeyCode::End | KeyCode::Char('G') => 100_000,
-        _ => return None,
-    })
-}
-
-fn stepped(row: usize, by: i32, len: usize) -> usize {
-    row.saturating_add_signed(by as isize)
-        .min(len.saturating_sub(1))
-}
-
-fn in_fault_menu(app: &mut App, row: usize, code: KeyCode) -> Option<Action> {
-    let entries = menu::entries(app);
-    if let Some(by) = moved(code) {
-        app.overlay = Some(Overlay::Faults(stepped(row, by, entries.len())));
-        return None;
-    }
-    let chosen = match code {
-        KeyCode::Enter => row,
-        KeyCode::Char('0') => {
-            app.overlay = None;
-            return press(app, Verb::HealAll);
-        }
-        KeyCode::Char(c @ '1'..='9') => c as usize - '1' as usize,
-        _ => {
-            app.flash("a digit or enter chooses; esc closes the menu");
-            return None;
-        }
-    };
-    let entry = entries.into_iter().nth(chosen)?;
-    match entry.detail {
-        Err(why) => {
-            app.overlay = Some(Overlay::Faults(chosen));
-            app.flash(format!("{}: {why}", entry.name));
-            None
-        }
-        Ok(detail) => {
-            app.overlay = None;
-            app.flash(format!("{}: {detail} …", entry.name));
-            app.errands.extend(entry.does.later);
-            (!entry.does.now.is_empty()).then_some(Action::Send(entry.does.now))
-        }
-    }
-}
-
-fn in_card(app: &mut App, node: NodeId, log: bool, back: usize, code: KeyCode) -> Option<Action> {
-    match code {
-        KeyCode::Enter => {
-            app.overlay = Some(Overlay::Card {
-                node,
-                log: true,
-                back: 0,
-            });
-            Some(Action::ReadLog(node))
-        }
-        // The verbs of a node work on the node whose card is open: it is the selected one.
-        KeyCode::Char(c) if "xrpid".contains(c) => {
-            press(app, keys::verb(Key::Char(c), Screen::Live)?)
-        }
-        KeyCode::Char('y') => press(app, Verb::CopyPath),
-        KeyCode::Char('q') => {
-            app.overlay = None;
-            None
-        }
-        _ => {
-            let back = stepped(back, -moved(code)?, app.log.1.len().max(1));
-            app.overlay = Some(Overlay::Card { node, log, back });
-            None
-        }
-    }
-}
-
-fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
-    let picker = &mut app.picker;
-    if picker.typing {
-        match code {
-            KeyCode::Char(c) if c.is_ascii_digit() && picker.seed.len() < 19 => picker.seed.push(c),
-            KeyCode::Backspace => {
-                picker.seed.pop();
-            }
-            KeyCode::Enter | KeyCode::Esc => picker.typing = false,
-            _ => {}
-        }
-        return None;
-    }
-    match code {
-        KeyCode::Enter => match picker.pick() {
-            Some(pick) => {
-                app.overlay = None;
-                app.flash(format!(
-                    "ending this run, then {} with seed {} …",
-                    pick.scenario, pick.seed
-                ));
-                return Some(Action::Start(pick));
-            }
-            None => app.flash("the seed is a number; e edits it, R draws a new one"),
-        },
-        KeyCode::Char('d') => picker.defect = (picker.defect + 1) % (picker.defects.len() + 1),
-        KeyCode::Char('e') => {
-            picker.typing = true;
-            picker.seed.clear();
-        }
-        KeyCode::Char('R') => {
-            // A new seed need not be secret, only different: a step of SplitMix64 on the last one and the clock.
-            let mut seed = picker.seed.parse::<u64>().unwrap_or(0) ^ app.clock_ns.rotate_left(17);
-            seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            picker.seed = ((seed ^ (seed >> 31)) % 1_000_000).to_string();
-        }
-        KeyCode::Char('q') => app.overlay = None,
-        code => {
-            let by = moved(code)?;
-            picker.row = stepped(picker.row, by, picker.recipes.len());
-        }
-    }
-    None
 }
 
 /// The verbs that only look.

@@ -8,7 +8,7 @@ use super::app::{Action, App, Input, Overlay, Panel};
 use super::fixtures;
 use super::keys::{self, Key, Screen, Verb};
 use super::update::{possible_now, update};
-use crate::fault::{Fault, Signal, Way};
+use crate::fault::{DiskHarm, Fault, Signal, Way};
 use crate::run::Command;
 
 fn press(app: &mut App, keys: &str) -> Option<Action> {
@@ -456,6 +456,58 @@ fn the_picker_picks_a_scenario_a_defect_and_a_seed() {
     assert_eq!(
         app.flashing(),
         Some("the seed is a number; e edits it, R draws a new one")
+    );
+}
+
+#[test]
+fn the_picker_filters_and_leads_to_the_model() {
+    let mut app = fixtures::cut();
+    press(&mut app, "s / c a l m enter");
+    let Some(Action::Start(pick)) = press(&mut app, "enter") else {
+        panic!("nothing is picked")
+    };
+    assert_eq!(pick.scenario, "calm");
+    let mut app = fixtures::cut();
+    press(&mut app, "s / z z enter enter");
+    assert_eq!(
+        app.flashing(),
+        Some("no scenario has that in its name; / edits the filter")
+    );
+    let mut app = fixtures::cut();
+    press(&mut app, "s m");
+    assert_eq!((app.overlay, app.screen), (None, Screen::Model));
+}
+
+#[test]
+fn machines_disks_the_leadership_and_the_rate_have_keys() {
+    let slow = Fault::Disk {
+        node: 1,
+        harm: DiskHarm::SlowSync,
+        ms: 50,
+    };
+    sends(
+        fixtures::cut(),
+        "X",
+        &[inject(Fault::Crash { nodes: vec![1] })],
+    );
+    sends(fixtures::cut(), "D", &[inject(slow)]);
+    refuses(fixtures::cut(), "L", "n1 leads already; select its heir");
+    sends(
+        fixtures::cut(),
+        "down L",
+        &[inject(Fault::Transfer { to: 2 })],
+    );
+    sends(fixtures::cut(), ">", &[Command::Rate(400)]);
+    sends(fixtures::cut(), "<", &[Command::Rate(100)]);
+}
+
+#[test]
+fn what_a_violation_holds_goes_on_by_a_key_and_only_then() {
+    sends(fixtures::standing(), "u", &[Command::GoOn]);
+    refuses(
+        fixtures::violation(),
+        "u",
+        "nothing is held; a violation holds the network",
     );
 }
 

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 use whitewater::wire::{
     chaos::{
-        DefectCountersRequest, DefectCountersResponse, StateHashRequest, StateHashResponse,
-        chaos_service_client::ChaosServiceClient,
+        DefectCountersRequest, DefectCountersResponse, StateDumpRequest, StateHashRequest,
+        StateHashResponse, chaos_service_client::ChaosServiceClient,
     },
     kiwi::{
         Binlog, BinlogEntry, InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig,
@@ -35,6 +35,16 @@ pub(crate) struct Nodes {
     addresses: BTreeMap<u64, String>,
     flags: Vec<String>,
     folder: TempDir,
+}
+
+/// A stopped process; it goes on when this is dropped.
+pub(crate) struct Paused(rustix::process::Pid);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // It may have been killed meanwhile.
+        let _ = rustix::process::kill_process(self.0, rustix::process::Signal::CONT);
+    }
 }
 
 struct Running {
@@ -264,6 +274,18 @@ impl Nodes {
             .into_inner()
     }
 
+    /// Every key and value that the node holds.
+    pub(crate) async fn dump(&self, id: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut client = ChaosServiceClient::new(self.channel(&self.children[&id].chaos));
+        let rows = client.state_dump(StateDumpRequest {}).await.expect("dump");
+        let mut rows = rows.into_inner();
+        let mut all = Vec::new();
+        while let Some(row) = rows.message().await.expect("a row") {
+            all.push((row.key.to_vec(), row.value.to_vec()));
+        }
+        all
+    }
+
     pub(crate) async fn defect_counters(&self, id: u64) -> DefectCountersResponse {
         let mut client = ChaosServiceClient::new(self.channel(&self.children[&id].chaos));
         client
@@ -287,6 +309,13 @@ impl Nodes {
             assert!(began.elapsed() < deadline, "states differ: {hashes:#?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Stops the node's process until the guard is dropped.
+    pub(crate) fn pause(&self, id: u64) -> Paused {
+        let pid = rustix::process::Pid::from_child(&self.children[&id].child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("signal");
+        Paused(pid)
     }
 
     pub(crate) fn kill(&mut self, id: u64) {

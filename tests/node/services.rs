@@ -1,5 +1,7 @@
 //! Health and reflection, as `grpcurl` and load balancers use them.
 
+use std::time::{Duration, Instant};
+
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -102,6 +104,13 @@ async fn the_leader_and_its_calls_are_shown() {
             && stream.p50_us > 0
             && stream.p99_us >= stream.p50_us
     );
+    let counted: u64 = stream.latency.iter().map(|bucket| bucket.calls).sum();
+    let failed: u64 = stream.errors.values().sum();
+    assert_eq!(
+        counted + failed + stream.in_flight,
+        stream.calls,
+        "{stream:?}"
+    );
 
     let gone = (1..=3).find(|id| *id != leader).expect("another node");
     nodes.kill(gone);
@@ -113,4 +122,31 @@ async fn the_leader_and_its_calls_are_shown() {
             && metrics.rpcs.iter().any(counted)
     };
     nodes.wait_metrics(leader, failing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_peer_is_noticed_and_so_is_its_return() {
+    let nodes = Nodes::start(3, &[]).await;
+    nodes.initialize().await;
+    nodes.write(put("k", "v")).await;
+    let leader = nodes.leader().await;
+    let paused = (1..=3).find(|id| *id != leader).expect("another node");
+    let is = |metrics: &MetricsResponse, health: &str| {
+        let peer = metrics.peers.iter().find(|peer| peer.node_id == paused);
+        peer.is_some_and(|peer| peer.health == health)
+    };
+    // Its kernel takes every connection and every byte; only pings and limits tell.
+    let resume = nodes.pause(paused);
+    let began = Instant::now();
+    let seen = nodes
+        .wait_metrics(leader, |metrics| is(metrics, "failing"))
+        .await;
+    assert!(seen.is_leader, "the other two go on");
+    assert!(began.elapsed() < Duration::from_secs(10), "too late");
+    nodes.write(put("k", "w")).await;
+    drop(resume);
+    nodes
+        .wait_metrics(leader, |metrics| is(metrics, "healthy"))
+        .await;
+    nodes.equal_hashes(Duration::from_secs(10)).await;
 }

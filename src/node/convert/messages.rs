@@ -1,5 +1,7 @@
 //! The Raft RPCs' requests and answers, both ways.
 
+use std::cmp::Ordering;
+
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderRequest, VoteRequest, VoteResponse,
@@ -51,6 +53,14 @@ fn check_sequence(request: &AppendEntriesRequest<Types>) -> Checked<()> {
         }
         prev = Some(entry.log_id);
     }
+    // openraft takes the lesser id of the two as committed, and would read entries that are not there.
+    let mut ids = request.entries.iter().map(|entry| entry.log_id);
+    let commit = request.leader_commit;
+    if !ids.all(|id| in_one_log(Some(id), commit)) || !in_one_log(request.prev_log_id, commit) {
+        return Err(Malformed::Sequence(
+            "what is committed contradicts the entries",
+        ));
+    }
     if [prev, request.leader_commit]
         .iter()
         .flatten()
@@ -61,6 +71,18 @@ fn check_sequence(request: &AppendEntriesRequest<Types>) -> Checked<()> {
         ));
     }
     Ok(())
+}
+
+/// Whether one log can hold both: it has one entry at an index, and none of an earlier leader after one of a later.
+fn in_one_log(a: Option<LogId>, b: Option<LogId>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else {
+        return true;
+    };
+    match a.index.cmp(&b.index) {
+        Ordering::Less => a.leader_id <= b.leader_id,
+        Ordering::Equal => a == b,
+        Ordering::Greater => a.leader_id >= b.leader_id,
+    }
 }
 
 impl From<&AppendEntriesRequest<Types>> for kiwi::AppendEntriesRequest {
@@ -283,6 +305,11 @@ pub(crate) fn snapshot_meta(wire: &kiwi::InstallSnapshotRequest) -> Checked<(Vot
     if last.leader_id > vote.leader_id || at > Some(last) {
         return Err(Malformed::Sequence(
             "a log id is newer than the sender's vote",
+        ));
+    }
+    if !in_one_log(at, Some(last)) {
+        return Err(Malformed::Sequence(
+            "the membership's log id contradicts the snapshot's",
         ));
     }
     if wire.snapshot_id.is_empty() {

@@ -249,11 +249,20 @@ fn what_no_leader_sends_is_refused_as_a_whole() {
         refuse(|wire| wire.entries[0].log_id = None),
         Malformed::Missing("the entry's log id")
     );
+    let mut committed = whole.clone();
+    for commit in [id(3, 5), id(4, 6), id(5, 8), id(5, 90)] {
+        committed.leader_commit = Some(commit.into());
+        assert!(AppendEntriesRequest::try_from(committed.clone()).is_ok());
+    }
     let sequence = [
         refuse(|wire| wire.prev_log_id = None),
         refuse(|wire| drop(wire.entries.remove(0))),
         refuse(|wire| wire.entries.swap(0, 1)),
         refuse(|wire| wire.vote.as_mut().expect("vote").committed = false),
+        // An earlier leader's entry after a later one's, and another leader's at one index.
+        refuse(|wire| wire.leader_commit = Some(id(4, 1_000_000).into())),
+        refuse(|wire| wire.leader_commit = Some(id(5, 7).into())),
+        refuse(|wire| wire.leader_commit = Some(id(5, 3).into())),
         refuse(|wire| {
             wire.vote
                 .as_mut()

@@ -89,7 +89,7 @@ async fn feed(
     }
 }
 
-/// Receives a snapshot and installs it; gives the vote to answer with.
+/// Receives a snapshot and installs it; gives the answer: this node's vote, and whether the sender's was good enough.
 ///
 /// # Errors
 /// When a chunk is malformed, out of place or damaged, the stream ends early, or Raft has stopped.
@@ -97,7 +97,7 @@ pub(crate) async fn receive(
     raft: &Raft,
     folder: &std::path::Path,
     mut chunks: Streaming<kiwi::InstallSnapshotRequest>,
-) -> Result<Vote, Status> {
+) -> Result<kiwi::InstallSnapshotResponse, Status> {
     let first = chunks
         .message()
         .await?
@@ -106,7 +106,7 @@ pub(crate) async fn receive(
     let mine = raft.with_raft_state(|state| *state.vote_ref()).await;
     let mine = mine.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
     if mine > vote {
-        return Ok(mine);
+        return Ok(answer(vote, mine));
     }
     let id = first.snapshot_id.clone();
     let mut incoming = Incoming::begin(folder)?;
@@ -128,9 +128,17 @@ pub(crate) async fn receive(
         meta,
         snapshot: file,
     };
-    let answer = raft.install_full_snapshot(vote, snapshot).await;
-    let answer = answer.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
-    Ok(answer.vote)
+    let installed = raft.install_full_snapshot(vote, snapshot).await;
+    let installed = installed.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
+    Ok(answer(vote, installed.vote))
+}
+
+/// A newer vote than the sender's means that the snapshot was not taken.
+fn answer(asked: Vote, mine: Vote) -> kiwi::InstallSnapshotResponse {
+    kiwi::InstallSnapshotResponse {
+        success: mine <= asked,
+        vote: Some(mine.into()),
+    }
 }
 
 async fn finish(incoming: Incoming, meta: SnapshotMeta) -> Result<SnapshotFile, Status> {

@@ -125,6 +125,11 @@ impl Card<'_> {
                 format!("{role}, term {}, believes that {leader} leads", node.term),
             ),
             (
+                "vote",
+                node.vote
+                    .map_or_else(|| "none".to_owned(), |vote| vote.to_string()),
+            ),
+            (
                 "log",
                 format!(
                     "last {}, committed {}, applied {}",

@@ -130,9 +130,13 @@ impl Faults<'_> {
 pub(super) fn glyph(app: &App, fault: &Fault) -> &'static str {
     let glyphs = app.theme.glyphs;
     match fault {
-        Fault::Kill { .. } | Fault::Restart { .. } => glyphs.dead,
+        Fault::Kill { .. } | Fault::Restart { .. } | Fault::Crash { .. } => glyphs.dead,
         Fault::Pause { .. } => glyphs.paused,
-        Fault::Slow { .. } => glyphs.slow,
+        Fault::Slow { .. }
+        | Fault::Message { .. }
+        | Fault::Disk { .. }
+        | Fault::Shrink { .. }
+        | Fault::Transfer { .. } => glyphs.slow,
         Fault::Isolate { .. } | Fault::Split { .. } | Fault::Cut { .. } => glyphs.cut,
     }
 }

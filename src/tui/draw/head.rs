@@ -112,8 +112,14 @@ fn state(app: &App) -> (String, Style) {
     if picture.bench_error.is_some() {
         return (format!("{} BENCH ERROR", glyphs.stopped), theme.loud());
     }
-    if picture.held && picture.is_live() {
+    if picture.stands && picture.is_live() {
         return (format!("{} HELD{behind}", glyphs.paused), theme.selected());
+    }
+    if picture.held && picture.phase == Some(Phase::Running) {
+        return (
+            format!("{} NO WORKLOAD{behind}", glyphs.paused),
+            theme.bold(),
+        );
     }
     let (word, style) = match picture.phase {
         None => ("starting", theme.dim()),
@@ -330,6 +336,9 @@ fn useful(app: &App) -> Vec<&'static Binding> {
         rows.splice(0..0, look.iter().map(|&verb| keys::binding(verb)));
     }
     let mut first: Vec<Verb> = Vec::new();
+    if app.picture.stands && app.replay.is_none() {
+        first.push(Verb::GoOn);
+    }
     if app.picture.alarm.is_some() && app.screen != Screen::Verdict {
         first.push(Verb::Verdict);
     }

@@ -9,6 +9,7 @@ mod cluster;
 mod faults;
 mod head;
 mod history;
+mod key_table;
 mod live;
 mod model;
 mod overlays;
@@ -29,8 +30,8 @@ use super::app::{App, Overlay};
 use super::keys::Screen;
 
 pub(super) use head::{hint_at, tab_at};
+pub(super) use key_table::key_rows;
 pub(super) use live::areas;
-pub(super) use verdict::key_rows;
 
 /// The least size at which there is anything to see.
 const LEAST: (u16, u16) = (60, 14);

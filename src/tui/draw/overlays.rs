@@ -10,6 +10,7 @@ use super::text;
 use crate::tui::app::{App, Overlay};
 use crate::tui::keys::{self, Group};
 use crate::tui::menu;
+use crate::tui::picker::Field;
 use crate::tui::update::possible_now;
 
 /// A rectangle of at most this size in the middle of `area`.
@@ -158,8 +159,10 @@ fn faults(app: &App, row: usize, area: Rect, buf: &mut Buffer) {
         66,
         entries.len() as u16 + 3,
     );
-    for (i, entry) in entries.iter().enumerate() {
-        let y = i as u16;
+    let room = usize::from(inner.height.saturating_sub(2)).max(1);
+    let first = (row + 1).saturating_sub(room);
+    for (i, entry) in entries.iter().enumerate().skip(first).take(room) {
+        let y = (i - first) as u16;
         let digit = if i < 9 {
             (i + 1).to_string()
         } else {
@@ -224,8 +227,7 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
     let room = usize::from(inner.height.saturating_sub(5)).max(1);
     let first = picker.row.saturating_sub(room - 1);
     for (y, (i, recipe)) in picker
-        .recipes
-        .iter()
+        .shown()
         .enumerate()
         .skip(first)
         .take(room)
@@ -294,25 +296,35 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         "d: the next one",
         theme.bold(),
     );
-    let seed_style = if picker.typing {
-        theme.selected()
-    } else {
-        theme.bold()
+    let typed = |field, text: &str| {
+        if picker.typing == Some(field) {
+            (format!("{text} "), theme.selected())
+        } else {
+            (text.to_owned(), theme.bold())
+        }
     };
-    let seed = if picker.typing {
-        format!("{} ", picker.seed)
-    } else {
-        picker.seed.clone()
-    };
-    let seed_keys = if picker.typing {
+    let (seed, seed_style) = typed(Field::Seed, &picker.seed);
+    let seed_keys = if picker.typing == Some(Field::Seed) {
         "digits   enter keep"
     } else {
         "e: edit   R: a new one"
     };
     line(buf, y + 1, "seed", &seed, seed_keys, seed_style);
+    if picker.typing == Some(Field::Filter) || !picker.filter.is_empty() {
+        let (filter, style) = typed(Field::Filter, &picker.filter);
+        line(
+            buf,
+            y + 2,
+            "filter",
+            &filter,
+            "enter keep   esc clear",
+            style,
+        );
+    }
     let [up, down, ..] = theme.glyphs.arrows;
-    let keys =
-        format!("{up}{down} choose   enter ends this run and starts that one   esc never mind");
+    let keys = format!(
+        "{up}{down} choose   enter ends this run, starts that   / filter   m model   esc never mind"
+    );
     text::put(buf, inner, 1, y + 3, &keys, theme.dim());
 }
 

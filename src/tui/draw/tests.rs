@@ -53,6 +53,7 @@ fn states() -> Vec<(&'static str, App)> {
         ("live-frozen", fixtures::frozen()),
         ("live-held", fixtures::held()),
         ("live-violation", fixtures::violation()),
+        ("live-standing", fixtures::standing()),
         ("live-finding", fixtures::finding()),
         ("live-ended", fixtures::ended_well()),
         (
@@ -113,6 +114,7 @@ fn screens_look_as_approved() {
         "live-five",
         "live-frozen",
         "live-violation",
+        "live-standing",
         "live-far",
         "help",
         "fault-menu",

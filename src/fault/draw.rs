@@ -1,0 +1,148 @@
+//! What a random plan draws: single wishes, aimed relative to the leader.
+
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::plan::{Aim, Crowd, Wish};
+use super::{Act, DiskHarm, Of, Signal, Way};
+
+/// Draws `depth` wishes, or fewer where the kinds do not allow so many that differ.
+pub(super) fn distinct_faults(
+    rng: &mut ChaCha8Rng,
+    kinds: &[&str],
+    nodes: usize,
+    depth: usize,
+) -> Vec<Wish> {
+    let mut faults: Vec<Wish> = Vec::new();
+    for _ in 0..depth {
+        let kind = kinds.choose(rng).expect("the caller checked");
+        let wish = draw_wish(rng, kind, nodes);
+        if let Some(wish) = wish.filter(|wish| !faults.iter().any(|other| collide(other, wish))) {
+            faults.push(wish);
+        }
+    }
+    faults
+}
+
+/// Whether two wishes act on one child, or are the same.
+fn collide(a: &Wish, b: &Wish) -> bool {
+    let child = |wish: &Wish| match wish {
+        Wish::Kill { who }
+        | Wish::Pause { who }
+        | Wish::Restart { who, .. }
+        | Wish::Disk { who, .. } => Some(*who),
+        _ => None,
+    };
+    let crash = |wish: &Wish| matches!(wish, Wish::Crash { .. });
+    let touches = |wish: &Wish| crash(wish) || child(wish).is_some();
+    a == b
+        || (child(a).is_some() && child(a) == child(b))
+        || (crash(a) && touches(b))
+        || (crash(b) && touches(a))
+}
+
+/// One wish of that kind, aimed relative to the leader; `None` where the cluster is too small for it.
+fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
+    let followers = nodes.saturating_sub(1);
+    let any = |rng: &mut ChaCha8Rng| match rng.random_range(0..=followers) {
+        0 => Aim::Leader,
+        k => Aim::Follower(k - 1),
+    };
+    let ends = |rng: &mut ChaCha8Rng| {
+        let from = rng.random_range(0..nodes);
+        let to = (from + rng.random_range(1..nodes)) % nodes;
+        let aim = |i: usize| {
+            if i == 0 {
+                Aim::Leader
+            } else {
+                Aim::Follower(i - 1)
+            }
+        };
+        (aim(from), aim(to))
+    };
+    match kind {
+        "kill" => Some(Wish::Kill { who: any(rng) }),
+        "pause" => Some(Wish::Pause { who: any(rng) }),
+        "restart" => Some(Wish::Restart {
+            who: any(rng),
+            signal: *[Signal::Term, Signal::Kill]
+                .choose(rng)
+                .expect("the list is not empty"),
+        }),
+        "crash" => {
+            let crowds = [Crowd::Leader, Crowd::Follower, Crowd::Majority, Crowd::All];
+            let who = *crowds.choose(rng).expect("the list is not empty");
+            (nodes > 1 || who != Crowd::Follower).then_some(Wish::Crash { who })
+        }
+        "disk" => Some(Wish::Disk {
+            who: any(rng),
+            harm: DiskHarm::SlowSync,
+            ms: (5.0 * 30f64.powf(rng.random::<f64>())) as u64,
+        }),
+        _ if nodes < 2 => None,
+        "shrink" => Some(Wish::Shrink { who: any(rng) }),
+        "transfer" => Some(Wish::Transfer {
+            to: Aim::Follower(rng.random_range(0..followers)),
+        }),
+        _ if Act::ALL.iter().any(|act| act.name() == kind) => Some(draw_message(rng, kind, any)),
+        "isolate" => {
+            let way = *[Way::Both, Way::Both, Way::In, Way::Out]
+                .choose(rng)
+                .expect("the list is not empty");
+            Some(Wish::Isolate { who: any(rng), way })
+        }
+        "split" => {
+            // The leader's side; whether it is the majority is left to chance.
+            let with_leader = rng.random_range(0..followers);
+            Some(Wish::Split {
+                side: std::iter::once(Aim::Leader)
+                    .chain((0..with_leader).map(Aim::Follower))
+                    .collect(),
+            })
+        }
+        "cut" => {
+            let (from, to) = ends(rng);
+            Some(Wish::Cut { from, to })
+        }
+        "slow" => {
+            let (from, to) = ends(rng);
+            let delay_ms = (5.0 * 40f64.powf(rng.random::<f64>())) as u64;
+            Some(Wish::Slow {
+                from,
+                to,
+                delay_ms,
+                jitter_ms: delay_ms / 4,
+            })
+        }
+        other => unreachable!("{other} is no kind of fault"),
+    }
+}
+
+/// A fault of single messages: on one node's links or everywhere, of some or all of them.
+fn draw_message(rng: &mut ChaCha8Rng, kind: &str, any: impl Fn(&mut ChaCha8Rng) -> Aim) -> Wish {
+    let act = *Act::ALL
+        .iter()
+        .find(|act| act.name() == kind)
+        .expect("the caller checked");
+    let pick = |rng: &mut ChaCha8Rng, list: &[Of]| *list.choose(rng).expect("it is not empty");
+    let of = match act {
+        Act::Drop | Act::Refuse => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Peers]),
+        Act::Swallow => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Clients, Of::Writes]),
+        Act::Late => pick(rng, &[Of::Votes, Of::Appends, Of::Peers, Of::Snapshots]),
+        // A client's request has no number of its own: a second one may be applied twice, and legally so.
+        Act::Double | Act::Reorder => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Appends]),
+    };
+    let who = rng.random_bool(0.5).then(|| any(rng));
+    let ms = match act {
+        Act::Late | Act::Double | Act::Reorder => (10.0 * 30f64.powf(rng.random::<f64>())) as u64,
+        Act::Drop | Act::Swallow | Act::Refuse => 0,
+    };
+    Wish::Message {
+        act,
+        of,
+        who,
+        per_mille: *[100, 300, 1000].choose(rng).expect("it is not empty"),
+        ms,
+    }
+}
