@@ -7,7 +7,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Judgement, Options, dfs, judge, prefix, zones};
+use super::{Judgement, Options, dfs, frontier, judge, prefix, zones};
 use crate::history::{End, History, KeyHistory, Kind, NEVER, Op, Operation, Values};
 use crate::spec::Register;
 use crate::verdict::{Counterexample, Exhausted, Reason, Staleness};
@@ -102,6 +102,21 @@ fn first_bad(key: &KeyHistory, options: &Options) -> u32 {
     let (_, _, _, first) = judge(&key.ops, key.values.len(), key.events, options);
     let (mut good, mut bad) = (first, key.events - 1);
     let mut step = if first > 0 { 1 } else { key.events };
+    if first == 0
+        && let Some(at) = frontier::plainly_fails_at(&key.ops, key.values.len(), key.events)
+    {
+        // Rarely anything is wrong before it shows so plainly: then one search says so instead of many.
+        bad = at;
+        if at > 0 {
+            good = at - 1;
+            let ops = prefix(&key.ops, good);
+            if judge(&ops, key.values.len(), key.events, options).0 == Judgement::Fails {
+                (good, bad) = (0, at - 1);
+            } else {
+                good = at;
+            }
+        }
+    }
     while good < bad {
         let middle = (good + (bad - good) / 2).min(good + step - 1);
         step = step.saturating_mul(2);
