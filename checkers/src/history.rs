@@ -16,7 +16,8 @@ mod builder;
 mod lint;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -442,6 +443,13 @@ impl Names {
         }
     }
 
+    /// The names in the order of their numbers, each as its text or as its list.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Option<&[Value]>)> {
+        let number = |i: usize| FIRST_NAME + i as Value;
+        let texts = self.texts.iter().enumerate();
+        texts.map(move |(i, text)| (text.as_str(), self.list(number(i))))
+    }
+
     /// Whether every value is an integer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -610,40 +618,80 @@ impl History {
     #[must_use]
     pub fn to_events(&self) -> Vec<Event> {
         let mut events = Vec::with_capacity(self.rows.len() * 2 + self.marks.len());
-        for operation in self.operations() {
-            let client = Some(operation.client);
-            if let (Some(index), Some(time_ns)) = (operation.completed, operation.completed_ns) {
-                events.push(Event {
-                    index,
-                    time_ns,
-                    client,
-                    node: operation.node,
-                    kind: EventKind::Complete {
-                        outcome: operation.outcome,
-                        at: operation.at,
-                        error: operation.error,
-                    },
-                });
+        self.replay(|event| events.push(event));
+        events
+    }
+
+    /// The events again, one by one in order, holding only those that are open.
+    pub fn replay(&self, mut take: impl FnMut(Event)) {
+        // Ends that are still to come, the next one first.
+        let mut ends: BinaryHeap<Reverse<(u32, u32)>> = BinaryHeap::new();
+        let mut marks = self.marks.iter().peekable();
+        for row in 0..=self.rows.len() as u32 {
+            let next = self.rows.get(row as usize);
+            let begin = next.map_or(u64::MAX, |next| u64::from(next.invoked));
+            loop {
+                let end = ends.peek().map_or(u64::MAX, |end| u64::from(end.0.0));
+                let mark = marks.peek().map_or(u64::MAX, |mark| mark.index);
+                if begin <= end.min(mark) {
+                    break;
+                }
+                if mark < end {
+                    take(
+                        marks
+                            .next()
+                            .map(Self::mark_event)
+                            .unwrap_or_else(|| unreachable!("it was peeked at")),
+                    );
+                } else if let Some(Reverse((_, row))) = ends.pop() {
+                    take(self.end_event(row));
+                }
             }
-            events.push(Event {
-                index: operation.invoked,
-                time_ns: operation.invoked_ns,
-                client,
-                node: operation.node,
-                kind: EventKind::Invoke {
-                    key: operation.key,
-                    call: operation.call,
-                },
-            });
+            if let Some(next) = next {
+                take(self.begin_event(row));
+                if next.completed != NEVER {
+                    ends.push(Reverse((next.completed, row)));
+                }
+            }
         }
-        events.extend(self.marks.iter().map(|mark| Event {
+    }
+
+    fn begin_event(&self, row: u32) -> Event {
+        let operation = self.operation(row);
+        Event {
+            index: operation.invoked,
+            time_ns: operation.invoked_ns,
+            client: Some(operation.client),
+            node: operation.node,
+            kind: EventKind::Invoke {
+                key: operation.key,
+                call: operation.call,
+            },
+        }
+    }
+
+    fn end_event(&self, row: u32) -> Event {
+        let operation = self.operation(row);
+        Event {
+            index: operation.completed.unwrap_or_default(),
+            time_ns: operation.completed_ns.unwrap_or_default(),
+            client: Some(operation.client),
+            node: operation.node,
+            kind: EventKind::Complete {
+                outcome: operation.outcome,
+                at: operation.at,
+                error: operation.error,
+            },
+        }
+    }
+
+    fn mark_event(mark: &Mark) -> Event {
+        Event {
             index: mark.index,
             time_ns: mark.time_ns,
             client: None,
             node: None,
             kind: EventKind::Mark(mark.text.clone()),
-        }));
-        events.sort_by_key(|event| event.index);
-        events
+        }
     }
 }

@@ -4,6 +4,7 @@ pub mod dfs;
 mod evidence;
 pub mod frontier;
 pub mod online;
+pub mod stream;
 pub mod zones;
 
 use rayon::prelude::*;

@@ -19,10 +19,10 @@ use std::io::{self, BufRead, Read, Write};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::sink::{Moment, Sink};
 use super::{Error, Loaded};
 use crate::history::{
-    Answer, At, Builder, Call, ClientId, Event, EventKind, Header, Kind, Malformed, Names, Nil,
-    Outcome, Value,
+    At, Builder, Call, Event, EventKind, Header, Kind, Malformed, Names, Nil, Outcome, Value,
 };
 use blocks::Blocks;
 use line::{Ended, Line, What};
@@ -203,80 +203,6 @@ pub(crate) fn read_into<S: Sink>(
     Ok((sink, cut.map(note).into_iter().collect()))
 }
 
-/// What takes the events of a file, in order.
-pub(crate) trait Sink: Send {
-    /// The names of values that are not integers.
-    fn names(&mut self) -> &mut Names;
-
-    /// What the client's open operation asks, where it has one.
-    fn open_call(&self, client: ClientId) -> Option<Kind>;
-
-    /// Takes an invocation.
-    fn invoke(&mut self, from: From, key: &str, call: Call) -> Result<(), Malformed>;
-
-    /// Takes a completion.
-    fn complete(
-        &mut self,
-        from: From,
-        outcome: Outcome,
-        at: Option<At>,
-        error: Option<&str>,
-    ) -> Result<(), Malformed>;
-
-    /// Takes a mark.
-    fn mark(&mut self, index: u64, time_ns: u64, text: &str) -> Result<(), Malformed>;
-
-    /// Called now and then.
-    fn pause(&mut self) {}
-}
-
-/// Where an event comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct From {
-    pub(crate) index: u64,
-    pub(crate) time_ns: u64,
-    pub(crate) client: ClientId,
-    pub(crate) node: Option<u64>,
-}
-
-impl Sink for Builder {
-    fn names(&mut self) -> &mut Names {
-        Builder::names(self)
-    }
-
-    fn open_call(&self, client: ClientId) -> Option<Kind> {
-        Builder::open_call(self, client)
-    }
-
-    fn invoke(&mut self, from: From, key: &str, call: Call) -> Result<(), Malformed> {
-        Builder::invoke(
-            self,
-            from.index,
-            from.time_ns,
-            from.client,
-            from.node,
-            key,
-            call,
-        )
-    }
-
-    fn complete(
-        &mut self,
-        from: From,
-        outcome: Outcome,
-        at: Option<At>,
-        error: Option<&str>,
-    ) -> Result<(), Malformed> {
-        let node = from.node;
-        let answer = Answer { outcome, at, node };
-        Builder::complete(self, from.index, from.time_ns, from.client, answer, error)
-    }
-
-    fn mark(&mut self, index: u64, time_ns: u64, text: &str) -> Result<(), Malformed> {
-        Builder::mark(self, index, time_ns, text)
-    }
-}
-
 /// A line that can't be taken.
 pub(crate) struct Bad {
     line: u64,
@@ -284,7 +210,7 @@ pub(crate) struct Bad {
 }
 
 /// Reads the first line.
-fn parse_header(line: &[u8]) -> Result<Header, String> {
+pub(super) fn parse_header(line: &[u8]) -> Result<Header, String> {
     let header: Header = serde_json::from_slice(line)
         .map_err(|error| format!("the first line is not a whitewater header: {error}"))?;
     if header.whitewater != 1 {
@@ -331,7 +257,7 @@ fn present<'de, D: serde::Deserializer<'de>>(
 
 /// Takes a line that has our own shape.
 fn take_ours(sink: &mut impl Sink, text: &[u8], line: &Line) -> Result<(), String> {
-    let from = From {
+    let from = Moment {
         index: line.index,
         time_ns: line.time_ns,
         client: line.client,
@@ -376,7 +302,7 @@ fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), String> {
     let client = line
         .client
         .ok_or_else(|| format!("an event of type {:?} without a client", line.kind))?;
-    let from = From {
+    let from = Moment {
         index: line.index,
         time_ns: line.time_ns,
         client,

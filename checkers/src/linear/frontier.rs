@@ -23,8 +23,8 @@ mod world;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Budget;
-use sources::Sources;
 use crate::history::{ABSENT, End, Kind, NEVER, Op};
+use sources::Sources;
 use world::{Bits, World};
 
 /// What the search found.
