@@ -186,7 +186,7 @@ pub fn read(
         builder
     };
     match read_into(input, name, format, nil, begin)? {
-        Came::Whole(loaded) => Ok(loaded),
+        Came::Whole(loaded) => Ok(*loaded),
         Came::Through(builder, notes) => Ok(Loaded {
             history: builder.finish(),
             notes,
@@ -197,7 +197,7 @@ pub fn read(
 /// What came of a file.
 pub(crate) enum Came<S> {
     /// A whole history: formats that are not ours.
-    Whole(Loaded),
+    Whole(Box<Loaded>),
     /// Its events went into this; and what is to be said.
     Through(S, Vec<String>),
 }
@@ -266,7 +266,7 @@ fn read_plain<S: Sink>(
     if let Some(note) = note {
         loaded.notes.insert(0, note);
     }
-    Ok(Came::Whole(loaded))
+    Ok(Came::Whole(Box::new(loaded)))
 }
 
 /// Writes a history; the formats that can be written are `jsonl`, `binary` and `edn`.

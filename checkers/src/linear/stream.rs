@@ -71,7 +71,7 @@ pub fn read(
         }
     };
     match format::read_into(input, name, format, nil, begin)? {
-        Came::Whole(loaded) => Ok(Read::Whole(Box::new(loaded))),
+        Came::Whole(loaded) => Ok(Read::Whole(loaded)),
         Came::Through(gauge, mut notes) => Ok(match gauge.taking {
             Taking::Whole(builder) => Read::Whole(Box::new(Loaded {
                 history: builder.finish(),
