@@ -10,6 +10,7 @@ mod lists;
 pub mod online;
 pub mod rename;
 mod sources;
+pub mod stream;
 pub mod strict;
 pub mod weaker;
 pub mod witness;

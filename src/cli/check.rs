@@ -4,15 +4,16 @@
 //! the expected verdicts, and only a mismatch is a failure.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use checkers::explain;
-use checkers::format::{self, Format};
-use checkers::history::{History, LIST_APPEND, Lint, Nil};
-use checkers::linear::explanation::{Explanation, explanation};
+use checkers::format::{self, Format, Loaded};
+use checkers::history::{LIST_APPEND, Lint, Names, Nil};
+use checkers::linear::explanation::explanation;
+use checkers::linear::stream::{self, Read};
 use checkers::linear::{self, Options};
 use checkers::verdict::Verdict;
 use clap::{Args, ValueEnum};
@@ -46,7 +47,7 @@ pub(crate) struct CheckArgs {
     /// Threads.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Megabytes that one key's search may hold.
+    /// Megabytes that a history may hold, and one key's search. A longer one is judged on its way instead.
     #[arg(long, value_name = "MB", default_value_t = 2048)]
     memory: u64,
     /// Configurations that one key's search may visit before the verdict is unknown. A file's header may pin its own.
@@ -93,15 +94,22 @@ struct Checked {
     came: Came,
 }
 
+/// What is left of a history that was judged.
+struct Judged {
+    verdict: Verdict,
+    ops: u64,
+    keys: u64,
+    algorithm: &'static str,
+    names: Names,
+    lints: Vec<Lint>,
+    /// With `--explain`: as data, and as sentences.
+    explained: Option<(serde_json::Value, String)>,
+}
+
 enum Came {
     /// It was no history.
     Malformed(String),
-    Judged {
-        history: Box<History>,
-        report: Box<linear::Report>,
-        lints: Vec<Lint>,
-        explained: Option<Box<Explanation>>,
-    },
+    Judged(Box<Judged>),
 }
 
 /// Checks what the arguments name, and gives the exit code: the worst of all files.
@@ -247,7 +255,7 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
         true => "stdin".to_owned(),
         false => item.path.display().to_string(),
     };
-    let input: Box<dyn Read> = if item.path.as_os_str() == "-" {
+    let input: Box<dyn io::Read> = if item.path.as_os_str() == "-" {
         Box::new(io::stdin())
     } else {
         let file = File::open(&item.path);
@@ -258,37 +266,53 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
         NilArg::Any => Nil::Any,
     });
     let input = BufReader::with_capacity(1 << 16, input);
-    let (notes, came) = match format::read(input, &name, format, nil) {
-        Ok(loaded) => {
-            let history = Box::new(loaded.history);
-            if let Some(spec) = args
-                .spec
-                .as_ref()
-                .filter(|spec| **spec != history.header.spec)
+    let options = Options {
+        budget: args.budget.unwrap_or(Options::default().budget),
+        memory: args.memory << 20,
+        ..Options::default()
+    };
+    let read = stream::read(input, &name, format, nil, &options, args.budget.is_some());
+    let (notes, came) = match read {
+        Ok(Read::Whole(loaded)) => {
+            let Loaded { history, notes } = *loaded;
+            let pinned = history.header.budget.filter(|_| args.budget.is_none());
+            let options = Options {
+                budget: pinned.unwrap_or(options.budget),
+                ..options
+            };
+            if let Some(spec) = &args.spec
+                && *spec != history.header.spec
             {
                 let own = &history.header.spec;
                 return Err(Usage(format!("{name} is a history of {own}, not of {spec}")).into());
             }
-            let pinned = history.header.budget.unwrap_or(Options::default().budget);
-            let options = Options {
-                budget: args.budget.unwrap_or(pinned),
-                memory: args.memory << 20,
-                ..Options::default()
+            let report = linear::check(&history, &options);
+            let explained = args.explain.then(|| {
+                let explained = explanation(&history, &report, &options);
+                (json!(explained), explain::more(&explained, &history))
+            });
+            let judged = Judged {
+                explained,
+                verdict: report.verdict,
+                ops: report.ops,
+                keys: history.keys.len() as u64,
+                algorithm: report.algorithm.name(),
+                lints: history.lint(),
+                names: history.names,
             };
-            let report = Box::new(linear::check(&history, &options));
-            let lints = history.lint();
-            let explained = args
-                .explain
-                .then(|| Box::new(explanation(&history, &report, &options)));
-            (
-                loaded.notes,
-                Came::Judged {
-                    history,
-                    report,
-                    lints,
-                    explained,
-                },
-            )
+            (notes, Came::Judged(Box::new(judged)))
+        }
+        Ok(Read::Judged(streamed)) => {
+            let judged = Judged {
+                verdict: streamed.verdict,
+                ops: streamed.ops,
+                keys: streamed.keys,
+                algorithm: "online",
+                explained: None,
+                lints: Vec::new(),
+                names: streamed.names,
+            };
+            (streamed.notes, Came::Judged(Box::new(judged)))
         }
         Err(error @ format::Error::Malformed { .. }) => {
             (Vec::new(), Came::Malformed(error.to_string()))
@@ -308,7 +332,7 @@ impl Checked {
     fn verdict(&self) -> &'static str {
         match &self.came {
             Came::Malformed(_) => "malformed",
-            Came::Judged { report, .. } => report.verdict.name(),
+            Came::Judged(judged) => judged.verdict.name(),
         }
     }
 
@@ -344,17 +368,12 @@ impl Checked {
                 put("counterexample", json!([]));
                 put("reason", json!(reason));
             }
-            Came::Judged {
-                history,
-                report,
-                lints,
-                explained,
-            } => {
-                put("ops", json!(report.ops));
-                put("keys", json!(history.keys.len()));
-                put("algorithm", json!(report.algorithm.name()));
+            Came::Judged(judged) => {
+                put("ops", json!(judged.ops));
+                put("keys", json!(judged.keys));
+                put("algorithm", json!(judged.algorithm));
                 put("counterexample", json!([]));
-                match &report.verdict {
+                match &judged.verdict {
                     Verdict::Linearizable => {}
                     Verdict::Violation(found) => {
                         put("counterexample", json!(found.operations));
@@ -367,9 +386,9 @@ impl Checked {
                     }
                     Verdict::Unknown(reason) => put("reason", json!(reason)),
                 }
-                put("lints", json!(lints));
-                if let Some(explained) = explained {
-                    put("explanation", json!(explained));
+                put("lints", json!(judged.lints));
+                if let Some((explained, _)) = &judged.explained {
+                    put("explanation", explained.clone());
                 }
             }
         }
@@ -387,38 +406,31 @@ impl Checked {
         };
         match &self.came {
             Came::Malformed(reason) => writeln!(out, "malformed     {reason}{surprise}")?,
-            Came::Judged {
-                history,
-                report,
-                lints,
-                explained,
-            } => {
+            Came::Judged(judged) => {
                 writeln!(
                     out,
                     "{:<13} {}  {} ops, {} keys, {:.3} s, {}{surprise}",
                     self.verdict(),
                     self.path,
-                    report.ops,
-                    history.keys.len(),
+                    judged.ops,
+                    judged.keys,
                     self.seconds,
-                    report.algorithm.name(),
+                    judged.algorithm,
                 )?;
-                match &report.verdict {
+                match &judged.verdict {
                     Verdict::Unknown(reason) => writeln!(out, "  {reason}")?,
                     Verdict::Violation(found) if explain || self.expected.is_none() => {
-                        for line in explain::text(found, Some(&history.names)).lines() {
+                        for line in explain::text(found, Some(&judged.names)).lines() {
                             writeln!(out, "  {line}")?;
                         }
                     }
                     Verdict::Violation(_) | Verdict::Linearizable => {}
                 }
-                let explained = explained.iter().filter(|_| explain);
-                for explained in explained {
-                    for line in explain::more(explained, history).lines() {
-                        writeln!(out, "  {line}")?;
-                    }
+                let sentences = judged.explained.iter().filter(|_| explain);
+                for line in sentences.flat_map(|(_, text)| text.lines()) {
+                    writeln!(out, "  {line}")?;
                 }
-                for lint in lints {
+                for lint in &judged.lints {
                     writeln!(out, "  note: {lint}")?;
                 }
             }

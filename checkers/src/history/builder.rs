@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     ABSENT, At, Call, ClientId, End, Event, EventKind, Header, History, KeyHistory, Kind, Lint,
-    Mark, NEVER, NO_LOG_ID, NOWHERE, Names, Op, Outcome, Row, Value,
+    LogId, Mark, NEVER, NOWHERE, Names, Op, Outcome, Row, Value,
 };
 
 /// Why events are no history.
@@ -76,12 +76,18 @@ enum Doing {
     Unknown,
 }
 
+/// Client ids below this have a place in a table.
+const FEW_CLIENTS: usize = 1 << 20;
+
 /// Takes events in order and makes a [`History`].
 #[derive(Debug)]
 pub struct Builder {
     history: History,
     keys: FxHashMap<String, u32>,
     clients: FxHashMap<ClientId, u32>,
+    /// The numbers of clients with small ids, plus one: a table instead of hashing.
+    few_clients: Vec<u32>,
+    errors: FxHashMap<Box<str>, u32>,
     doing: Vec<Doing>,
     last_index: Option<u64>,
     last_key: u32,
@@ -110,6 +116,8 @@ impl Builder {
             },
             keys: FxHashMap::default(),
             clients: FxHashMap::default(),
+            few_clients: Vec::new(),
+            errors: FxHashMap::default(),
             doing: Vec::new(),
             last_index: None,
             last_key: 0,
@@ -136,7 +144,7 @@ impl Builder {
     /// What the client's open operation asks, where it has one.
     #[must_use]
     pub fn open_call(&self, client: ClientId) -> Option<Kind> {
-        let number = *self.clients.get(&client)?;
+        let number = self.known_client(client)?;
         match self.doing[number as usize] {
             Doing::Open(row) => {
                 let facts = self.history.rows[row as usize];
@@ -239,7 +247,7 @@ impl Builder {
         self.history.rows.push(Row {
             invoked_ns: time_ns,
             completed_ns: 0,
-            at: NO_LOG_ID,
+            at: LogId::NONE,
             invoked,
             completed: NEVER,
             client: number,
@@ -281,13 +289,25 @@ impl Builder {
         facts.completed = completed;
         facts.completed_ns = time_ns;
         if let Some(at) = answer.at {
-            facts.at = at;
+            facts.at = LogId::of(at);
+            if facts.at == LogId::FAR {
+                self.history.far.insert(row, at);
+            }
         }
         if answer.node.is_some() {
             facts.node = small(answer.node);
         }
         if let Some(error) = error {
-            self.history.errors.insert(row, error.into());
+            let text = match self.errors.get(error) {
+                Some(text) => *text,
+                None => {
+                    let text = self.history.error_texts.len() as u32;
+                    self.history.error_texts.push(error.into());
+                    self.errors.insert(error.into(), text);
+                    text
+                }
+            };
+            self.history.errors.insert(row, text);
         }
         let of_key = &mut self.history.keys[facts.key as usize];
         let op = &mut of_key.ops[facts.op as usize];
@@ -392,11 +412,44 @@ impl Builder {
     }
 
     fn client_number(&mut self, client: ClientId) -> u32 {
-        *self.clients.entry(client).or_insert_with(|| {
-            self.history.clients.push(client);
-            self.doing.push(Doing::Idle);
-            self.doing.len() as u32 - 1
-        })
+        if let Some(number) = self.known_client(client) {
+            return number;
+        }
+        let number = self.doing.len() as u32;
+        self.history.clients.push(client);
+        self.doing.push(Doing::Idle);
+        match usize::try_from(client) {
+            Ok(id) if id < FEW_CLIENTS => {
+                if id >= self.few_clients.len() {
+                    self.few_clients.resize((id + 1).next_power_of_two(), 0);
+                }
+                self.few_clients[id] = number + 1;
+            }
+            _ => {
+                self.clients.insert(client, number);
+            }
+        }
+        number
+    }
+
+    fn known_client(&self, client: ClientId) -> Option<u32> {
+        if client < FEW_CLIENTS as u64 {
+            let number = self.few_clients.get(client as usize).copied();
+            return number.unwrap_or(0).checked_sub(1);
+        }
+        self.clients.get(&client).copied()
+    }
+
+    /// How many bytes the history holds so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.history.bytes()
+    }
+
+    /// How many events were taken.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.history.events
     }
 
     fn key_number(&mut self, key: &str) -> u32 {

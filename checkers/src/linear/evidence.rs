@@ -8,7 +8,7 @@
 use rustc_hash::FxHashSet;
 
 use super::sources::{Closed, Sources, written};
-use super::{Judgement, Options, dfs, judge, prefix, zones};
+use super::{Judgement, Options, dfs, frontier, judge, prefix, zones};
 use crate::history::{End, History, KeyHistory, Kind, NEVER, Names, Op, Operation, Values};
 use crate::spec::Register;
 use crate::verdict::{Counterexample, Exhausted, Reason, Staleness};
@@ -125,16 +125,37 @@ pub(super) fn reason(
 fn first_bad(key: &KeyHistory, options: &Options) -> u32 {
     // A search that dies at a position knows that everything before it has an order; it mostly shows right there.
     let (_, _, _, first) = judge(&key.ops, key.values.len(), key.events, options);
-    first_bad_by(key.events, first, |last| {
+    let (mut good, mut bad) = (first, key.events - 1);
+    if first == 0
+        && let Some(at) = frontier::plainly_fails_at(&key.ops, key.values.len(), key.events)
+    {
+        // Rarely anything is wrong before it shows so plainly: then one search says so instead of many.
+        bad = at;
+        if at > 0 {
+            good = at - 1;
+            let ops = prefix(&key.ops, good);
+            if judge(&ops, key.values.len(), key.events, options).0 == Judgement::Fails {
+                (good, bad) = (0, at - 1);
+            } else {
+                good = at;
+            }
+        }
+    }
+    let step = if first > 0 { 1 } else { key.events };
+    first_bad_by(good, bad, step, |last| {
         let ops = prefix(&key.ops, last);
         judge(&ops, key.values.len(), key.events, options).0 == Judgement::Fails
     })
 }
 
-/// The first of `events` positions, not before `first`, up to which a key fails, of which all together fail.
-pub(super) fn first_bad_by(events: u32, first: u32, fails: impl Fn(u32) -> bool) -> u32 {
-    let (mut good, mut bad) = (first, events - 1);
-    let mut step = if first > 0 { 1 } else { events };
+/// The first position up to which a key fails, from `good` to `bad`, of which the last fails; looked for in steps that
+/// double.
+pub(super) fn first_bad_by(
+    mut good: u32,
+    mut bad: u32,
+    mut step: u32,
+    fails: impl Fn(u32) -> bool,
+) -> u32 {
     while good < bad {
         let middle = (good + (bad - good) / 2).min(good + step - 1);
         step = step.saturating_mul(2);

@@ -37,7 +37,9 @@ pub(super) fn explain(
     options: &Options,
 ) -> Counterexample {
     let fails = |ops: &[Op]| judge(ops, &key.values, lists, options).0 == Judgement::Fails;
-    let last = first_bad_by(key.events, 0, |last| fails(&prefix(&key.ops, last)));
+    let last = first_bad_by(0, key.events - 1, key.events, |last| {
+        fails(&prefix(&key.ops, last))
+    });
     let mut ops = prefix(&key.ops, last);
     ops.retain(super::frontier::matters);
     shrink(&mut ops, &|op| elements(op, &key.values, lists), &fails);

@@ -26,6 +26,8 @@ pub struct Online {
     numbers: FxHashMap<String, usize>,
     clients: FxHashMap<ClientId, Doing>,
     open: u64,
+    /// Operations on record, over all keys.
+    on_record: usize,
     alarm: Option<Box<Counterexample>>,
     malformed: Vec<(u64, Malformed)>,
     last_event: Option<u64>,
@@ -111,6 +113,7 @@ impl Online {
             numbers: FxHashMap::default(),
             clients: FxHashMap::default(),
             open: 0,
+            on_record: 0,
             alarm: None,
             malformed: Vec::new(),
             last_event: None,
@@ -141,7 +144,10 @@ impl Online {
                     return None;
                 }
                 let key = self.key(key);
-                let number = self.keys[key].begin(event, client, *call);
+                let room = self.on_record < record::room(self.options.memory);
+                let before = self.keys[key].record.len();
+                let number = self.keys[key].begin(event, client, *call, room);
+                self.on_record += self.keys[key].record.len() - before;
                 self.clients.insert(client, Doing::Open(key, number));
                 self.open += 1;
             }
@@ -271,10 +277,10 @@ impl Online {
 
 impl Key {
     /// An operation begins; gives its number.
-    fn begin(&mut self, event: &Event, client: ClientId, call: Call) -> u64 {
+    fn begin(&mut self, event: &Event, client: ClientId, call: Call, room: bool) -> u64 {
         self.ops += 1;
         self.open += 1;
-        let number = self.record.begin(event, client, call);
+        let number = self.record.begin(event, client, call, room);
         match &mut self.judge {
             Judge::Zones(live) => {
                 if live.begin(event.index, call) == Seen::NotUnique {
