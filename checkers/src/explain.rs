@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::history::{Call, Names, Operation, Outcome, Value};
+use crate::history::{Call, History, Names, Operation, Outcome, Value};
+use crate::linear::explanation::{Explanation, Failure, Order};
+use crate::linear::weaker::Session;
 use crate::verdict::Counterexample;
 
 /// What an operation did, in a few words: `write 5`, `read 3`, `cas 1 -> 2 (unknown)`.
@@ -31,9 +33,17 @@ pub fn words(op: &Operation, names: Option<&Names>) -> String {
 }
 
 /// Why the operations can't be ordered, in sentences.
-pub(crate) fn why(operations: &[Operation], culprit: Option<&Operation>) -> Vec<String> {
+pub(crate) fn why(
+    operations: &[Operation],
+    culprit: Option<&Operation>,
+    names: Option<&Names>,
+) -> Vec<String> {
+    let lists = operations
+        .iter()
+        .any(|op| matches!(op.call, Call::Append(_)));
     let mut why = Vec::new();
     if let Some(culprit) = culprit
+        && !lists
         && let Some(value) = found(culprit)
         && !operations
             .iter()
@@ -45,20 +55,20 @@ pub(crate) fn why(operations: &[Operation], culprit: Option<&Operation>) -> Vec<
         ));
         return why;
     }
-    if let Some(clash) = clash(operations) {
+    if let Some(clash) = clash(operations, names) {
         return clash;
     }
     for (i, a) in operations.iter().enumerate() {
-        let next = operations[i + 1..]
-            .iter()
-            .find(|b| a.completed.is_some_and(|end| end < b.invoked));
+        let next = operations[i + 1..].iter().find(|b| {
+            a.outcome != Outcome::Unknown && a.completed.is_some_and(|end| end < b.invoked)
+        });
         if let Some(b) = next {
             why.push(format!(
                 "#{} {} ended before #{} {} began, so it came first.",
                 a.id,
-                words(a, None),
+                words(a, names),
                 b.id,
-                words(b, None)
+                words(b, names)
             ));
         }
     }
@@ -66,14 +76,14 @@ pub(crate) fn why(operations: &[Operation], culprit: Option<&Operation>) -> Vec<
         why.push(format!(
             "#{} {} fits at no moment between its begin and its end, whatever the order of the others.",
             culprit.id,
-            words(culprit, None)
+            words(culprit, names)
         ));
     }
     why
 }
 
-/// Two values of which each must have come before the other (unique values only).
-fn clash(operations: &[Operation]) -> Option<Vec<String>> {
+/// Two values of which each must have come before the other, where each is written once.
+fn clash(operations: &[Operation], names: Option<&Names>) -> Option<Vec<String>> {
     let mut clusters: BTreeMap<Option<Value>, Vec<&Operation>> = BTreeMap::new();
     for op in operations {
         let value = match (op.call, op.outcome) {
@@ -82,6 +92,10 @@ fn clash(operations: &[Operation]) -> Option<Vec<String>> {
             _ => return None,
         };
         clusters.entry(value).or_default().push(op);
+    }
+    let once = |ops: &Vec<&Operation>| ops.iter().filter(|op| op.call != Call::Read).count() <= 1;
+    if !clusters.values().all(once) {
+        return None;
     }
     let first_end = |ops: &[&Operation]| {
         let ended = ops.iter().filter(|op| op.outcome != Outcome::Unknown);
@@ -101,20 +115,24 @@ fn clash(operations: &[Operation]) -> Option<Vec<String>> {
                 continue;
             };
             let before = |x: &Operation, y: &Operation| {
-                x.completed.is_some_and(|completed| completed < y.invoked)
+                x.outcome != Outcome::Unknown
+                    && x.completed.is_some_and(|completed| completed < y.invoked)
             };
             if a_value < b_value && before(&a1, &b2) && before(&b1, &a2) {
                 let name = |value: &Option<Value>| match value {
-                    Some(value) => value.to_string(),
+                    Some(value) => match names {
+                        Some(names) => names.text(*value).into_owned(),
+                        None => value.to_string(),
+                    },
                     None => "absent".to_owned(),
                 };
                 let sentence = |x: &Operation, y: &Operation, v: &_, w: &_| {
                     format!(
                         "#{} {} ended before #{} {} began, so {} came before {}.",
                         x.id,
-                        words(x, None),
+                        words(x, names),
                         y.id,
-                        words(y, None),
+                        words(y, names),
                         name(v),
                         name(w)
                     )
@@ -207,4 +225,93 @@ pub fn text(found: &Counterexample, names: Option<&Names>) -> String {
         );
     }
     out
+}
+
+/// How many operations of a witness are shown.
+const SHOWN: usize = 40;
+
+/// What an explanation adds to the verdict, as sentences.
+#[must_use]
+pub fn more(explanation: &Explanation, history: &History) -> String {
+    let mut out = String::new();
+    for order in &explanation.witness {
+        witness(&mut out, order, history);
+    }
+    if let Some(failure) = &explanation.failure {
+        about(&mut out, failure, history);
+    }
+    out
+}
+
+fn witness(out: &mut String, order: &Order, history: &History) {
+    let Some(ids) = &order.order else {
+        let _ = writeln!(out, "key {}: the budget found no order to show", order.key);
+        return;
+    };
+    let _ = write!(out, "key {}: in this order:", order.key);
+    let shown = &ids[..ids.len().min(SHOWN)];
+    let mut wanted: BTreeMap<u64, String> = shown.iter().map(|id| (*id, String::new())).collect();
+    for op in history.operations() {
+        if let Some(text) = wanted.get_mut(&op.id) {
+            *text = words(&op, Some(&history.names));
+        }
+    }
+    for (i, id) in shown.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        let _ = write!(out, "{comma} #{id} {}", wanted[id]);
+    }
+    let _ = match ids.len() - shown.len() {
+        0 => writeln!(out),
+        rest => writeln!(out, ", and {rest} more"),
+    };
+}
+
+fn about(out: &mut String, failure: &Failure, history: &History) {
+    if let Some((before, after)) = failure.edge {
+        let _ = writeln!(
+            out,
+            "Only because #{before} had ended before #{after} began is there no order."
+        );
+    }
+    if !failure.legal.is_empty() {
+        let name = |value: &Option<Value>| match value {
+            Some(value) => history.names.text(*value).into_owned(),
+            None => "absent".to_owned(),
+        };
+        let values: Vec<String> = failure.legal.iter().map(name).collect();
+        let _ = writeln!(out, "Legal would have been: {}.", values.join(", "));
+    }
+    if let Some(stale) = &failure.stalest {
+        let _ = writeln!(
+            out,
+            "The stalest read of {} is #{}: at least {:.3} ms and {} version(s) old.",
+            failure.key,
+            stale.read,
+            stale.staleness.nanoseconds as f64 / 1e6,
+            stale.staleness.versions
+        );
+    }
+    let sequential = match failure.weaker.sequential {
+        Some(true) => "it is sequentially consistent all the same",
+        Some(false) => "it is not sequentially consistent either",
+        None => "whether it is sequentially consistent was not told, as values repeat",
+    };
+    let _ = writeln!(out, "Of key {} alone: {sequential};", failure.key);
+    for (name, session) in [
+        ("monotonic reads", failure.weaker.monotonic_reads),
+        ("read your writes", failure.weaker.read_your_writes),
+    ] {
+        let _ = match session {
+            Session::Kept => writeln!(out, "  {name}: kept for every client;"),
+            Session::Broken {
+                client,
+                newer,
+                read,
+            } => writeln!(
+                out,
+                "  {name}: broken for client {client}, which had #{newer} before the older #{read};"
+            ),
+            Session::NotTold => writeln!(out, "  {name}: not told, as values repeat;"),
+        };
+    }
 }

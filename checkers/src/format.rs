@@ -1,24 +1,30 @@
-//! One file per format: text to [`History`](crate::history::History) and back.
+//! One file per format: text to [`History`] and back.
 //!
-//! Readers take any [`BufRead`](std::io::BufRead) and the name that their messages shall use; opening files is the
+//! Readers take any [`BufRead`] and the name that their messages shall use; opening files is the
 //! caller's business. A reader never panics, whatever it is fed.
 //!
 //! | name | what it is | a read of nil |
 //! | --- | --- | --- |
 //! | `jsonl` | ours, one event a line | absent, checked |
+//! | `binary` | the same as records, a tenth of the size | absent, checked |
 //! | `edn` | Jepsen and Knossos | says nothing (Knossos' rule) |
 //! | `json` | the same as JSON, as elle-cli takes it | says nothing |
 //! | `jepsen-txt` | Jepsen's `history.txt` | says nothing |
 //! | `jepsen-log` | the logs of etcd that Porcupine ships | absent, checked |
+//! | `porcupine-kv` | the key-value texts that Porcupine ships | the empty text, checked |
 
+pub mod binary;
 pub mod jepsen;
 pub mod jsonl;
+pub mod kv;
+pub(crate) mod sink;
 mod tree;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use crate::generate::UnknownName;
-use crate::history::{History, Nil};
+use crate::history::{Builder, Header, History, Nil};
+use sink::Sink;
 
 /// Why a file is no history.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +63,8 @@ pub struct Loaded {
 pub enum Format {
     /// Ours, one event a line.
     Jsonl,
+    /// The same as records.
+    Binary,
     /// Jepsen's and Knossos' EDN.
     Edn,
     /// The same as JSON.
@@ -65,16 +73,20 @@ pub enum Format {
     JepsenTxt,
     /// The logs that Porcupine ships.
     JepsenLog,
+    /// The key-value texts that Porcupine ships.
+    PorcupineKv,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Jsonl,
+        Self::Binary,
         Self::Edn,
         Self::Json,
         Self::JepsenTxt,
         Self::JepsenLog,
+        Self::PorcupineKv,
     ];
 
     /// Its name on the command line.
@@ -82,10 +94,12 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Self::Jsonl => "jsonl",
+            Self::Binary => "binary",
             Self::Edn => "edn",
             Self::Json => "json",
             Self::JepsenTxt => "jepsen-txt",
             Self::JepsenLog => "jepsen-log",
+            Self::PorcupineKv => "porcupine-kv",
         }
     }
 
@@ -94,10 +108,12 @@ impl Format {
     pub fn about(self) -> &'static str {
         match self {
             Self::Jsonl => "whitewater's own: one JSON object a line, the first one a header",
+            Self::Binary => "the same as records, a tenth of the size",
             Self::Edn => "Jepsen and Knossos: a vector or a stream of maps",
             Self::Json => "the same as JSON, as elle-cli takes it",
             Self::JepsenTxt => "Jepsen's history.txt",
             Self::JepsenLog => "the Jepsen logs of etcd that Porcupine ships",
+            Self::PorcupineKv => "the key-value texts that Porcupine ships: get, put, append",
         }
     }
 
@@ -105,7 +121,7 @@ impl Format {
     #[must_use]
     pub fn nil(self) -> Nil {
         match self {
-            Self::Jsonl | Self::JepsenLog => Nil::Absent,
+            Self::Jsonl | Self::Binary | Self::JepsenLog | Self::PorcupineKv => Nil::Absent,
             Self::Edn | Self::Json | Self::JepsenTxt => Nil::Any,
         }
     }
@@ -113,6 +129,9 @@ impl Format {
     /// The format of a text that begins like this.
     #[must_use]
     pub fn detect(beginning: &[u8]) -> Self {
+        if beginning.starts_with(&binary::MAGIC) {
+            return Self::Binary;
+        }
         let text = String::from_utf8_lossy(beginning);
         let mut lines = text
             .lines()
@@ -129,6 +148,13 @@ impl Format {
             Self::Jsonl
         } else if maps.starts_with("{\"") || maps.starts_with("{ \"") {
             Self::Json
+        } else if first.starts_with("{:process")
+            && first.contains(":key \"")
+            && [":f :get", ":f :put", ":f :append"]
+                .iter()
+                .any(|f| first.contains(f))
+        {
+            Self::PorcupineKv
         } else if first.starts_with(['{', '[', '(', '#']) {
             Self::Edn
         } else if first
@@ -163,11 +189,41 @@ const BEGINNING: usize = 4096;
 /// # Errors
 /// When the text is no history in that format; the file and the line are named.
 pub fn read(
-    mut input: impl BufRead,
+    input: impl BufRead,
     name: &str,
     format: Option<Format>,
     nil: Option<Nil>,
 ) -> Result<Loaded, Error> {
+    let begin = |header, nil| {
+        let mut builder = Builder::new(header);
+        builder.nil(nil);
+        builder
+    };
+    match read_into(input, name, format, nil, begin)? {
+        Came::Whole(loaded) => Ok(*loaded),
+        Came::Through(builder, notes) => Ok(Loaded {
+            history: builder.finish(),
+            notes,
+        }),
+    }
+}
+
+/// What came of a file.
+pub(crate) enum Came<S> {
+    /// A whole history: formats that are not ours.
+    Whole(Box<Loaded>),
+    /// Its events went into this; and what is to be said.
+    Through(S, Vec<String>),
+}
+
+/// As [`read`], and events of our own formats go into what `begin` makes of their header.
+pub(crate) fn read_into<S: Sink>(
+    mut input: impl BufRead,
+    name: &str,
+    format: Option<Format>,
+    nil: Option<Nil>,
+    begin: impl FnOnce(Header, Nil) -> S,
+) -> Result<Came<S>, Error> {
     let fail = |source| Error::Io {
         name: name.to_owned(),
         source,
@@ -175,21 +231,22 @@ pub fn read(
     let magic = input.fill_buf().map_err(fail)?;
     if magic.starts_with(&[0x1f, 0x8b]) {
         let plain = BufReader::new(flate2::bufread::MultiGzDecoder::new(input));
-        return read_plain(plain, name, format, nil);
+        return read_plain(plain, name, format, nil, begin);
     }
     if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         let plain = zstd::Decoder::with_buffer(input).map_err(fail)?;
-        return read_plain(BufReader::new(plain), name, format, nil);
+        return read_plain(BufReader::new(plain), name, format, nil, begin);
     }
-    read_plain(input, name, format, nil)
+    read_plain(input, name, format, nil, begin)
 }
 
-fn read_plain(
+fn read_plain<S: Sink>(
     mut input: impl BufRead,
     name: &str,
     format: Option<Format>,
     nil: Option<Nil>,
-) -> Result<Loaded, Error> {
+    begin: impl FnOnce(Header, Nil) -> S,
+) -> Result<Came<S>, Error> {
     let mut beginning = Vec::new();
     let mut note = None;
     let format = match format {
@@ -203,7 +260,7 @@ fn read_plain(
                     source,
                 })?;
             let format = Format::detect(&beginning);
-            if format != Format::Jsonl {
+            if !matches!(format, Format::Jsonl | Format::Binary) {
                 note = Some(format!("{name}: read as {}", format.name()));
             }
             format
@@ -211,32 +268,39 @@ fn read_plain(
     };
     let nil = nil.unwrap_or(format.nil());
     let input = beginning.as_slice().chain(input);
+    let through = |(sink, notes)| Came::Through(sink, notes);
+    let begin = |header| begin(header, nil);
     let mut loaded = match format {
-        Format::Jsonl => jsonl::read(input, name, nil),
+        Format::Jsonl => return jsonl::read_into(input, name, begin).map(through),
+        Format::Binary => return binary::read_into(input, name, begin).map(through),
         Format::Edn => jepsen::read_edn(input, name, nil),
         Format::Json => jepsen::read_json(input, name, nil),
         Format::JepsenTxt | Format::JepsenLog => jepsen::read_log(input, name, nil),
+        Format::PorcupineKv => kv::read(input, name, nil),
     }?;
     if let Some(note) = note {
         loaded.notes.insert(0, note);
     }
-    Ok(loaded)
+    Ok(Came::Whole(Box::new(loaded)))
 }
 
-/// Writes a history; the formats that can be written are `jsonl` and `edn`.
+/// Writes a history; the formats that can be written are `jsonl`, `binary` and `edn`.
 ///
 /// # Errors
 /// When `out` does, or when the format is for reading only.
 pub fn write(out: &mut impl Write, history: &History, format: Format) -> io::Result<()> {
     match format {
         Format::Jsonl => jsonl::write(out, history),
+        Format::Binary => binary::write(out, history),
         Format::Edn => jepsen::write_edn(out, history),
-        Format::Json | Format::JepsenTxt | Format::JepsenLog => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!(
-                "{} is for reading only; jsonl and edn can be written",
-                format.name()
-            ),
-        )),
+        Format::Json | Format::JepsenTxt | Format::JepsenLog | Format::PorcupineKv => {
+            Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "{} is for reading only; jsonl, binary and edn can be written",
+                    format.name()
+                ),
+            ))
+        }
     }
 }

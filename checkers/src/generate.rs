@@ -3,8 +3,12 @@
 //! A real register answers, each operation at one moment between its begin and its end; every client is always busy,
 //! so as many operations overlap as there are clients. The same [`Recipe`] gives the same events on every machine.
 
+mod plant;
+
 use std::collections::VecDeque;
 
+use plant::Plant;
+pub use plant::{Planted, Violation};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -75,7 +79,24 @@ impl Recipe {
                 .unwrap_or_default()
         );
         header.extra.insert("made_by".to_owned(), note.into());
+        if let Some(kind) = self.violate {
+            let about = match self.planted() {
+                Planted::Among => "with values of the domain, which repeat",
+                Planted::Apart => "with values that are written nowhere else",
+            };
+            let note = format!("{} on k0, {about}", kind.name());
+            header.extra.insert("planted".to_owned(), note.into());
+        }
         header
+    }
+
+    /// Whose values the violation has. A domain of one value has no room for most of them.
+    #[must_use]
+    pub fn planted(&self) -> Planted {
+        match (self.values, self.violate) {
+            (Domain::Small(n), Some(kind)) if n >= kind.values() => Planted::Among,
+            _ => Planted::Apart,
+        }
     }
 }
 
@@ -123,79 +144,6 @@ pub struct UnknownName {
     pub known: String,
 }
 
-/// A way to be not linearizable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Violation {
-    /// A read finds what a completed write had replaced before the read began.
-    StaleRead,
-    /// A write that was acknowledged is never seen: later reads go on finding the value before.
-    LostWrite,
-    /// A read finds a value before anybody begins to write it.
-    FutureRead,
-    /// A read finds what a failed write would have written.
-    DirtyRead,
-    /// Two cas take away the same value.
-    DoubleCas,
-    /// A value is read again after it was deleted.
-    ResurrectedDelete,
-}
-
-impl Violation {
-    /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::StaleRead,
-        Self::LostWrite,
-        Self::FutureRead,
-        Self::DirtyRead,
-        Self::DoubleCas,
-        Self::ResurrectedDelete,
-    ];
-
-    /// Its name on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::StaleRead => "stale-read",
-            Self::LostWrite => "lost-write",
-            Self::FutureRead => "future-read",
-            Self::DirtyRead => "dirty-read",
-            Self::DoubleCas => "double-cas",
-            Self::ResurrectedDelete => "resurrected-delete",
-        }
-    }
-
-    /// One operation after the other, with values that nobody else uses.
-    fn script(self, a: Value, b: Value) -> Vec<(Call, Outcome)> {
-        let ok = Outcome::Ok(None);
-        let found = |value| (Call::Read, Outcome::Ok(Some(value)));
-        let write = |value| (Call::Write(value), ok);
-        match self {
-            Self::StaleRead => vec![write(a), write(b), found(a)],
-            Self::LostWrite => vec![write(a), found(a), write(b), found(a), found(a)],
-            Self::FutureRead => vec![found(a), write(a)],
-            Self::DirtyRead => vec![(Call::Write(a), Outcome::Failed), found(a)],
-            Self::DoubleCas => vec![
-                write(a),
-                (Call::Cas { old: a, new: b }, ok),
-                (Call::Cas { old: a, new: b + 1 }, ok),
-            ],
-            Self::ResurrectedDelete => vec![write(a), (Call::Delete, ok), found(a)],
-        }
-    }
-}
-
-impl std::str::FromStr for Violation {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        let named = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        named.ok_or_else(|| UnknownName {
-            name: text.to_owned(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
-    }
-}
-
 /// The events of a recipe, one by one.
 #[derive(Debug)]
 pub struct Generator {
@@ -211,8 +159,7 @@ pub struct Generator {
     next_client: ClientId,
     next_value: Value,
     log: u64,
-    script: VecDeque<(Call, Outcome)>,
-    script_open: Option<Outcome>,
+    plant: Option<Plant>,
 }
 
 /// A key and what it holds.
@@ -239,9 +186,6 @@ struct Ghost {
     call: Call,
 }
 
-/// The values of a violation begin here, far from all others.
-const SCRIPTED: Value = 1 << 40;
-
 impl Generator {
     /// Begins.
     #[must_use]
@@ -252,9 +196,7 @@ impl Generator {
                 value: None,
             })
             .collect();
-        let script = recipe
-            .violate
-            .map(|kind| kind.script(SCRIPTED, SCRIPTED + 1));
+        let plant = Plant::of(&recipe);
         let mut generator = Self {
             rng: ChaCha8Rng::seed_from_u64(recipe.seed),
             keys,
@@ -267,8 +209,7 @@ impl Generator {
             next_client: recipe.clients + 1,
             next_value: 0,
             log: 0,
-            script: script.unwrap_or_default().into(),
-            script_open: None,
+            plant,
             recipe,
         };
         for id in 0..generator.recipe.clients.max(1) {
@@ -281,13 +222,15 @@ impl Generator {
     fn step(&mut self) {
         if !self.ghosts.is_empty() && self.rng.random_bool(0.05) {
             let i = self.rng.random_range(0..self.ghosts.len());
-            let ghost = self.ghosts.swap_remove(i);
-            if self.rng.random_bool(0.5) {
-                self.apply(ghost.key, ghost.call);
+            if !self.held(self.ghosts[i].key, self.ghosts[i].call) {
+                let ghost = self.ghosts.swap_remove(i);
+                if self.rng.random_bool(0.5) {
+                    self.apply(ghost.key, ghost.call);
+                }
             }
         }
-        if self.begun * 2 >= self.recipe.ops && self.rng.random_bool(0.2) {
-            self.scripted();
+        if self.plant.is_some() && self.begun * 2 >= self.recipe.ops && self.rng.random_bool(0.2) {
+            self.planting();
         }
         if self.clients.is_empty() {
             return;
@@ -303,7 +246,11 @@ impl Generator {
     /// The moment of an operation: it is applied, or it fails, or its client gives up.
     fn decide(&mut self, i: usize) {
         let (key, call) = (self.clients[i].key, self.clients[i].call);
-        if call != Call::Read && self.rng.random_bool(self.recipe.pending) {
+        if self.held(key, call) {
+            return;
+        }
+        let may_be_unknown = call != Call::Read && self.reserved(key) != Some(produces(call));
+        if may_be_unknown && self.rng.random_bool(self.recipe.pending) {
             let client = self.clients.swap_remove(i);
             if self.rng.random_bool(0.5) {
                 self.apply(key, call);
@@ -364,20 +311,21 @@ impl Generator {
         let key = self.rng.random_range(0..self.keys.len());
         let dice: f64 = self.rng.random();
         let recipe = &self.recipe;
-        let call = if dice < recipe.cas {
+        let writes = recipe.values != Domain::Small(1) || self.drained(key).is_none();
+        let call = if dice < recipe.cas && writes {
             let old = match (self.keys[key].value, recipe.values) {
                 (Some(value), _) if self.rng.random_bool(0.7) => value,
                 (_, Domain::Unique) => self.next_value.max(1),
                 (_, Domain::Small(n)) => self.rng.random_range(1..=Value::from(n)),
             };
-            let new = self.value();
+            let new = self.value(key);
             Call::Cas { old, new }
         } else if dice < recipe.cas + recipe.delete {
             Call::Delete
-        } else if self.rng.random_bool(recipe.read) {
+        } else if self.rng.random_bool(recipe.read) || !writes {
             Call::Read
         } else {
-            Call::Write(self.value())
+            Call::Write(self.value(key))
         };
         self.clients.push(Client {
             id,
@@ -393,25 +341,17 @@ impl Generator {
         }
     }
 
-    fn value(&mut self) -> Value {
+    fn value(&mut self, key: usize) -> Value {
         match self.recipe.values {
             Domain::Unique => {
                 self.next_value += 1;
                 self.next_value
             }
-            Domain::Small(n) => self.rng.random_range(1..=Value::from(n)),
-        }
-    }
-
-    /// The next event of the violation.
-    fn scripted(&mut self) {
-        let id = self.recipe.clients;
-        if let Some(outcome) = self.script_open.take() {
-            self.complete(id, outcome, None);
-        } else if let Some((call, outcome)) = self.script.pop_front() {
-            let key = self.keys[0].name.clone();
-            self.emit(id, EventKind::Invoke { key, call });
-            self.script_open = Some(outcome);
+            Domain::Small(n) => match self.drained(key) {
+                // The value that is kept out is the first.
+                Some(_) => self.rng.random_range(2..=Value::from(n)),
+                None => self.rng.random_range(1..=Value::from(n)),
+            },
         }
     }
 
@@ -433,6 +373,14 @@ impl Generator {
     }
 }
 
+/// What a call leaves behind, if it takes effect; of a read, nothing that was asked for.
+fn produces(call: Call) -> Option<Value> {
+    match call {
+        Call::Write(value) | Call::Append(value) | Call::Cas { new: value, .. } => Some(value),
+        Call::Read | Call::Delete => None,
+    }
+}
+
 impl Iterator for Generator {
     type Item = Event;
 
@@ -441,8 +389,7 @@ impl Iterator for Generator {
             if let Some(event) = self.out.pop_front() {
                 return Some(event);
             }
-            let scripted = !self.script.is_empty() || self.script_open.is_some();
-            if self.clients.is_empty() && !scripted {
+            if self.clients.is_empty() && self.plant.is_none() {
                 return None;
             }
             self.step();

@@ -16,7 +16,8 @@ mod builder;
 mod lint;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub enum Call {
     },
     /// Remove the key; a read then finds it absent.
     Delete,
-    /// Add an element at the end of the key's list. No register has this: its histories refuse it.
+    /// Add an element, or each of a list's, at the end of the key's list. Only list-append histories have this.
     Append(Value),
 }
 
@@ -144,7 +145,7 @@ pub struct Operation {
 pub struct Header {
     /// The version of the format: 1.
     pub whitewater: u32,
-    /// The sequential machine: `register`.
+    /// The sequential machine: `register` or `list-append`.
     #[serde(default = "Header::default_spec")]
     pub spec: String,
     /// The seed of the run or of the generator.
@@ -157,6 +158,9 @@ pub struct Header {
     #[serde(flatten)]
     pub extra: BTreeMap<String, serde_json::Value>,
 }
+
+/// The name of the spec in which each key is a list.
+pub const LIST_APPEND: &str = "list-append";
 
 impl Default for Header {
     fn default() -> Self {
@@ -182,6 +186,12 @@ impl Header {
 
     fn default_spec() -> String {
         "register".to_owned()
+    }
+
+    /// Whether the keys are lists that are appended to, and not registers.
+    #[must_use]
+    pub fn is_lists(&self) -> bool {
+        self.spec == LIST_APPEND
     }
 }
 
@@ -252,6 +262,9 @@ pub struct Op {
 /// The values of one key, numbered densely in order of appearance; 0 is "absent".
 #[derive(Clone, Debug, Default)]
 pub struct Values {
+    /// The numbers of small values, by value; 0 where there is none. A workload that counts upwards needs no hashing.
+    small: Vec<u32>,
+    /// The numbers of the others.
     numbers: FxHashMap<Value, u32>,
     values: Vec<Value>,
 }
@@ -259,11 +272,34 @@ pub struct Values {
 impl Values {
     /// The number of `value`, given now if it has none.
     pub fn number(&mut self, value: Value) -> u32 {
+        if let Ok(at) = usize::try_from(value)
+            && let Some(number) = self.small.get(at)
+            && *number != 0
+        {
+            return *number;
+        }
+        self.number_slowly(value)
+    }
+
+    fn number_slowly(&mut self, value: Value) -> u32 {
         let next = self.values.len() as u32 + 1;
-        *self.numbers.entry(value).or_insert_with(|| {
-            self.values.push(value);
-            next
-        })
+        // It may have come before it counted as small.
+        if let Some(number) = self.numbers.get(&value) {
+            return *number;
+        }
+        self.values.push(value);
+        match usize::try_from(value) {
+            Ok(at) if at < self.values.len() * 3 + 64 => {
+                if at >= self.small.len() {
+                    self.small.resize(at + 1 + at / 4, 0);
+                }
+                self.small[at] = next;
+            }
+            _ => {
+                self.numbers.insert(value, next);
+            }
+        }
+        next
     }
 
     /// The value that has `number`; `None` for absent.
@@ -276,6 +312,10 @@ impl Values {
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len() + 1
+    }
+
+    fn bytes(&self) -> usize {
+        self.small.len() * 4 + self.numbers.len() * 32 + self.values.len() * 8
     }
 
     /// Never: absent is always there.
@@ -296,14 +336,26 @@ pub struct KeyHistory {
     pub events: u32,
     /// Its values by number.
     pub values: Values,
+    /// In a list-append history, the elements of those values that are lists, by number.
+    pub lists: Option<Lists>,
 }
 
-/// What only people want to know of an operation.
+/// The elements of values that are lists, by the number of the value within its key.
+pub type Lists = FxHashMap<u32, Box<[Value]>>;
+
+impl KeyHistory {
+    /// How many bytes it holds.
+    fn bytes(&self) -> usize {
+        self.ops.len() * size_of::<Op>() + self.values.bytes()
+    }
+}
+
+/// What only people want to know of an operation, in 48 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     invoked_ns: u64,
     completed_ns: u64,
-    at: At,
+    at: LogId,
     invoked: u32,
     completed: u32,
     client: u32,
@@ -314,11 +366,34 @@ struct Row {
 
 /// A node that is not known, in a [`Row`].
 const NOWHERE: u32 = u32::MAX;
-/// No log id, in a [`Row`].
-const NO_LOG_ID: At = At {
-    term: u64::MAX,
-    index: u64::MAX,
-};
+
+/// A log id in a [`Row`]: eight bytes for those that logs really have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LogId {
+    term: u32,
+    index: u32,
+}
+
+impl LogId {
+    /// None was given.
+    const NONE: Self = Self {
+        term: u32::MAX,
+        index: u32::MAX,
+    };
+    /// It does not fit, and stands in [`History::far`].
+    const FAR: Self = Self {
+        term: u32::MAX,
+        index: 0,
+    };
+
+    /// The log id in short, where it fits.
+    fn of(at: At) -> Self {
+        match (u32::try_from(at.term), u32::try_from(at.index)) {
+            (Ok(term), Ok(index)) if term < u32::MAX => Self { term, index },
+            _ => Self::FAR,
+        }
+    }
+}
 
 /// Values that are not integers: their numbers and their text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -350,11 +425,29 @@ impl Names {
             if i > 0 {
                 text.push(' ');
             }
-            text.push_str(&self.text(*item));
+            // A name in quotes: the list of the text 1 is not the list of the number 1.
+            match self.get(*item) {
+                Some(name) if self.list(*item).is_none() => text.push_str(&format!("{name:?}")),
+                _ => text.push_str(&self.text(*item)),
+            }
         }
         text.push(']');
         let value = self.intern(&text);
         self.lists.entry(value).or_insert_with(|| list.to_vec());
+        value
+    }
+
+    /// The number of a text as a list of its characters, given now if it has none (Porcupine's kv texts).
+    pub fn intern_characters(&mut self, text: &str) -> Value {
+        let value = self.intern(&format!("{text:?}"));
+        if !self.lists.contains_key(&value) {
+            let mut buffer = [0; 4];
+            let characters = text.chars();
+            let list = characters
+                .map(|c| self.intern(c.encode_utf8(&mut buffer)))
+                .collect();
+            self.lists.insert(value, list);
+        }
         value
     }
 
@@ -382,6 +475,13 @@ impl Names {
         }
     }
 
+    /// The names in the order of their numbers, each as its text or as its list.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Option<&[Value]>)> {
+        let number = |i: usize| FIRST_NAME + i as Value;
+        let texts = self.texts.iter().enumerate();
+        texts.map(move |(i, text)| (text.as_str(), self.list(number(i))))
+    }
+
     /// Whether every value is an integer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -404,7 +504,11 @@ pub struct History {
     pub keys: Vec<KeyHistory>,
     rows: Vec<Row>,
     clients: Vec<ClientId>,
-    errors: FxHashMap<u32, Box<str>>,
+    /// Clients' words by row, as places in `error_texts`: most runs have few different ones.
+    errors: FxHashMap<u32, u32>,
+    error_texts: Vec<Box<str>>,
+    /// Log ids that do not fit into a row.
+    far: FxHashMap<u32, At>,
     events: u64,
 }
 
@@ -434,6 +538,15 @@ impl History {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// How many bytes the history holds, as far as they grow with it: what a reader's limit is about.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let of_keys: usize = self.keys.iter().map(KeyHistory::bytes).sum();
+        let rows = self.rows.len() * size_of::<Row>();
+        let errors = self.errors.len() * 16 + self.error_texts.len() * 64;
+        (of_keys + rows + errors + self.clients.len() * 24) as u64
     }
 
     /// How many events were read, marks included.
@@ -494,8 +607,11 @@ impl History {
             invoked_ns: facts.invoked_ns,
             completed_ns: ended.then_some(facts.completed_ns),
             node: (facts.node != NOWHERE).then_some(u64::from(facts.node)),
-            at: (facts.at != NO_LOG_ID).then_some(facts.at),
-            error: self.errors.get(&row).map(ToString::to_string),
+            at: self.log_id(row),
+            error: self
+                .errors
+                .get(&row)
+                .map(|text| self.error_texts[*text as usize].to_string()),
         }
     }
 
@@ -517,51 +633,103 @@ impl History {
         u64::from(self.rows[row as usize].invoked)
     }
 
+    /// Who asked for an operation.
+    #[must_use]
+    pub fn client(&self, row: u32) -> ClientId {
+        self.clients[self.rows[row as usize].client as usize]
+    }
+
     /// The log id that an operation was answered with.
     #[must_use]
     pub fn log_id(&self, row: u32) -> Option<At> {
-        let at = self.rows[row as usize].at;
-        (at != NO_LOG_ID).then_some(at)
+        match self.rows[row as usize].at {
+            LogId::NONE => None,
+            LogId::FAR => self.far.get(&row).copied(),
+            LogId { term, index } => Some(At {
+                term: u64::from(term),
+                index: u64::from(index),
+            }),
+        }
     }
 
     /// The events again, in order: what a writer of another format needs, and what the online checker is tested with.
     #[must_use]
     pub fn to_events(&self) -> Vec<Event> {
         let mut events = Vec::with_capacity(self.rows.len() * 2 + self.marks.len());
-        for operation in self.operations() {
-            let client = Some(operation.client);
-            if let (Some(index), Some(time_ns)) = (operation.completed, operation.completed_ns) {
-                events.push(Event {
-                    index,
-                    time_ns,
-                    client,
-                    node: operation.node,
-                    kind: EventKind::Complete {
-                        outcome: operation.outcome,
-                        at: operation.at,
-                        error: operation.error,
-                    },
-                });
+        self.replay(|event| events.push(event));
+        events
+    }
+
+    /// The events again, one by one in order, holding only those that are open.
+    pub fn replay(&self, mut take: impl FnMut(Event)) {
+        // Ends that are still to come, the next one first.
+        let mut ends: BinaryHeap<Reverse<(u32, u32)>> = BinaryHeap::new();
+        let mut marks = self.marks.iter().peekable();
+        for row in 0..=self.rows.len() as u32 {
+            let next = self.rows.get(row as usize);
+            let begin = next.map_or(u64::MAX, |next| u64::from(next.invoked));
+            loop {
+                let end = ends.peek().map_or(u64::MAX, |end| u64::from(end.0.0));
+                let mark = marks.peek().map_or(u64::MAX, |mark| mark.index);
+                if begin <= end.min(mark) {
+                    break;
+                }
+                if mark < end {
+                    take(
+                        marks
+                            .next()
+                            .map(Self::mark_event)
+                            .unwrap_or_else(|| unreachable!("it was peeked at")),
+                    );
+                } else if let Some(Reverse((_, row))) = ends.pop() {
+                    take(self.end_event(row));
+                }
             }
-            events.push(Event {
-                index: operation.invoked,
-                time_ns: operation.invoked_ns,
-                client,
-                node: operation.node,
-                kind: EventKind::Invoke {
-                    key: operation.key,
-                    call: operation.call,
-                },
-            });
+            if let Some(next) = next {
+                take(self.begin_event(row));
+                if next.completed != NEVER {
+                    ends.push(Reverse((next.completed, row)));
+                }
+            }
         }
-        events.extend(self.marks.iter().map(|mark| Event {
+    }
+
+    fn begin_event(&self, row: u32) -> Event {
+        let operation = self.operation(row);
+        Event {
+            index: operation.invoked,
+            time_ns: operation.invoked_ns,
+            client: Some(operation.client),
+            node: operation.node,
+            kind: EventKind::Invoke {
+                key: operation.key,
+                call: operation.call,
+            },
+        }
+    }
+
+    fn end_event(&self, row: u32) -> Event {
+        let operation = self.operation(row);
+        Event {
+            index: operation.completed.unwrap_or_default(),
+            time_ns: operation.completed_ns.unwrap_or_default(),
+            client: Some(operation.client),
+            node: operation.node,
+            kind: EventKind::Complete {
+                outcome: operation.outcome,
+                at: operation.at,
+                error: operation.error,
+            },
+        }
+    }
+
+    fn mark_event(mark: &Mark) -> Event {
+        Event {
             index: mark.index,
             time_ns: mark.time_ns,
             client: None,
             node: None,
             kind: EventKind::Mark(mark.text.clone()),
-        }));
-        events.sort_by_key(|event| event.index);
-        events
+        }
     }
 }

@@ -1,11 +1,22 @@
 //! Is a history linearizable? Key by key (Herlihy & Wing's locality), each with the cheapest exact algorithm.
 
+mod blocks;
+pub mod certificate;
 pub mod dfs;
 mod evidence;
+pub mod explanation;
 pub mod frontier;
+mod lists;
 pub mod online;
+pub mod rename;
+mod sources;
+pub mod stream;
+pub mod strict;
+pub mod weaker;
+pub mod witness;
 pub mod zones;
 
+pub use certificate::certificate;
 use rayon::prelude::*;
 
 use crate::history::{End, History, KeyHistory, NEVER, Op};
@@ -177,8 +188,17 @@ pub fn check(history: &History, options: &Options) -> Report {
 /// Judges one key by itself.
 #[must_use]
 pub fn judge_key(key: &KeyHistory, options: &Options) -> KeyReport {
-    let (judgement, algorithm, configurations, _) =
-        judge(&key.ops, key.values.len(), key.events, options);
+    let (judgement, algorithm, configurations) = match &key.lists {
+        Some(of_key) => {
+            let (judgement, spent) = lists::judge(&key.ops, &key.values, of_key, options);
+            (judgement, Algorithm::DepthFirst, spent)
+        }
+        None => {
+            let (judgement, algorithm, spent, _) =
+                judge(&key.ops, key.values.len(), key.events, options);
+            (judgement, algorithm, spent)
+        }
+    };
     KeyReport {
         key: key.name.clone(),
         ops: key.ops.len() as u64,
@@ -204,6 +224,13 @@ fn judge(
             zones::Zones::Holds => return (Judgement::Holds, Algorithm::Zones, 0, 0),
             zones::Zones::Fails(_) => return (Judgement::Fails, Algorithm::Zones, 0, 0),
             zones::Zones::NotUnique => {}
+        }
+        if let Some(renamed) = rename::deletes(ops, values) {
+            match zones::check(&renamed.ops, renamed.values, events) {
+                zones::Zones::Holds => return (Judgement::Holds, Algorithm::Zones, 0, 0),
+                zones::Zones::Fails(_) => return (Judgement::Fails, Algorithm::Zones, 0, 0),
+                zones::Zones::NotUnique => {}
+            }
         }
     }
     let mut budget = Budget::new(options);

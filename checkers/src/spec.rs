@@ -1,7 +1,20 @@
 //! The sequential machines: what one copy of the data would answer, if one operation ran after the other.
+//!
+//! | machine | operations | judged by |
+//! | --- | --- | --- |
+//! | [`Register`] | read, write, cas, delete | zones, frontier, depth first |
+//! | [`List`] | read, append; set, delete and cas of the whole | depth first |
+//! | yours | whatever [`Spec::Op`] says | depth first |
+//!
+//! To write one: choose the state, say what it is at first, and say for each operation *with its answer* whether that
+//! answer is possible in a state and what the state is then. Then give [`linear::dfs`](crate::linear::dfs) the
+//! operations of one object, each with its begin and its end. What makes it fast: a state that is cheap to clone and to
+//! hash, and that tells no more apart than the answers can ([`List`] keeps a number instead of a list).
 
+mod list;
 mod register;
 
+pub use list::{List, ListOp};
 pub use register::{Register, RegisterOp};
 
 /// A sequential machine. A few lines make a new one:

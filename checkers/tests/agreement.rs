@@ -3,7 +3,7 @@
 mod support;
 
 use proptest::prelude::*;
-use support::agree::{check_long, check_one};
+use support::agree::{check_certificate, check_explanation, check_list, check_long, check_one};
 
 #[test]
 fn twenty_thousand_random_histories_agree_with_the_definition() {
@@ -13,6 +13,31 @@ fn twenty_thousand_random_histories_agree_with_the_definition() {
         (4_000..16_000).contains(&violations),
         "{violations} violations"
     );
+}
+
+#[test]
+fn random_lists_agree_with_the_definition() {
+    let violations = (0..5_000).filter(|seed| check_list(*seed, 7)).count();
+    assert!(
+        (500..4_500).contains(&violations),
+        "{violations} violations"
+    );
+}
+
+#[test]
+fn a_certificate_holds_for_true_log_ids_and_proves_what_it_says() {
+    let holds = (0..6_000)
+        .filter(|seed| check_certificate(*seed, 9))
+        .count();
+    assert!((2_500..5_000).contains(&holds), "{holds} hold");
+}
+
+#[test]
+fn explanations_agree_with_the_definitions() {
+    let apart = (0..6_000)
+        .filter(|seed| check_explanation(*seed, 8))
+        .count();
+    assert!(apart > 100, "{apart} are weaker and not nothing");
 }
 
 #[test]

@@ -4,14 +4,16 @@
 //! the expected verdicts, and only a mismatch is a failure.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use checkers::explain;
-use checkers::format::{self, Format};
-use checkers::history::{History, Lint, Nil};
+use checkers::format::{self, Format, Loaded};
+use checkers::history::{LIST_APPEND, Lint, Names, Nil};
+use checkers::linear::explanation::explanation;
+use checkers::linear::stream::{self, Read};
 use checkers::linear::{self, Options};
 use checkers::verdict::Verdict;
 use clap::{Args, ValueEnum};
@@ -30,22 +32,22 @@ pub(crate) struct CheckArgs {
     /// The format: auto, or one of `whitewater list formats`.
     #[arg(long, default_value = "auto")]
     format: String,
-    /// The sequential machine.
-    #[arg(long, default_value = "register")]
-    spec: String,
+    /// The sequential machine that the histories must be of: register or list-append. Each file says its own.
+    #[arg(long)]
+    spec: Option<String>,
     /// What an ok read of nil means: the key was absent (checked), or nothing. Each format has its own default.
     #[arg(long)]
     nil: Option<NilArg>,
     /// One JSON object a file on stdout, and nothing else.
     #[arg(long)]
     json: bool,
-    /// Draw the counterexample and say why.
+    /// Draw the counterexample and say why, what would have been legal and what was kept; for what holds, an order.
     #[arg(long)]
     explain: bool,
     /// Threads.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Megabytes that one key's search may hold.
+    /// Megabytes that a history may hold, and one key's search. A longer one is judged on its way instead.
     #[arg(long, value_name = "MB", default_value_t = 2048)]
     memory: u64,
     /// Configurations that one key's search may visit before the verdict is unknown. A file's header may pin its own.
@@ -92,14 +94,22 @@ struct Checked {
     came: Came,
 }
 
+/// What is left of a history that was judged.
+struct Judged {
+    verdict: Verdict,
+    ops: u64,
+    keys: u64,
+    algorithm: &'static str,
+    names: Names,
+    lints: Vec<Lint>,
+    /// With `--explain`: as data, and as sentences.
+    explained: Option<(serde_json::Value, String)>,
+}
+
 enum Came {
     /// It was no history.
     Malformed(String),
-    Judged {
-        history: Box<History>,
-        report: Box<linear::Report>,
-        lints: Vec<Lint>,
-    },
+    Judged(Box<Judged>),
 }
 
 /// Checks what the arguments name, and gives the exit code: the worst of all files.
@@ -114,10 +124,11 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
                 .map_err(|error| Usage(error.to_string()))?,
         ),
     };
-    if args.spec != "register" {
+    if let Some(spec) = &args.spec
+        && !["register", LIST_APPEND].contains(&spec.as_str())
+    {
         return Err(Usage(format!(
-            "spec {:?} is not known; known: register",
-            args.spec
+            "spec {spec:?} is not known; known: register, {LIST_APPEND}"
         ))
         .into());
     }
@@ -244,7 +255,7 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
         true => "stdin".to_owned(),
         false => item.path.display().to_string(),
     };
-    let input: Box<dyn Read> = if item.path.as_os_str() == "-" {
+    let input: Box<dyn io::Read> = if item.path.as_os_str() == "-" {
         Box::new(io::stdin())
     } else {
         let file = File::open(&item.path);
@@ -255,25 +266,53 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
         NilArg::Any => Nil::Any,
     });
     let input = BufReader::with_capacity(1 << 16, input);
-    let (notes, came) = match format::read(input, &name, format, nil) {
-        Ok(loaded) => {
-            let history = Box::new(loaded.history);
-            let pinned = history.header.budget.unwrap_or(Options::default().budget);
+    let options = Options {
+        budget: args.budget.unwrap_or(Options::default().budget),
+        memory: args.memory << 20,
+        ..Options::default()
+    };
+    let read = stream::read(input, &name, format, nil, &options, args.budget.is_some());
+    let (notes, came) = match read {
+        Ok(Read::Whole(loaded)) => {
+            let Loaded { history, notes } = *loaded;
+            let pinned = history.header.budget.filter(|_| args.budget.is_none());
             let options = Options {
-                budget: args.budget.unwrap_or(pinned),
-                memory: args.memory << 20,
-                ..Options::default()
+                budget: pinned.unwrap_or(options.budget),
+                ..options
             };
-            let report = Box::new(linear::check(&history, &options));
-            let lints = history.lint();
-            (
-                loaded.notes,
-                Came::Judged {
-                    history,
-                    report,
-                    lints,
-                },
-            )
+            if let Some(spec) = &args.spec
+                && *spec != history.header.spec
+            {
+                let own = &history.header.spec;
+                return Err(Usage(format!("{name} is a history of {own}, not of {spec}")).into());
+            }
+            let report = linear::check(&history, &options);
+            let explained = args.explain.then(|| {
+                let explained = explanation(&history, &report, &options);
+                (json!(explained), explain::more(&explained, &history))
+            });
+            let judged = Judged {
+                explained,
+                verdict: report.verdict,
+                ops: report.ops,
+                keys: history.keys.len() as u64,
+                algorithm: report.algorithm.name(),
+                lints: history.lint(),
+                names: history.names,
+            };
+            (notes, Came::Judged(Box::new(judged)))
+        }
+        Ok(Read::Judged(streamed)) => {
+            let judged = Judged {
+                verdict: streamed.verdict,
+                ops: streamed.ops,
+                keys: streamed.keys,
+                algorithm: "online",
+                explained: None,
+                lints: Vec::new(),
+                names: streamed.names,
+            };
+            (streamed.notes, Came::Judged(Box::new(judged)))
         }
         Err(error @ format::Error::Malformed { .. }) => {
             (Vec::new(), Came::Malformed(error.to_string()))
@@ -293,7 +332,7 @@ impl Checked {
     fn verdict(&self) -> &'static str {
         match &self.came {
             Came::Malformed(_) => "malformed",
-            Came::Judged { report, .. } => report.verdict.name(),
+            Came::Judged(judged) => judged.verdict.name(),
         }
     }
 
@@ -329,16 +368,12 @@ impl Checked {
                 put("counterexample", json!([]));
                 put("reason", json!(reason));
             }
-            Came::Judged {
-                history,
-                report,
-                lints,
-            } => {
-                put("ops", json!(report.ops));
-                put("keys", json!(history.keys.len()));
-                put("algorithm", json!(report.algorithm.name()));
+            Came::Judged(judged) => {
+                put("ops", json!(judged.ops));
+                put("keys", json!(judged.keys));
+                put("algorithm", json!(judged.algorithm));
                 put("counterexample", json!([]));
-                match &report.verdict {
+                match &judged.verdict {
                     Verdict::Linearizable => {}
                     Verdict::Violation(found) => {
                         put("counterexample", json!(found.operations));
@@ -351,7 +386,10 @@ impl Checked {
                     }
                     Verdict::Unknown(reason) => put("reason", json!(reason)),
                 }
-                put("lints", json!(lints));
+                put("lints", json!(judged.lints));
+                if let Some((explained, _)) = &judged.explained {
+                    put("explanation", explained.clone());
+                }
             }
         }
         put("notes", json!(self.notes));
@@ -368,31 +406,31 @@ impl Checked {
         };
         match &self.came {
             Came::Malformed(reason) => writeln!(out, "malformed     {reason}{surprise}")?,
-            Came::Judged {
-                history,
-                report,
-                lints,
-            } => {
+            Came::Judged(judged) => {
                 writeln!(
                     out,
                     "{:<13} {}  {} ops, {} keys, {:.3} s, {}{surprise}",
                     self.verdict(),
                     self.path,
-                    report.ops,
-                    history.keys.len(),
+                    judged.ops,
+                    judged.keys,
                     self.seconds,
-                    report.algorithm.name(),
+                    judged.algorithm,
                 )?;
-                match &report.verdict {
+                match &judged.verdict {
                     Verdict::Unknown(reason) => writeln!(out, "  {reason}")?,
                     Verdict::Violation(found) if explain || self.expected.is_none() => {
-                        for line in explain::text(found, Some(&history.names)).lines() {
+                        for line in explain::text(found, Some(&judged.names)).lines() {
                             writeln!(out, "  {line}")?;
                         }
                     }
                     Verdict::Violation(_) | Verdict::Linearizable => {}
                 }
-                for lint in lints {
+                let sentences = judged.explained.iter().filter(|_| explain);
+                for line in sentences.flat_map(|(_, text)| text.lines()) {
+                    writeln!(out, "  {line}")?;
+                }
+                for lint in &judged.lints {
                     writeln!(out, "  note: {lint}")?;
                 }
             }

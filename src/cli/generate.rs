@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use checkers::format::{self, Format, jsonl};
-use checkers::generate::{Domain, Generator, Recipe, Violation};
+use checkers::format::{self, Format, binary, jsonl};
+use checkers::generate::{Domain, Generator, Planted, Recipe, Violation};
 use checkers::history::{Builder, Event};
 use clap::Args;
 
@@ -45,7 +45,7 @@ pub(crate) struct GenArgs {
     /// Everything random comes from here.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The format: jsonl or edn.
+    /// The format: jsonl, binary or edn.
     #[arg(long, default_value = "jsonl")]
     format: Format,
     /// Where to write, instead of stdout.
@@ -74,10 +74,10 @@ pub(crate) fn run(args: &GenArgs) -> anyhow::Result<u8> {
     if args.clients == 0 || args.keys == 0 {
         return Err(Usage("--clients and --keys must be at least 1".to_owned()).into());
     }
-    if !matches!(args.format, Format::Jsonl | Format::Edn) {
+    if !matches!(args.format, Format::Jsonl | Format::Binary | Format::Edn) {
         let name = args.format.name();
         return Err(Usage(format!(
-            "{name} is for reading only; jsonl and edn can be written"
+            "{name} is for reading only; jsonl, binary and edn can be written"
         ))
         .into());
     }
@@ -94,6 +94,15 @@ pub(crate) fn run(args: &GenArgs) -> anyhow::Result<u8> {
         seed: args.seed,
         ..Recipe::default()
     };
+    if recipe.violate.is_some()
+        && recipe.planted() == Planted::Apart
+        && recipe.values != Domain::Unique
+    {
+        eprintln!(
+            "note: {} is too small a domain for this violation: it has values of its own",
+            recipe.values
+        );
+    }
     match &args.out {
         Some(path) => {
             let file = File::create(path)
@@ -109,7 +118,7 @@ pub(crate) fn run(args: &GenArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Our own format is written as the events come; the other needs them all.
+/// Our own formats are written as the events come; the other needs them all.
 fn write(out: &mut impl Write, recipe: Recipe, format: Format) -> anyhow::Result<()> {
     let header = recipe.header();
     let events = Generator::new(recipe);
@@ -118,6 +127,12 @@ fn write(out: &mut impl Write, recipe: Recipe, format: Format) -> anyhow::Result
         for event in events {
             jsonl::write_event(out, &event)?;
         }
+    } else if format == Format::Binary {
+        let mut writer = binary::Writer::new(&mut *out, &header)?;
+        for event in events {
+            writer.event(&event)?;
+        }
+        writer.finish()?;
     } else {
         let mut builder = Builder::new(header);
         for event in events {

@@ -9,7 +9,8 @@ use std::io::{BufRead, Write};
 use super::tree::{Reader, Syntax, Tree, Trouble};
 use super::{Error, Loaded};
 use crate::history::{
-    Answer, Builder, Call, EventKind, Header, History, Malformed, Nil, Outcome, Value,
+    Answer, Builder, Call, EventKind, Header, History, LIST_APPEND, Malformed, Names, Nil, Outcome,
+    Value,
 };
 
 /// Reads EDN: one vector or list of maps, or a stream of maps.
@@ -30,22 +31,15 @@ pub fn read_json(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Er
 
 fn read_trees<R: BufRead>(mut reader: Reader<R>, name: &str, nil: Nil) -> Result<Loaded, Error> {
     let mut feed = Feed::new(nil);
-    let trouble = |line: u64, trouble: Trouble| match trouble {
-        Trouble::Io(source) => Error::Io {
-            name: name.to_owned(),
-            source,
-        },
-        Trouble::Syntax(reason) => malformed(name, line, reason),
-    };
     let inside = match reader.open_list() {
         Ok(inside) => inside,
-        Err(found) => return Err(trouble(reader.line(), found)),
+        Err(found) => return Err(trouble(name, reader.line(), found)),
     };
     loop {
         let tree = match reader.next(inside) {
             Ok(Some(tree)) => tree,
             Ok(None) => return Ok(feed.finish(name)),
-            Err(found) => return Err(trouble(reader.line(), found)),
+            Err(found) => return Err(trouble(name, reader.line(), found)),
         };
         let line = Line::of_map(&tree);
         line.and_then(|line| feed.take(&line))
@@ -118,7 +112,17 @@ fn parse_log_line(text: &str) -> Result<Line, String> {
     })
 }
 
-fn malformed(name: &str, line: u64, reason: String) -> Error {
+pub(super) fn trouble(name: &str, line: u64, trouble: Trouble) -> Error {
+    match trouble {
+        Trouble::Io(source) => Error::Io {
+            name: name.to_owned(),
+            source,
+        },
+        Trouble::Syntax(reason) => malformed(name, line, reason),
+    }
+}
+
+pub(super) fn malformed(name: &str, line: u64, reason: String) -> Error {
     Error::Malformed {
         name: name.to_owned(),
         line,
@@ -151,7 +155,7 @@ impl Line {
                 .map(str::to_owned)
                 .ok_or_else(|| format!("an event without :{name}"))
         };
-        Ok(Self {
+        let mut line = Self {
             process: tree
                 .get("process")
                 .cloned()
@@ -165,7 +169,32 @@ impl Line {
                 _ => 0,
             },
             error: tree.get("error").map(Tree::text),
-        })
+        };
+        line.unwrap_transaction()?;
+        Ok(line)
+    }
+
+    /// Jepsen's list-append workload asks in transactions, `[[:append k v] [:r k nil]]`: one of one operation is it.
+    fn unwrap_transaction(&mut self) -> Result<(), String> {
+        if self.f != "txn" {
+            return Ok(());
+        }
+        let Tree::List(parts) = &self.value else {
+            return Err("a transaction that is no list of operations".to_owned());
+        };
+        let [Tree::List(part)] = parts.as_slice() else {
+            return Err(format!(
+                "a transaction of {} operations: only single operations are judged",
+                parts.len()
+            ));
+        };
+        let [f, key, value] = part.as_slice() else {
+            return Err("an operation of a transaction must be [f key value]".to_owned());
+        };
+        self.f = f.word().unwrap_or_default().to_owned();
+        self.key = Some(key.clone());
+        self.value = value.clone();
+        Ok(())
     }
 }
 
@@ -260,10 +289,14 @@ impl Feed {
     }
 
     fn call(&mut self, f: &str, value: &Tree) -> Result<Call, String> {
+        if f == "append" {
+            LIST_APPEND.clone_into(&mut self.builder.header().spec);
+        }
         let some = |value: Option<Value>| value.ok_or_else(|| format!("a {f} of nil"));
         match f {
             _ if reads(f) => Ok(Call::Read),
             "write" | "w" | "put" => Ok(Call::Write(some(self.value(value)?)?)),
+            "append" => Ok(Call::Append(some(self.value(value)?)?)),
             "delete" => Ok(Call::Delete),
             "cas" => match value {
                 Tree::List(items) if items.len() == 2 => Ok(Call::Cas {
@@ -276,7 +309,7 @@ impl Feed {
                 )),
             },
             other => Err(format!(
-                "the f {other:?} is not known; read, write, cas and delete are"
+                "the f {other:?} is not known; read, write, cas, delete and append are"
             )),
         }
     }
@@ -286,6 +319,13 @@ impl Feed {
             Tree::Nil => Ok(None),
             Tree::Int(value) => Ok(Some(*value)),
             Tree::Map(_) => Err(format!("the value {} is a map", shorten(&value.text()))),
+            Tree::List(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    list.push(self.value(item)?.ok_or("a list with nil in it")?);
+                }
+                Ok(Some(self.builder.names().intern_list(&list)))
+            }
             other => Ok(Some(self.builder.names().intern(&other.text()))),
         }
     }
@@ -309,10 +349,22 @@ fn reads(f: &str) -> bool {
 }
 
 /// A text that fits into a message.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((at, _)) => format!("{}...", &text[..at]),
         None => text.to_owned(),
+    }
+}
+
+/// A value as EDN: a list of its elements, a string for a name, or the integer.
+fn edn_text(names: &Names, value: Value) -> String {
+    if let Some(list) = names.list(value) {
+        let items: Vec<String> = list.iter().map(|item| edn_text(names, *item)).collect();
+        return format!("[{}]", items.join(" "));
+    }
+    match names.get(value) {
+        Some(name) => format!("{name:?}"),
+        None => value.to_string(),
     }
 }
 
@@ -321,10 +373,7 @@ fn shorten(text: &str) -> String {
 /// # Errors
 /// When `out` does.
 pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()> {
-    let text = |value: Value| match history.names.get(value) {
-        Some(name) => format!("{name:?}"),
-        None => value.to_string(),
-    };
+    let text = |value: Value| edn_text(&history.names, value);
     let mut open = std::collections::BTreeMap::new();
     for event in history.to_events() {
         let head = format!("{{:index {}, :time {}, ", event.index, event.time_ns);

@@ -7,19 +7,25 @@
 //! {"index":2,"time_ns":5200,"type":"mark","value":"kill node 2"}
 //! ```
 //!
-//! `type` is invoke, ok, fail, info (unknown) or mark; `f` is read, write, cas or delete; a cas' value is
-//! `[old, new]`. `null` is absent. Completions need not repeat `f` and `key`. A line that was cut off by a crash of
+//! `type` is invoke, ok, fail, info (unknown) or mark; `f` is read, write, cas, delete or, where the spec is
+//! list-append, append; a cas' value is `[old, new]`. `null` is absent. Completions need not repeat `f` and `key`. A line that was cut off by a crash of
 //! its writer is tolerated at the end of the file, and nowhere else.
 
-use std::io::{self, BufRead, Write};
+mod blocks;
+mod line;
+
+use std::io::{self, BufRead, Read, Write};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::sink::{Moment, Sink};
 use super::{Error, Loaded};
 use crate::history::{
-    Answer, At, Builder, Call, Event, EventKind, Header, Kind, Names, Nil, Outcome, Value,
+    At, Builder, Call, Event, EventKind, Header, Kind, Malformed, Names, Nil, Outcome, Value,
 };
+use blocks::Blocks;
+use line::{Ended, Line, What};
 
 /// Writes the first line.
 ///
@@ -147,98 +153,77 @@ pub fn write(out: &mut impl Write, history: &crate::history::History) -> io::Res
 /// # Errors
 /// At the first line that is malformed, with its number and the reason; a half-written last line is noted instead.
 pub fn read(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Error> {
-    let mut lines = Lines::new(input, name);
-    let first = lines.next()?.unwrap_or_default();
-    let header = match parse_header(first) {
-        Ok(header) => header,
-        Err(reason) => return Err(lines.malformed(reason)),
-    };
-    let mut builder = Builder::new(header);
-    builder.nil(nil);
-    let mut notes = Vec::new();
-    while let Some(line) = lines.next()? {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let Err(reason) = take_line(&mut builder, line) else {
-            continue;
-        };
-        if lines.last_was_cut() {
-            notes.push(format!(
-                "{name}:{}: the last line is only half written; it was ignored",
-                lines.number
-            ));
-            break;
-        }
-        return Err(lines.malformed(reason));
-    }
+    let (builder, notes) = read_into(input, name, |header| {
+        let mut builder = Builder::new(header);
+        builder.nil(nil);
+        builder
+    })?;
     Ok(Loaded {
         history: builder.finish(),
         notes,
     })
 }
 
-/// Lines with their numbers, in one buffer.
-struct Lines<'a, R> {
-    input: R,
-    name: &'a str,
-    buffer: Vec<u8>,
-    number: u64,
+/// Reads events into what `begin` makes of the header, and gives it back with what is to be said.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_into<S: Sink>(
+    input: impl Read,
+    name: &str,
+    begin: impl FnOnce(Header) -> S,
+) -> Result<(S, Vec<String>), Error> {
+    let malformed = |Bad { line, reason }| Error::Malformed {
+        name: name.to_owned(),
+        line,
+        reason,
+    };
+    let mut blocks = Blocks::new(input, name);
+    let Some(mut block) = blocks.next(Vec::new())? else {
+        return Err(malformed(Bad {
+            line: 1,
+            reason: parse_header(b"").err().unwrap_or_default(),
+        }));
+    };
+    let end = block.bytes.iter().position(|byte| *byte == b'\n');
+    let end = end.map_or(block.bytes.len(), |newline| newline + 1);
+    let header =
+        parse_header(&block.bytes[..end]).map_err(|reason| malformed(Bad { line: 1, reason }))?;
+    let mut sink = begin(header);
+    block.from = end;
+    block.first_line = 2;
+    let taken = if block.last {
+        block.parse();
+        block.give(&mut sink).map(|cut| (sink, cut))
+    } else {
+        blocks::pump(&mut blocks, block, sink)?
+    };
+    let (sink, cut) = taken.map_err(malformed)?;
+    let note = |line| format!("{name}:{line}: the last line is only half written; it was ignored");
+    Ok((sink, cut.map(note).into_iter().collect()))
 }
 
-impl<'a, R: BufRead> Lines<'a, R> {
-    fn new(input: R, name: &'a str) -> Self {
-        Self {
-            input,
-            name,
-            buffer: Vec::new(),
-            number: 0,
-        }
-    }
-
-    fn next(&mut self) -> Result<Option<&[u8]>, Error> {
-        self.buffer.clear();
-        let read = self
-            .input
-            .read_until(b'\n', &mut self.buffer)
-            .map_err(|source| Error::Io {
-                name: self.name.to_owned(),
-                source,
-            })?;
-        if read == 0 {
-            return Ok(None);
-        }
-        self.number += 1;
-        Ok(Some(&self.buffer))
-    }
-
-    /// Whether the line at hand lacks its end: its writer was stopped while writing it.
-    fn last_was_cut(&self) -> bool {
-        self.buffer.last() != Some(&b'\n')
-    }
-
-    fn malformed(&self, reason: String) -> Error {
-        Error::Malformed {
-            name: self.name.to_owned(),
-            line: self.number.max(1),
-            reason,
-        }
-    }
+/// A line that can't be taken.
+pub(crate) struct Bad {
+    line: u64,
+    reason: String,
 }
 
 /// Reads the first line.
-fn parse_header(line: &[u8]) -> Result<Header, String> {
-    let header: Header = serde_json::from_slice(line)
-        .map_err(|error| format!("the first line is not a whitewater header: {error}"))?;
+pub(super) fn parse_header(line: &[u8]) -> Result<Header, String> {
+    let header: Header = serde_json::from_slice(line).map_err(|error| {
+        let error = plain(&error);
+        format!("the first line is not a whitewater header: {error}")
+    })?;
     if header.whitewater != 1 {
         return Err(format!(
             "version {} of the format is not known; 1 is",
             header.whitewater
         ));
     }
-    if header.spec != "register" {
+    if header.spec != "register" && !header.is_lists() {
         return Err(format!(
-            "the spec {:?} is not known; register is",
+            "the spec {:?} is not known; register and list-append are",
             header.spec
         ));
     }
@@ -247,7 +232,7 @@ fn parse_header(line: &[u8]) -> Result<Header, String> {
 
 /// A line, in whatever order its members stand.
 #[derive(Deserialize)]
-struct Line<'a> {
+struct General<'a> {
     index: u64,
     #[serde(default)]
     time_ns: u64,
@@ -272,38 +257,69 @@ fn present<'de, D: serde::Deserializer<'de>>(
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Takes one line into the history.
-fn take_line(builder: &mut Builder, line: &[u8]) -> Result<(), String> {
-    let line: Line<'_> =
+/// Takes a line that has our own shape.
+fn take_ours(sink: &mut impl Sink, text: &[u8], line: &Line) -> Result<(), String> {
+    let from = Moment {
+        index: line.index,
+        time_ns: line.time_ns,
+        client: line.client,
+        node: line.node,
+    };
+    let taken = match line.what {
+        What::Invoke { key, call } => sink.invoke(from, key.of(text), call),
+        What::Complete { end, at, error } => {
+            let outcome = match end {
+                Ended::Failed => Outcome::Failed,
+                Ended::Unknown => Outcome::Unknown,
+                Ended::Ok | Ended::Found(_) => match (sink.open_call(line.client), end) {
+                    (Some(Kind::Read), Ended::Found(found)) => Outcome::Ok(found),
+                    (Some(Kind::Read), _) => return Err(NO_VALUE.to_owned()),
+                    _ => Outcome::Ok(None),
+                },
+            };
+            sink.complete(from, outcome, at, error.map(|error| error.of(text)))
+        }
+    };
+    taken.map_err(|error| error.to_string())
+}
+
+/// Why an ok read is malformed that does not say what it found.
+const NO_VALUE: &str = "an ok read without a value (null is absent)";
+
+/// Takes one line, whatever its shape.
+fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), String> {
+    let line: General<'_> =
         serde_json::from_slice(line.trim_ascii_end()).map_err(|error| plain(&error))?;
-    let malformed = |error: crate::history::Malformed| error.to_string();
+    let malformed = |error: Malformed| error.to_string();
     if line.kind == "mark" {
         let text = match line.value {
             Some(raw) => serde_json::from_str::<String>(raw.get())
                 .map_err(|_| "a mark's value must be a string".to_owned())?,
             None => return Err("a mark without a value".to_owned()),
         };
-        return builder
+        return sink
             .mark(line.index, line.time_ns, &text)
             .map_err(malformed);
     }
     let client = line
         .client
         .ok_or_else(|| format!("an event of type {:?} without a client", line.kind))?;
+    let from = Moment {
+        index: line.index,
+        time_ns: line.time_ns,
+        client,
+        node: line.node,
+    };
     let outcome = match line.kind {
         "invoke" => {
             let key = line.key.ok_or("an invocation without a key")?;
             let f = line.f.ok_or("an invocation without an f")?;
-            let call = parse_call(builder.names(), f, line.value)?;
-            return builder
-                .invoke(line.index, line.time_ns, client, line.node, &key, call)
-                .map_err(malformed);
+            let call = parse_call(sink.names(), f, line.value)?;
+            return sink.invoke(from, &key, call).map_err(malformed);
         }
-        "ok" => match (builder.open_call(client), line.value) {
-            (Some(Kind::Read), None) => {
-                return Err("an ok read without a value (null is absent)".to_owned());
-            }
-            (Some(Kind::Read), Some(raw)) => Outcome::Ok(parse_value(builder.names(), raw.get())?),
+        "ok" => match (sink.open_call(client), line.value) {
+            (Some(Kind::Read), None) => return Err(NO_VALUE.to_owned()),
+            (Some(Kind::Read), Some(raw)) => Outcome::Ok(parse_value(sink.names(), raw.get())?),
             _ => Outcome::Ok(None),
         },
         "fail" => Outcome::Failed,
@@ -314,19 +330,7 @@ fn take_line(builder: &mut Builder, line: &[u8]) -> Result<(), String> {
             ));
         }
     };
-    let answer = Answer {
-        outcome,
-        at: line.at,
-        node: line.node,
-    };
-    builder
-        .complete(
-            line.index,
-            line.time_ns,
-            client,
-            answer,
-            line.error.as_deref(),
-        )
+    sink.complete(from, outcome, line.at, line.error.as_deref())
         .map_err(malformed)
 }
 
@@ -342,6 +346,7 @@ fn parse_call(names: &mut Names, f: &str, value: Option<&RawValue>) -> Result<Ca
         "read" => Ok(Call::Read),
         "delete" => Ok(Call::Delete),
         "write" => Ok(Call::Write(some(parse_value(names, need()?)?)?)),
+        "append" => Ok(Call::Append(some(parse_value(names, need()?)?)?)),
         "cas" => {
             let [old, new]: [&RawValue; 2] = serde_json::from_str(need()?)
                 .map_err(|_| "a cas' value must be [old, new]".to_owned())?;
@@ -351,7 +356,7 @@ fn parse_call(names: &mut Names, f: &str, value: Option<&RawValue>) -> Result<Ca
             })
         }
         other => Err(format!(
-            "the f {other:?} is not known; read, write, cas and delete are"
+            "the f {other:?} is not known; read, write, cas, delete and append are"
         )),
     }
 }
@@ -442,5 +447,154 @@ mod tests {
             &text,
             "h.jsonl:3: an ok read without a value (null is absent)",
         );
+    }
+
+    /// As [`read`], with the general parser alone.
+    fn read_in_general(text: &[u8]) -> Result<Loaded, String> {
+        let mut lines = text.split_inclusive(|byte| *byte == b'\n');
+        let bad = |line: usize, reason: String| format!("h:{line}: {reason}");
+        let header = parse_header(lines.next().unwrap_or_default()).map_err(|e| bad(1, e))?;
+        let mut builder = Builder::new(header);
+        let mut notes = Vec::new();
+        for (i, line) in lines.enumerate() {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let Err(reason) = take_any(&mut builder, line) else {
+                continue;
+            };
+            let number = i + 2;
+            if line.last() == Some(&b'\n') {
+                return Err(bad(number, reason));
+            }
+            notes.push(format!(
+                "h:{number}: the last line is only half written; it was ignored"
+            ));
+        }
+        Ok(Loaded {
+            history: builder.finish(),
+            notes,
+        })
+    }
+
+    /// A small file with each kind of line in our own shape, and some others.
+    fn a_file(seed: u64) -> Vec<u8> {
+        use crate::generate::{Generator, Recipe};
+        let recipe = Recipe {
+            ops: 12,
+            clients: 3,
+            keys: 2,
+            pending: 0.2,
+            failed: 0.2,
+            cas: 0.2,
+            delete: 0.1,
+            seed,
+            ..Recipe::default()
+        };
+        let mut text = Vec::new();
+        write_header(&mut text, &recipe.header()).expect("a vector takes everything");
+        for mut event in Generator::new(recipe) {
+            event.node = event.index.is_multiple_of(2).then_some(event.index);
+            write_event(&mut text, &event).expect("a vector takes everything");
+        }
+        text
+    }
+
+    /// Changes the bytes somewhere after the header, mostly into something that also stands in such files.
+    fn damage(text: &mut Vec<u8>, rng: &mut impl rand::Rng) {
+        use rand::RngExt;
+        const PIECES: [&[u8]; 16] = [
+            b"0",
+            b"-",
+            b"9",
+            b"\"",
+            b",",
+            b"{",
+            b"}",
+            b"\n",
+            b" ",
+            b"null",
+            b"\\u0041",
+            b".5",
+            b"\xff",
+            b"99999999999999999999",
+            b",\"node\":3",
+            b"\"value\":7,",
+        ];
+        let header = text.iter().position(|byte| *byte == b'\n').unwrap_or(0) + 1;
+        let at = rng.random_range(header..=text.len());
+        match rng.random_range(0..5) {
+            0 => drop(text.drain(at..(at + rng.random_range(1..30)).min(text.len()))),
+            1 => text.truncate(at),
+            2 if at < text.len() => text[at] = rng.random_range(b' '..b'~'),
+            _ => {
+                let piece = PIECES[rng.random_range(0..PIECES.len())];
+                text.splice(at..at, piece.iter().copied());
+            }
+        }
+    }
+
+    #[test]
+    fn our_own_shape_is_understood_as_the_general_parser_does() {
+        use rand::{RngExt, SeedableRng};
+        let (mut good, mut bad) = (0, 0);
+        for seed in 0..20_000 {
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+            let mut text = a_file(seed % 50);
+            for _ in 0..rng.random_range(0..3) {
+                damage(&mut text, &mut rng);
+            }
+            let ours = read(text.as_slice(), "h", Nil::Absent).map_err(|e| e.to_string());
+            match (ours, read_in_general(&text)) {
+                (Ok(ours), Ok(general)) => {
+                    good += 1;
+                    assert_eq!(ours.notes, general.notes, "seed {seed}");
+                    let events = ours.history.to_events();
+                    assert_eq!(events, general.history.to_events(), "seed {seed}");
+                    assert_eq!(ours.history.lints, general.history.lints, "seed {seed}");
+                }
+                (Err(ours), Err(general)) => {
+                    bad += 1;
+                    assert_eq!(ours, general, "seed {seed}");
+                }
+                (ours, general) => panic!(
+                    "seed {seed}: {:?} against {:?}",
+                    ours.map(|loaded| loaded.notes),
+                    general.map(|loaded| loaded.notes)
+                ),
+            }
+        }
+        assert!(good > 5_000 && bad > 5_000, "{good} good, {bad} bad");
+    }
+
+    #[test]
+    fn what_gen_writes_has_our_own_shape() {
+        let text = a_file(3);
+        let mut lines = text.split(|byte| *byte == b'\n').skip(1);
+        assert!(lines.all(|line| line.is_empty() || line::parse(line).is_some()));
+    }
+
+    #[test]
+    fn a_file_of_many_blocks_is_read_whole_and_names_its_bad_line() {
+        let mut text = HEADER.as_bytes().to_vec();
+        let lines: u64 = 20_000;
+        for index in 0..lines {
+            let kind = [
+                "\"invoke\",\"f\":\"read\",\"key\":\"k\"",
+                "\"ok\",\"value\":null",
+            ];
+            let kind = kind[index as usize % 2];
+            let line =
+                format!("{{\"index\":{index},\"time_ns\":5,\"client\":1,\"type\":{kind}}}\n");
+            text.extend_from_slice(line.as_bytes());
+        }
+        let loaded = read(text.as_slice(), "h", Nil::Absent).expect("a history");
+        assert_eq!(loaded.history.events(), lines);
+        // One long line, and then one that can't follow.
+        text.extend_from_slice(" ".repeat(3 << 20).as_bytes());
+        text.extend_from_slice(b"\n{\"index\":0,\"type\":\"mark\",\"value\":\"\"}\n");
+        let error = read(text.as_slice(), "h", Nil::Absent).expect_err("an index that falls");
+        let expected = "h:20003: event index 0 does not come after 19999";
+        assert_eq!(error.to_string(), expected);
     }
 }

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     ABSENT, At, Call, ClientId, End, Event, EventKind, Header, History, KeyHistory, Kind, Lint,
-    Mark, NEVER, NO_LOG_ID, NOWHERE, Names, Op, Outcome, Row, Value,
+    LogId, Mark, NEVER, NOWHERE, Names, Op, Outcome, Row, Value,
 };
 
 /// Why events are no history.
@@ -45,7 +45,17 @@ pub enum Malformed {
         /// The value in the invocation.
         wrote: Value,
     },
-    /// An append: a register has none, and list-append is not judged yet.
+    /// A second completion of an operation that says something else than the first.
+    #[error(
+        "client {client} completes its operation #{operation} a second time, with another outcome"
+    )]
+    CompletedTwice {
+        /// The client.
+        client: ClientId,
+        /// The event index of the operation's invocation.
+        operation: u64,
+    },
+    /// An append: only a history of lists has it, and its header says so.
     #[error("a register has no append")]
     AppendToRegister,
     /// More events than fit: 2^32 - 2.
@@ -61,8 +71,13 @@ pub enum Malformed {
 enum Doing {
     Open(u32),
     Idle,
+    /// Idle, and this was its last operation.
+    Done(u32),
     Unknown,
 }
+
+/// Client ids below this have a place in a table.
+const FEW_CLIENTS: usize = 1 << 20;
 
 /// Takes events in order and makes a [`History`].
 #[derive(Debug)]
@@ -70,6 +85,9 @@ pub struct Builder {
     history: History,
     keys: FxHashMap<String, u32>,
     clients: FxHashMap<ClientId, u32>,
+    /// The numbers of clients with small ids, plus one: a table instead of hashing.
+    few_clients: Vec<u32>,
+    errors: FxHashMap<Box<str>, u32>,
     doing: Vec<Doing>,
     last_index: Option<u64>,
     last_key: u32,
@@ -98,6 +116,8 @@ impl Builder {
             },
             keys: FxHashMap::default(),
             clients: FxHashMap::default(),
+            few_clients: Vec::new(),
+            errors: FxHashMap::default(),
             doing: Vec::new(),
             last_index: None,
             last_key: 0,
@@ -124,13 +144,13 @@ impl Builder {
     /// What the client's open operation asks, where it has one.
     #[must_use]
     pub fn open_call(&self, client: ClientId) -> Option<Kind> {
-        let number = *self.clients.get(&client)?;
+        let number = self.known_client(client)?;
         match self.doing[number as usize] {
             Doing::Open(row) => {
                 let facts = self.history.rows[row as usize];
                 Some(self.history.keys[facts.key as usize].ops[facts.op as usize].kind)
             }
-            Doing::Idle | Doing::Unknown => None,
+            Doing::Idle | Doing::Done(_) | Doing::Unknown => None,
         }
     }
 
@@ -185,7 +205,7 @@ impl Builder {
         call: Call,
     ) -> Result<(), Malformed> {
         let invoked = self.advance(index)?;
-        if matches!(call, Call::Append(_)) {
+        if matches!(call, Call::Append(_)) && !self.history.header.is_lists() {
             return Err(Malformed::AppendToRegister);
         }
         let number = self.client_number(client);
@@ -198,7 +218,7 @@ impl Builder {
                 client,
                 event: index,
             }),
-            Doing::Idle => {}
+            Doing::Idle | Doing::Done(_) => {}
         }
         let row = self.history.rows.len() as u32;
         let key = self.key_number(key);
@@ -227,7 +247,7 @@ impl Builder {
         self.history.rows.push(Row {
             invoked_ns: time_ns,
             completed_ns: 0,
-            at: NO_LOG_ID,
+            at: LogId::NONE,
             invoked,
             completed: NEVER,
             client: number,
@@ -256,6 +276,7 @@ impl Builder {
         let row = match self.doing[number as usize] {
             Doing::Open(row) => row,
             Doing::Idle => return Err(Malformed::NothingOpen { client }),
+            Doing::Done(row) => return self.again(index, client, row, answer.outcome),
             Doing::Unknown => {
                 self.history.lints.push(Lint::LateCompletion {
                     client,
@@ -268,19 +289,31 @@ impl Builder {
         facts.completed = completed;
         facts.completed_ns = time_ns;
         if let Some(at) = answer.at {
-            facts.at = at;
+            facts.at = LogId::of(at);
+            if facts.at == LogId::FAR {
+                self.history.far.insert(row, at);
+            }
         }
         if answer.node.is_some() {
             facts.node = small(answer.node);
         }
         if let Some(error) = error {
-            self.history.errors.insert(row, error.into());
+            let text = match self.errors.get(error) {
+                Some(text) => *text,
+                None => {
+                    let text = self.history.error_texts.len() as u32;
+                    self.history.error_texts.push(error.into());
+                    self.errors.insert(error.into(), text);
+                    text
+                }
+            };
+            self.history.errors.insert(row, text);
         }
         let of_key = &mut self.history.keys[facts.key as usize];
         let op = &mut of_key.ops[facts.op as usize];
         self.doing[number as usize] = match answer.outcome {
             Outcome::Unknown => Doing::Unknown,
-            Outcome::Ok(_) | Outcome::Failed => Doing::Idle,
+            Outcome::Ok(_) | Outcome::Failed => Doing::Done(row),
         };
         match answer.outcome {
             Outcome::Ok(found) => {
@@ -314,6 +347,32 @@ impl Builder {
         Ok(())
     }
 
+    /// Takes a second completion of one operation: odd if it repeats the first, malformed if it contradicts it.
+    fn again(
+        &mut self,
+        event: u64,
+        client: ClientId,
+        row: u32,
+        outcome: Outcome,
+    ) -> Result<(), Malformed> {
+        let first = self.history.operation(row);
+        let operation = first.id;
+        let same = match (first.outcome, outcome) {
+            // A write may be answered with what it wrote, or with nothing.
+            (Outcome::Ok(_), Outcome::Ok(_)) if first.call != Call::Read => true,
+            (first, second) => first == second,
+        };
+        if !same {
+            return Err(Malformed::CompletedTwice { client, operation });
+        }
+        self.history.lints.push(Lint::CompletedTwice {
+            client,
+            operation,
+            event,
+        });
+        Ok(())
+    }
+
     /// The history so far; what is open stays unknown.
     #[must_use]
     pub fn finish(mut self) -> History {
@@ -322,7 +381,20 @@ impl Builder {
                 reads: self.nil_ignored,
             });
         }
+        if self.history.header.is_lists() {
+            self.number_lists();
+        }
         self.history
+    }
+
+    /// Puts the elements of each key's lists beside its values.
+    fn number_lists(&mut self) {
+        let names = &self.history.names;
+        for key in &mut self.history.keys {
+            let list = |number: u32| Some((number, names.list(key.values.value(number)?)?));
+            let lists = (0..key.values.len() as u32).filter_map(list);
+            key.lists = Some(lists.map(|(number, list)| (number, list.into())).collect());
+        }
     }
 
     fn advance(&mut self, index: u64) -> Result<u32, Malformed> {
@@ -340,11 +412,44 @@ impl Builder {
     }
 
     fn client_number(&mut self, client: ClientId) -> u32 {
-        *self.clients.entry(client).or_insert_with(|| {
-            self.history.clients.push(client);
-            self.doing.push(Doing::Idle);
-            self.doing.len() as u32 - 1
-        })
+        if let Some(number) = self.known_client(client) {
+            return number;
+        }
+        let number = self.doing.len() as u32;
+        self.history.clients.push(client);
+        self.doing.push(Doing::Idle);
+        match usize::try_from(client) {
+            Ok(id) if id < FEW_CLIENTS => {
+                if id >= self.few_clients.len() {
+                    self.few_clients.resize((id + 1).next_power_of_two(), 0);
+                }
+                self.few_clients[id] = number + 1;
+            }
+            _ => {
+                self.clients.insert(client, number);
+            }
+        }
+        number
+    }
+
+    fn known_client(&self, client: ClientId) -> Option<u32> {
+        if client < FEW_CLIENTS as u64 {
+            let number = self.few_clients.get(client as usize).copied();
+            return number.unwrap_or(0).checked_sub(1);
+        }
+        self.clients.get(&client).copied()
+    }
+
+    /// How many bytes the history holds so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.history.bytes()
+    }
+
+    /// How many events were taken.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.history.events
     }
 
     fn key_number(&mut self, key: &str) -> u32 {

@@ -1,9 +1,12 @@
 //! What is odd in a history without making it malformed: said by name, beside the verdict.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::{End, History, KeyHistory, Kind};
+use super::{End, History, KeyHistory, Kind, Mark, Value};
 
 /// An oddity: usually a bug of whoever wrote the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,15 @@ pub enum Lint {
         /// The client.
         client: u64,
         /// The event index of the completion.
+        event: u64,
+    },
+    /// An operation was completed a second time, with the same outcome. It is ignored.
+    CompletedTwice {
+        /// The client.
+        client: u64,
+        /// The event index of the operation's invocation.
+        operation: u64,
+        /// The event index of the second completion.
         event: u64,
     },
     /// A value that only failed writes wrote was read: a client probably took a timeout for a failure.
@@ -58,6 +70,14 @@ impl std::fmt::Display for Lint {
                 f,
                 "client {client} completes at #{event} an operation that was already unknown: ignored"
             ),
+            Self::CompletedTwice {
+                client,
+                operation,
+                event,
+            } => write!(
+                f,
+                "client {client} completes #{operation} a second time at #{event}: ignored"
+            ),
             Self::FailedWriteWasRead { write, read, key } => write!(
                 f,
                 "#{read} read from {key} what only the failed write #{write} wrote: a client probably took a timeout for a failure"
@@ -84,11 +104,86 @@ impl History {
         for key in &self.keys {
             lints.extend(self.failed_writes_that_were_read(key));
         }
+        lints.extend(self.faults_never_taken_out());
+        lints
+    }
+
+    /// Marks `in #N fault` without their `out #N fault`, as the nemesis writes them.
+    fn faults_never_taken_out(&self) -> Vec<Lint> {
+        let mut open: BTreeMap<&str, &Mark> = BTreeMap::new();
+        for mark in &self.marks {
+            let mut words = mark.text.splitn(3, ' ');
+            match (words.next(), words.next()) {
+                (Some("in"), Some(number)) if number.starts_with('#') => {
+                    open.insert(number, mark);
+                }
+                (Some("out"), Some(number)) => {
+                    open.remove(number);
+                }
+                _ => {}
+            }
+        }
+        let mut left: Vec<&Mark> = open.into_values().collect();
+        left.sort_by_key(|mark| mark.index);
+        left.into_iter()
+            .map(|mark| Lint::FaultNeverTakenOut {
+                event: mark.index,
+                text: mark.text.clone(),
+            })
+            .collect()
+    }
+
+    /// What an operation adds to its key: one value, or the elements of a list.
+    fn added<'a>(&self, key: &'a KeyHistory, value: u32) -> Cow<'a, [Value]> {
+        match key.lists.as_ref().and_then(|lists| lists.get(&value)) {
+            Some(list) => Cow::Borrowed(list),
+            None => Cow::Owned(key.values.value(value).into_iter().collect()),
+        }
+    }
+
+    /// Elements of a list that were read although every append of them failed: one lint an append.
+    fn failed_appends_that_were_read(&self, key: &KeyHistory) -> Vec<Lint> {
+        let mut failed: BTreeMap<Value, u32> = BTreeMap::new();
+        let writes = key.ops.iter().filter(|op| op.kind != Kind::Read);
+        for op in writes.clone().filter(|op| op.end == End::Failed) {
+            for element in self.added(key, op.value).iter() {
+                failed.entry(*element).or_insert(op.row);
+            }
+        }
+        for op in writes.filter(|op| op.end != End::Failed) {
+            for element in self.added(key, op.value).iter() {
+                failed.remove(element);
+            }
+        }
+        let mut lints = Vec::new();
+        let reads = key
+            .ops
+            .iter()
+            .filter(|op| op.kind == Kind::Read && op.end == End::Ok);
+        for read in reads {
+            if failed.is_empty() {
+                break;
+            }
+            for element in self.added(key, read.value).iter() {
+                let Some(write) = failed.remove(element) else {
+                    continue;
+                };
+                failed.retain(|_, row| *row != write);
+                lints.push(Lint::FailedWriteWasRead {
+                    write: self.invoked(write),
+                    read: self.invoked(read.row),
+                    key: key.name.clone(),
+                });
+            }
+        }
         lints
     }
 
     /// Values that were read although every write of them failed: one lint a value.
     fn failed_writes_that_were_read(&self, key: &KeyHistory) -> Vec<Lint> {
+        if key.lists.is_some() {
+            return self.failed_appends_that_were_read(key);
+        }
         let mut failed: FxHashMap<u32, u32> = FxHashMap::default();
         let writes = key
             .ops
@@ -118,5 +213,92 @@ impl History {
             }
         }
         lints
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::history::Nil;
+
+    fn check(lines: &str, expected: &[&str]) {
+        let text = format!("{{\"whitewater\":1,\"spec\":\"SPEC\"}}\n{lines}\n");
+        let spec = if lines.contains("append") {
+            "list-append"
+        } else {
+            "register"
+        };
+        let text = text.replace("SPEC", spec).replace('\'', "\"");
+        let loaded = crate::format::jsonl::read(text.as_bytes(), "h", Nil::Absent);
+        let lints = loaded.expect("well formed").history.lint();
+        let said: Vec<String> = lints.iter().map(ToString::to_string).collect();
+        assert_eq!(said, expected, "{lines}");
+    }
+
+    #[test]
+    fn a_failed_write_that_was_read_is_named() {
+        check(
+            "{'index':0,'client':1,'type':'invoke','f':'write','key':'x','value':1}
+             {'index':1,'client':1,'type':'fail'}
+             {'index':2,'client':2,'type':'invoke','f':'read','key':'x'}
+             {'index':3,'client':2,'type':'ok','value':1}",
+            &[
+                "#2 read from x what only the failed write #0 wrote: a client probably took a timeout for a failure",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_failed_append_that_was_read_is_named() {
+        check(
+            "{'index':0,'client':1,'type':'invoke','f':'append','key':'x','value':1}
+             {'index':1,'client':1,'type':'fail'}
+             {'index':2,'client':2,'type':'invoke','f':'read','key':'x'}
+             {'index':3,'client':2,'type':'ok','value':[1]}",
+            &[
+                "#2 read from x what only the failed write #0 wrote: a client probably took a timeout for a failure",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_failed_write_whose_value_another_wrote_is_not() {
+        check(
+            "{'index':0,'client':1,'type':'invoke','f':'write','key':'x','value':1}
+             {'index':1,'client':1,'type':'fail'}
+             {'index':2,'client':2,'type':'invoke','f':'write','key':'x','value':1}
+             {'index':3,'client':2,'type':'info'}
+             {'index':4,'client':3,'type':'invoke','f':'read','key':'x'}
+             {'index':5,'client':3,'type':'ok','value':1}",
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_second_completion_and_a_client_after_unknown_are_named() {
+        check(
+            "{'index':0,'client':1,'type':'invoke','f':'write','key':'x','value':1}
+             {'index':1,'client':1,'type':'ok'}
+             {'index':2,'client':1,'type':'ok'}
+             {'index':3,'client':2,'type':'invoke','f':'write','key':'x','value':2}
+             {'index':4,'client':2,'type':'info'}
+             {'index':5,'client':2,'type':'ok'}
+             {'index':6,'client':2,'type':'invoke','f':'read','key':'x'}",
+            &[
+                "client 1 completes #0 a second time at #2: ignored",
+                "client 2 completes at #5 an operation that was already unknown: ignored",
+                "client 2 acts again at #6 after an unknown outcome: its id should not be used again",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_fault_that_stays_is_named_and_one_that_is_healed_is_not() {
+        check(
+            "{'index':0,'type':'mark','value':'in #1 isolate n1'}
+             {'index':1,'type':'mark','value':'in #2 pause n2'}
+             {'index':2,'type':'mark','value':'out #1 isolate n1'}
+             {'index':3,'type':'mark','value':'phase judging'}",
+            &["the fault put in at #1 was never taken out: in #2 pause n2"],
+        );
     }
 }

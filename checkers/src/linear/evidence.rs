@@ -2,23 +2,34 @@
 //!
 //! First the event with which the history stopped being linearizable: a prefix of a linearizable history is
 //! linearizable, so bisection finds it. Then the operations of the values that clash, then fewer and fewer of them,
-//! while a violation remains. Dropping is safe where it can't make a legal history illegal: a read always, a write
-//! together with everybody who found its value.
+//! while a violation remains. Dropping is safe where it can't make a legal history illegal: a write only together with
+//! everybody who may have found its value ([`super::sources`]).
 
 use rustc_hash::FxHashSet;
 
-use super::{Judgement, Options, dfs, judge, prefix, zones};
-use crate::history::{End, History, KeyHistory, Kind, NEVER, Op, Operation, Values};
+use super::sources::{Closed, Sources, written};
+use super::{Judgement, Options, dfs, frontier, judge, prefix, zones};
+use crate::history::{End, History, KeyHistory, Kind, NEVER, Names, Op, Operation, Values};
 use crate::spec::Register;
 use crate::verdict::{Counterexample, Exhausted, Reason, Staleness};
 
 /// The evidence that `key` fails, at its earliest event.
 pub(super) fn explain(history: &History, key: &KeyHistory, options: &Options) -> Counterexample {
+    if let Some(of_key) = &key.lists {
+        return super::lists::explain(history, key, of_key, options);
+    }
     let last = first_bad(key, options);
     let ops = prefix(&key.ops, last);
     let event = event_at(history, key, last);
     let describe = |row| history.operation(row);
-    prove(ops, &key.values, event, options, &describe)
+    prove_named(
+        ops,
+        &key.values,
+        event,
+        options,
+        &describe,
+        Some(&history.names),
+    )
 }
 
 /// The evidence that `ops` fail, of which the last event is `event`.
@@ -28,6 +39,18 @@ pub(super) fn prove(
     event: u64,
     options: &Options,
     describe: &dyn Fn(u32) -> Operation,
+) -> Counterexample {
+    prove_named(all, values, event, options, describe, None)
+}
+
+/// As [`prove`], where values may have names.
+fn prove_named(
+    all: Vec<Op>,
+    values: &Values,
+    event: u64,
+    options: &Options,
+    describe: &dyn Fn(u32) -> Operation,
+    names: Option<&Names>,
 ) -> Counterexample {
     let events = all.last().map_or(0, |op| op.call + 1);
     let events = all
@@ -40,13 +63,15 @@ pub(super) fn prove(
         events,
         options,
     };
-    let mut ops: Vec<Op> = all
+    let matter: Vec<Op> = all
         .iter()
         .copied()
         .filter(super::frontier::matters)
         .collect();
-    case.narrow(&mut ops);
-    case.shrink(&mut ops);
+    let sources = Sources::of(&matter);
+    let mut ops = case.few(&matter, &sources);
+    let closed = Closed::of(&ops, &sources);
+    case.shrink(&mut ops, &closed);
     let culprit = ops
         .iter()
         .filter(|op| op.end == End::Ok)
@@ -62,7 +87,7 @@ pub(super) fn prove(
             .first()
             .map(|op| op.key.clone())
             .unwrap_or_default(),
-        why: crate::explain::why(&operations, culprit.as_ref().map(|(_, op)| op)),
+        why: crate::explain::why(&operations, culprit.as_ref().map(|(_, op)| op), names),
         order: order.into_iter().map(|row| describe(row).id).collect(),
         staleness: culprit
             .as_ref()
@@ -101,21 +126,50 @@ fn first_bad(key: &KeyHistory, options: &Options) -> u32 {
     // A search that dies at a position knows that everything before it has an order; it mostly shows right there.
     let (_, _, _, first) = judge(&key.ops, key.values.len(), key.events, options);
     let (mut good, mut bad) = (first, key.events - 1);
-    let mut step = if first > 0 { 1 } else { key.events };
+    if first == 0
+        && let Some(at) = frontier::plainly_fails_at(&key.ops, key.values.len(), key.events)
+    {
+        // Rarely anything is wrong before it shows so plainly: then one search says so instead of many.
+        bad = at;
+        if at > 0 {
+            good = at - 1;
+            let ops = prefix(&key.ops, good);
+            if judge(&ops, key.values.len(), key.events, options).0 == Judgement::Fails {
+                (good, bad) = (0, at - 1);
+            } else {
+                good = at;
+            }
+        }
+    }
+    let step = if first > 0 { 1 } else { key.events };
+    first_bad_by(good, bad, step, |last| {
+        let ops = prefix(&key.ops, last);
+        judge(&ops, key.values.len(), key.events, options).0 == Judgement::Fails
+    })
+}
+
+/// The first position up to which a key fails, from `good` to `bad`, of which the last fails; looked for in steps that
+/// double.
+pub(super) fn first_bad_by(
+    mut good: u32,
+    mut bad: u32,
+    mut step: u32,
+    fails: impl Fn(u32) -> bool,
+) -> u32 {
     while good < bad {
         let middle = (good + (bad - good) / 2).min(good + step - 1);
         step = step.saturating_mul(2);
-        let ops = prefix(&key.ops, middle);
-        match judge(&ops, key.values.len(), key.events, options).0 {
-            Judgement::Fails => bad = middle,
-            Judgement::Holds | Judgement::Unknown { .. } => good = middle + 1,
+        if fails(middle) {
+            bad = middle;
+        } else {
+            good = middle + 1;
         }
     }
     bad
 }
 
 /// The event index of a position of this key.
-fn event_at(history: &History, key: &KeyHistory, position: u32) -> u64 {
+pub(super) fn event_at(history: &History, key: &KeyHistory, position: u32) -> u64 {
     let found = key.ops.iter().find_map(|op| {
         if op.call == position {
             Some(history.invoked(op.row))
@@ -140,10 +194,26 @@ impl Case<'_> {
         judge(ops, self.values, self.events, self.options).0 == Judgement::Fails
     }
 
+    /// Some operations that fail by themselves: the clashing ones, or else the last ones with all their sources.
+    fn few(&self, ops: &[Op], sources: &Sources<'_>) -> Vec<Op> {
+        if let Some(few) = self.clashing(ops) {
+            return few;
+        }
+        let mut last = 8;
+        while last < ops.len() {
+            let few = sources.close(ops.len() - last..ops.len());
+            if self.fails(&few) {
+                return few;
+            }
+            last *= 4;
+        }
+        ops.to_vec()
+    }
+
     /// Where zones know which values clash: their extreme operations, if these fail by themselves.
-    fn narrow(&self, ops: &mut Vec<Op>) {
+    fn clashing(&self, ops: &[Op]) -> Option<Vec<Op>> {
         let zones::Zones::Fails(values) = zones::check(ops, self.values, self.events) else {
-            return;
+            return None;
         };
         let mut wanted: FxHashSet<u32> = values.into_iter().collect();
         loop {
@@ -175,20 +245,17 @@ impl Case<'_> {
             .copied()
             .filter(|op| keep.contains(&op.row))
             .collect();
-        if self.fails(&few) {
-            *ops = few;
-        }
+        self.fails(&few).then_some(few)
     }
 
     /// Drops operations, in ever smaller pieces, while what remains is a violation.
-    fn shrink(&self, ops: &mut Vec<Op>) {
-        let mut values: Vec<u32> = ops.iter().map(written).collect();
+    fn shrink(&self, ops: &mut Vec<Op>, closed: &Closed) {
+        let mut values: Vec<u32> = ops.iter().filter_map(written).collect();
         values.sort_unstable();
         values.dedup();
         if values.len() <= 64 {
             for value in values {
-                let drop = |op: &Op| op.kind != Kind::Read && written(op) == value;
-                self.try_without(ops, drop);
+                self.try_without(ops, closed, |op| written(op) == Some(value));
             }
         }
         let mut piece = ops.len().div_ceil(2).max(1);
@@ -198,7 +265,7 @@ impl Case<'_> {
             while end > 0 {
                 let start = end.saturating_sub(piece);
                 let rows: FxHashSet<u32> = ops[start..end].iter().map(|op| op.row).collect();
-                self.try_without(ops, |op| rows.contains(&op.row));
+                self.try_without(ops, closed, |op| rows.contains(&op.row));
                 end = start.min(ops.len());
             }
             if piece > 1 {
@@ -207,48 +274,17 @@ impl Case<'_> {
                 break;
             }
         }
-        self.drop_covered(ops);
-    }
-
-    /// Drops writes that nobody can have seen although their value is found: whoever found it began after something
-    /// else had been written over it. In no order is such a write the last one before anybody who looked, so an order
-    /// of all operations stays one without it, and what still fails proves as much as before. It matters where a value
-    /// has many writers, as absent has.
-    fn drop_covered(&self, ops: &mut Vec<Op>) {
-        let is_write = |op: &Op| matches!(op.kind, Kind::Write | Kind::Delete) && op.ret != NEVER;
-        let mut at = 0;
-        while at < ops.len() {
-            let op = ops[at];
-            let over_it = |other: &&Op| {
-                is_write(other) && written(other) != written(&op) && op.ret < other.call
-            };
-            let covered = |finder: &Op| {
-                let mut over = ops.iter().filter(over_it);
-                over.any(|over| over.ret < finder.call)
-            };
-            // The last writer of a value stays: without it the value would seem to come from nowhere.
-            let writes_it = |other: &Op| other.kind != Kind::Read && written(other) == written(&op);
-            let another = ops.iter().filter(|other| writes_it(other)).count() > 1;
-            let finds_it = |finder: &&Op| needed(finder) == Some(written(&op));
-            let found = ops.iter().any(|finder| finds_it(&finder));
-            if is_write(&op) && another && found && ops.iter().filter(finds_it).all(covered) {
-                let mut rest = ops.clone();
-                rest.remove(at);
-                if self.fails(&rest) {
-                    *ops = rest;
-                    continue;
-                }
-            }
-            at += 1;
-        }
     }
 
     /// Drops what `drop` says: with everybody who needs it, or else without those whom somebody needs.
-    fn try_without(&self, ops: &mut Vec<Op>, drop: impl Fn(&Op) -> bool) {
-        let kept = |op: &&Op| !drop(op);
+    fn try_without(&self, ops: &mut Vec<Op>, closed: &Closed, drop: impl Fn(&Op) -> bool) {
+        let kept: Vec<Op> = ops.iter().filter(|op| !drop(op)).copied().collect();
+        if kept.len() == ops.len() {
+            return;
+        }
         for rest in [
-            without_needy(ops, ops.iter().filter(kept).copied().collect()),
-            with_needed(ops, ops.iter().filter(kept).copied().collect()),
+            closed.with_needed(ops, &kept),
+            closed.without_needy(kept.clone()),
         ] {
             if rest.len() < ops.len() && self.fails(&rest) {
                 *ops = rest;
@@ -256,56 +292,6 @@ impl Case<'_> {
             }
         }
     }
-}
-
-/// Drops also everybody who found a value of which a writer was dropped.
-fn without_needy(all: &[Op], mut rest: Vec<Op>) -> Vec<Op> {
-    loop {
-        let rows: FxHashSet<u32> = rest.iter().map(|op| op.row).collect();
-        let gone: FxHashSet<u32> = all
-            .iter()
-            .filter(|op| op.kind != Kind::Read && !rows.contains(&op.row))
-            .map(written)
-            .collect();
-        let before = rest.len();
-        rest.retain(|op| needed(op).is_none_or(|value| !gone.contains(&value)));
-        if rest.len() == before {
-            return rest;
-        }
-    }
-}
-
-/// Puts back every write whose value is still found by somebody.
-fn with_needed(all: &[Op], mut rest: Vec<Op>) -> Vec<Op> {
-    loop {
-        let found: FxHashSet<u32> = rest.iter().filter_map(needed).collect();
-        let rows: FxHashSet<u32> = rest.iter().map(|op| op.row).collect();
-        let before = rest.len();
-        rest = all
-            .iter()
-            .copied()
-            .filter(|op| {
-                rows.contains(&op.row) || (op.kind != Kind::Read && found.contains(&written(op)))
-            })
-            .collect();
-        if rest.len() == before {
-            return rest;
-        }
-    }
-}
-
-/// What must be there for this operation to have its answer.
-fn needed(op: &Op) -> Option<u32> {
-    match op.kind {
-        Kind::Read => Some(op.value),
-        Kind::Cas => Some(op.old),
-        Kind::Write | Kind::Delete | Kind::Append => None,
-    }
-}
-
-/// What it leaves behind: a delete's value is absent, number 0, as it stands in the operation.
-fn written(op: &Op) -> u32 {
-    op.value
 }
 
 /// An order of all but the culprit, as rows.

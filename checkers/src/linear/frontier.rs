@@ -13,14 +13,18 @@
 //! 6. *Dominance.* A configuration that can do all that another can is kept alone.
 //! 7. A value with one writer, whose readers are all open: writer and readers go together before the next write.
 //!
+//! Before any of it, [who wrote what was found](sources) is narrowed down as far as that goes without a search.
+//!
 //! Precondition: none. Cost: linear in the events times the configurations alive, few in practice, exponential at worst.
 
+mod sources;
 mod world;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Budget;
 use crate::history::{ABSENT, End, Kind, NEVER, Op};
+use sources::Sources;
 use world::{Bits, World};
 
 /// What the search found.
@@ -37,6 +41,39 @@ pub enum Outcome {
 /// Decides `ops`, whose values are numbered below `values` and whose positions are below `events`.
 #[must_use]
 pub fn check(ops: &[Op], values: usize, events: u32, budget: &mut Budget) -> Outcome {
+    match sources::decide(ops, values, events) {
+        Sources::Holds => return Outcome::Holds,
+        // How early it shows is not known.
+        Sources::Fails => return Outcome::Fails(0),
+        Sources::Several => {}
+    }
+    search(ops, values, events, budget)
+}
+
+/// Where it shows without a search that `ops` fail: the first position with which that is so.
+pub(super) fn plainly_fails_at(ops: &[Op], values: usize, events: u32) -> Option<u32> {
+    let fails = |last: u32| {
+        let ops = super::prefix(ops, last);
+        sources::decide(&ops, values, events) == Sources::Fails
+    };
+    let mut bad = events.checked_sub(1)?;
+    if !fails(bad) {
+        return None;
+    }
+    let mut good = 0;
+    while good < bad {
+        let middle = good + (bad - good) / 2;
+        if fails(middle) {
+            bad = middle;
+        } else {
+            good = middle + 1;
+        }
+    }
+    Some(bad)
+}
+
+/// Decides by search alone.
+fn search(ops: &[Op], values: usize, events: u32, budget: &mut Budget) -> Outcome {
     match most_open(ops, events) {
         0..=64 => sandwich::<1>(ops, values, events, budget),
         65..=128 => sandwich::<2>(ops, values, events, budget),

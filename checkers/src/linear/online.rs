@@ -1,7 +1,7 @@
 //! The verdict while the history grows: push events, get an alarm at the completion that breaks it.
 //!
-//! Each key begins with zones, which forget what can't matter any more ([`live`]); where a value is written twice or a
-//! key is deleted, its events so far are replayed into a frontier ([`tail`]), which goes on from there. Memory is the
+//! Each key begins with zones, which forget what can't matter any more (`live`); where a value is written twice or a
+//! key is deleted, its events so far are replayed into a frontier (`tail`), which goes on from there. Memory is the
 //! open operations, the live values, and a bounded record of recent operations for the evidence.
 
 mod live;
@@ -26,6 +26,8 @@ pub struct Online {
     numbers: FxHashMap<String, usize>,
     clients: FxHashMap<ClientId, Doing>,
     open: u64,
+    /// Operations on record, over all keys.
+    on_record: usize,
     alarm: Option<Box<Counterexample>>,
     malformed: Vec<(u64, Malformed)>,
     last_event: Option<u64>,
@@ -111,6 +113,7 @@ impl Online {
             numbers: FxHashMap::default(),
             clients: FxHashMap::default(),
             open: 0,
+            on_record: 0,
             alarm: None,
             malformed: Vec::new(),
             last_event: None,
@@ -141,7 +144,10 @@ impl Online {
                     return None;
                 }
                 let key = self.key(key);
-                let number = self.keys[key].begin(event, client, *call);
+                let room = self.on_record < record::room(self.options.memory);
+                let before = self.keys[key].record.len();
+                let number = self.keys[key].begin(event, client, *call, room);
+                self.on_record += self.keys[key].record.len() - before;
                 self.clients.insert(client, Doing::Open(key, number));
                 self.open += 1;
             }
@@ -271,10 +277,10 @@ impl Online {
 
 impl Key {
     /// An operation begins; gives its number.
-    fn begin(&mut self, event: &Event, client: ClientId, call: Call) -> u64 {
+    fn begin(&mut self, event: &Event, client: ClientId, call: Call, room: bool) -> u64 {
         self.ops += 1;
         self.open += 1;
-        let number = self.record.begin(event, client, call);
+        let number = self.record.begin(event, client, call, room);
         match &mut self.judge {
             Judge::Zones(live) => {
                 if live.begin(event.index, call) == Seen::NotUnique {

@@ -22,6 +22,8 @@ pub enum RegisterOp {
         /// What is there now.
         new: u32,
     },
+    /// It found something else than this: a failed cas, where that is an answer ([`linear::strict`](crate::linear::strict)).
+    Differs(u32),
 }
 
 impl Spec for Register {
@@ -37,6 +39,7 @@ impl Spec for Register {
             RegisterOp::Read(value) => (value == *state).then_some(value),
             RegisterOp::Write(value) => Some(value),
             RegisterOp::Cas { old, new } => (old == *state).then_some(new),
+            RegisterOp::Differs(value) => (value != *state).then_some(*state),
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod agree;
+pub(crate) mod flags;
 pub(crate) mod mutate;
 pub(crate) mod oracle;
 pub(crate) mod random;

@@ -6,11 +6,14 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Small files in each format.
-const FILES: [&str; 5] = [
+const FILES: [&str; 8] = [
     "{\"whitewater\":1,\"spec\":\"register\",\"seed\":7}\n{\"index\":0,\"time_ns\":1,\"client\":1,\"type\":\"invoke\",\"f\":\"write\",\"key\":\"x\",\"value\":1}\n{\"index\":1,\"time_ns\":2,\"client\":1,\"type\":\"ok\",\"value\":null,\"at\":{\"term\":1,\"index\":4}}\n{\"index\":2,\"time_ns\":3,\"client\":2,\"type\":\"invoke\",\"f\":\"cas\",\"key\":\"x\",\"value\":[1,\"b\"]}\n{\"index\":3,\"time_ns\":4,\"client\":2,\"type\":\"info\",\"error\":\"timed out\"}\n{\"index\":4,\"time_ns\":4,\"type\":\"mark\",\"value\":\"kill\"}\n",
     "[{:index 0, :type :invoke, :process 0, :f :write, :value [:x 1]} ; comment\n {:index 1, :type :ok, :process 0, :f :write, :value [:x 1]}\n #_ skipped {:type :invoke, :process 1, :f :cas, :value [:x [1 2]]}\n {:type :info, :process :nemesis, :f :kill, :value #{1 2N}}]\n",
     "[{\"type\":\"invoke\",\"f\":\"read\",\"process\":0,\"value\":null},\n{\"type\":\"ok\",\"f\":\"read\",\"process\":0,\"value\":\"a\\u00e9\\n\"}]\n",
     "0\t:invoke\t:write\t1\n1\t:invoke\t:read\tnil\n0\t:ok\t:write\t1\n1\t:fail\t:read\tnil\t:timed-out\n:nemesis\t:info\t:start\t\"cut\"\n",
+    "{\"whitewater\":1,\"spec\":\"list-append\"}\n{\"index\":0,\"client\":1,\"type\":\"invoke\",\"f\":\"append\",\"key\":\"x\",\"value\":1}\n{\"index\":1,\"client\":1,\"type\":\"ok\",\"value\":null}\n{\"index\":2,\"client\":2,\"type\":\"invoke\",\"f\":\"read\",\"key\":\"x\"}\n{\"index\":3,\"client\":2,\"type\":\"ok\",\"value\":[1,\"b\",[2]]}\n",
+    "{:process 0, :type :invoke, :f :append, :key \"0\", :value \"x 0 y\"}\n{:process 1, :type :invoke, :f :put, :key \"0\", :value \"\\u00e9\"}\n{:process 0, :type :ok, :f :append, :key \"0\", :value \"x 0 y\"}\n{:process 2, :type :invoke, :f :get, :key \"0\", :value nil}\n{:process 2, :type :ok, :f :get, :key \"0\", :value \"x 0 y\"}\n",
+    "[{:type :invoke, :process 0, :f :txn, :value [[:append 5 1]]}\n {:type :ok, :process 0, :f :txn, :value [[:append 5 1]]}\n {:type :invoke, :process 0, :f :txn, :value [[:r 5 nil]]}\n {:type :ok, :process 0, :f :txn, :value [[:r 5 [1 2]]]}]\n",
     "INFO  jepsen.util - 0 :invoke :cas [1 2]\nINFO  jepsen.util - 1\t:invoke\t:read\tnil\nINFO  jepsen.util - 0 :info :cas :timed-out\nINFO  jepsen.util - 1 :ok :read nil\n",
 ];
 

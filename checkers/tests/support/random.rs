@@ -1,6 +1,6 @@
 //! Random small histories on one key: half of the answers come from a real register, half are made up.
 
-use checkers::history::{Call, Event, EventKind, Outcome};
+use checkers::history::{At, Call, Event, EventKind, Names, Outcome};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -45,8 +45,15 @@ impl Shape {
 struct Open {
     client: u64,
     call: Call,
-    /// Whether it was applied, and what it found.
-    applied: Option<Option<i64>>,
+    /// What it found when it was applied, and the log id of that.
+    applied: Option<(Option<i64>, At)>,
+}
+
+/// A cell and the log that leads to it.
+#[derive(Default)]
+struct Cell {
+    value: Option<i64>,
+    log: u64,
 }
 
 /// A history of a shape drawn from `seed`.
@@ -72,7 +79,7 @@ pub(crate) fn long(seed: u64) -> Vec<Event> {
 /// A history of this shape.
 pub(crate) fn shaped(rng: &mut impl Rng, shape: Shape) -> Vec<Event> {
     let mut events = Vec::new();
-    let mut cell = None;
+    let mut cell = Cell::default();
     let mut open: Vec<Open> = Vec::new();
     let mut left = shape.ops;
     let mut next_value = 0;
@@ -119,7 +126,7 @@ pub(crate) fn shaped(rng: &mut impl Rng, shape: Shape) -> Vec<Event> {
             complete(&mut events, op.client, Outcome::Failed);
             continue;
         }
-        let mut found = op
+        let (mut found, at) = op
             .applied
             .take()
             .unwrap_or_else(|| apply(&op.call, &mut cell));
@@ -135,9 +142,84 @@ pub(crate) fn shaped(rng: &mut impl Rng, shape: Shape) -> Vec<Event> {
             Call::Cas { old, .. } if found != Some(old) && !lie => Outcome::Failed,
             _ => Outcome::Ok(None),
         };
-        complete(&mut events, op.client, outcome);
+        complete_at(
+            &mut events,
+            op.client,
+            outcome,
+            Some(at).filter(|_| outcome != Outcome::Failed),
+        );
     }
     events
+}
+
+/// Whether each operation took effect as its client was told: a history with log ids that are all true.
+pub(crate) fn honest(seed: u64, ops: usize) -> Vec<Event> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let shape = Shape {
+        lies: 0.0,
+        ..Shape::draw(&mut rng, ops)
+    };
+    shaped(&mut rng, shape)
+}
+
+/// A history of a list, and the names of what is read.
+pub(crate) fn list(seed: u64, most_ops: usize) -> (Vec<Event>, Names) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut names = Names::default();
+    let grows = rng.random_bool(0.6);
+    let shape = Shape {
+        cas: false,
+        delete: false,
+        ..Shape::draw(&mut rng, most_ops)
+    };
+    let events = shaped(&mut rng, shape);
+    // The shape of a register's history; what is asked and found is made anew.
+    let mut list: Vec<i64> = Vec::new();
+    let mut next = 0;
+    let mut asked = std::collections::BTreeMap::new();
+    let events = events.into_iter().map(|mut event| {
+        match &mut event.kind {
+            EventKind::Invoke { call, .. } => {
+                next += 1;
+                let element = if shape.unique { next } else { next % 2 };
+                if *call != Call::Read {
+                    *call = match rng.random_range(0..10) {
+                        0 if !grows => Call::Delete,
+                        1 if !grows => Call::Write(names.intern_list(&[element])),
+                        2 => Call::Append(names.intern_list(&[element, 9])),
+                        _ => Call::Append(element),
+                    };
+                }
+                asked.insert(event.client, *call);
+            }
+            EventKind::Complete { outcome, .. } => {
+                let call = asked[&event.client];
+                let elements = |value| names.list(value).map_or(vec![value], <[i64]>::to_vec);
+                match call {
+                    _ if *outcome == Outcome::Failed => {}
+                    Call::Append(value) => list.extend(elements(value)),
+                    Call::Write(value) => list = elements(value),
+                    Call::Delete => list.clear(),
+                    Call::Cas { .. } | Call::Read => {}
+                }
+                if call == Call::Read && matches!(outcome, Outcome::Ok(_)) {
+                    let mut found = list.clone();
+                    if rng.random_bool(shape.lies.sqrt()) && !found.is_empty() {
+                        let at = rng.random_range(0..found.len());
+                        match rng.random_range(0..3) {
+                            0 => found.truncate(at),
+                            1 => drop(found.remove(at)),
+                            _ => found.swap(0, at),
+                        }
+                    }
+                    *outcome = Outcome::Ok(Some(names.intern_list(&found)));
+                }
+            }
+            EventKind::Mark(_) => {}
+        }
+        event
+    });
+    (events.collect(), names)
 }
 
 fn draw_call(rng: &mut impl Rng, shape: Shape, next_value: &mut i64) -> Call {
@@ -161,29 +243,37 @@ fn draw_call(rng: &mut impl Rng, shape: Shape, next_value: &mut i64) -> Call {
     }
 }
 
-/// Applies a call to the cell; gives what it found.
-fn apply(call: &Call, cell: &mut Option<i64>) -> Option<i64> {
-    let found = *cell;
-    match *call {
-        Call::Read | Call::Append(_) => {}
-        Call::Write(value) => *cell = Some(value),
-        Call::Delete => *cell = None,
-        Call::Cas { old, new } => {
-            if found == Some(old) {
-                *cell = Some(new);
-            }
-        }
+/// Applies a call to the cell; gives what it found, and where that stands in the log.
+fn apply(call: &Call, cell: &mut Cell) -> (Option<i64>, At) {
+    let found = cell.value;
+    let changed = match *call {
+        Call::Read | Call::Append(_) => None,
+        Call::Write(value) => Some(Some(value)),
+        Call::Delete => Some(None),
+        Call::Cas { old, new } => (found == Some(old)).then_some(Some(new)),
+    };
+    if let Some(value) = changed {
+        cell.value = value;
+        cell.log += 1;
     }
-    found
+    let at = At {
+        term: 1,
+        index: cell.log,
+    };
+    (found, at)
 }
 
 fn complete(events: &mut Vec<Event>, client: u64, outcome: Outcome) {
+    complete_at(events, client, outcome, None);
+}
+
+fn complete_at(events: &mut Vec<Event>, client: u64, outcome: Outcome, at: Option<At>) {
     push(
         events,
         client,
         EventKind::Complete {
             outcome,
-            at: None,
+            at,
             error: None,
         },
     );

@@ -96,7 +96,7 @@ impl<const W: usize> World<W> {
     /// Whether this world can do all that `other` can: same value, no more used, no less done. A write that is not
     /// done but can hide is worth more than one that is done: it still may be used, and need not be.
     pub(super) fn dominates(&self, other: &Self, reads: &Bits<W>, writes: &Bits<W>) -> bool {
-        if self.value != other.value || !self.spent_within(other) {
+        if self.value != other.value {
             return false;
         }
         if !other.done.and(reads).without(&self.done).is_empty() {
@@ -109,7 +109,8 @@ impl<const W: usize> World<W> {
         if !ahead.without(writes).is_empty() || !ahead.without(&self.hidden).is_empty() {
             return false;
         }
-        other.hidden.without(&self.hidden).is_empty()
+        // Last, because it costs most where many kinds were used.
+        other.hidden.without(&self.hidden).is_empty() && self.spent_within(other)
     }
 
     pub(super) fn spent(&self, kind: u32) -> u32 {
@@ -135,8 +136,11 @@ impl<const W: usize> World<W> {
     }
 
     fn spent_within(&self, other: &Self) -> bool {
-        self.spent
-            .iter()
-            .all(|&(kind, used)| used <= other.spent(kind))
+        // Both ascend by kind, so one pass over both is enough.
+        let mut theirs = other.spent.iter();
+        self.spent.iter().all(|&(kind, used)| {
+            let theirs = theirs.find(|entry| entry.0 >= kind);
+            theirs.is_some_and(|&(same, others)| same == kind && used <= others)
+        })
     }
 }

@@ -15,6 +15,14 @@ use crate::verdict::Counterexample;
 /// Operations that one key remembers: about 100 MB of them.
 const MOST: usize = 1 << 20;
 
+/// Operations that each key remembers in any case.
+const FEW: usize = 64;
+
+/// Operations that all keys together remember within a quarter of this memory.
+pub(super) fn room(memory: u64) -> usize {
+    (memory / 4) as usize / size_of::<Entry>()
+}
+
 /// Still open.
 const OPEN: u64 = u64::MAX;
 
@@ -51,9 +59,14 @@ impl Record {
         }
     }
 
-    /// An operation begins; gives its number.
-    pub(super) fn begin(&mut self, event: &Event, client: ClientId, call: Call) -> u64 {
-        if self.entries.len() == MOST {
+    /// How many operations it remembers.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// An operation begins; gives its number. Without `room`, another one is forgotten for it.
+    pub(super) fn begin(&mut self, event: &Event, client: ClientId, call: Call, room: bool) -> u64 {
+        if self.entries.len() == MOST || (!room && self.entries.len() > FEW) {
             self.entries.pop_front();
             self.base += 1;
         }

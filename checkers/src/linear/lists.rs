@@ -1,0 +1,142 @@
+//! Keys that are lists: judged by depth-first search, explained by what can be left out of them.
+//!
+//! In: the operations of one key of a list-append history. Out: a judgement, and where it fails the few operations
+//! that prove it.
+
+use super::evidence::{event_at, first_bad_by};
+use super::{Budget, Judgement, Options, dfs, prefix};
+use crate::history::{ABSENT, End, History, KeyHistory, Kind, Lists, Op, Operation, Value, Values};
+use crate::spec::List;
+use crate::verdict::Counterexample;
+
+/// Judges operations of one list: what it came to, and configurations visited.
+pub(super) fn judge(
+    ops: &[Op],
+    values: &Values,
+    lists: &Lists,
+    options: &Options,
+) -> (Judgement, u64) {
+    let mut budget = Budget::new(options);
+    let (list, timed, _) = List::timed(ops, values, lists);
+    let judgement = match dfs::search(&list, &timed, &mut budget) {
+        dfs::Found::Order(_) => Judgement::Holds,
+        dfs::Found::Nothing => Judgement::Fails,
+        dfs::Found::Exhausted { proven_to } => Judgement::Unknown {
+            proven_to,
+            exhausted: budget.reason(),
+        },
+    };
+    (judgement, budget.spent())
+}
+
+/// The evidence that a list fails, at its earliest event.
+pub(super) fn explain(
+    history: &History,
+    key: &KeyHistory,
+    lists: &Lists,
+    options: &Options,
+) -> Counterexample {
+    let fails = |ops: &[Op]| judge(ops, &key.values, lists, options).0 == Judgement::Fails;
+    let last = first_bad_by(0, key.events - 1, key.events, |last| {
+        fails(&prefix(&key.ops, last))
+    });
+    let mut ops = prefix(&key.ops, last);
+    ops.retain(super::frontier::matters);
+    shrink(&mut ops, &|op| elements(op, &key.values, lists), &fails);
+    let culprit = ops
+        .iter()
+        .filter(|op| op.end == End::Ok)
+        .max_by_key(|op| op.ret)
+        .or(ops.last())
+        .copied();
+    let rest: Vec<Op> = ops
+        .iter()
+        .filter(|op| culprit.is_none_or(|culprit| culprit.row != op.row))
+        .copied()
+        .collect();
+    let (list, timed, indices) = List::timed(&rest, &key.values, lists);
+    let order = match dfs::search(&list, &timed, &mut Budget::new(options)) {
+        dfs::Found::Order(order) => order,
+        dfs::Found::Nothing | dfs::Found::Exhausted { .. } => Vec::new(),
+    };
+    let operations: Vec<Operation> = ops.iter().map(|op| history.operation(op.row)).collect();
+    let culprit = culprit.map(|op| history.operation(op.row));
+    Counterexample {
+        key: key.name.clone(),
+        why: crate::explain::why(&operations, culprit.as_ref(), Some(&history.names)),
+        order: order
+            .into_iter()
+            .map(|i| history.invoked(rest[indices[i]].row))
+            .collect(),
+        culprit: culprit.map_or(0, |op| op.id),
+        operations,
+        event: event_at(history, key, last),
+        staleness: None,
+    }
+}
+
+/// What an operation found, set or added.
+fn elements(op: &Op, values: &Values, lists: &Lists) -> Vec<Value> {
+    match lists.get(&op.value) {
+        Some(list) => list.to_vec(),
+        None if op.value == ABSENT => Vec::new(),
+        None => values.value(op.value).into_iter().collect(),
+    }
+}
+
+/// Leaves out, while what remains is a violation, what can't make a legal history illegal: any read; an append of
+/// elements that nobody read; a set of a list with which nothing that was read begins.
+fn shrink(ops: &mut Vec<Op>, elements: &dyn Fn(&Op) -> Vec<Value>, fails: &dyn Fn(&[Op]) -> bool) {
+    let mut piece = ops.len().div_ceil(2).max(1);
+    loop {
+        let before = ops.len();
+        let mut end = ops.len();
+        while end > 0 {
+            let start = end.saturating_sub(piece);
+            let rest = without_reads(ops, start, end);
+            if rest.len() < ops.len() && fails(&rest) {
+                *ops = rest;
+            }
+            end = start.min(ops.len());
+        }
+        if piece > 1 {
+            piece = piece.div_ceil(2);
+        } else if ops.len() == before {
+            break;
+        }
+    }
+    let found: Vec<Vec<Value>> = ops
+        .iter()
+        .filter(|op| op.kind == Kind::Read)
+        .map(elements)
+        .collect();
+    let seen = |op: &Op| match op.kind {
+        Kind::Read | Kind::Cas => true,
+        Kind::Append => {
+            let added = elements(op);
+            added.is_empty()
+                || found
+                    .iter()
+                    .any(|list| list.windows(added.len()).any(|part| part == added))
+        }
+        Kind::Write | Kind::Delete => {
+            let set = elements(op);
+            found.iter().any(|list| list.starts_with(&set))
+        }
+    };
+    // With a cas every list counts that it compares; those are left alone.
+    if ops.iter().all(|op| op.kind != Kind::Cas) {
+        let rest: Vec<Op> = ops.iter().copied().filter(seen).collect();
+        if fails(&rest) {
+            *ops = rest;
+        }
+    }
+}
+
+/// All but the reads in a range.
+fn without_reads(ops: &[Op], start: usize, end: usize) -> Vec<Op> {
+    let kept = |(i, op): (usize, &Op)| {
+        (!(start..end).contains(&i) || op.kind != Kind::Read).then_some(*op)
+    };
+    ops.iter().enumerate().filter_map(kept).collect()
+}

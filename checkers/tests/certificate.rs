@@ -1,0 +1,150 @@
+//! The certificate against what it must reject, and against runs of real clusters.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use checkers::format;
+use checkers::history::History;
+use checkers::linear::certificate::{Certificate, Rule, certificate, certificate_of_key};
+use checkers::linear::{Options, check};
+
+/// One operation a word: `w1@3` writes 1 at entry 3, `r1@3` reads it there, `c1>2@4`, `d@5`; `?` is unknown. `a..b`
+/// overlap: the second begins before the first ends.
+fn history(words: &str) -> History {
+    let mut lines = vec!["{\"whitewater\":1,\"spec\":\"register\"}".to_owned()];
+    let mut open: Vec<String> = Vec::new();
+    for (client, word) in words.split_whitespace().enumerate() {
+        let (word, overlaps) = match word.strip_suffix("..") {
+            Some(word) => (word, true),
+            None => (word, false),
+        };
+        let (what, at) = match word.strip_suffix('?') {
+            Some(what) => (what, "?"),
+            None => word.split_once('@').expect("an entry"),
+        };
+        let (f, rest) = what.split_at(1);
+        let (f, asked, found) = match f {
+            "w" => ("write", rest.to_owned(), "null".to_owned()),
+            "r" => ("read", "null".to_owned(), rest.replace('-', "null")),
+            "c" => (
+                "cas",
+                format!("[{}]", rest.replace('>', ",")),
+                "null".to_owned(),
+            ),
+            _ => ("delete", "null".to_owned(), "null".to_owned()),
+        };
+        let head = |index: usize| format!("{{\"index\":{index},\"client\":{client}");
+        let index = lines.len();
+        lines.push(format!(
+            "{},\"type\":\"invoke\",\"f\":\"{f}\",\"key\":\"k\",\"value\":{asked}}}",
+            head(index)
+        ));
+        let end = match at.split_once('.') {
+            _ if at == "?" => ",\"type\":\"info\"}".to_owned(),
+            Some((term, index)) => format!(
+                ",\"type\":\"ok\",\"value\":{found},\"at\":{{\"term\":{term},\"index\":{index}}}}}"
+            ),
+            None => {
+                format!(",\"type\":\"ok\",\"value\":{found},\"at\":{{\"term\":1,\"index\":{at}}}}}")
+            }
+        };
+        open.push(format!("\"client\":{client}{end}"));
+        if !overlaps {
+            for end in open.drain(..) {
+                lines.push(format!("{{\"index\":{},{end}", lines.len()));
+            }
+        }
+    }
+    let text = lines.join("\n") + "\n";
+    let loaded = format::read(text.as_bytes(), "h", None, None).expect("well formed");
+    loaded.history
+}
+
+fn rule(words: &str) -> Option<Rule> {
+    match certificate(&history(words)) {
+        Certificate::Contradiction(found) => Some(found.rule),
+        Certificate::Holds { .. } => None,
+        Certificate::Silent { why } => panic!("{words}: {why}"),
+    }
+}
+
+#[test]
+fn what_the_log_explains_holds() {
+    for words in [
+        "r-@0 w1@1 r1@1 w2@3 r2@4",
+        "w1@1 c1>2@2 r2@2 d@3 r-@3",
+        "w1@2.. w2@1 r1@2",
+        "w1@1 w2? r1@1 r2@2",
+        "w1@1 w2? r2@2 w3@3 r3@3",
+        "d? w1@1 r-@2",
+    ] {
+        assert_eq!(rule(words), None, "{words}");
+    }
+}
+
+#[test]
+fn what_the_log_contradicts_is_rejected() {
+    for (words, expected) in [
+        ("w1@1 w2@1", Rule::OneLog),
+        ("w1@2.1 w2@1.2", Rule::OneLog),
+        ("w1@1.1 r1@2.1", Rule::OneLog),
+        ("w1@2 w2@1", Rule::RealTime),
+        ("w1@1 w2@2 r1@1", Rule::RealTime),
+        ("w1@1 r1@2 w2@2", Rule::RealTime),
+        ("w1@1 w2@2 r1@2", Rule::Prefix),
+        ("r1@0 w1@1", Rule::Prefix),
+        ("w1@1 c2>3@2", Rule::Prefix),
+        // The unknown write of 2 can't be an entry at or before 1: that is taken, and nothing is before it.
+        ("w1@1 w2? r2@1", Rule::Prefix),
+        // It began after a read that names entry 2 had ended.
+        ("w1@1 r1@2 w2? r2@2", Rule::Prefix),
+        // One unknown write can't take effect twice.
+        ("w1@1 w2? r2@2 w3@3 r2@4", Rule::Prefix),
+        // Between two reads of entry 3 there is no entry.
+        ("w1@1 w2? r1@3 r2@3", Rule::Prefix),
+    ] {
+        assert_eq!(rule(words), Some(expected), "{words}");
+    }
+}
+
+#[test]
+fn a_linearizable_history_in_another_order_than_its_log_is_a_disagreement() {
+    let history = history("w1@2.. w2@1 r2@2");
+    let found = certificate(&history);
+    let verdict = check(&history, &Options::default()).verdict;
+    assert!(verdict.holds());
+    let why = found.disagreement(&verdict).expect("they disagree");
+    assert!(why.contains("not in the log's order"), "{why}");
+    assert_eq!(found, certificate_of_key(&history, &history.keys[0]));
+}
+
+#[test]
+fn an_answer_without_a_log_id_leaves_it_silent() {
+    let text = "{\"whitewater\":1}\n{\"index\":0,\"client\":1,\"type\":\"invoke\",\"f\":\"write\",\"key\":\"k\",\"value\":1}\n{\"index\":1,\"client\":1,\"type\":\"ok\"}\n";
+    let loaded = format::read(text.as_bytes(), "h", None, None).expect("well formed");
+    let found = certificate(&loaded.history);
+    assert!(matches!(found, Certificate::Silent { .. }), "{found:?}");
+}
+
+#[test]
+fn real_clusters_tell_the_truth_unless_they_break() {
+    for (name, expected) in [
+        ("linearizable/recorded-rapids.jsonl.gz", "holds"),
+        ("violating/recorded-stale-read-1.jsonl", "contradiction"),
+        ("violating/recorded-stale-read-3.jsonl", "contradiction"),
+        ("violating/recorded-lease-restart.jsonl.gz", "contradiction"),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../histories")
+            .join(name);
+        let file = BufReader::new(File::open(path).expect("it can be opened"));
+        let history = format::read(file, name, None, None)
+            .expect("well formed")
+            .history;
+        let found = certificate(&history);
+        assert_eq!(found.name(), expected, "{name}: {found:?}");
+        let verdict = check(&history, &Options::default()).verdict;
+        assert_eq!(found.disagreement(&verdict), None, "{name}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Every malformed file of the corpus, and what its reader says: the file, the line, the reason.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::Path;
+
+use checkers::format;
+
+/// File, line, reason.
+const MESSAGES: &[(&str, u64, &str)] = &[
+    ("after-the-end.edn", 2, "'{' after the end of the list"),
+    ("append-to-a-register.jsonl", 2, "a register has no append"),
+    (
+        "cas-of-one-value.edn",
+        1,
+        "the value of a cas must be [old new], not 3",
+    ),
+    (
+        "cas-of-one-value.jsonl",
+        2,
+        "a cas' value must be [old, new]",
+    ),
+    (
+        "completed-twice-differently.jsonl",
+        4,
+        "client 1 completes its operation #0 a second time, with another outcome",
+    ),
+    (
+        "completes-nothing.txt",
+        3,
+        "client 1 completes an operation but has none open",
+    ),
+    (
+        "completion-without-invocation.jsonl",
+        2,
+        "client 1 completes an operation but has none open",
+    ),
+    (
+        "half-a-line-in-the-middle.jsonl",
+        2,
+        "EOF while parsing a string (column 30)",
+    ),
+    (
+        "index-goes-back.jsonl",
+        3,
+        "event index 4 does not come after 5",
+    ),
+    ("no-colon.json", 2, "a key without a colon after it"),
+    (
+        "no-header.jsonl",
+        1,
+        "the first line is not a whitewater header: missing field `whitewater` (column 71)",
+    ),
+    (
+        "no-such-type.jsonl",
+        2,
+        r#"the type "maybe" is not known; invoke, ok, fail, info and mark are"#,
+    ),
+    ("no-type.edn", 2, "an event without :type"),
+    ("not-a-map.edn", 2, "an event must be a map, not :ok"),
+    ("not-closed.edn", 2, "the map is not closed"),
+    ("not-closed.json", 3, "the list is not closed"),
+    (
+        "nothing-known.txt",
+        1,
+        "the first line is not a whitewater header: expected ident (column 2)",
+    ),
+    (
+        "ok-read-without-value.jsonl",
+        3,
+        "an ok read without a value (null is absent)",
+    ),
+    (
+        "put-of-a-number.txt",
+        2,
+        "the value of a put must be a string, not 3",
+    ),
+    (
+        "transaction-of-two.edn",
+        1,
+        "a transaction of 2 operations: only single operations are judged",
+    ),
+    (
+        "two-open.jsonl",
+        3,
+        "client 1 begins an operation while its operation #0 is open",
+    ),
+    (
+        "unknown-f.jsonl",
+        2,
+        r#"the f "increment" is not known; read, write, cas, delete and append are"#,
+    ),
+    (
+        "unknown-f.log",
+        2,
+        r#"the f "increment" is not known; read, write, cas, delete and append are"#,
+    ),
+    (
+        "unknown-spec.jsonl",
+        1,
+        r#"the spec "queue" is not known; register and list-append are"#,
+    ),
+    (
+        "unknown-type.json",
+        2,
+        r#"the type "done" is not known; invoke, ok, fail and info are"#,
+    ),
+    (
+        "unknown-version.jsonl",
+        1,
+        "version 99 of the format is not known; 1 is",
+    ),
+];
+
+#[test]
+fn every_malformed_file_has_a_message_that_helps() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../histories/malformed");
+    let mut said: BTreeMap<String, String> = BTreeMap::new();
+    for entry in fs::read_dir(&folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let file = BufReader::new(File::open(&path).expect("it can be opened"));
+        match format::read(file, &name, None, None) {
+            Ok(_) => panic!("{name} was read"),
+            Err(error) => said.insert(name, error.to_string()),
+        };
+    }
+    let expected: BTreeMap<String, String> = MESSAGES
+        .iter()
+        .map(|(name, line, reason)| ((*name).to_owned(), format!("{name}:{line}: {reason}")))
+        .collect();
+    assert!(expected.len() >= 20);
+    assert_eq!(said, expected);
+}
