@@ -476,13 +476,13 @@ fn judge(recipe: &Recipe, algorithm: &str) {
         ..Options::default()
     };
     let held = reset_peak();
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), cpu());
     let judged: Vec<_> = history
         .keys
         .iter()
         .map(|key| judge_key(key, &options))
         .collect();
-    let seconds = started.elapsed().as_secs_f64();
+    let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu() - before);
     let array = history.len() * size_of::<checkers::history::Op>();
     let bytes = array as u64 + status("VmHWM").saturating_sub(held);
     let worst = judged
@@ -500,11 +500,11 @@ fn judge(recipe: &Recipe, algorithm: &str) {
         }
     };
     let said = format!(
-        "{said}, {}, {} configurations",
+        "{said}, {}, {} configurations, {cpu:.2} s of processor time",
         worst.algorithm.name(),
         worst.configurations
     );
-    say(seconds, seconds, bytes, recipe.ops, &said);
+    say(seconds, cpu, bytes, recipe.ops, &said);
 }
 
 /// A register for the other checker.
