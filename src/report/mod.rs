@@ -34,6 +34,8 @@ pub fn json(ending: &Ending) -> Value {
         "bench_errors": ending.bench_errors,
         "seconds": ending.seconds,
         "trace_events": ending.trace_events,
+        "trace_us": ending.trace_us,
+        "certificate": ending.certificate,
         "alarm_seconds": ending.alarm_seconds,
         "dir": ending.dir,
         "coverage": {

@@ -60,8 +60,17 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
     if let Some(events) = ending.trace_events {
         writeln!(
             out,
-            "consensus: {events} events of the nodes' storages explained by the rules"
+            "consensus: {events} events of the nodes' storages explained by the rules, {:.2} us each",
+            ending.trace_us
         )?;
+    }
+    if let Some(certificate) = ending.certificate {
+        let words = match certificate {
+            "holds" => "the log ids of the answers give a legal order of all operations",
+            "contradiction" => "the log ids of the answers contradict what was answered",
+            _ => "some answers carry no log id",
+        };
+        writeln!(out, "certificate: {certificate}; {words}")?;
     }
     if let Some(dir) = &ending.dir {
         writeln!(out, "folder: {}", dir.display())?;

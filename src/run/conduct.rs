@@ -12,6 +12,7 @@ use checkers::verdict::{Counterexample, Verdict};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::certify;
 use super::clients::{DEADLINE, Fleet, Gate};
 use super::coverage::Coverage;
 use super::decoy::{double_everything, patience, planted};
@@ -55,6 +56,31 @@ pub(super) async fn conduct(
         Err(error) => ending.bench_errors.push(error),
     }
     ending
+}
+
+/// Asks the log ids of the answers for their opinion. Reads that promise nothing are not held to it.
+fn certified(
+    dir: &Path,
+    resolved: &Resolved,
+    verdict: &Verdict,
+    teller: &Teller,
+    ending: &mut Ending,
+) {
+    match certify::certify(dir) {
+        Ok(Some(certificate)) => {
+            let found = certify::disagreement(&certificate, verdict)
+                .filter(|_| resolved.scenario.reads() != "follower-local");
+            if let Some(finding) = found {
+                teller.tell(Notice::Found {
+                    finding: finding.clone(),
+                });
+                ending.findings.push(finding);
+            }
+            ending.certificate = Some(certificate.name());
+        }
+        Ok(None) => {}
+        Err(why) => ending.bench_errors.push(why),
+    }
 }
 
 /// When the operation that fits nowhere was answered.
@@ -353,7 +379,8 @@ impl Desk {
         stage.cluster.end().await;
         self.watch.look(&stage.cluster);
         match traces::replay(&self.dir, &stage.nodes) {
-            Said::Explained(events) => {
+            Said::Explained(events, us) => {
+                ending.trace_us = us;
                 ending.trace_events = Some(events);
                 self.teller
                     .say(format!("consensus: {events} events explained"));
@@ -384,6 +411,7 @@ impl Desk {
             watch,
         } = self;
         let verdict = judge.verdict();
+        certified(&dir, resolved, &verdict, &teller, ending);
         if let Verdict::Violation(counterexample) = &verdict {
             ending.beliefs = watch.beliefs_at(culprit_answered_ns(counterexample));
         }

@@ -51,6 +51,10 @@ pub struct Ending {
     pub interrupted: bool,
     /// How many events of the nodes' traces the model's rules explained; absent when they did not explain all.
     pub trace_events: Option<u64>,
+    /// How long the rules took for one of them, in microseconds.
+    pub trace_us: f64,
+    /// What the log ids of the answers prove: `holds`, `contradiction` or `silent`; absent where nobody asked.
+    pub certificate: Option<&'static str>,
     /// How often the planted defect was reached and triggered; absent where none is planted in the nodes.
     pub defect: Option<DefectCounts>,
     /// How often two states at one applied log id were compared while the run went on.
@@ -76,6 +80,8 @@ impl Ending {
             alarm_seconds: None,
             interrupted: false,
             trace_events: None,
+            trace_us: 0.0,
+            certificate: None,
             defect: None,
             compared: 0,
             dir: None,

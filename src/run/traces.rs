@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use checkers::model::conform::{Conformance, conform};
 use checkers::model::trace;
@@ -15,8 +16,8 @@ use crate::fault::NodeId;
 
 /// What the traces prove.
 pub(super) enum Said {
-    /// Every event is explained: how many there were.
-    Explained(u64),
+    /// Every event is explained: how many there were, and how long the rules took for one, in microseconds.
+    Explained(u64, f64),
     /// One is not.
     Found(Finding),
     /// They could not be read.
@@ -37,8 +38,12 @@ pub(super) fn replay(dir: &Path, nodes: &[NodeId]) -> Said {
             Err(why) => return Said::Failed(format!("the trace {}: {why}", path.display())),
         }
     }
+    let begun = Instant::now();
     match conform(files, None) {
-        Conformance::Accepted(accepted) => Said::Explained(accepted.events),
+        Conformance::Accepted(accepted) => {
+            let us = begun.elapsed().as_secs_f64() * 1e6 / (accepted.events.max(1) as f64);
+            Said::Explained(accepted.events, us)
+        }
         Conformance::Rejected(rejected) => {
             let before = rejected.before.join(" | ");
             let evidence = format!(
