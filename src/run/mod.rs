@@ -12,6 +12,7 @@
 //! a [`Command`] does. [`Handle::join`] gives the [`Ending`] when no child is left.
 
 mod after;
+mod certify;
 mod clients;
 mod conduct;
 mod coverage;
@@ -43,7 +44,7 @@ pub use folder::{FolderError, read_folder};
 pub use inspect::DefectCounts;
 pub use notice::{
     By, ChildState, Command, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role,
-    Told, VerdictWord, Vote,
+    RpcView, Told, VerdictWord, Vote,
 };
 
 /// Everything that a run is given.

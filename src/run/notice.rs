@@ -153,6 +153,25 @@ impl std::fmt::Display for Vote {
     }
 }
 
+/// What a node's calls of one method at its peers have come to, since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcView {
+    /// The method's name.
+    pub method: String,
+    /// Calls begun.
+    pub calls: u64,
+    /// Calls without an answer yet.
+    pub in_flight: u64,
+    /// Calls that failed.
+    pub errors: u64,
+    /// Bytes sent and received.
+    pub bytes: u64,
+    /// The median latency at the slowest peer, in microseconds.
+    pub p50_us: u64,
+    /// The 99th percentile at the slowest peer, in microseconds.
+    pub p99_us: u64,
+}
+
 /// How one directed link between two nodes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -230,6 +249,13 @@ pub enum Notice {
     Node {
         /// As it is now.
         node: NodeView,
+    },
+    /// What a node's calls at its peers have come to: about once a second.
+    Rpcs {
+        /// Which node.
+        node: NodeId,
+        /// A row a method, over all peers.
+        rpcs: Vec<RpcView>,
     },
     /// A directed link changed.
     Link {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::folder::Teller;
-use super::notice::{ChildState, NodeView, Notice, Role, Vote};
+use super::notice::{ChildState, NodeView, Notice, Role, RpcView, Vote};
 use crate::cluster::{self, Cluster};
 use crate::fault::NodeId;
 use crate::recorder::Recorder;
@@ -16,7 +16,12 @@ pub(super) struct Watch {
     teller: Teller,
     recorder: Arc<Recorder>,
     seen: Arc<Mutex<Vec<(u64, NodeView)>>>,
+    /// What was told of each node's calls last, and when.
+    rpcs: Arc<Mutex<BTreeMap<NodeId, (u64, Vec<RpcView>)>>>,
 }
+
+/// Calls change all the time; a person reads them once a second.
+const TELL_RPCS_NS: u64 = 1_000_000_000;
 
 impl Watch {
     pub(super) fn new(teller: Teller, recorder: Arc<Recorder>) -> Watch {
@@ -24,6 +29,7 @@ impl Watch {
             teller,
             recorder,
             seen: Arc::default(),
+            rpcs: Arc::default(),
         }
     }
 
@@ -31,6 +37,7 @@ impl Watch {
     pub(super) fn look(&self, cluster: &Cluster) {
         for view in cluster.views() {
             let node = translate(&view);
+            self.tell_rpcs(&view);
             let mut seen = self.seen.lock().expect("nobody panics while looking");
             let before = seen.iter().rev().find(|(_, before)| before.id == node.id);
             if before.is_none_or(|(_, before)| *before != node) {
@@ -38,6 +45,24 @@ impl Watch {
                 drop(seen);
                 self.teller.tell(Notice::Node { node });
             }
+        }
+    }
+
+    fn tell_rpcs(&self, view: &cluster::NodeView) {
+        let Some(status) = &view.status else {
+            return;
+        };
+        let (node, now_ns) = (view.id, self.recorder.now_ns());
+        let mut told = self.rpcs.lock().expect("nobody panics while looking");
+        let before = told.get(&node);
+        if before.is_some_and(|(at, _)| now_ns < at + TELL_RPCS_NS) {
+            return;
+        }
+        let rpcs = by_method(&status.metrics.rpcs);
+        if before.is_none_or(|(_, before)| *before != rpcs) {
+            told.insert(node, (now_ns, rpcs.clone()));
+            drop(told);
+            self.teller.tell(Notice::Rpcs { node, rpcs });
         }
     }
 
@@ -50,6 +75,22 @@ impl Watch {
         }
         last.into_values().filter_map(belief).collect()
     }
+}
+
+/// A row a method, over all peers; its latencies are those of the slowest.
+fn by_method(rows: &[kiwi::RpcStatistics]) -> Vec<RpcView> {
+    let mut methods: BTreeMap<&str, RpcView> = BTreeMap::new();
+    for row in rows {
+        let all = methods.entry(&row.method).or_default();
+        all.method.clone_from(&row.method);
+        all.calls += row.calls;
+        all.in_flight += row.in_flight;
+        all.errors += row.errors.values().sum::<u64>();
+        all.bytes += row.bytes_sent + row.bytes_received;
+        all.p50_us = all.p50_us.max(row.p50_us);
+        all.p99_us = all.p99_us.max(row.p99_us);
+    }
+    methods.into_values().collect()
 }
 
 fn belief(node: &NodeView) -> Option<String> {
@@ -111,6 +152,21 @@ fn translate(view: &cluster::NodeView) -> NodeView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_are_added_up_over_the_peers_and_the_slowest_one_counts() {
+        let row = |peer, calls, p99_us| kiwi::RpcStatistics {
+            peer,
+            method: "Vote".to_owned(),
+            calls,
+            errors: [("UNAVAILABLE".to_owned(), 1)].into(),
+            p99_us,
+            ..kiwi::RpcStatistics::default()
+        };
+        let rows = by_method(&[row(2, 3, 50), row(3, 4, 70)]);
+        assert_eq!(rows.len(), 1);
+        assert_eq!((rows[0].calls, rows[0].errors, rows[0].p99_us), (7, 2, 70));
+    }
 
     #[test]
     fn a_belief_is_what_the_node_says_unless_it_cannot_say_anything() {

@@ -13,8 +13,8 @@ use super::theme::Theme;
 use super::update::update;
 use crate::fault::{Fault, NodeId, Way};
 use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role, Told,
-    VerdictWord, Vote,
+    By, ChildState, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role, RpcView,
+    Told, VerdictWord, Vote,
 };
 
 const MS: u64 = 1_000_000;
@@ -270,6 +270,27 @@ pub(super) fn calm() -> App {
     }
     teller.at(3990, progress(187, 5, 12));
     teller.clock(4000)
+}
+
+/// The same, and what n1's calls have come to is known.
+pub(super) fn called() -> App {
+    let mut teller = Teller::over(cut(), 100_000);
+    let row = |method: &str, calls, errors, p99_us| RpcView {
+        method: method.to_owned(),
+        calls,
+        errors,
+        in_flight: 1,
+        bytes: calls * 180,
+        p50_us: p99_us / 4,
+        p99_us,
+    };
+    let rpcs = vec![
+        row("AppendEntries", 90, 7, 2_400),
+        row("StreamAppend", 1_204, 0, 3_100),
+        row("Vote", 4, 1, 900),
+    ];
+    teller.at(4_995, Notice::Rpcs { node: 1, rpcs });
+    teller.clock(5_000)
 }
 
 /// Two faults are in, a node lags, an operation is unknown.

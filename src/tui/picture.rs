@@ -11,8 +11,8 @@ use checkers::verdict::Counterexample;
 use super::operations::Operations;
 use crate::fault::{Fault, NodeId};
 use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role, Told,
-    VerdictWord,
+    By, ChildState, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role, RpcView,
+    Told, VerdictWord,
 };
 
 /// The most lines that the Events panel keeps: the oldest half goes when it is full.
@@ -100,6 +100,8 @@ pub struct Picture {
     pub time_ns: u64,
     /// The nodes, by id.
     pub nodes: BTreeMap<NodeId, NodeView>,
+    /// What each node's calls at its peers have come to, a row a method.
+    pub rpcs: BTreeMap<NodeId, Vec<RpcView>>,
     /// When each child that is up was seen to come up.
     pub up_since_ns: BTreeMap<NodeId, u64>,
     /// The links that are not open.
@@ -182,6 +184,9 @@ impl Picture {
                 self.line(time_ns, Tone::Dim, phase_sentence(phase));
             }
             Notice::Node { node } => self.node(time_ns, node),
+            Notice::Rpcs { node, rpcs } => {
+                self.rpcs.insert(node, rpcs);
+            }
             Notice::Link {
                 from,
                 to,

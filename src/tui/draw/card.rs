@@ -45,6 +45,7 @@ impl Widget for &Card<'_> {
                 y += 1;
             }
             y += 1;
+            y = self.calls(inner, buf, y);
         }
         let foot = inner.height.saturating_sub(1);
         let room = usize::from(foot.saturating_sub(y));
@@ -102,6 +103,43 @@ impl Widget for &Card<'_> {
 }
 
 impl Card<'_> {
+    /// The calls at the peers, a row a method; gives the next free row.
+    fn calls(&self, inner: Rect, buf: &mut Buffer, mut y: u16) -> u16 {
+        let theme = self.app.theme;
+        let rows = self.app.picture.rpcs.get(&self.node);
+        let Some(rows) = rows.filter(|rows| !rows.is_empty()) else {
+            return y;
+        };
+        // The foot and a line of the log keep their room.
+        let room = usize::from(inner.height.saturating_sub(y + 4));
+        if room == 0 {
+            return y;
+        }
+        let head = ["calls", "failed", "open", "bytes", "p50", "p99"];
+        let ends = [28, 36, 42, 52, 61, 70];
+        text::put(buf, inner, 1, y, "to peers", theme.dim());
+        for (name, end) in head.into_iter().zip(ends) {
+            text::put_right(buf, inner, end, y, name, theme.dim());
+        }
+        for row in rows.iter().take(room) {
+            y += 1;
+            text::put(buf, inner, 1, y, &row.method, theme.ok());
+            let us = |us| text::span(us * 1_000);
+            let cells = [
+                text::number(row.calls),
+                text::number(row.errors),
+                text::number(row.in_flight),
+                text::size(row.bytes),
+                us(row.p50_us),
+                us(row.p99_us),
+            ];
+            for (cell, end) in cells.iter().zip(ends) {
+                text::put_right(buf, inner, end, y, &theme.glyphs.spell(cell), theme.ok());
+            }
+        }
+        y + 2
+    }
+
     fn facts(&self, node: &crate::run::NodeView) -> Vec<(&'static str, String)> {
         let (app, id) = (self.app, self.node);
         let (_, role, _) = cluster::role(node, app.theme);

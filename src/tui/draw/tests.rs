@@ -74,7 +74,7 @@ fn states() -> Vec<(&'static str, App)> {
         (
             "card",
             over(
-                with(fixtures::cut(), |app| {
+                with(fixtures::called(), |app| {
                     app.log = (1, vec!["INFO vote granted".into(), "WARN no quorum".into()])
                 }),
                 Overlay::Card {
