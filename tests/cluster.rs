@@ -413,3 +413,73 @@ async fn the_leadership_goes_to_every_node_that_is_named() {
         assert!(bench.cluster.status(id).await.unwrap().is_leader);
     }
 }
+
+fn other_than(node: u64) -> u64 {
+    let found = NODES.into_iter().find(|&id| id != node);
+    found.expect("there are three")
+}
+
+#[tokio::test]
+async fn a_fast_clock_makes_a_follower_campaign_until_it_runs_right_again() {
+    let bench = Bench::start(Level::Messages).await;
+    let leader = bench.leader().await.leader;
+    let follower = other_than(leader);
+    let others = NODES.iter().filter(|&&id| id != follower);
+    let routes: Vec<Route> = others.map(|&to| Route::nodes(follower, to)).collect();
+    // No vote of it arrives: the leader stays, however often it tries.
+    let seen = MessageRule {
+        matching: Match::every(Methods::Votes),
+        action: Action::DropRequest,
+    };
+    let guard = bench.network.put_rule(&routes, &seen);
+    let asked = || !bench.network.take_decisions().made.is_empty();
+    // Heartbeats are 100 ms apart, and a campaign begins after 900 ms at most: what comes is no leader's silence.
+    let calm = Instant::now() + 1_500 * MS;
+    while Instant::now() < calm {
+        assert!(!asked(), "with a right clock it hears its leader in time");
+        tokio::time::sleep(20 * MS).await;
+    }
+
+    let set = |rate| bench.cluster.set_clock(follower, rate, Duration::ZERO);
+    let begun = set(10.0).await.unwrap();
+    let began = Instant::now();
+    while !asked() {
+        assert!(began.elapsed() < SOON, "n{follower} does not campaign");
+        tokio::time::sleep(20 * MS).await;
+    }
+    let later = set(10.0).await.unwrap();
+    assert!(begun.leads_to(&later, 10.0, Duration::ZERO));
+    assert!(!begun.leads_to(&later, 1.0, Duration::ZERO));
+
+    set(1.0).await.unwrap();
+    guard.heal();
+    bench.write_somewhere("after").await;
+    assert_eq!(bench.agree().await.keys, 1);
+}
+
+#[tokio::test]
+async fn a_leader_whose_clock_stands_still_sends_no_heartbeats_and_follows_when_it_goes_on() {
+    let bench = Bench::start(Level::Messages).await;
+    bench.write_somewhere("before").await;
+    let old = bench.leader().await;
+    let clock = |rate, step| bench.cluster.set_clock(old.leader, rate, step);
+    let begun = clock(0.0, Duration::ZERO).await.unwrap();
+    let new = bench.another_leader(old.leader).await;
+    assert!(new.term > old.term, "{old:?} {new:?}");
+    let still = clock(0.0, Duration::ZERO).await.unwrap();
+    assert_eq!(still.shows, begun.shows, "no time went by");
+    let hour = Duration::from_secs(3_600);
+    let stepped = clock(1.0, hour).await.unwrap();
+    assert!(still.leads_to(&stepped, 0.0, hour), "{still:?} {stepped:?}");
+    bench.write_somewhere("after").await;
+    assert_eq!(bench.agree().await.keys, 2);
+}
+
+#[tokio::test]
+async fn no_clock_runs_backwards() {
+    let bench = Bench::start(Level::Messages).await;
+    for wrong in [-1.0, f64::NAN, 1_000.0] {
+        let refused = bench.cluster.set_clock(1, wrong, Duration::ZERO).await;
+        assert!(refused.is_err(), "{wrong}: {refused:?}");
+    }
+}

@@ -13,7 +13,8 @@ use super::deeds::Shared;
 use super::{ChildState, ClusterError, Ready};
 use crate::wire::chaos::chaos_service_client::ChaosServiceClient;
 use crate::wire::chaos::{
-    DefectCountersRequest, DefectCountersResponse, SetDiskRequest, StateHashRequest,
+    DefectCountersRequest, DefectCountersResponse, SetClockRequest, SetDiskRequest,
+    StateHashRequest,
 };
 use crate::wire::kiwi::raft_admin_service_client::RaftAdminServiceClient;
 use crate::wire::kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
@@ -80,6 +81,36 @@ pub struct DiskSwitches {
     /// Every read fails with EIO.
     pub read_fails: bool,
 }
+
+/// What a node's own clock showed, at some instant between these two of the bench's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClockSeen {
+    /// When it was asked.
+    pub asked: Instant,
+    /// When the answer came.
+    pub heard: Instant,
+    /// What it showed, since some instant of its own.
+    pub shows: Duration,
+    /// How fast it says that it runs; 1 is as it should.
+    pub rate: f64,
+}
+
+impl ClockSeen {
+    /// Whether the clock, which showed this, can show `later` if it ran at `rate` since then and stepped by `step`
+    /// beside; both bounds come from when it was asked and answered.
+    #[must_use]
+    pub fn leads_to(&self, later: &ClockSeen, rate: f64, step: Duration) -> bool {
+        let least = later.asked.saturating_duration_since(self.heard);
+        let most = later.heard.saturating_duration_since(self.asked);
+        let Some(ran) = later.shows.checked_sub(self.shows + step) else {
+            return false;
+        };
+        least.mul_f64(rate) <= ran + CLOCK_GRAIN && ran <= most.mul_f64(rate) + CLOCK_GRAIN
+    }
+}
+
+/// What rounding may cost when clocks are compared.
+const CLOCK_GRAIN: Duration = Duration::from_micros(1);
 
 fn endpoint(address: SocketAddr) -> Endpoint {
     let uri = format!("http://{address}");
@@ -200,6 +231,26 @@ impl Shared {
         });
         within(id, "another disk", ANSWER_DEADLINE, call).await?;
         Ok(())
+    }
+
+    pub(super) async fn set_clock(
+        &self,
+        id: u64,
+        rate: f64,
+        step: Duration,
+    ) -> Result<ClockSeen, ClusterError> {
+        let ready = self.ready("ask", id)?;
+        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let step_ms = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
+        let asked = Instant::now();
+        let call = client.set_clock(SetClockRequest { rate, step_ms });
+        let answer = within(id, "another clock", ANSWER_DEADLINE, call).await?;
+        Ok(ClockSeen {
+            asked,
+            heard: Instant::now(),
+            shows: Duration::from_nanos(answer.now_ns),
+            rate: answer.rate,
+        })
     }
 
     pub(super) async fn transfer(&self, to: u64, deadline: Duration) -> Result<(), ClusterError> {

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use ask::{DiskSwitches, LeaderSeen, StateHash, Status};
+pub use ask::{ClockSeen, DiskSwitches, LeaderSeen, StateHash, Status};
 pub use child::end_all_children;
 
 use deeds::{Shared, own_thread, view};
@@ -455,6 +455,21 @@ impl Cluster {
     /// When the node does not answer within two seconds.
     pub async fn set_disk(&self, id: u64, switches: DiskSwitches) -> Result<(), ClusterError> {
         self.on_thread(move |shared| async move { shared.set_disk(id, switches).await })
+            .await
+    }
+
+    /// Steps a node's own clock forward and lets it run at `rate` from now on: 1 is as it should, 0 stands still, 100 is
+    /// the most. Gives what it shows then; with the rate that it has and no step it only does that.
+    ///
+    /// # Errors
+    /// When the rate is none, or the node does not answer within two seconds.
+    pub async fn set_clock(
+        &self,
+        id: u64,
+        rate: f64,
+        step: Duration,
+    ) -> Result<ClockSeen, ClusterError> {
+        self.on_thread(move |shared| async move { shared.set_clock(id, rate, step).await })
             .await
     }
 

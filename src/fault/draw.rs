@@ -31,7 +31,8 @@ fn collide(a: &Wish, b: &Wish) -> bool {
         Wish::Kill { who }
         | Wish::Pause { who }
         | Wish::Restart { who, .. }
-        | Wish::Disk { who, .. } => Some(*who),
+        | Wish::Disk { who, .. }
+        | Wish::Clock { who, .. } => Some(*who),
         _ => None,
     };
     let crash = |wish: &Wish| matches!(wish, Wish::Crash { .. });
@@ -80,6 +81,16 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
             harm: DiskHarm::SlowSync,
             ms: (5.0 * 30f64.powf(rng.random::<f64>())) as u64,
         }),
+        "clock" => {
+            let pick =
+                |rng: &mut ChaCha8Rng, list: &[u64]| *list.choose(rng).expect("it is not empty");
+            let rate = pick(rng, &[0, 50, 200, 300, 1_000]);
+            Some(Wish::Clock {
+                who: any(rng),
+                rate_percent: u32::try_from(rate).expect("it is small"),
+                step_ms: pick(rng, &[0, 0, 500, 5_000]),
+            })
+        }
         _ if nodes < 2 => None,
         "shrink" => Some(Wish::Shrink { who: any(rng) }),
         "transfer" => Some(Wish::Transfer {

@@ -140,6 +140,16 @@ pub enum Fault {
         /// Whose.
         node: NodeId,
     },
+    /// A node's own clock, monotonic included, runs at another pace. Taken out by letting it run as it should; what it
+    /// is ahead or behind by then it stays. Leases may break under it, and legally so; nothing else may.
+    Clock {
+        /// Whose.
+        node: NodeId,
+        /// How fast, in percent: 100 is as it should, 0 stands still.
+        rate_percent: u32,
+        /// How far it steps forward at the beginning.
+        step_ms: u64,
+    },
     /// The leadership is handed to a node. It is over when that node leads.
     Transfer {
         /// The heir.
@@ -337,6 +347,10 @@ pub const KINDS: &[Kind] = &[
         about: "slow syncs, failing syncs (EIO) or a full disk (ENOSPC) under a node",
     },
     Kind {
+        name: "clock",
+        about: "let a node's own clock run fast or slow, stand still or step forward; leases may break",
+    },
+    Kind {
         name: "shrink",
         about: "take a node's vote away by a change of the membership, give it back later",
     },
@@ -361,6 +375,7 @@ impl Fault {
             Fault::Crash { .. } => "crash",
             Fault::Message { act, .. } => act.name(),
             Fault::Disk { .. } => "disk",
+            Fault::Clock { .. } => "clock",
             Fault::Shrink { .. } => "shrink",
             Fault::Transfer { .. } => "transfer",
         }
@@ -375,6 +390,7 @@ impl Fault {
             | Fault::Restart { node, .. }
             | Fault::Isolate { node, .. }
             | Fault::Disk { node, .. }
+            | Fault::Clock { node, .. }
             | Fault::Shrink { node }
             | Fault::Transfer { to: node } => {
                 vec![*node]
@@ -392,7 +408,8 @@ impl Fault {
             Fault::Kill { node }
             | Fault::Pause { node }
             | Fault::Restart { node, .. }
-            | Fault::Disk { node, .. } => vec![*node],
+            | Fault::Disk { node, .. }
+            | Fault::Clock { node, .. } => vec![*node],
             Fault::Crash { nodes } => nodes.clone(),
             _ => Vec::new(),
         }
@@ -420,6 +437,7 @@ impl Fault {
             | Fault::Crash { .. }
             | Fault::Message { .. }
             | Fault::Disk { .. }
+            | Fault::Clock { .. }
             | Fault::Shrink { .. }
             | Fault::Transfer { .. } => Vec::new(),
             Fault::Isolate { node, way } => pairs()
@@ -511,6 +529,20 @@ impl fmt::Display for Fault {
             Fault::Disk { node, harm, ms } => {
                 write!(f, "disk of n{node}: {} of {ms} ms", harm.name())
             }
+            Fault::Clock {
+                node,
+                rate_percent,
+                step_ms,
+            } => {
+                write!(f, "clock of n{node} ")?;
+                match (rate_percent, step_ms) {
+                    (100, step) => write!(f, "steps {step} ms"),
+                    (0, 0) => write!(f, "stands still"),
+                    (0, step) => write!(f, "steps {step} ms and stands still"),
+                    (rate, 0) => write!(f, "at {rate} %"),
+                    (rate, step) => write!(f, "steps {step} ms, then at {rate} %"),
+                }
+            }
             Fault::Shrink { node } => write!(f, "take n{node}'s vote away"),
             Fault::Transfer { to } => write!(f, "hand the leadership to n{to}"),
         }
@@ -582,6 +614,11 @@ mod tests {
                 node: 1,
                 harm: DiskHarm::SlowSync,
                 ms: 50,
+            },
+            Fault::Clock {
+                node: 1,
+                rate_percent: 300,
+                step_ms: 0,
             },
             Fault::Shrink { node: 1 },
             Fault::Transfer { to: 1 },

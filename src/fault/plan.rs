@@ -128,6 +128,17 @@ pub enum Wish {
         #[serde(default)]
         ms: u64,
     },
+    /// See [`Fault::Clock`].
+    Clock {
+        /// Whose.
+        who: Aim,
+        /// How fast, in percent.
+        #[serde(default = "as_it_should")]
+        rate_percent: u32,
+        /// How far it steps forward.
+        #[serde(default)]
+        step_ms: u64,
+    },
     /// See [`Fault::Shrink`].
     Shrink {
         /// Whose vote.
@@ -142,6 +153,10 @@ pub enum Wish {
 
 fn every_one() -> u32 {
     1000
+}
+
+fn as_it_should() -> u32 {
+    100
 }
 
 fn both_ways() -> Way {
@@ -291,6 +306,7 @@ impl Wish {
             Wish::Crash { .. } => "crash",
             Wish::Message { act, .. } => act.name(),
             Wish::Disk { .. } => "disk",
+            Wish::Clock { .. } => "clock",
             Wish::Shrink { .. } => "shrink",
             Wish::Transfer { .. } => "transfer",
         }
@@ -361,6 +377,15 @@ impl Wish {
                 node: node(who)?,
                 harm: *harm,
                 ms: *ms,
+            },
+            Wish::Clock {
+                who,
+                rate_percent,
+                step_ms,
+            } => Fault::Clock {
+                node: node(who)?,
+                rate_percent: *rate_percent,
+                step_ms: *step_ms,
             },
             Wish::Shrink { who } => Fault::Shrink { node: node(who)? },
             Wish::Transfer { to } => Fault::Transfer { to: node(to)? },

@@ -29,6 +29,8 @@ pub(super) struct Hand {
 const UNAVAILABLE: u8 = 14;
 /// At most so many requests wait while others overtake them.
 const MOST_HELD: u32 = 16;
+/// A clock is watched for so long before it is believed.
+const CLOCK_SEEN_FOR: Duration = Duration::from_millis(30);
 /// A change of the membership is taken within this, or it did not take effect.
 const MEMBERS_WITHIN: Duration = Duration::from_millis(2_000);
 /// An heir leads within this, or the transfer did not take effect.
@@ -120,6 +122,16 @@ impl Hand {
                 }
                 None
             }
+            Fault::Clock {
+                node,
+                rate_percent,
+                step_ms,
+            } => {
+                let step = Duration::from_millis(*step_ms);
+                let rate = f64::from(*rate_percent) / 100.0;
+                self.set_clock(*node, rate, step).await?;
+                None
+            }
             Fault::Shrink { node } => {
                 let others = self.nodes.iter().copied().filter(|other| other != node);
                 let others: Vec<NodeId> = others.collect();
@@ -147,6 +159,24 @@ impl Hand {
             fault: fault.clone(),
             guard,
         })
+    }
+
+    /// Sets a node's clock, and sees that it stepped and that it runs at that rate.
+    async fn set_clock(&self, node: NodeId, rate: f64, step: Duration) -> Result<(), String> {
+        let words = |error: ClusterError| error.to_string();
+        let ask = |rate, step| async move { self.cluster.set_clock(node, rate, step).await };
+        let before = ask(1.0, Duration::ZERO).await.map_err(words)?;
+        let begun = ask(rate, step).await.map_err(words)?;
+        tokio::time::sleep(CLOCK_SEEN_FOR).await;
+        let after = ask(rate, Duration::ZERO).await.map_err(words)?;
+        if before.leads_to(&begun, 1.0, step) && begun.leads_to(&after, rate, Duration::ZERO) {
+            return Ok(());
+        }
+        // Nothing of it may be left.
+        let _ = ask(1.0, Duration::ZERO).await;
+        Err(format!(
+            "the clock went otherwise: {before:?}, {begun:?}, {after:?}"
+        ))
     }
 
     /// Gives every node its vote back, if any was ever asked for: also one that came about after it was given up. A
@@ -178,6 +208,10 @@ impl Hand {
             Fault::Disk { node, .. } => {
                 let whole = DiskSwitches::default();
                 vec![(node, self.cluster.set_disk(node, whole).await)]
+            }
+            Fault::Clock { node, .. } => {
+                let right = self.cluster.set_clock(node, 1.0, Duration::ZERO).await;
+                vec![(node, right.map(drop))]
             }
             Fault::Shrink { .. } => {
                 // What a majority does not take now is taken at the end of the run.

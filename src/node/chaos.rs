@@ -6,6 +6,7 @@ use futures::{Stream, stream};
 use tonic::{Request, Response, Status};
 
 use super::{
+    clock::{CLOCK, FASTEST},
     convert,
     defect::Planted,
     disk::{Disk, Harm},
@@ -97,6 +98,21 @@ impl ChaosService for Chaos {
             unsynced_bytes: seen.unsynced_bytes,
             syncs: seen.syncs,
             harmed: seen.harmed,
+        }))
+    }
+    async fn set_clock(
+        &self,
+        request: Request<chaos::SetClockRequest>,
+    ) -> Result<Response<chaos::SetClockResponse>, Status> {
+        let chaos::SetClockRequest { rate, step_ms } = request.into_inner();
+        if !(0.0..=FASTEST).contains(&rate) {
+            let words = format!("a clock runs 0 to {FASTEST} times as fast, not {rate}");
+            return Err(Status::invalid_argument(words));
+        }
+        let shown = CLOCK.set(rate, std::time::Duration::from_millis(step_ms));
+        Ok(Response::new(chaos::SetClockResponse {
+            now_ns: u64::try_from(shown.as_nanos()).unwrap_or(u64::MAX),
+            rate,
         }))
     }
 }

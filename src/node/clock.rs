@@ -69,21 +69,25 @@ impl Clock {
         }))
     }
 
-    /// Steps forward, and runs at `rate` from now on: 1 is the machine's pace, 0 stands still.
-    pub(crate) fn set(&self, rate: f64, step: Duration) {
+    /// Steps forward, and runs at `rate` from now on: 1 is the machine's pace, 0 stands still. Gives what it shows at
+    /// that instant.
+    pub(crate) fn set(&self, rate: f64, step: Duration) -> Duration {
         let rate = if rate.is_finite() {
             rate.clamp(0.0, FASTEST)
         } else {
             1.0
         };
+        let mut shown = Duration::ZERO;
         self.0.send_modify(|course| {
             let now = Instant::now();
+            shown = course.at(now).saturating_add(step);
             *course = Course {
                 since: now,
-                shown: course.at(now).saturating_add(step),
+                shown,
                 rate,
             };
         });
+        shown
     }
 
     /// What it shows, and its rate.

@@ -1,9 +1,10 @@
 //! The receiving half of the Raft RPCs: `RaftCoreService`.
 
-use std::{path::PathBuf, time::Instant};
+use std::path::PathBuf;
 
 use futures::{Stream, StreamExt, future, stream};
 use openraft::{
+    Instant as _,
     base::BoxStream,
     errors::RaftError,
     raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest},
@@ -11,6 +12,7 @@ use openraft::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    clock::Moment,
     convert::{self, Span},
     snapshot::transfer,
     types::{Raft, Types},
@@ -23,13 +25,13 @@ pub(crate) struct Core {
     /// Where snapshots that come in are kept.
     pub(crate) snapshots: PathBuf,
     /// Until then this node takes no part in elections: see `--vote-guard`.
-    pub(crate) guarded_until: Option<Instant>,
+    pub(crate) guarded_until: Option<Moment>,
 }
 
 impl Core {
     fn check_guard(&self) -> Result<(), Status> {
         match self.guarded_until {
-            Some(end) if Instant::now() < end => {
+            Some(end) if Moment::now() < end => {
                 Err(Status::unavailable("too soon after the start to vote"))
             }
             _ => Ok(()),

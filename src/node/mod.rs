@@ -86,12 +86,7 @@ mod state_machine;
 mod trace;
 mod types;
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use openraft::async_runtime::WatchReceiver;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -216,7 +211,8 @@ impl Node {
             core: core::Core {
                 raft: raft.clone(),
                 snapshots: data.snapshots(),
-                guarded_until: guard.map(|guard| Instant::now() + guard),
+                guarded_until: guard
+                    .map(|guard| <clock::Moment as openraft::Instant>::now() + guard),
             },
             admin: admin::Admin {
                 me: args.id,
@@ -385,7 +381,7 @@ fn open_storage(
 
 /// Ends the vote guard's second half: openraft was started without elections.
 async fn campaign_after(guard: Duration, raft: Raft) {
-    tokio::time::sleep(guard).await;
+    <clock::Runtime as openraft::AsyncRuntime>::sleep(guard).await;
     raft.runtime_config().elect(true);
 }
 

@@ -135,6 +135,7 @@ pub(super) fn glyph(app: &App, fault: &Fault) -> &'static str {
         Fault::Slow { .. }
         | Fault::Message { .. }
         | Fault::Disk { .. }
+        | Fault::Clock { .. }
         | Fault::Shrink { .. }
         | Fault::Transfer { .. } => glyphs.slow,
         Fault::Isolate { .. } | Fault::Split { .. } | Fault::Cut { .. } => glyphs.cut,
