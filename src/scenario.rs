@@ -22,6 +22,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/power-loss.toml"),
     include_str!("scenarios/changing-members.toml"),
     include_str!("scenarios/lease-restart.toml"),
+    include_str!("scenarios/partitions.toml"),
     include_str!("scenarios/by-hand.toml"),
 ];
 

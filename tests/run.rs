@@ -366,3 +366,13 @@ fn without_a_terminal_the_program_says_so_and_runs_headless() {
     });
     assert!(quiet.is_some());
 }
+
+#[test]
+fn every_way_to_part_five_nodes_takes_effect_and_hurts_nobody() {
+    let _machine = machine();
+    let dir = tempfile::tempdir().unwrap();
+    let (code, said) = run_json(dir.path(), &["partitions", "--seed", "1"]);
+    assert_eq!(code, 0, "{said:#}");
+    assert_eq!(said["coverage"]["fault_kinds"], 7, "{said:#}");
+    assert_nothing_left(dir.path(), Duration::ZERO);
+}

@@ -255,6 +255,18 @@ impl Shared {
         })
     }
 
+    pub(super) async fn stand(&self, id: u64, still: Duration) -> Result<(), ClusterError> {
+        let child = self.child("throttle", id, &[ChildState::Up])?;
+        self.signal("throttle", id, &child, Signal::STOP)?;
+        let stopped = child.reaches("throttle", id, |state| state == 'T').await;
+        if stopped.is_ok() {
+            tokio::time::sleep(still).await;
+        }
+        self.signal("throttle", id, &child, Signal::CONT)?;
+        stopped?;
+        child.reaches("throttle", id, |state| state != 'T').await
+    }
+
     pub(super) async fn pause(&self, id: u64) -> Result<(), ClusterError> {
         let child = self.child("pause", id, &[ChildState::Up])?;
         self.signal("pause", id, &child, Signal::STOP)?;

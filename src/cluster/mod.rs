@@ -364,6 +364,18 @@ impl Cluster {
         .await
     }
 
+    /// SIGSTOP, so long, SIGCONT: the child stood still, and goes on when this returns. To whoever looks it was up.
+    ///
+    /// # Errors
+    /// When the child is not up, or does not stop or go on.
+    pub async fn stand(&self, id: u64, still: Duration) -> Result<(), ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.stand(id, still).await
+        })
+        .await
+    }
+
     /// SIGCONT; when this returns, the kernel says that the child runs or sleeps.
     ///
     /// # Errors

@@ -1,25 +1,33 @@
 //! What a random plan draws: single wishes, aimed relative to the leader.
 
 use rand::RngExt;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
+use super::deck::{Decks, aim, is_dealt};
 use super::plan::{Aim, Crowd, Wish};
-use super::{Act, DiskHarm, Of, Signal, Way};
+use super::{Act, DiskHarm, Of, Signal};
 
 /// Draws `depth` wishes, or fewer where the kinds do not allow so many that differ.
 pub(super) fn distinct_faults(
     rng: &mut ChaCha8Rng,
-    kinds: &[&str],
+    decks: &mut Decks,
+    kinds: &[&'static str],
     nodes: usize,
     depth: usize,
 ) -> Vec<Wish> {
     let mut faults: Vec<Wish> = Vec::new();
     for _ in 0..depth {
         let kind = kinds.choose(rng).expect("the caller checked");
-        let wish = draw_wish(rng, kind, nodes);
-        if let Some(wish) = wish.filter(|wish| !faults.iter().any(|other| collide(other, wish))) {
-            faults.push(wish);
+        let wish = if nodes > 1 && is_dealt(kind, nodes) {
+            decks.deal(rng, kind, nodes)
+        } else {
+            draw_wish(rng, kind, nodes)
+        };
+        match wish {
+            Some(wish) if faults.iter().any(|other| collide(other, &wish)) => decks.put_back(wish),
+            Some(wish) => faults.push(wish),
+            None => {}
         }
     }
     faults
@@ -31,6 +39,8 @@ fn collide(a: &Wish, b: &Wish) -> bool {
         Wish::Kill { who }
         | Wish::Pause { who }
         | Wish::Restart { who, .. }
+        | Wish::CrashLoop { who, .. }
+        | Wish::Throttle { who, .. }
         | Wish::Disk { who, .. }
         | Wish::Clock { who, .. } => Some(*who),
         _ => None,
@@ -53,13 +63,6 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
     let ends = |rng: &mut ChaCha8Rng| {
         let from = rng.random_range(0..nodes);
         let to = (from + rng.random_range(1..nodes)) % nodes;
-        let aim = |i: usize| {
-            if i == 0 {
-                Aim::Leader
-            } else {
-                Aim::Follower(i - 1)
-            }
-        };
         (aim(from), aim(to))
     };
     match kind {
@@ -71,6 +74,20 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
                 .choose(rng)
                 .expect("the list is not empty"),
         }),
+        "crash-loop" => Some(Wish::CrashLoop {
+            who: any(rng),
+            up_ms: *[100, 300, 800].choose(rng).expect("it is not empty"),
+        }),
+        "throttle" => {
+            let turns = [(50, 50), (20, 80), (100, 300)];
+            let (run_ms, stand_ms) = *turns.choose(rng).expect("it is not empty");
+            Some(Wish::Throttle {
+                who: any(rng),
+                run_ms,
+                stand_ms,
+            })
+        }
+        "hide" => Some(Wish::Hide { who: any(rng) }),
         "crash" => {
             let crowds = [Crowd::Leader, Crowd::Follower, Crowd::Majority, Crowd::All];
             let who = *crowds.choose(rng).expect("the list is not empty");
@@ -97,20 +114,23 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
             to: Aim::Follower(rng.random_range(0..followers)),
         }),
         _ if Act::ALL.iter().any(|act| act.name() == kind) => Some(draw_message(rng, kind, any)),
-        "isolate" => {
-            let way = *[Way::Both, Way::Both, Way::In, Way::Out]
-                .choose(rng)
-                .expect("the list is not empty");
-            Some(Wish::Isolate { who: any(rng), way })
-        }
-        "split" => {
-            // The leader's side; whether it is the majority is left to chance.
-            let with_leader = rng.random_range(0..followers);
-            Some(Wish::Split {
-                side: std::iter::once(Aim::Leader)
-                    .chain((0..with_leader).map(Aim::Follower))
-                    .collect(),
+        "ring" if nodes > 3 => {
+            let mut order: Vec<usize> = (0..nodes).collect();
+            order.shuffle(rng);
+            Some(Wish::Ring {
+                order: order.into_iter().map(aim).collect(),
             })
+        }
+        "ring" => None,
+        "graph" => {
+            let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
+            let mut pairs: Vec<(usize, usize)> = pairs.filter(|(from, to)| from != to).collect();
+            pairs.shuffle(rng);
+            let some = rng.random_range(1..pairs.len());
+            pairs.truncate(some);
+            pairs.sort_unstable();
+            let cut = pairs.into_iter().map(|(from, to)| (aim(from), aim(to)));
+            Some(Wish::Graph { cut: cut.collect() })
         }
         "cut" => {
             let (from, to) = ends(rng);

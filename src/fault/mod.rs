@@ -3,6 +3,7 @@
 //! Nothing here acts. The nemesis puts a fault in; a plan ([`plan`]) says which and when; the screen and the
 //! command line name the kinds from [`KINDS`], which is the only place where they are written.
 
+mod deck;
 pub mod defects;
 mod draw;
 pub mod plan;
@@ -76,6 +77,22 @@ pub enum Fault {
         #[serde(default)]
         signal: Signal,
     },
+    /// SIGKILL, a start, and so again and again. Taken out by leaving it alone once it is up.
+    CrashLoop {
+        /// The node that does not get going.
+        node: NodeId,
+        /// How long it is up between a start and the next SIGKILL.
+        up_ms: u64,
+    },
+    /// SIGSTOP and SIGCONT in turns: a node with little of its processor.
+    Throttle {
+        /// The node that is slow.
+        node: NodeId,
+        /// It runs so long,
+        run_ms: u64,
+        /// then stands so long, and so on.
+        stand_ms: u64,
+    },
     /// A node without its peers. Its clients still reach it.
     Isolate {
         /// The node that is alone.
@@ -87,6 +104,28 @@ pub enum Fault {
     Split {
         /// One side, in the order of the ids; everybody else is the other.
         side: Vec<NodeId>,
+    },
+    /// Two sides that hear each other only through what one node between them passes on.
+    Bridge {
+        /// The node that hears both sides.
+        over: NodeId,
+        /// One side, in the order of the ids; everybody else but the bridge is the other.
+        side: Vec<NodeId>,
+    },
+    /// Every node hears a majority, and no two of them the same one: only neighbours in a ring hear each other.
+    Ring {
+        /// The nodes as they stand in the ring.
+        order: Vec<NodeId>,
+    },
+    /// Some directed links stop, the others flow: any directed graph.
+    Graph {
+        /// From whom to whom nothing passes, in order.
+        cut: Vec<(NodeId, NodeId)>,
+    },
+    /// A node without its clients. Its peers still hear it.
+    Hide {
+        /// The node that no client reaches.
+        node: NodeId,
     },
     /// Packets from one node to another stop; the other way flows.
     Cut {
@@ -307,6 +346,30 @@ pub const KINDS: &[Kind] = &[
         about: "part the nodes into two sides that do not hear each other",
     },
     Kind {
+        name: "bridge",
+        about: "part the nodes into two sides that hear each other only through one node between them",
+    },
+    Kind {
+        name: "ring",
+        about: "let only neighbours in a ring hear each other: majorities everywhere, no two the same",
+    },
+    Kind {
+        name: "graph",
+        about: "stop a random set of directed links",
+    },
+    Kind {
+        name: "hide",
+        about: "cut a node off from its clients; its peers still hear it",
+    },
+    Kind {
+        name: "crash-loop",
+        about: "SIGKILL a node again and again, soon after each start",
+    },
+    Kind {
+        name: "throttle",
+        about: "let a node run and stand in turns of some milliseconds: a slow processor",
+    },
+    Kind {
         name: "cut",
         about: "stop the packets from one node to another; the other way flows",
     },
@@ -370,6 +433,12 @@ impl Fault {
             Fault::Restart { .. } => "restart",
             Fault::Isolate { .. } => "isolate",
             Fault::Split { .. } => "split",
+            Fault::Bridge { .. } => "bridge",
+            Fault::Ring { .. } => "ring",
+            Fault::Graph { .. } => "graph",
+            Fault::Hide { .. } => "hide",
+            Fault::CrashLoop { .. } => "crash-loop",
+            Fault::Throttle { .. } => "throttle",
             Fault::Cut { .. } => "cut",
             Fault::Slow { .. } => "slow",
             Fault::Crash { .. } => "crash",
@@ -389,13 +458,26 @@ impl Fault {
             | Fault::Pause { node }
             | Fault::Restart { node, .. }
             | Fault::Isolate { node, .. }
+            | Fault::Hide { node }
+            | Fault::CrashLoop { node, .. }
+            | Fault::Throttle { node, .. }
             | Fault::Disk { node, .. }
             | Fault::Clock { node, .. }
             | Fault::Shrink { node }
             | Fault::Transfer { to: node } => {
                 vec![*node]
             }
-            Fault::Split { side: nodes } | Fault::Crash { nodes } => nodes.clone(),
+            Fault::Split { side: nodes }
+            | Fault::Ring { order: nodes }
+            | Fault::Crash { nodes } => nodes.clone(),
+            Fault::Bridge { over, side } => {
+                std::iter::once(*over).chain(side.iter().copied()).collect()
+            }
+            Fault::Graph { cut } => {
+                let ends: std::collections::BTreeSet<NodeId> =
+                    cut.iter().flat_map(|&(from, to)| [from, to]).collect();
+                ends.into_iter().collect()
+            }
             Fault::Message { node, .. } => node.iter().copied().collect(),
             Fault::Cut { from, to } | Fault::Slow { from, to, .. } => vec![*from, *to],
         }
@@ -408,6 +490,8 @@ impl Fault {
             Fault::Kill { node }
             | Fault::Pause { node }
             | Fault::Restart { node, .. }
+            | Fault::CrashLoop { node, .. }
+            | Fault::Throttle { node, .. }
             | Fault::Disk { node, .. }
             | Fault::Clock { node, .. } => vec![*node],
             Fault::Crash { nodes } => nodes.clone(),
@@ -435,6 +519,9 @@ impl Fault {
             | Fault::Pause { .. }
             | Fault::Restart { .. }
             | Fault::Crash { .. }
+            | Fault::CrashLoop { .. }
+            | Fault::Throttle { .. }
+            | Fault::Hide { .. }
             | Fault::Message { .. }
             | Fault::Disk { .. }
             | Fault::Clock { .. }
@@ -450,9 +537,36 @@ impl Fault {
             Fault::Split { side } => pairs()
                 .filter(|(from, to)| side.contains(from) != side.contains(to))
                 .collect(),
+            Fault::Bridge { over, side } => pairs()
+                .filter(|(from, to)| from != over && to != over)
+                .filter(|(from, to)| side.contains(from) != side.contains(to))
+                .collect(),
+            Fault::Ring { order } => pairs()
+                .filter(|(from, to)| !are_neighbours(order, *from, *to))
+                .collect(),
+            Fault::Graph { cut } => pairs().filter(|link| cut.contains(link)).collect(),
             Fault::Cut { from, to } | Fault::Slow { from, to, .. } => vec![(*from, *to)],
         }
     }
+}
+
+/// Whether two nodes of a ring are near enough to hear each other: with as many to each side as make a majority.
+fn are_neighbours(order: &[NodeId], a: NodeId, b: NodeId) -> bool {
+    let place = |node| order.iter().position(|&other| other == node);
+    let (Some(a), Some(b)) = (place(a), place(b)) else {
+        return false;
+    };
+    let apart = a.abs_diff(b);
+    let others_in_a_majority = order.len() / 2;
+    apart.min(order.len() - apart) <= others_in_a_majority.div_ceil(2)
+}
+
+/// `n1,n2,n3`.
+fn list(f: &mut fmt::Formatter<'_>, nodes: &[NodeId]) -> fmt::Result {
+    for (i, node) in nodes.iter().enumerate() {
+        write!(f, "{}n{node}", if i == 0 { "" } else { "," })?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Fault {
@@ -480,11 +594,32 @@ impl fmt::Display for Fault {
             } => write!(f, "isolate n{node} (nobody hears it)"),
             Fault::Split { side } => {
                 write!(f, "split ")?;
-                for (i, node) in side.iter().enumerate() {
-                    write!(f, "{}n{node}", if i == 0 { "" } else { "," })?;
-                }
+                list(f, side)?;
                 write!(f, " from the rest")
             }
+            Fault::Bridge { over, side } => {
+                write!(f, "split ")?;
+                list(f, side)?;
+                write!(f, " from the rest but for n{over}")
+            }
+            Fault::Ring { order } => {
+                write!(f, "ring ")?;
+                list(f, order)
+            }
+            Fault::Graph { cut } => {
+                write!(f, "cut")?;
+                for (i, (from, to)) in cut.iter().enumerate() {
+                    write!(f, "{} n{from} → n{to}", if i == 0 { "" } else { "," })?;
+                }
+                Ok(())
+            }
+            Fault::Hide { node } => write!(f, "hide n{node} from its clients"),
+            Fault::CrashLoop { node, up_ms } => write!(f, "kill n{node} every {up_ms} ms"),
+            Fault::Throttle {
+                node,
+                run_ms,
+                stand_ms,
+            } => write!(f, "throttle n{node}: {run_ms} ms on, {stand_ms} ms off"),
             Fault::Cut { from, to } => write!(f, "cut n{from} → n{to}"),
             Fault::Slow {
                 from,
@@ -496,10 +631,7 @@ impl fmt::Display for Fault {
             }
             Fault::Crash { nodes } => {
                 write!(f, "power loss of ")?;
-                for (i, node) in nodes.iter().enumerate() {
-                    write!(f, "{}n{node}", if i == 0 { "" } else { "," })?;
-                }
-                Ok(())
+                list(f, nodes)
             }
             Fault::Message {
                 act,
@@ -586,6 +718,36 @@ mod tests {
             &[(1, 2), (1, 3), (2, 1), (3, 1)],
         );
         links(Fault::Kill { node: 1 }, &[]);
+        let cut = vec![(1, 2), (3, 1)];
+        links(Fault::Graph { cut: cut.clone() }, &cut);
+        let bridge = Fault::Bridge {
+            over: 3,
+            side: vec![1],
+        };
+        links(bridge, &[(1, 2), (2, 1)]);
+    }
+
+    #[test]
+    fn in_a_ring_everybody_hears_a_majority_and_no_two_the_same() {
+        for size in 4..=9 {
+            let order: Vec<NodeId> = (1..=size).rev().collect();
+            let cut = Fault::Ring {
+                order: order.clone(),
+            }
+            .links(&order);
+            assert!(!cut.is_empty() || size < 4, "{size} nodes");
+            let heard = |node: NodeId| -> Vec<NodeId> {
+                let mut from = order.clone();
+                from.retain(|&other| other == node || !cut.contains(&(other, node)));
+                from
+            };
+            for &node in &order {
+                assert!(heard(node).len() as u64 * 2 > size, "{size}: n{node}");
+                for &other in order.iter().filter(|&&other| other != node) {
+                    assert_ne!(heard(node), heard(other), "{size} nodes");
+                }
+            }
+        }
     }
 
     #[test]
@@ -602,6 +764,19 @@ mod tests {
                 way: Way::Both,
             },
             Fault::Split { side: vec![1] },
+            Fault::Bridge {
+                over: 1,
+                side: vec![2],
+            },
+            Fault::Ring { order: vec![1, 2] },
+            Fault::Graph { cut: vec![(1, 2)] },
+            Fault::Hide { node: 1 },
+            Fault::CrashLoop { node: 1, up_ms: 9 },
+            Fault::Throttle {
+                node: 1,
+                run_ms: 9,
+                stand_ms: 9,
+            },
             Fault::Cut { from: 1, to: 2 },
             Fault::Slow {
                 from: 1,

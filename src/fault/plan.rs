@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::deck::Decks;
 use super::draw::distinct_faults;
 use super::{Act, DiskHarm, Fault, KINDS, NodeId, Of, Signal, Way};
 
@@ -78,6 +79,44 @@ pub enum Wish {
     Split {
         /// One side.
         side: Vec<Aim>,
+    },
+    /// See [`Fault::Bridge`].
+    Bridge {
+        /// Who hears both sides.
+        over: Aim,
+        /// One side.
+        side: Vec<Aim>,
+    },
+    /// See [`Fault::Ring`].
+    Ring {
+        /// All nodes, as they stand in the ring.
+        order: Vec<Aim>,
+    },
+    /// See [`Fault::Graph`].
+    Graph {
+        /// From whom to whom nothing passes.
+        cut: Vec<(Aim, Aim)>,
+    },
+    /// See [`Fault::Hide`].
+    Hide {
+        /// Whom.
+        who: Aim,
+    },
+    /// See [`Fault::CrashLoop`].
+    CrashLoop {
+        /// Whom.
+        who: Aim,
+        /// How long it is up each time.
+        up_ms: u64,
+    },
+    /// See [`Fault::Throttle`].
+    Throttle {
+        /// Whom.
+        who: Aim,
+        /// It runs so long,
+        run_ms: u64,
+        /// then stands so long.
+        stand_ms: u64,
     },
     /// See [`Fault::Cut`].
     Cut {
@@ -301,6 +340,12 @@ impl Wish {
             Wish::Restart { .. } => "restart",
             Wish::Isolate { .. } => "isolate",
             Wish::Split { .. } => "split",
+            Wish::Bridge { .. } => "bridge",
+            Wish::Ring { .. } => "ring",
+            Wish::Graph { .. } => "graph",
+            Wish::Hide { .. } => "hide",
+            Wish::CrashLoop { .. } => "crash-loop",
+            Wish::Throttle { .. } => "throttle",
             Wish::Cut { .. } => "cut",
             Wish::Slow { .. } => "slow",
             Wish::Crash { .. } => "crash",
@@ -318,6 +363,12 @@ impl Wish {
     /// Where nobody leads, a named node is no member, or a link would have one end.
     pub fn resolve(&self, nodes: &[NodeId], leader: Option<NodeId>) -> Result<Fault, Impossible> {
         let node = |aim: &Aim| aim.resolve(nodes, leader);
+        let several = |aims: &[Aim]| {
+            let mut nodes = aims.iter().map(node).collect::<Result<Vec<_>, _>>()?;
+            nodes.sort_unstable();
+            nodes.dedup();
+            Ok(nodes)
+        };
         let link = |from: &Aim, to: &Aim| match (node(from)?, node(to)?) {
             (from, to) if from == to => Err(Impossible::SameNode),
             ends => Ok(ends),
@@ -333,12 +384,37 @@ impl Wish {
                 node: node(who)?,
                 way: *way,
             },
-            Wish::Split { side } => {
-                let mut side = side.iter().map(node).collect::<Result<Vec<_>, _>>()?;
-                side.sort_unstable();
-                side.dedup();
-                Fault::Split { side }
+            Wish::Split { side } => Fault::Split {
+                side: several(side)?,
+            },
+            Wish::Bridge { over, side } => Fault::Bridge {
+                over: node(over)?,
+                side: several(side)?,
+            },
+            Wish::Ring { order } => Fault::Ring {
+                order: order.iter().map(node).collect::<Result<_, _>>()?,
+            },
+            Wish::Graph { cut } => {
+                let links = cut.iter().map(|(from, to)| link(from, to));
+                let mut cut = links.collect::<Result<Vec<_>, _>>()?;
+                cut.sort_unstable();
+                cut.dedup();
+                Fault::Graph { cut }
             }
+            Wish::Hide { who } => Fault::Hide { node: node(who)? },
+            Wish::CrashLoop { who, up_ms } => Fault::CrashLoop {
+                node: node(who)?,
+                up_ms: *up_ms,
+            },
+            Wish::Throttle {
+                who,
+                run_ms,
+                stand_ms,
+            } => Fault::Throttle {
+                node: node(who)?,
+                run_ms: *run_ms,
+                stand_ms: *stand_ms,
+            },
             Wish::Cut { from, to } => {
                 let (from, to) = link(from, to)?;
                 Fault::Cut { from, to }
@@ -422,7 +498,8 @@ impl Plan {
     #[must_use]
     pub fn draw(draw: &Draw<'_>) -> Plan {
         let mut rng = ChaCha8Rng::seed_from_u64(draw.seed ^ 0x706c_616e);
-        let kinds: Vec<&str> = KINDS
+        let mut decks = Decks::default();
+        let kinds: Vec<&'static str> = KINDS
             .iter()
             .map(|kind| kind.name)
             .filter(|name| draw.kinds.iter().any(|k| k == name))
@@ -439,7 +516,7 @@ impl Plan {
             let depth = *[1, 1, 2, 2, 3]
                 .choose(&mut rng)
                 .expect("the list is not empty");
-            let faults = distinct_faults(&mut rng, &kinds, draw.nodes, depth);
+            let faults = distinct_faults(&mut rng, &mut decks, &kinds, draw.nodes, depth);
             if at_ms + for_ms > draw.until_ms {
                 break;
             }
@@ -525,7 +602,7 @@ mod tests {
         let long = |kinds: &[String]| {
             Plan::draw(&Draw {
                 seed: 3,
-                nodes: 3,
+                nodes: 5,
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds,

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches};
+use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches, Ready};
 use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Signal};
 use crate::proxy::{
-    Action, Delay, Direction, Guard, Match, MessageRule, Method, Methods, Network, Route,
+    Action, Delay, Direction, Guard, Match, MessageRule, Method, Methods, Network, Party, Route,
 };
 use crate::recorder::Recorder;
 
 /// What is needed to act.
+#[derive(Clone)]
 pub(super) struct Hand {
     pub(super) cluster: Arc<Cluster>,
     pub(super) network: Arc<Network>,
@@ -22,7 +25,7 @@ pub(super) struct Hand {
     /// The groups of clients that have links.
     pub(super) groups: Vec<u32>,
     /// Whether the membership was ever touched.
-    pub(super) membership_was_changed: AtomicBool,
+    pub(super) membership_was_changed: Arc<AtomicBool>,
 }
 
 /// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
@@ -41,6 +44,79 @@ pub(super) struct Active {
     pub(super) fault: Fault,
     /// Holds a fault of the network; dropping it heals.
     guard: Option<Guard>,
+    /// Does a fault of a child that has to be done again and again.
+    worker: Option<Worker>,
+}
+
+/// Goes on until it is ended, always to the end of a round: the child is then up.
+struct Worker {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), ClusterError>>,
+    /// A nemesis that is gone leaves nobody behind.
+    _stops_at_last: DropGuard,
+}
+
+impl Worker {
+    fn start<F>(work: impl FnOnce(CancellationToken) -> F) -> Worker
+    where
+        F: Future<Output = Result<(), ClusterError>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        Worker {
+            task: tokio::spawn(work(stop.clone())),
+            _stops_at_last: stop.clone().drop_guard(),
+            stop,
+        }
+    }
+
+    async fn end(self) -> Result<(), ClusterError> {
+        self.stop.cancel();
+        // One that panicked has spoken through the panic hook.
+        self.task.await.unwrap_or(Ok(()))
+    }
+}
+
+/// Kills a node whenever it has been up so long, and starts it again.
+fn crash_again(
+    hand: Hand,
+    node: NodeId,
+    up: Duration,
+) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
+    move |stop| {
+        async move {
+            while stop
+                .run_until_cancelled(tokio::time::sleep(up))
+                .await
+                .is_some()
+            {
+                hand.kill_and_start(node).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// Lets a node stand whenever it has run so long.
+fn stand_again(
+    hand: Hand,
+    node: NodeId,
+    run: Duration,
+    stand: Duration,
+) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
+    move |stop| {
+        async move {
+            while stop
+                .run_until_cancelled(tokio::time::sleep(run))
+                .await
+                .is_some()
+            {
+                hand.cluster.stand(node, stand).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
 }
 
 impl Hand {
@@ -62,6 +138,7 @@ impl Hand {
     /// Why it is not in; nothing of it is then left.
     pub(super) async fn put_in(&self, fault: &Fault) -> Result<Active, String> {
         let words = |error: crate::cluster::ClusterError| error.to_string();
+        let mut worker = None;
         let guard = match fault {
             Fault::Kill { node } => {
                 self.cluster.kill(*node).await.map_err(words)?;
@@ -75,21 +152,43 @@ impl Hand {
             Fault::Restart { node, signal } => {
                 let ready = match signal {
                     Signal::Term => self.cluster.restart(*node).await,
-                    Signal::Kill => match self.cluster.kill(*node).await {
-                        Ok(_) => self.cluster.start(*node).await,
-                        Err(error) => Err(error),
-                    },
+                    Signal::Kill => self.kill_and_start(*node).await,
                 };
                 let ready = ready.map_err(words)?;
                 self.network.set_upstream(*node, Some(ready.raft));
                 None
             }
-            Fault::Isolate { .. } | Fault::Split { .. } | Fault::Cut { .. } => {
-                let links = fault.links(&self.nodes).into_iter();
-                Some(Guard::join(links.map(|(from, to)| {
+            Fault::CrashLoop { node, up_ms } => {
+                self.kill_and_start(*node).await.map_err(words)?;
+                let up = Duration::from_millis(*up_ms);
+                worker = Some(Worker::start(crash_again(self.clone(), *node, up)));
+                None
+            }
+            Fault::Throttle {
+                node,
+                run_ms,
+                stand_ms,
+            } => {
+                let [run, stand] = [*run_ms, *stand_ms].map(Duration::from_millis);
+                self.cluster.stand(*node, stand).await.map_err(words)?;
+                worker = Some(Worker::start(stand_again(self.clone(), *node, run, stand)));
+                None
+            }
+            Fault::Isolate { .. }
+            | Fault::Split { .. }
+            | Fault::Bridge { .. }
+            | Fault::Ring { .. }
+            | Fault::Graph { .. }
+            | Fault::Cut { .. } => {
+                let links = fault.links(&self.nodes);
+                if links.is_empty() {
+                    return Err("it would cut no link".to_owned());
+                }
+                Some(Guard::join(links.into_iter().map(|(from, to)| {
                     self.network.cut(Direction::nodes(from, to))
                 })))
             }
+            Fault::Hide { node } => Some(self.hide(*node)),
             Fault::Slow {
                 from,
                 to,
@@ -158,7 +257,27 @@ impl Hand {
         Ok(Active {
             fault: fault.clone(),
             guard,
+            worker,
         })
+    }
+
+    /// SIGKILL, and a start at once.
+    async fn kill_and_start(&self, node: NodeId) -> Result<Ready, ClusterError> {
+        self.cluster.kill(node).await?;
+        let ready = self.cluster.start(node).await?;
+        self.network.set_upstream(node, Some(ready.raft));
+        Ok(ready)
+    }
+
+    /// Cuts a node's links with every group of clients, both ways.
+    fn hide(&self, node: NodeId) -> Guard {
+        let node = Party::Node(node);
+        let directions = self.groups.iter().flat_map(|&group| {
+            let clients = Party::Clients(group);
+            let [from, to] = [clients, node];
+            [Direction { from, to }, Direction { from: to, to: from }]
+        });
+        Guard::join(directions.map(|direction| self.network.cut(direction)))
     }
 
     /// Sets a node's clock, and sees that it stepped and that it runs at that rate.
@@ -194,8 +313,17 @@ impl Hand {
 
     /// Takes a fault out. Gives the children that did not come back, each with the last lines of its log.
     pub(super) async fn take_out(&self, active: Active) -> Vec<(NodeId, String)> {
-        let Active { fault, guard } = active;
+        let Active {
+            fault,
+            guard,
+            worker,
+        } = active;
         drop(guard);
+        if let Some(worker) = worker
+            && let (Err(error), Some(&node)) = (worker.end().await, fault.children().first())
+        {
+            return vec![(node, error.to_string())];
+        }
         let back = match fault {
             Fault::Kill { node } => self.start(&[node]).await,
             Fault::Crash { nodes } => self.start(&nodes).await,

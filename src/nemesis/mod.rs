@@ -9,7 +9,6 @@ mod hand;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -144,7 +143,7 @@ impl Nemesis {
                 recorder,
                 nodes,
                 groups,
-                membership_was_changed: AtomicBool::new(false),
+                membership_was_changed: Arc::default(),
             },
             active: BTreeMap::new(),
             next_id: 1,

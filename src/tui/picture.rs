@@ -351,7 +351,9 @@ impl Picture {
 
     fn is_killed(&self, id: NodeId) -> bool {
         self.active().any(|span| match &span.fault {
-            Fault::Kill { node } | Fault::Restart { node, .. } => *node == id,
+            Fault::Kill { node } | Fault::Restart { node, .. } | Fault::CrashLoop { node, .. } => {
+                *node == id
+            }
             Fault::Crash { nodes } => nodes.contains(&id),
             _ => false,
         })

@@ -131,14 +131,21 @@ pub(super) fn glyph(app: &App, fault: &Fault) -> &'static str {
     let glyphs = app.theme.glyphs;
     match fault {
         Fault::Kill { .. } | Fault::Restart { .. } | Fault::Crash { .. } => glyphs.dead,
-        Fault::Pause { .. } => glyphs.paused,
+        Fault::CrashLoop { .. } => glyphs.dead,
+        Fault::Pause { .. } | Fault::Throttle { .. } => glyphs.paused,
         Fault::Slow { .. }
         | Fault::Message { .. }
         | Fault::Disk { .. }
         | Fault::Clock { .. }
         | Fault::Shrink { .. }
         | Fault::Transfer { .. } => glyphs.slow,
-        Fault::Isolate { .. } | Fault::Split { .. } | Fault::Cut { .. } => glyphs.cut,
+        Fault::Isolate { .. }
+        | Fault::Split { .. }
+        | Fault::Bridge { .. }
+        | Fault::Ring { .. }
+        | Fault::Graph { .. }
+        | Fault::Hide { .. }
+        | Fault::Cut { .. } => glyphs.cut,
     }
 }
 
