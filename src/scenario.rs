@@ -23,6 +23,10 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/changing-members.toml"),
     include_str!("scenarios/lease-restart.toml"),
     include_str!("scenarios/partitions.toml"),
+    include_str!("scenarios/figure-8.toml"),
+    include_str!("scenarios/late-heir.toml"),
+    include_str!("scenarios/kill-on-append.toml"),
+    include_str!("scenarios/flapping.toml"),
     include_str!("scenarios/by-hand.toml"),
 ];
 
@@ -349,12 +353,12 @@ impl Scenario {
         let mut episodes: Vec<Episode> = self
             .opening
             .iter()
-            .filter(|e| e.at_ms + e.for_ms <= until_ms)
+            .filter(|e| e.ends_by_ms() <= until_ms)
             .cloned()
             .collect();
         let from_ms = episodes
             .iter()
-            .map(|e| e.at_ms + e.for_ms)
+            .map(Episode::ends_by_ms)
             .max()
             .unwrap_or(500);
         // A run without an end draws an hour of plan; nobody watches longer.
@@ -377,15 +381,10 @@ impl Scenario {
     fn transfers(&self) -> impl Iterator<Item = Episode> {
         let until_ms = self.seconds.min(3_600) * 1_000;
         let every = usize::try_from(HAND_ON_EVERY_MS).expect("a second is small");
-        (HAND_ON_EVERY_MS..until_ms)
-            .step_by(every)
-            .map(|at_ms| Episode {
-                at_ms,
-                for_ms: 0,
-                faults: vec![Wish::Transfer {
-                    to: Aim::Follower(0),
-                }],
-            })
+        (HAND_ON_EVERY_MS..until_ms).step_by(every).map(|at_ms| {
+            let to = Aim::Follower(0);
+            Episode::at(at_ms, 0, vec![Wish::Transfer { to }])
+        })
     }
 
     fn check(&self) -> Result<(), Error> {

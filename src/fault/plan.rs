@@ -202,15 +202,116 @@ fn both_ways() -> Way {
     Way::Both
 }
 
+/// What an episode can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// Somebody leads in a later term than whoever led when the wait began.
+    LeaderChange,
+    /// A leader has entries that stay uncommitted from one status to the next.
+    UncommittedTail,
+    /// The k-th message of a kind since the wait began, between any two nodes.
+    #[serde(untagged)]
+    Message {
+        /// Of which kind.
+        message: Seen,
+        /// The k.
+        count: u64,
+    },
+}
+
+/// Messages that can be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// AppendEntries, heartbeats among them.
+    Append,
+    /// Votes and pre-votes.
+    Vote,
+    /// Pieces of snapshots: the third of many is half way.
+    Snapshot,
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            When::LeaderChange => write!(f, "another leader"),
+            When::UncommittedTail => write!(f, "a tail that nobody commits"),
+            When::Message { message, count } => {
+                let name = match message {
+                    Seen::Append => "appends",
+                    Seen::Vote => "votes",
+                    Seen::Snapshot => "pieces of snapshots",
+                };
+                write!(f, "{count} {name}")
+            }
+        }
+    }
+}
+
 /// Faults that are in at the same time: all put in at the start, all taken out at the end.
+///
+/// ```text
+///   at_ms        the anchor            begins                ends
+///     ├── waits ────┤──── after_ms ──────┤────── for_ms ───────┤
+///     └── at most within_ms, else the episode is skipped
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Episode {
-    /// When, after the workload began.
+    /// When, after the workload began. With an anchor: from when on that is waited for.
     pub at_ms: u64,
+    /// Its anchor; absent: it begins at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
+    /// How long after its anchor it begins.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub after_ms: u64,
+    /// How long its anchor may take; absent: 5 s. An episode whose anchor does not come is skipped, and that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within_ms: Option<u64>,
     /// For how long.
     pub for_ms: u64,
     /// What.
     pub faults: Vec<Wish>,
+}
+
+impl Episode {
+    /// One without an anchor.
+    #[must_use]
+    pub fn at(at_ms: u64, for_ms: u64, faults: Vec<Wish>) -> Episode {
+        Episode {
+            at_ms,
+            when: None,
+            after_ms: 0,
+            within_ms: None,
+            for_ms,
+            faults,
+        }
+    }
+
+    /// How long its anchor may take.
+    #[must_use]
+    pub fn within_ms(&self) -> u64 {
+        self.within_ms.unwrap_or(ANCHOR_WITHIN_MS)
+    }
+
+    /// Its end, or the latest one that it can have.
+    #[must_use]
+    pub fn ends_by_ms(&self) -> u64 {
+        let waits = self.when.map_or(0, |_| self.within_ms());
+        self.at_ms + waits + self.after_ms + self.for_ms
+    }
+}
+
+/// How long an anchor may take where the episode does not say.
+const ANCHOR_WITHIN_MS: u64 = 5_000;
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_nothing(ms: &u64) -> bool {
+    *ms == 0
 }
 
 /// Faults over time, in the order of their beginnings. Drawn episodes do not overlap; written ones may.
@@ -520,11 +621,7 @@ impl Plan {
             if at_ms + for_ms > draw.until_ms {
                 break;
             }
-            episodes.push(Episode {
-                at_ms,
-                for_ms,
-                faults,
-            });
+            episodes.push(Episode::at(at_ms, for_ms, faults));
             at_ms += for_ms + rng.random_range(draw.calm_ms.clone());
         }
         Plan { episodes }

@@ -122,6 +122,11 @@ fn stand_again(
 impl Hand {
     /// The node that leads as far as the nodes' last words tell: of those that say so, the one with the highest term.
     pub(super) fn leader(&self) -> Option<NodeId> {
+        self.leads().map(|(_, id)| id)
+    }
+
+    /// The same, with its term.
+    pub(super) fn leads(&self) -> Option<(u64, NodeId)> {
         let views = self.cluster.views().into_iter();
         let leads = views
             .filter(|view| view.state == ChildState::Up)
@@ -129,7 +134,7 @@ impl Hand {
                 let metrics = view.status?.metrics;
                 metrics.is_leader.then_some((metrics.term, view.id))
             });
-        leads.max().map(|(_, id)| id)
+        leads.max()
     }
 
     /// Puts a fault in and probes it.

@@ -5,6 +5,7 @@
 //! whoever listens. A fault of the network is held by guards and heals when they go; a fault of a child is taken out
 //! by starting or resuming it.
 
+mod anchor;
 mod hand;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::fault::plan::Plan;
 use crate::fault::{By, Fault, FaultId, NodeId};
 use crate::proxy::Network;
 use crate::recorder::Recorder;
+use anchor::Watched;
 use hand::{Active, Hand};
 
 /// What the nemesis is asked to do.
@@ -62,6 +64,8 @@ pub type Listener = Box<dyn Fn(Deed) + Send + Sync>;
 const LEADER_WITHIN: Duration = Duration::from_millis(1_500);
 /// At the end every node has its vote back within this: everything else is healed by then.
 const VOTES_WITHIN: Duration = Duration::from_secs(10);
+/// How often it looks whether what an episode waits for has happened.
+const LOOK_AT_ANCHORS_EVERY: Duration = Duration::from_millis(5);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -73,15 +77,29 @@ pub struct Nemesis {
     clock: PlanClock,
     edges: Vec<Edge>,
     next_edge: usize,
+    watched: Vec<Watched>,
     listener: Listener,
 }
 
-/// One end of an episode.
-#[derive(Debug)]
+/// One end of an episode, or the beginning of its wait.
+#[derive(Clone, Copy, Debug)]
 struct Edge {
     at: Duration,
     episode: usize,
-    put_in: bool,
+    turn: Turn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// From here on its anchor is waited for.
+    Watch,
+    In,
+    Out,
+}
+
+/// The two ends of an episode that begins then.
+fn ends(episode: usize, at: Duration, lasts: Duration) -> [Edge; 2] {
+    [(at, Turn::In), (at + lasts, Turn::Out)].map(|(at, turn)| Edge { at, episode, turn })
 }
 
 /// Time on the plan: it stands while the plan is held.
@@ -124,16 +142,12 @@ impl Nemesis {
         let mut edges = Vec::new();
         for (episode, planned) in plan.episodes.iter().enumerate() {
             let at = Duration::from_millis(planned.at_ms);
-            edges.push(Edge {
-                at,
-                episode,
-                put_in: true,
-            });
-            edges.push(Edge {
-                at: at + Duration::from_millis(planned.for_ms),
-                episode,
-                put_in: false,
-            });
+            if planned.when.is_some() {
+                let turn = Turn::Watch;
+                edges.push(Edge { at, episode, turn });
+            } else {
+                edges.extend(ends(episode, at, Duration::from_millis(planned.for_ms)));
+            }
         }
         edges.sort_by_key(|edge| edge.at);
         Nemesis {
@@ -150,6 +164,7 @@ impl Nemesis {
             clock: PlanClock::default(),
             edges,
             next_edge: 0,
+            watched: Vec::new(),
             listener,
         }
     }
@@ -158,10 +173,7 @@ impl Nemesis {
     pub async fn work(mut self, plan: Plan, mut orders: mpsc::Receiver<Order>) {
         let mut put_in: Vec<Vec<FaultId>> = vec![Vec::new(); plan.episodes.len()];
         loop {
-            let wake = self
-                .edges
-                .get(self.next_edge)
-                .and_then(|edge| self.clock.instant_of(edge.at, Instant::now()));
+            let wake = self.wake(Instant::now());
             let order = tokio::select! {
                 biased;
                 order = orders.recv() => Some(order.unwrap_or(Order::End)),
@@ -187,24 +199,71 @@ impl Nemesis {
                     }
                     return;
                 }
-                None => self.edge(&plan, &mut put_in).await,
+                None => {
+                    self.look_at_anchors(&plan);
+                    let now = self.clock.at(Instant::now());
+                    if let Some(&edge) = self.edges.get(self.next_edge)
+                        && edge.at <= now
+                    {
+                        self.edge(edge, &plan, &mut put_in).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// When the plan wants something next.
+    fn wake(&self, now: Instant) -> Option<Instant> {
+        let edge = self.edges.get(self.next_edge);
+        let edge = edge.and_then(|edge| self.clock.instant_of(edge.at, now));
+        let look = !self.watched.is_empty() && self.clock.running_since.is_some();
+        edge.into_iter()
+            .chain(look.then(|| now + LOOK_AT_ANCHORS_EVERY))
+            .min()
+    }
+
+    /// Gives the episodes whose anchor has come their place in the plan, and skips those that waited for too long.
+    fn look_at_anchors(&mut self, plan: &Plan) {
+        let now = self.clock.at(Instant::now());
+        for mut watched in std::mem::take(&mut self.watched) {
+            let planned = &plan.episodes[watched.episode];
+            if watched.is_there(&self.hand) {
+                let at = now + Duration::from_millis(planned.after_ms);
+                let lasts = Duration::from_millis(planned.for_ms);
+                for edge in ends(watched.episode, at, lasts) {
+                    let later = self.edges[self.next_edge..].partition_point(|e| e.at <= edge.at);
+                    self.edges.insert(self.next_edge + later, edge);
+                }
+            } else if now < watched.until {
+                self.watched.push(watched);
+            } else if let Some(when) = planned.when {
+                let within = planned.within_ms();
+                (self.listener)(Deed::Missed(format!(
+                    "an episode of the plan was skipped: it waited {within} ms for {when}"
+                )));
             }
         }
     }
 
     /// Does the next edge of the plan.
-    async fn edge(&mut self, plan: &Plan, put_in: &mut [Vec<FaultId>]) {
-        let Edge {
-            at,
-            episode,
-            put_in: begins,
-        } = self.edges[self.next_edge];
-        if !begins {
-            for id in std::mem::take(&mut put_in[episode]) {
-                self.heal(id, By::Plan).await;
+    async fn edge(&mut self, edge: Edge, plan: &Plan, put_in: &mut [Vec<FaultId>]) {
+        let Edge { at, episode, turn } = edge;
+        match (turn, plan.episodes[episode].when) {
+            (Turn::Out, _) => {
+                for id in std::mem::take(&mut put_in[episode]) {
+                    self.heal(id, By::Plan).await;
+                }
+                self.next_edge += 1;
+                return;
             }
-            self.next_edge += 1;
-            return;
+            (Turn::Watch, Some(when)) => {
+                let until = at + Duration::from_millis(plan.episodes[episode].within_ms());
+                let watched = Watched::begin(&self.hand, episode, when, until);
+                self.watched.push(watched);
+                self.next_edge += 1;
+                return;
+            }
+            _ => {}
         }
         let faults = &plan.episodes[episode].faults;
         let leader = self.hand.leader();

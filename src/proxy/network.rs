@@ -285,6 +285,20 @@ impl Network {
         }
     }
 
+    /// How many request messages of these methods nodes have sent one another so far; those of a stream count each.
+    #[must_use]
+    pub fn requests_between_nodes(&self, methods: &[super::Method]) -> u64 {
+        let routes = self.shared.routes.values();
+        let between = routes.filter(|state| matches!(state.route.from, Party::Node(_)));
+        let counted = between.flat_map(|state| {
+            let rules = &state.rules;
+            methods
+                .iter()
+                .map(|&method| rules.counted(method, super::Half::Request))
+        });
+        counted.sum()
+    }
+
     /// Waits until a guard's fault has its effect on every live connection and listener, and looks whether it has:
     /// a held leg lets nothing out, a listener refuses or stays silent. At most a quarter of a second. A fault whose
     /// probe is not [`Probe::effective`] must be reported as skipped, not as put in.

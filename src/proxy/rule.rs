@@ -450,6 +450,12 @@ impl Rules {
         *self.counters.lock().unwrap()
     }
 
+    /// How many messages of a method passed here so far, whatever became of them.
+    pub(crate) fn counted(&self, method: Method, half: Half) -> u64 {
+        let ordinals = self.ordinals.lock().unwrap();
+        ordinals.get(&(method, half)).copied().unwrap_or_default()
+    }
+
     /// Numbers a message, header and payload, and deals its fate.
     pub(crate) fn decide(&self, method: Method, half: Half, message: &Bytes) -> Fate {
         let ordinal = {
