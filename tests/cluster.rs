@@ -334,6 +334,28 @@ async fn a_power_loss_of_all_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_power_loss_with_writes_half_written_back_loses_nothing_that_was_acknowledged() {
+    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    let mut written = 0;
+    for _ in 0..2 {
+        for id in NODES {
+            let some = DiskSwitches {
+                write_back_per_mille: 600,
+                ..DiskSwitches::default()
+            };
+            bench.cluster.set_disk(id, some).await.unwrap();
+        }
+        for _ in 0..10 {
+            bench.write_somewhere(&format!("k{written}")).await;
+            written += 1;
+        }
+        bench.power_loss(&NODES).await;
+    }
+    bench.write_somewhere("after").await;
+    assert_eq!(bench.agree().await.keys - 1, written);
+}
+
+#[tokio::test]
 async fn a_power_loss_of_all_loses_what_was_acknowledged_before_it_was_synced() {
     let (left, written) = left_after_power_losses(|config| {
         config.power_loss = true;

@@ -80,6 +80,8 @@ pub struct DiskSwitches {
     pub full: bool,
     /// Every read fails with EIO.
     pub read_fails: bool,
+    /// Where a SIGKILL loses what is not synced: of so many in a thousand unsynced writes all or a part is kept.
+    pub write_back_per_mille: u32,
 }
 
 /// What a node's own clock showed, at some instant between these two of the bench's.
@@ -228,6 +230,7 @@ impl Shared {
             sync_fails: switches.sync_fails,
             full: switches.full,
             read_fails: switches.read_fails,
+            write_back_per_mille: switches.write_back_per_mille,
         });
         within(id, "another disk", ANSWER_DEADLINE, call).await?;
         Ok(())

@@ -92,6 +92,7 @@ impl ChaosService for Chaos {
             sync_fails: request.sync_fails,
             full: request.full,
             read_fails: request.read_fails,
+            write_back_per_mille: request.write_back_per_mille,
         });
         let seen = disk.seen();
         Ok(Response::new(chaos::SetDiskResponse {

@@ -24,10 +24,16 @@ use std::{
     time::Duration,
 };
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use redb::{BackendError, Database, StorageBackend, backends::FileBackend};
 
 /// Bytes of a page of the overlay.
 const PAGE: u64 = 4096;
+/// Bytes that a disk writes whole: a torn write ends at a multiple of it.
+const SECTOR: usize = 512;
+/// The seed of what is written back.
+const WRITE_BACK_SEED: u64 = 0x6469_736b;
 /// EIO of errno(3).
 const EIO: i32 = 5;
 
@@ -46,6 +52,9 @@ pub(crate) struct Harm {
     pub(crate) full: bool,
     /// Every read fails with EIO.
     pub(crate) read_fails: bool,
+    /// With `lose_unsynced`: of so many in a thousand unsynced writes the file gets all or a part at once, as from a
+    /// page cache that is written back when it likes. What is synced is whole all the same.
+    pub(crate) write_back_per_mille: u32,
 }
 
 /// The switches of all files of one node; clones share them.
@@ -55,6 +64,8 @@ pub(crate) struct Disk(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     harm: Mutex<Harm>,
+    /// Which writes are written back, and how far; drawn from [`WRITE_BACK_SEED`], or a test's own.
+    chance: Mutex<Option<ChaCha8Rng>>,
     unsynced: AtomicU64,
     syncs: AtomicU64,
     harmed: AtomicU64,
@@ -114,6 +125,19 @@ impl Disk {
 
     fn harm(&self) -> MutexGuard<'_, Harm> {
         self.0.harm.lock().expect("no holder panics")
+    }
+
+    /// How many bytes of a write of so many reach the file before it is synced: none, some sectors, or all.
+    fn written_back(&self, per_mille: u32, bytes: usize) -> usize {
+        let mut chance = self.0.chance.lock().expect("no holder panics");
+        let chance = chance.get_or_insert_with(|| ChaCha8Rng::seed_from_u64(WRITE_BACK_SEED));
+        if chance.random_range(0..1_000) >= per_mille {
+            0
+        } else if chance.random_bool(0.5) {
+            bytes
+        } else {
+            chance.random_range(0..=bytes / SECTOR) * SECTOR
+        }
     }
 
     /// Counts that an operation met a harm.
@@ -209,6 +233,19 @@ impl DiskFile {
         Ok(())
     }
 
+    /// Writes into the file what is not synced; a file that is too short grows.
+    fn write_early(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.disk.meet();
+        let end = offset + data.len() as u64;
+        if end > self.file.len()? {
+            self.file.set_len(end)?;
+        }
+        self.file.write(offset, data)
+    }
+
     fn forget(&self, overlay: &mut Overlay) {
         let bytes = overlay.pages.len() as u64 * PAGE;
         self.disk.0.unsynced.fetch_sub(bytes, Ordering::Relaxed);
@@ -298,7 +335,12 @@ impl StorageBackend for DiskFile {
             return Err(io::ErrorKind::StorageFull.into());
         }
         if harm.lose_unsynced || harm.lying_sync || harm.sync_fails {
-            return self.keep(&mut overlay, offset, data);
+            // The overlay stays what is read, and what a sync writes; the file only gets some of it early.
+            self.keep(&mut overlay, offset, data)?;
+            let early = self
+                .disk
+                .written_back(harm.write_back_per_mille, data.len());
+            return self.write_early(offset, &data[..early]);
         }
         if !overlay.is_empty() {
             self.write_down(&mut overlay)?;
@@ -467,5 +509,131 @@ mod tests {
         let read = redb::ReadableDatabase::begin_read(&after).unwrap();
         let table = read.open_table(TABLE).unwrap();
         assert_eq!(redb::ReadableTableMetadata::len(&table).unwrap(), 50);
+    }
+
+    /// A machine that dies at its n-th operation on the disk: what is in the file then is all that is left.
+    #[derive(Debug)]
+    struct Dying {
+        file: DiskFile,
+        path: std::path::PathBuf,
+        left: AtomicU64,
+    }
+
+    impl Dying {
+        fn lives(&self) -> io::Result<()> {
+            let left = self.left.load(Ordering::Relaxed);
+            if left == 1 {
+                std::fs::copy(&self.path, self.path.with_extension("left"))?;
+            }
+            self.left.store(left.saturating_sub(1), Ordering::Relaxed);
+            if left <= 1 {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            Ok(())
+        }
+    }
+
+    /// The same machine, for the database and for whoever decides when it dies.
+    #[derive(Debug)]
+    struct Handle(Arc<Dying>);
+
+    impl StorageBackend for Handle {
+        fn len(&self) -> io::Result<u64> {
+            self.0.file.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.file.read(offset, out)
+        }
+        fn set_len(&self, length: u64) -> io::Result<()> {
+            self.0.lives()?;
+            self.0.file.set_len(length)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.lives()?;
+            self.0.file.sync_data()
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.0.lives()?;
+            self.0.file.write(offset, data)
+        }
+    }
+
+    const ROWS: redb::TableDefinition<u64, &[u8]> = redb::TableDefinition::new("rows");
+
+    /// Opens what the last crash left, counts its rows, and commits more until the machine dies; gives what was there,
+    /// and how many rows were acknowledged as synced.
+    fn live_and_die(path: &Path, chance: &mut ChaCha8Rng, rows: u64) -> (u64, u64) {
+        let disk = Disk::default();
+        disk.set(Harm {
+            write_back_per_mille: [0, 300, 700, 1_000][chance.random_range(0..4)],
+            ..losing()
+        });
+        *disk.0.chance.lock().expect("no holder panics") =
+            Some(ChaCha8Rng::seed_from_u64(chance.random()));
+        let backend = Dying {
+            file: disk.open(path).expect("the file opens"),
+            path: path.to_owned(),
+            left: AtomicU64::new(u64::MAX),
+        };
+        let machine = Arc::new(backend);
+        let db = Database::builder().create_with_backend(Handle(machine.clone()));
+        let db = db.unwrap_or_else(|error| panic!("after {rows} rows: {error}"));
+        let there = count(&db);
+        machine
+            .left
+            .store(chance.random_range(1..400), Ordering::Relaxed);
+        let mut acknowledged = there;
+        loop {
+            let payload = vec![acknowledged as u8; chance.random_range(1..3_000)];
+            let put = || -> Result<(), redb::Error> {
+                let write = db.begin_write()?;
+                write
+                    .open_table(ROWS)?
+                    .insert(acknowledged, payload.as_slice())?;
+                Ok(write.commit()?)
+            };
+            if put().is_err() {
+                return (there, acknowledged);
+            }
+            acknowledged += 1;
+        }
+    }
+
+    /// Counts rows, which must be numbered without a gap and hold what was written.
+    fn count(db: &Database) -> u64 {
+        let read = redb::ReadableDatabase::begin_read(db).expect("it reads");
+        let table = match read.open_table(ROWS) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return 0,
+            Err(error) => panic!("{error}"),
+        };
+        let rows = redb::ReadableTable::iter(&table).expect("it reads");
+        let mut next = 0;
+        for row in rows {
+            let (key, value) = row.expect("no row is torn");
+            assert_eq!(key.value(), next);
+            assert!(value.value().iter().all(|&byte| byte == next as u8));
+            next += 1;
+        }
+        next
+    }
+
+    #[test]
+    fn a_hundred_machines_die_with_writes_half_written_back_and_lose_nothing_that_was_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let mut chance = ChaCha8Rng::seed_from_u64(20_261_123);
+        let mut acknowledged = 0;
+        for crash in 0..120 {
+            let (there, then) = live_and_die(&path, &mut chance, acknowledged);
+            // The one that was not acknowledged may be there.
+            assert!(
+                there == acknowledged || there == acknowledged + 1,
+                "crash {crash}: {there} rows are left of {acknowledged} that were synced"
+            );
+            acknowledged = then;
+            std::fs::rename(path.with_extension("left"), &path).unwrap();
+        }
+        assert!(acknowledged > 1_000, "{acknowledged} rows");
     }
 }
