@@ -299,6 +299,17 @@ impl Network {
         counted.sum()
     }
 
+    /// How many snapshots nodes have sent one another to their end, and had them answered.
+    #[must_use]
+    pub fn snapshots_between_nodes(&self) -> u64 {
+        let routes = self.shared.routes.values();
+        let between = routes.filter(|state| matches!(state.route.from, Party::Node(_)));
+        let method = super::Method::InstallSnapshot;
+        between
+            .map(|state| state.rules.counted(method, super::Half::Response))
+            .sum()
+    }
+
     /// Waits until a guard's fault has its effect on every live connection and listener, and looks whether it has:
     /// a held leg lets nothing out, a listener refuses or stays silent. At most a quarter of a second. A fault whose
     /// probe is not [`Probe::effective`] must be reported as skipped, not as put in.

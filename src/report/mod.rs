@@ -44,6 +44,8 @@ pub fn json(ending: &Ending) -> Value {
             "messages": counts.messages,
             "states_compared": ending.compared,
             "leader_hit": counts.leader_hit,
+            "leader_in_minority": counts.leader_in_minority,
+            "snapshots": counts.snapshots,
             "in_flight_at_edges": counts.in_flight_at_edges,
             "calm": counts.calm,
             "broken_promises": ending.broken_promises,

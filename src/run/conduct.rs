@@ -375,6 +375,10 @@ impl Desk {
         ending.defect = stage.defect.then(|| stage.inspector.counts());
         ending.compared = stage.inspector.compared();
         self.teller.decided(&stage.network.take_decisions());
+        self.coverage
+            .lock()
+            .expect("nobody panics while counting")
+            .snapshots(stage.network.snapshots_between_nodes());
         stage.inspecting.abort();
         stage.cluster.end().await;
         self.watch.look(&stage.cluster);

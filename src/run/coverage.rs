@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use checkers::history::{ClientId, Event, EventKind, Outcome};
 use serde::Serialize;
 
-use super::notice::{By, Notice, Role};
+use super::notice::{By, LinkState, Notice, Role};
 use crate::fault::NodeId;
 use crate::proxy::Decisions;
 use crate::scenario::Promises;
@@ -20,6 +20,11 @@ pub(super) struct Coverage {
     calm: Share,
     leaders: BTreeSet<(u64, NodeId)>,
     leader_isolated: u64,
+    leader_in_minority: u64,
+    /// Of the nodes that led when it was last looked, those that no majority heard.
+    lonely: BTreeSet<NodeId>,
+    cut: BTreeSet<(NodeId, NodeId)>,
+    snapshots: u64,
     faults: BTreeMap<&'static str, u64>,
     messages: BTreeMap<&'static str, u64>,
     skipped: u64,
@@ -75,6 +80,10 @@ pub struct Counts {
     pub in_flight_at_edges: u64,
     /// How often the node that was isolated, paused or killed led at that moment.
     pub leader_hit: u64,
+    /// How often a leader came to be where no majority heard it and was heard by it.
+    pub leader_in_minority: u64,
+    /// Snapshots that one node sent another and had answered.
+    pub snapshots: u64,
     /// Operations that began and ended with no fault in, at least 2 s after the last.
     pub calm: Share,
 }
@@ -122,6 +131,15 @@ impl Coverage {
                 if node.role == Role::Leader {
                     self.leaders.insert((node.term, node.id));
                 }
+                self.look_for_lonely_leaders();
+            }
+            Notice::Link { from, to, state } => {
+                if *state == LinkState::Cut {
+                    self.cut.insert((*from, *to));
+                } else {
+                    self.cut.remove(&(*from, *to));
+                }
+                self.look_for_lonely_leaders();
             }
             Notice::FaultIn { fault, .. } => {
                 *self.faults.entry(fault.kind()).or_default() += 1;
@@ -157,6 +175,28 @@ impl Coverage {
         }
     }
 
+    /// How many snapshots went from node to node, over the whole run.
+    pub(super) fn snapshots(&mut self, sent: u64) {
+        self.snapshots = sent;
+    }
+
+    /// Counts the leaders that have just lost their majority; those that have lost it before count once.
+    fn look_for_lonely_leaders(&mut self) {
+        let hears = |a, b| !self.cut.contains(&(a, b)) && !self.cut.contains(&(b, a));
+        let lonely = |leader: NodeId| {
+            let heard = self.roles.keys().filter(|&&other| hears(leader, other));
+            heard.count() * 2 <= self.roles.len()
+        };
+        let leaders = self.roles.iter();
+        let leaders = leaders.filter(|&(_, role)| *role == Role::Leader);
+        let now: BTreeSet<NodeId> = leaders
+            .map(|(&id, _)| id)
+            .filter(|&id| lonely(id))
+            .collect();
+        self.leader_in_minority += now.difference(&self.lonely).count() as u64;
+        self.lonely = now;
+    }
+
     fn edge(&mut self) {
         self.edges += 1;
         self.in_flight_at_edges += self.open.len() as u64;
@@ -182,6 +222,8 @@ impl Coverage {
             elections: self.leaders.len() as u64,
             in_flight_at_edges: self.in_flight_at_edges,
             leader_hit: self.leader_isolated,
+            leader_in_minority: self.leader_in_minority,
+            snapshots: self.snapshots,
             calm: self.calm,
         }
     }
@@ -308,6 +350,28 @@ mod tests {
             coverage.notice(0, &Notice::Node { node });
         }
         assert_eq!(coverage.counts().elections, 3);
+    }
+
+    #[test]
+    fn a_leader_without_its_majority_counts_once_for_each_time() {
+        let mut coverage = Coverage::default();
+        for (id, role) in [(1, Role::Leader), (2, Role::Follower), (3, Role::Follower)] {
+            let node = NodeView {
+                id,
+                role,
+                ..NodeView::default()
+            };
+            coverage.notice(0, &Notice::Node { node });
+        }
+        let before = coverage.counts().leader_in_minority;
+        let mut link = |from, to, state| coverage.notice(0, &Notice::Link { from, to, state });
+        link(1, 2, LinkState::Cut);
+        link(3, 1, LinkState::Cut);
+        link(1, 3, LinkState::Cut);
+        link(3, 1, LinkState::Open);
+        link(1, 3, LinkState::Open);
+        link(2, 3, LinkState::Cut);
+        assert_eq!(coverage.counts().leader_in_minority - before, 1);
     }
 
     #[test]
