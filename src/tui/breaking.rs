@@ -71,6 +71,19 @@ pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
                 Ok(heal(slowed))
             }
         }
+        (Verb::Clock, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
+        (Verb::Clock, _) => {
+            let wrong = active(&|fault| matches!(fault, Fault::Clock { node, .. } if *node == id));
+            if wrong.is_empty() {
+                Ok(vec![Command::Inject(Fault::Clock {
+                    node: id,
+                    rate_percent: 300,
+                    step_ms: 0,
+                })])
+            } else {
+                Ok(heal(wrong))
+            }
+        }
         (Verb::Transfer, _) if app.picture.leader() == Some(id) => {
             Err(format!("n{id} leads already; select its heir"))
         }

@@ -43,6 +43,7 @@ pub enum Verb {
     Isolate,
     Crash,
     Disk,
+    Clock,
     Transfer,
     Cut,
     CutBoth,
@@ -233,6 +234,7 @@ pub const KEYS: &[Binding] = keys! {
     Isolate   [Char('i')] "isolate" Break EVERYWHERE 7 "isolate the selected node from its peers, or let it back";
     Crash     [Char('X')] "crash"   Break EVERYWHERE 0 "crash the selected node's machine: it falls silent and loses what it had not synced";
     Disk      [Char('D')] "slow disk" Break EVERYWHERE 0 "slow the selected node's disk (each sync takes 50 ms more), or undo it";
+    Clock     [Char('T')] "fast clock" Break EVERYWHERE 0 "run the selected node's clock at three times the pace, or undo it";
     Transfer  [Char('L')] "lead"    Break EVERYWHERE 0 "hand the leadership to the selected node";
     Cut       [Char('c')] "cut"     Break LIVE       9 "cut the selected link one way, or heal it";
     CutBoth   [Char('C')] "cut both ways" Break LIVE 0 "cut the selected link both ways, or heal it";

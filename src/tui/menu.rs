@@ -50,6 +50,8 @@ pub fn entries(app: &App) -> Vec<Entry> {
         disk_of_leader("fill the leader's disk", leader, DiskHarm::Full),
         disk_of_leader("fail the leader's syncs", leader, DiskHarm::SyncFails),
         transfer(app, leader),
+        clock_of_leader(leader),
+        take_a_vote(app, leader),
     ]
 }
 
@@ -299,6 +301,30 @@ fn disk_of_leader(name: &'static str, leader: Option<NodeId>, harm: DiskHarm) ->
         (detail, inject(vec![Fault::Disk { node, harm, ms: 0 }]))
     });
     entry(name, done)
+}
+
+fn clock_of_leader(leader: Option<NodeId>) -> Entry {
+    let done = leader.ok_or(NO_LEADER.to_owned()).map(|node| {
+        let stands = Fault::Clock {
+            node,
+            rate_percent: 0,
+            step_ms: 0,
+        };
+        (format!("no time goes by for n{node}"), inject(vec![stands]))
+    });
+    entry("stop the leader's clock", done)
+}
+
+fn take_a_vote(app: &App, leader: Option<NodeId>) -> Entry {
+    let follower = up(app).into_iter().find(|&id| Some(id) != leader);
+    let done = leader
+        .ok_or(NO_LEADER.to_owned())
+        .and_then(|_| follower.ok_or("nobody else is up".to_owned()))
+        .map(|node| {
+            let taken = inject(vec![Fault::Shrink { node }]);
+            (format!("n{node} learns on without one"), taken)
+        });
+    entry("take a vote away", done)
 }
 
 fn transfer(app: &App, leader: Option<NodeId>) -> Entry {

@@ -115,6 +115,7 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         | Verb::Isolate
         | Verb::Crash
         | Verb::Disk
+        | Verb::Clock
         | Verb::Transfer
         | Verb::Delay
         | Verb::Cut
@@ -189,6 +190,7 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         | Verb::Isolate
         | Verb::Crash
         | Verb::Disk
+        | Verb::Clock
         | Verb::Transfer
         | Verb::Delay => {
             let commands = node_commands(app, verb).ok()?;

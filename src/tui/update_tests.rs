@@ -491,6 +491,12 @@ fn machines_disks_the_leadership_and_the_rate_have_keys() {
         &[inject(Fault::Crash { nodes: vec![1] })],
     );
     sends(fixtures::cut(), "D", &[inject(slow)]);
+    let fast = Fault::Clock {
+        node: 1,
+        rate_percent: 300,
+        step_ms: 0,
+    };
+    sends(fixtures::cut(), "T", &[inject(fast)]);
     refuses(fixtures::cut(), "L", "n1 leads already; select its heir");
     sends(
         fixtures::cut(),
