@@ -1,20 +1,23 @@
 //! The verdict while the history grows: push events, get an alarm at the completion that breaks it.
 //!
 //! Each key begins with zones, which forget what can't matter any more (`live`); where a value is written twice or a
-//! key is deleted, its events so far are replayed into a frontier (`tail`), which goes on from there. Memory is the
-//! open operations, the live values, and a bounded record of recent operations for the evidence.
+//! key is deleted, a few operations that stand for its past go into a frontier (`tail`), which goes on from there.
+//! Memory is the open operations, the live values, and a bounded record of recent operations for the evidence, 16 MB
+//! over all keys (`record`): no verdict needs it.
 
 mod live;
-mod record;
+mod open;
+pub(super) mod record;
 mod tail;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Options;
-use super::evidence::prove;
-use crate::history::{Call, ClientId, Event, EventKind, Malformed, Outcome};
+use crate::format::sink::Moment;
+use crate::history::{At, Call, ClientId, Event, EventKind, Kind, Malformed, Outcome};
 use crate::verdict::{Counterexample, Exhausted, Reason, Verdict};
 use live::{Live, Seen};
+use open::{Open, OpenOp};
 use record::Record;
 use tail::{Found, Tail};
 
@@ -23,11 +26,12 @@ use tail::{Found, Tail};
 pub struct Online {
     options: Options,
     keys: Vec<Key>,
-    numbers: FxHashMap<String, usize>,
-    clients: FxHashMap<ClientId, Doing>,
+    numbers: FxHashMap<String, u32>,
+    last_key: u32,
+    clients: Clients,
     open: u64,
-    /// Operations on record, over all keys.
-    on_record: usize,
+    /// Operations that each key remembers at most.
+    room: usize,
     alarm: Option<Box<Counterexample>>,
     malformed: Vec<(u64, Malformed)>,
     last_event: Option<u64>,
@@ -36,10 +40,33 @@ pub struct Online {
 /// What a client is doing.
 #[derive(Clone, Copy, Debug)]
 enum Doing {
-    /// An operation: its key, and its number in the key's record.
-    Open(usize, u64),
+    /// An operation: its key, and its place among the open ones of the key.
+    Open(u32, u32),
     Idle,
     Unknown,
+}
+
+/// What each client is doing: a table for small ids, and hashing for others.
+#[derive(Debug, Default)]
+struct Clients {
+    few: Vec<Doing>,
+    others: FxHashMap<ClientId, Doing>,
+}
+
+impl Clients {
+    /// Ids below this have a place in the table.
+    const FEW: u64 = 1 << 16;
+
+    fn of(&mut self, client: ClientId) -> &mut Doing {
+        if client >= Self::FEW {
+            return self.others.entry(client).or_insert(Doing::Idle);
+        }
+        let at = client as usize;
+        if at >= self.few.len() {
+            self.few.resize((at + 1).next_power_of_two(), Doing::Idle);
+        }
+        &mut self.few[at]
+    }
 }
 
 /// One key.
@@ -49,7 +76,7 @@ struct Key {
     record: Record,
     judge: Judge,
     ops: u64,
-    open: u64,
+    open: Open,
 }
 
 /// What judges a key.
@@ -57,7 +84,8 @@ struct Key {
 enum Judge {
     Zones(Box<Live>),
     Frontier(Box<Tail>),
-    GaveUp(Box<Reason>),
+    /// With how many operations had been proven.
+    GaveUp(Box<Reason>, u64),
 }
 
 /// How far the verdict has come.
@@ -111,9 +139,10 @@ impl Online {
             options,
             keys: Vec::new(),
             numbers: FxHashMap::default(),
-            clients: FxHashMap::default(),
+            last_key: 0,
+            clients: Clients::default(),
             open: 0,
-            on_record: 0,
+            room: 0,
             alarm: None,
             malformed: Vec::new(),
             last_event: None,
@@ -124,60 +153,99 @@ impl Online {
     /// completion that made it one: this event, or one shortly before where values repeat. After the first alarm it
     /// only counts.
     pub fn push(&mut self, event: &Event) -> Option<Box<Counterexample>> {
-        self.last_event = Some(event.index);
-        match (&event.kind, event.client) {
-            (EventKind::Mark(_), _) => return None,
-            (_, None) => self.malformed.push((event.index, Malformed::NoClient)),
-            (EventKind::Invoke { key, call }, Some(client)) => {
-                if let Some(Doing::Open(key, number)) = self.clients.get(&client) {
-                    let open = self.keys[*key]
-                        .record
-                        .get(*number)
-                        .map_or(0, |op| op.invoked);
-                    let twice = Malformed::AlreadyOpen { client, open };
-                    self.malformed.push((event.index, twice));
-                    return None;
-                }
-                if matches!(call, Call::Append(_)) {
-                    let append = Malformed::AppendToRegister;
-                    self.malformed.push((event.index, append));
-                    return None;
-                }
-                let key = self.key(key);
-                let room = self.on_record < record::room(self.options.memory);
-                let before = self.keys[key].record.len();
-                let number = self.keys[key].begin(event, client, *call, room);
-                self.on_record += self.keys[key].record.len() - before;
-                self.clients.insert(client, Doing::Open(key, number));
-                self.open += 1;
+        let from = Moment {
+            index: event.index,
+            time_ns: event.time_ns,
+            client: event.client.unwrap_or_default(),
+            node: event.node,
+        };
+        let taken = match &event.kind {
+            EventKind::Mark(_) => {
+                self.last_event = Some(event.index);
+                return None;
             }
-            (EventKind::Complete { outcome, .. }, Some(client)) => {
-                let (key, number) = match self.clients.get(&client) {
-                    Some(Doing::Open(key, number)) => (*key, *number),
-                    // A late answer of an unknown operation changes nothing.
-                    Some(Doing::Unknown) => return None,
-                    Some(Doing::Idle) | None => {
-                        let nothing = Malformed::NothingOpen { client };
-                        self.malformed.push((event.index, nothing));
-                        return None;
-                    }
-                };
-                let after = match outcome {
-                    Outcome::Unknown => Doing::Unknown,
-                    Outcome::Ok(_) | Outcome::Failed => Doing::Idle,
-                };
-                self.clients.insert(client, after);
-                self.open -= 1;
-                self.keys[key].open -= 1;
-                self.keys[key].record.complete(number, event);
-                if self.alarm.is_none() {
-                    let found = self.keys[key].end(number, *outcome, &self.options);
-                    self.raise(key, found);
-                    return self.alarm.clone();
-                }
+            _ if event.client.is_none() => Err(Malformed::NoClient),
+            EventKind::Invoke { key, call } => self.invoke(&from, key, *call).map(|()| false),
+            EventKind::Complete { outcome, at, .. } => self.complete(&from, *outcome, *at),
+        };
+        match taken {
+            Ok(false) => None,
+            Ok(true) => self.alarm.clone(),
+            Err(malformed) => {
+                self.malformed.push((event.index, malformed));
+                None
             }
         }
-        None
+    }
+
+    /// Takes an invocation.
+    pub(crate) fn invoke(&mut self, from: &Moment, key: &str, call: Call) -> Result<(), Malformed> {
+        self.last_event = Some(from.index);
+        let client = from.client;
+        if let Doing::Open(key, at) = *self.clients.of(client) {
+            let open = self.keys[key as usize].open.get(at).invoked;
+            return Err(Malformed::AlreadyOpen { client, open });
+        }
+        if matches!(call, Call::Append(_)) {
+            return Err(Malformed::AppendToRegister);
+        }
+        let number = self.key(key);
+        let at = self.keys[number as usize].begin(from, call, self.room);
+        *self.clients.of(client) = Doing::Open(number, at);
+        self.open += 1;
+        Ok(())
+    }
+
+    /// Takes a completion; gives whether it raised the alarm.
+    pub(crate) fn complete(
+        &mut self,
+        from: &Moment,
+        outcome: Outcome,
+        log_id: Option<At>,
+    ) -> Result<bool, Malformed> {
+        self.last_event = Some(from.index);
+        let client = from.client;
+        let doing = self.clients.of(client);
+        let (number, at) = match *doing {
+            Doing::Open(key, at) => (key, at),
+            // A late answer of an unknown operation changes nothing.
+            Doing::Unknown => return Ok(false),
+            Doing::Idle => return Err(Malformed::NothingOpen { client }),
+        };
+        *doing = match outcome {
+            Outcome::Unknown => Doing::Unknown,
+            Outcome::Ok(_) | Outcome::Failed => Doing::Idle,
+        };
+        self.open -= 1;
+        let key = &mut self.keys[number as usize];
+        let op = key.open.remove(at);
+        key.record.complete(op.number, from, outcome, log_id);
+        if self.alarm.is_some() {
+            return Ok(false);
+        }
+        let found = key.end(&op, from.index, outcome, &self.options);
+        if found.is_some() {
+            self.raise(number as usize, found);
+        }
+        Ok(self.alarm.is_some())
+    }
+
+    /// What the client's open operation asks, where it has one.
+    pub(crate) fn open_call(&self, client: ClientId) -> Option<Kind> {
+        let doing = match self.clients.few.get(client as usize) {
+            Some(doing) if client < Clients::FEW => Some(doing),
+            _ => self.clients.others.get(&client),
+        };
+        let Some(Doing::Open(key, at)) = doing else {
+            return None;
+        };
+        Some(match self.keys[*key as usize].open.get(*at).call {
+            Call::Read => Kind::Read,
+            Call::Write(_) => Kind::Write,
+            Call::Cas { .. } => Kind::Cas,
+            Call::Delete => Kind::Delete,
+            Call::Append(_) => Kind::Append,
+        })
     }
 
     /// Looks at what was put off (only where values repeat): for a quiet moment, so that an alarm never waits for the
@@ -211,7 +279,7 @@ impl Online {
         for key in &self.keys {
             match &key.judge {
                 Judge::Zones(_) => {}
-                Judge::GaveUp(reason) => proven_to = proven_to.min(reason.proven_to),
+                Judge::GaveUp(reason, _) => proven_to = proven_to.min(reason.proven_to),
                 Judge::Frontier(tail) => {
                     if let Some(first) = tail.first_unsettled() {
                         proven_to = proven_to.min(first.checked_sub(1));
@@ -242,7 +310,7 @@ impl Online {
             return Verdict::Violation(alarm);
         }
         let gave_up = self.keys.into_iter().find_map(|key| match key.judge {
-            Judge::GaveUp(reason) => Some(*reason),
+            Judge::GaveUp(reason, _) => Some(*reason),
             Judge::Zones(_) | Judge::Frontier(_) => None,
         });
         gave_up.map_or(Verdict::Linearizable, Verdict::Unknown)
@@ -259,8 +327,14 @@ impl Online {
         }
     }
 
-    fn key(&mut self, name: &str) -> usize {
+    fn key(&mut self, name: &str) -> u32 {
+        if let Some(key) = self.keys.get(self.last_key as usize)
+            && key.name == name
+        {
+            return self.last_key;
+        }
         if let Some(number) = self.numbers.get(name) {
+            self.last_key = *number;
             return *number;
         }
         self.keys.push(Key {
@@ -268,58 +342,50 @@ impl Online {
             record: Record::new(),
             judge: Judge::Zones(Box::new(Live::new())),
             ops: 0,
-            open: 0,
+            open: Open::new(),
         });
-        self.numbers.insert(name.to_owned(), self.keys.len() - 1);
-        self.keys.len() - 1
+        self.room = record::room(self.options.memory, self.keys.len());
+        self.last_key = self.keys.len() as u32 - 1;
+        self.numbers.insert(name.to_owned(), self.last_key);
+        self.last_key
     }
 }
 
 impl Key {
-    /// An operation begins; gives its number.
-    fn begin(&mut self, event: &Event, client: ClientId, call: Call, room: bool) -> u64 {
+    /// An operation begins; gives its place among the open ones.
+    fn begin(&mut self, from: &Moment, call: Call, room: usize) -> u32 {
         self.ops += 1;
-        self.open += 1;
-        let number = self.record.begin(event, client, call, room);
-        match &mut self.judge {
-            Judge::Zones(live) => {
-                if live.begin(event.index, call) == Seen::NotUnique {
-                    self.fall_back();
-                }
-            }
-            Judge::Frontier(tail) => tail.begin(number),
-            Judge::GaveUp(_) => {}
+        let number = self.record.begin(from, call, room);
+        if let Judge::Zones(live) = &mut self.judge
+            && live.begin(from.index, call) == Seen::NotUnique
+        {
+            self.judge = Judge::Frontier(Box::new(hand_over(live, &mut self.open)));
         }
-        number
+        let in_tail = match &mut self.judge {
+            Judge::Frontier(tail) => tail.begin(from.index, call),
+            Judge::Zones(_) | Judge::GaveUp(..) => 0,
+        };
+        self.open.push(OpenOp {
+            invoked: from.index,
+            call,
+            number,
+            in_tail,
+        })
     }
 
     /// An operation ended; gives the event with which the key stopped being linearizable, if it did.
-    fn end(&mut self, number: u64, outcome: Outcome, options: &Options) -> Option<u64> {
+    fn end(&mut self, op: &OpenOp, event: u64, outcome: Outcome, options: &Options) -> Option<u64> {
         match &mut self.judge {
             Judge::Zones(live) => {
-                let Some(op) = self.record.get(number) else {
-                    // It was open for so long that its begin is no longer on record.
-                    let bytes = self.record.bytes();
-                    let proven_to = self.record.last_event().checked_sub(1);
-                    self.give_up(Exhausted::Memory { bytes }, proven_to);
-                    return None;
-                };
-                let seen = live.end(op.invoked, op.completed, op.call, outcome);
-                match seen {
-                    Seen::Fine => None,
-                    Seen::Violation => Some(op.completed),
-                    Seen::NotUnique => {
-                        self.fall_back();
-                        self.settle(options)
-                    }
-                }
+                let seen = live.end(op.invoked, event, op.call, outcome, &self.open);
+                (seen == Seen::Violation).then_some(event)
             }
             Judge::Frontier(tail) => {
-                tail.end(number);
-                let found = tail.advance(&self.record, options);
+                tail.end(op.in_tail, event, outcome);
+                let found = tail.advance(options);
                 self.take(found)
             }
-            Judge::GaveUp(_) => None,
+            Judge::GaveUp(..) => None,
         }
     }
 
@@ -327,7 +393,7 @@ impl Key {
         let Judge::Frontier(tail) = &mut self.judge else {
             return None;
         };
-        let found = tail.settle(&self.record, options);
+        let found = tail.settle(options);
         self.take(found)
     }
 
@@ -342,35 +408,33 @@ impl Key {
         }
     }
 
-    /// Zones can't go on: the events so far are replayed into a frontier.
-    fn fall_back(&mut self) {
-        if self.record.is_whole() {
-            self.judge = Judge::Frontier(Box::new(Tail::replay(&self.record)));
-        } else {
-            let bytes = self.record.bytes();
-            let proven_to = self.record.last_event().checked_sub(1);
-            self.give_up(Exhausted::Memory { bytes }, proven_to);
-        }
-    }
-
     fn give_up(&mut self, exhausted: Exhausted, proven_to: Option<u64>) {
-        self.judge = Judge::GaveUp(Box::new(Reason {
+        let mut blocking = Vec::new();
+        let record = &self.record;
+        self.open
+            .for_each(|op| blocking.extend(record.operation(op.number, &self.name)));
+        blocking.reverse();
+        blocking.truncate(20);
+        let after = match &self.judge {
+            Judge::Frontier(tail) => tail.ended_after(proven_to),
+            Judge::Zones(_) | Judge::GaveUp(..) => 0,
+        };
+        let proven = (self.ops - self.open.len()).saturating_sub(after);
+        let reason = Reason {
             exhausted,
             key: self.name.clone(),
             proven_to,
-            blocking: self.record.open_operations(&self.name, 20),
-        }));
+            blocking,
+        };
+        self.judge = Judge::GaveUp(Box::new(reason), proven);
     }
 
     fn progress(&self, alarm: Option<&Counterexample>) -> KeyProgress {
-        let ended = self.ops - self.open;
+        let ended = self.ops - self.open.len();
         let (proven, worlds, unknown) = match &self.judge {
             Judge::Zones(live) => (ended, live.worlds(), false),
             Judge::Frontier(tail) => (ended - tail.unsettled_ends(), tail.worlds(), false),
-            Judge::GaveUp(reason) => {
-                let proven = self.record.ended_by(reason.proven_to);
-                (proven.min(ended), 0, true)
-            }
+            Judge::GaveUp(_, proven) => (*proven, 0, true),
         };
         let state = match alarm {
             Some(alarm) if alarm.key == self.name => KeyState::Violation,
@@ -381,11 +445,18 @@ impl Key {
             key: self.name.clone(),
             ops: self.ops,
             proven: proven.saturating_sub(u64::from(state == KeyState::Violation)),
-            open: self.open,
+            open: self.open.len(),
             worlds,
             state,
         }
     }
+}
+
+/// Zones can't go on: what stands for the past, and what is open, begins a tail.
+fn hand_over(live: &Live, open: &mut Open) -> Tail {
+    let mut written = FxHashSet::default();
+    open.for_each(|op| written.extend(sets(op.call)));
+    Tail::take_over(&live.stand_ins(|value| written.contains(&value)), open)
 }
 
 /// What a call sets, by value; `None` is absent.

@@ -6,15 +6,12 @@
 
 use std::io::BufRead;
 
-use rustc_hash::FxHashMap;
-
 use super::Options;
-use super::online::Online;
+use super::online::{Online, record};
 use crate::format::sink::{Moment, Sink};
 use crate::format::{self, Came, Error, Format, Loaded};
 use crate::history::{
-    At, Builder, Call, ClientId, Event, EventKind, Header, History, Kind, Malformed, Names, Nil,
-    Outcome,
+    At, Builder, Call, ClientId, EventKind, Header, History, Kind, Malformed, Names, Nil, Outcome,
 };
 use crate::verdict::Verdict;
 
@@ -105,13 +102,8 @@ struct Passing {
     online: Online,
     nil: Nil,
     names: Names,
-    /// What each client does: the kind of its open operation.
-    open: FxHashMap<ClientId, Kind>,
     last_index: Option<u64>,
     ops: u64,
-    /// Written over by each event, so that none allocates.
-    event: Event,
-    malformed: usize,
 }
 
 impl Gauge {
@@ -140,7 +132,7 @@ impl Sink for Gauge {
     fn open_call(&self, client: ClientId) -> Option<Kind> {
         match &self.taking {
             Taking::Whole(builder) => builder.open_call(client),
-            Taking::Passing(passing) => passing.open.get(&client).copied(),
+            Taking::Passing(passing) => passing.online.open_call(client),
         }
     }
 
@@ -173,7 +165,7 @@ impl Sink for Gauge {
 
     fn pause(&mut self) {
         if let Taking::Whole(builder) = &self.taking
-            && builder.bytes() > self.options.memory
+            && builder.bytes() + record::bytes(self.options.memory) > self.options.memory
         {
             self.let_go();
         }
@@ -186,17 +178,8 @@ impl Passing {
             online: Online::new(options),
             nil,
             names: Names::default(),
-            open: FxHashMap::default(),
             last_index: None,
             ops: 0,
-            event: Event {
-                index: 0,
-                time_ns: 0,
-                client: None,
-                node: None,
-                kind: EventKind::Mark(String::new()),
-            },
-            malformed: 0,
         }
     }
 
@@ -220,28 +203,8 @@ impl Passing {
 
     fn invoke(&mut self, from: Moment, key: &str, call: Call) -> Result<(), Malformed> {
         self.rises(from.index)?;
-        if let EventKind::Invoke {
-            key: old,
-            call: was,
-        } = &mut self.event.kind
-        {
-            old.clear();
-            old.push_str(key);
-            *was = call;
-        } else {
-            let key = key.to_owned();
-            self.event.kind = EventKind::Invoke { key, call };
-        }
-        self.push(from)?;
+        self.online.invoke(&from, key, call)?;
         self.ops += 1;
-        let kind = match call {
-            Call::Read => Kind::Read,
-            Call::Write(_) => Kind::Write,
-            Call::Cas { .. } => Kind::Cas,
-            Call::Delete => Kind::Delete,
-            Call::Append(_) => Kind::Append,
-        };
-        self.open.insert(from.client, kind);
         Ok(())
     }
 
@@ -252,38 +215,17 @@ impl Passing {
         at: Option<At>,
     ) -> Result<(), Malformed> {
         self.rises(from.index)?;
-        let read = self.open.get(&from.client) == Some(&Kind::Read);
-        let says_nothing = read && outcome == Outcome::Ok(None) && self.nil == Nil::Any;
+        let says_nothing = self.nil == Nil::Any
+            && outcome == Outcome::Ok(None)
+            && self.online.open_call(from.client) == Some(Kind::Read);
         let outcome = if says_nothing {
             Outcome::Failed
         } else {
             outcome
         };
-        let kind = EventKind::Complete {
-            outcome,
-            at,
-            error: None,
-        };
-        let invoke = std::mem::replace(&mut self.event.kind, kind);
-        let pushed = self.push(from);
-        // The key's buffer is kept for the next invocation.
-        self.event.kind = invoke;
-        pushed?;
-        self.open.remove(&from.client);
-        Ok(())
-    }
-
-    fn push(&mut self, from: Moment) -> Result<(), Malformed> {
-        self.event.index = from.index;
-        self.event.time_ns = from.time_ns;
-        self.event.client = Some(from.client);
-        self.event.node = from.node;
         // An alarm stays with the checker, which only counts from there on.
-        let _ = self.online.push(&self.event);
-        match self.online.malformed().get(self.malformed) {
-            None => Ok(()),
-            Some((_, malformed)) => Err(malformed.clone()),
-        }
+        self.online.complete(&from, outcome, at)?;
+        Ok(())
     }
 
     fn rises(&mut self, index: u64) -> Result<(), Malformed> {

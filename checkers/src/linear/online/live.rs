@@ -8,13 +8,18 @@
 //! blocks with a first end before T, let the largest last begin be s1, of w1, and the second largest s2. A block with
 //! F < s1 must come before w1; an operation that ends later and finds its value would have to come after w1: that is
 //! a violation, whatever else happens. So the block itself is forgotten, and a value that nobody knows is a violation.
+//!
+//! *Handing over.* All that is to come sees of the past is the first end and the last begin of each cluster, so a few
+//! operations with those ends and begins stand for all that went before ([`Live::stand_ins`]). That holds where
+//! values repeat later, too: each choice of whom a read saw renames the values into a history in which none does.
 
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use super::open::Open;
 use super::sets;
-use crate::history::{Call, Outcome, Value};
+use crate::history::{Call, End, Outcome, Value};
 
 /// What an event did to the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,24 +33,27 @@ pub(super) enum Seen {
 /// Not yet.
 const NEVER: u64 = u64::MAX;
 
+/// No cluster.
+const NONE: u32 = u32::MAX;
+
 /// Zones of one key. Times are event indices plus one.
 #[derive(Debug)]
 pub(super) struct Live {
-    clusters: FxHashMap<Option<Value>, Cluster>,
-    /// Blocks by the number in their clusters.
-    blocks: FxHashMap<u64, Block>,
+    /// The clusters of values, by their place in `clusters`.
+    values: FxHashMap<Value, u32>,
+    /// The cluster of the initial value.
+    absent: u32,
+    clusters: Table<Cluster>,
+    blocks: Table<Block>,
     /// Blocks with a first end, by first end.
-    order: VecDeque<u64>,
-    next_block: u64,
-    /// Begins of open operations, in order; ended ones are taken out when they reach the front.
-    open: VecDeque<(u64, bool)>,
+    order: VecDeque<(u64, u32)>,
     forget_at: usize,
 }
 
 /// One value.
 #[derive(Clone, Copy, Debug)]
 struct Cluster {
-    block: u64,
+    block: u32,
     first_end: u64,
     last_begin: u64,
     /// The value that its writer takes away, where that is a cas.
@@ -62,34 +70,103 @@ struct Block {
     head: Option<Value>,
 }
 
+/// An operation that stands for forgotten ones.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StandIn {
+    pub(super) what: What,
+    /// Ok, or unknown.
+    pub(super) end: End,
+    /// Event indices.
+    pub(super) invoked: u64,
+    pub(super) completed: u64,
+}
+
+/// What a [`StandIn`] does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What {
+    Read(Option<Value>),
+    Write(Value),
+    Cas(Value, Value),
+    /// A write of a value that occurs nowhere else.
+    Ghost,
+    /// A cas of the ghost before it.
+    CasOfGhost(Value),
+}
+
+/// Things in places that are used again.
+#[derive(Debug)]
+struct Table<T> {
+    places: Vec<T>,
+    free: Vec<u32>,
+}
+
+impl<T> Table<T> {
+    fn new() -> Self {
+        let (places, free) = (Vec::new(), Vec::new());
+        Self { places, free }
+    }
+
+    fn add(&mut self, thing: T) -> u32 {
+        if let Some(at) = self.free.pop() {
+            self.places[at as usize] = thing;
+            return at;
+        }
+        self.places.push(thing);
+        self.places.len() as u32 - 1
+    }
+
+    fn remove(&mut self, at: u32) {
+        self.free.push(at);
+    }
+}
+
+impl<T> std::ops::Index<u32> for Table<T> {
+    type Output = T;
+
+    fn index(&self, at: u32) -> &T {
+        &self.places[at as usize]
+    }
+}
+
+impl<T> std::ops::IndexMut<u32> for Table<T> {
+    fn index_mut(&mut self, at: u32) -> &mut T {
+        &mut self.places[at as usize]
+    }
+}
+
+impl Cluster {
+    /// Whether its writer certainly happened.
+    fn is_seen(&self) -> bool {
+        self.first_end != NEVER || self.next.is_some()
+    }
+}
+
 impl Live {
     pub(super) fn new() -> Self {
         let mut live = Self {
-            clusters: FxHashMap::default(),
-            blocks: FxHashMap::default(),
+            values: FxHashMap::default(),
+            absent: NONE,
+            clusters: Table::new(),
+            blocks: Table::new(),
             order: VecDeque::new(),
-            next_block: 0,
-            open: VecDeque::new(),
             forget_at: 4,
         };
         // The initial value was written and seen before everything.
-        live.add(None, 0, None);
+        live.absent = live.add(None, 0, None);
         live.see(None, 0, 0);
         live
     }
 
     /// How many values the key may hold now, as far as zones tell them apart.
     pub(super) fn worlds(&self) -> u64 {
-        let last_begin = self.order.iter().map(|b| self.blocks[b].last_begin).max();
-        let last = last_begin.unwrap_or(0);
-        let held = |b: &&u64| self.blocks[b].first_end >= last;
+        let last_begin = self.order.iter().map(|(_, b)| self.blocks[*b].last_begin);
+        let last = last_begin.max().unwrap_or(0);
+        let held = |b: &&(u64, u32)| b.0 >= last;
         (self.order.iter().filter(held).count() as u64).max(1)
     }
 
-    /// An operation begins.
+    /// An operation begins. Where zones can't tell any more, it was not taken.
     pub(super) fn begin(&mut self, event: u64, call: Call) -> Seen {
-        let begin = event + 1;
-        self.open.push_back((begin, true));
         let takes = match call {
             Call::Read => return Seen::Fine,
             Call::Delete => return Seen::NotUnique,
@@ -97,26 +174,29 @@ impl Live {
             Call::Cas { old, .. } => Some(old),
             Call::Write(_) | Call::Append(_) => None,
         };
-        let value = sets(call);
-        if self.clusters.contains_key(&value) {
+        let Some(value) = sets(call) else {
+            return Seen::NotUnique;
+        };
+        if self.values.contains_key(&value) {
             return Seen::NotUnique;
         }
-        self.add(value, begin, takes);
+        let cluster = self.add(Some(value), event + 1, takes);
+        self.values.insert(value, cluster);
         Seen::Fine
     }
 
-    /// An operation that began at event `invoked` ends at event `completed`.
+    /// An operation that began at event `invoked` ends at event `completed`; `open` are those that go on.
     pub(super) fn end(
         &mut self,
         invoked: u64,
         completed: u64,
         call: Call,
         outcome: Outcome,
+        open: &Open,
     ) -> Seen {
         let seen = self.judge(invoked + 1, completed + 1, call, outcome);
-        self.close(invoked + 1);
         if self.order.len() >= self.forget_at {
-            self.forget();
+            self.forget(open.oldest().map_or(NEVER, |event| event + 1));
         }
         seen
     }
@@ -126,14 +206,12 @@ impl Live {
             (Call::Read, Outcome::Ok(found)) => self.see(found, begin, end),
             (Call::Read, _) | (_, Outcome::Unknown) => Seen::Fine,
             (_, Outcome::Ok(_)) => self.see(sets(call), begin, end),
-            (_, Outcome::Failed) => match self.clusters.get(&sets(call)) {
+            (_, Outcome::Failed) => match self.find(sets(call)) {
                 // Somebody found what was never written.
-                Some(cluster) if cluster.first_end != NEVER || cluster.next.is_some() => {
-                    Seen::Violation
-                }
-                Some(cluster) => {
-                    self.blocks.remove(&cluster.block);
-                    self.clusters.remove(&sets(call));
+                Some(at) if self.clusters[at].is_seen() => Seen::Violation,
+                Some(at) => {
+                    self.blocks.remove(self.clusters[at].block);
+                    self.drop_cluster(sets(call), at);
                     Seen::Fine
                 }
                 None => Seen::Fine,
@@ -141,45 +219,52 @@ impl Live {
         }
     }
 
-    fn add(&mut self, value: Option<Value>, begin: u64, takes: Option<Value>) {
-        let block = self.next_block;
-        self.next_block += 1;
-        self.clusters.insert(
-            value,
-            Cluster {
-                block,
-                first_end: NEVER,
-                last_begin: begin,
-                takes,
-                next: None,
-            },
-        );
-        self.blocks.insert(
+    fn find(&self, value: Option<Value>) -> Option<u32> {
+        match value {
+            Some(value) => self.values.get(&value).copied(),
+            None => (self.absent != NONE).then_some(self.absent),
+        }
+    }
+
+    fn drop_cluster(&mut self, value: Option<Value>, at: u32) {
+        match value {
+            Some(value) => drop(self.values.remove(&value)),
+            None => self.absent = NONE,
+        }
+        self.clusters.remove(at);
+    }
+
+    fn add(&mut self, value: Option<Value>, begin: u64, takes: Option<Value>) -> u32 {
+        let block = self.blocks.add(Block {
+            first_end: NEVER,
+            last_begin: begin,
+            head: value,
+        });
+        self.clusters.add(Cluster {
             block,
-            Block {
-                first_end: NEVER,
-                last_begin: begin,
-                head: value,
-            },
-        );
+            first_end: NEVER,
+            last_begin: begin,
+            takes,
+            next: None,
+        })
     }
 
     /// An operation of this value has ended: it was certainly there.
     fn see(&mut self, value: Option<Value>, begin: u64, end: u64) -> Seen {
-        if self.link(value) != Seen::Fine {
-            return Seen::Violation;
-        }
-        let Some(cluster) = self.clusters.get_mut(&value) else {
+        let Some(at) = self.find(value) else {
             return Seen::Violation;
         };
+        let cluster = &self.clusters[at];
+        if cluster.takes.is_some() && !cluster.is_seen() && self.link(value) != Seen::Fine {
+            return Seen::Violation;
+        }
+        let cluster = &mut self.clusters[at];
         cluster.first_end = cluster.first_end.min(end);
         cluster.last_begin = cluster.last_begin.max(begin);
         let (block, mut next) = (cluster.block, cluster.next);
         // A cas that took the value away must not have been seen before this operation began.
-        while let Some(value) = next {
-            let Some(later) = self.clusters.get(&Some(value)) else {
-                break;
-            };
+        while let Some(later) = next.and_then(|value| self.find(Some(value))) {
+            let later = &self.clusters[later];
             if later.first_end < begin {
                 return Seen::Violation;
             }
@@ -194,11 +279,10 @@ impl Live {
         let mut path: Vec<(Value, Value)> = Vec::new();
         let mut at = value;
         loop {
-            let Some(cluster) = self.clusters.get(&at) else {
+            let Some(cluster) = self.find(at).map(|at| self.clusters[at]) else {
                 return Seen::Violation;
             };
-            let seen = cluster.first_end != NEVER || cluster.next.is_some();
-            let (Some(old), Some(new), false) = (cluster.takes, at, seen) else {
+            let (Some(old), Some(new), false) = (cluster.takes, at, cluster.is_seen()) else {
                 break;
             };
             if path.iter().any(|link| link.0 == old) {
@@ -209,20 +293,19 @@ impl Live {
             at = Some(old);
         }
         for (old, new) in path.into_iter().rev() {
-            let Some(before) = self.clusters.get_mut(&Some(old)) else {
+            let (Some(before), Some(after)) = (self.find(Some(old)), self.find(Some(new))) else {
                 return Seen::Violation;
             };
+            let before = &mut self.clusters[before];
             if before.next.is_some() {
                 return Seen::Violation;
             }
             before.next = Some(new);
             let target = before.block;
-            let Some(cluster) = self.clusters.get_mut(&Some(new)) else {
-                return Seen::Violation;
-            };
+            let cluster = &mut self.clusters[after];
             let alone = std::mem::replace(&mut cluster.block, target);
             let begin = cluster.last_begin;
-            self.blocks.remove(&alone);
+            self.blocks.remove(alone);
             if self.raise(target, begin, NEVER) != Seen::Fine {
                 return Seen::Violation;
             }
@@ -231,29 +314,29 @@ impl Live {
     }
 
     /// An operation of the block began at `begin` and ended at `end`.
-    fn raise(&mut self, number: u64, begin: u64, end: u64) -> Seen {
-        let Some(block) = self.blocks.get_mut(&number) else {
-            return Seen::Violation;
-        };
+    fn raise(&mut self, number: u32, begin: u64, end: u64) -> Seen {
+        let block = &mut self.blocks[number];
         let from = block.last_begin;
-        block.last_begin = block.last_begin.max(begin);
+        block.last_begin = from.max(begin);
         if block.first_end == NEVER {
             // Nobody's last begin lies after this first end, which is now.
             if end != NEVER {
                 block.first_end = end;
-                self.order.push_back(number);
+                self.order.push_back((end, number));
             }
             return Seen::Fine;
         }
-        let block = *block;
-        for other in self.order.iter().rev() {
-            let beside = &self.blocks[other];
-            if beside.first_end < from {
+        if begin <= from {
+            return Seen::Fine;
+        }
+        let (first_end, last_begin) = (block.first_end, begin);
+        for &(beside_first_end, other) in self.order.iter().rev() {
+            if beside_first_end < from {
                 break;
             }
-            let clash = *other != number
-                && beside.first_end < block.last_begin
-                && block.first_end < beside.last_begin;
+            let clash = beside_first_end < last_begin
+                && other != number
+                && first_end < self.blocks[other].last_begin;
             if clash {
                 return Seen::Violation;
             }
@@ -261,36 +344,25 @@ impl Live {
         Seen::Fine
     }
 
-    fn close(&mut self, begin: u64) {
-        if let Ok(i) = self.open.binary_search_by_key(&begin, |entry| entry.0) {
-            self.open[i].1 = false;
-        }
-        while self.open.front().is_some_and(|entry| !entry.1) {
-            self.open.pop_front();
-        }
-    }
-
-    /// Forgets what can't matter any more.
-    fn forget(&mut self) {
-        let oldest = self.open.front().map_or(NEVER, |entry| entry.0);
-        let (mut s1, mut s2, mut w1) = (0, 0, u64::MAX);
-        for number in &self.order {
-            let block = &self.blocks[number];
-            if block.first_end >= oldest {
+    /// Forgets what can't matter any more, where the oldest open operation began at `oldest`.
+    fn forget(&mut self, oldest: u64) {
+        let (mut s1, mut s2, mut w1) = (0, 0, NONE);
+        for &(first_end, number) in &self.order {
+            if first_end >= oldest {
                 break;
             }
-            if block.last_begin >= s1 {
-                (s2, s1, w1) = (s1, block.last_begin, *number);
-            } else if block.last_begin > s2 {
-                s2 = block.last_begin;
+            let last_begin = self.blocks[number].last_begin;
+            if last_begin >= s1 {
+                (s2, s1, w1) = (s1, last_begin, number);
+            } else if last_begin > s2 {
+                s2 = last_begin;
             }
         }
         let mut order = std::mem::take(&mut self.order);
-        order.retain(|number| {
-            let block = self.blocks[number];
-            let bound = if *number == w1 { s2 } else { s1 };
-            let gone = block.first_end < oldest && block.first_end < bound;
-            self.forget_links(*number, oldest, gone);
+        order.retain(|&(first_end, number)| {
+            let bound = if number == w1 { s2 } else { s1 };
+            let gone = first_end < oldest && first_end < bound;
+            self.forget_links(number, oldest, gone);
             if gone {
                 self.blocks.remove(number);
             }
@@ -301,27 +373,99 @@ impl Live {
     }
 
     /// Forgets the links of a block: all of them, or those that a later link has certainly replaced.
-    fn forget_links(&mut self, number: u64, oldest: u64, all: bool) {
-        let Some(mut head) = self.blocks.get(&number).map(|block| block.head) else {
-            return;
-        };
-        while let Some(cluster) = self.clusters.get(&head) {
-            let replaced = cluster
-                .next
-                .and_then(|next| self.clusters.get(&Some(next)))
-                .is_some_and(|next| next.first_end < oldest);
+    fn forget_links(&mut self, number: u32, oldest: u64, all: bool) {
+        let mut head = self.blocks[number].head;
+        while let Some(at) = self.find(head) {
+            let next = self.clusters[at].next;
+            let replaced = !all
+                && next
+                    .and_then(|next| self.find(Some(next)))
+                    .is_some_and(|next| self.clusters[next].first_end < oldest);
             if !all && !replaced {
                 break;
             }
-            let next = cluster.next;
-            self.clusters.remove(&head);
-            let Some(next) = next else {
+            self.drop_cluster(head, at);
+            if next.is_none() {
                 break;
+            }
+            head = next;
+        }
+        self.blocks[number].head = head;
+    }
+
+    /// Operations that stand for everything that has ended: whatever comes, the verdict is the same with them.
+    /// `is_open` says of a value whether its writer is still open; such writers go on and have no stand-in.
+    pub(super) fn stand_ins(&self, is_open: impl Fn(Value) -> bool) -> Vec<StandIn> {
+        let mut all = Vec::new();
+        // A chain whose begin is forgotten: its first link took something that was there by the block's first end.
+        for &(first_end, number) in &self.order {
+            let block = &self.blocks[number];
+            let at = self.find(block.head);
+            let (Some(head), Some(at)) = (block.head, at) else {
+                continue;
             };
-            head = Some(next);
+            if self.clusters[at].takes.is_some() {
+                all.push(stand_in(What::Ghost, block.last_begin, first_end));
+                self.stand_in_for(head, at, is_open(head), What::CasOfGhost(head), &mut all);
+            }
         }
-        if let Some(block) = self.blocks.get_mut(&number) {
-            block.head = head;
+        if self.absent != NONE && self.clusters[self.absent].last_begin > 0 {
+            let begin = self.clusters[self.absent].last_begin;
+            all.push(stand_in(What::Read(None), begin, begin));
         }
+        let mut values: Vec<(Value, u32)> = self.values.iter().map(|(v, at)| (*v, *at)).collect();
+        values.sort_unstable();
+        for (value, at) in values {
+            let cluster = &self.clusters[at];
+            let heads = self.blocks[cluster.block].head == Some(value);
+            let writes = match cluster.takes {
+                None => What::Write(value),
+                // It stands in the list already, behind its ghost.
+                Some(_) if heads && self.blocks[cluster.block].first_end != NEVER => continue,
+                Some(old) => What::Cas(old, value),
+            };
+            self.stand_in_for(value, at, is_open(value), writes, &mut all);
+        }
+        all
+    }
+
+    /// The stand-ins of one cluster.
+    fn stand_in_for(
+        &self,
+        value: Value,
+        at: u32,
+        writer_is_open: bool,
+        writes: What,
+        all: &mut Vec<StandIn>,
+    ) {
+        let Cluster {
+            first_end,
+            last_begin,
+            ..
+        } = self.clusters[at];
+        let found = What::Read(Some(value));
+        match (writer_is_open, first_end) {
+            (true, NEVER) => {}
+            (true, end) => all.push(stand_in(found, last_begin, end)),
+            (false, end) => all.push(stand_in(writes, last_begin, end)),
+        }
+        if first_end < last_begin {
+            all.push(stand_in(found, last_begin, last_begin));
+        }
+    }
+}
+
+/// One operation that ends at `end`, or is unknown, and begins at `begin` or, if it ends before, when it ends.
+fn stand_in(what: What, begin: u64, end: u64) -> StandIn {
+    let event = |time: u64| time.saturating_sub(1);
+    StandIn {
+        what,
+        end: if end == NEVER { End::Unknown } else { End::Ok },
+        invoked: event(begin.min(end)),
+        completed: if end == NEVER {
+            event(begin)
+        } else {
+            event(end)
+        },
     }
 }

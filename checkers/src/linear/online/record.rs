@@ -1,44 +1,64 @@
-//! The recent operations of one key, for evidence and for a replay: a ring with a bound.
+//! The recent operations of one key, for evidence: a ring with a bound.
 
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashSet;
 
-use super::prove;
+use crate::format::sink::Moment;
 use crate::history::{
-    ABSENT, At, Call, ClientId, End, Event, EventKind, Kind, NEVER, Op, Operation, Outcome, Value,
-    Values,
+    ABSENT, At, Call, ClientId, End, KeyHistory, Kind, NEVER, Op, Operation, Outcome, Value, Values,
 };
-use crate::linear::Options;
+use crate::linear::evidence::prove;
+use crate::linear::{Judgement, Options, judge_key};
 use crate::verdict::Counterexample;
 
-/// Operations that one key remembers: about 100 MB of them.
-const MOST: usize = 1 << 20;
-
 /// Operations that each key remembers in any case.
-const FEW: usize = 64;
+const FEW: usize = 16;
 
-/// Operations that all keys together remember within a quarter of this memory.
-pub(super) fn room(memory: u64) -> usize {
-    (memory / 4) as usize / size_of::<Entry>()
+/// Operations that each of so many keys remembers: 16 MB together, less where memory is short.
+pub(super) fn room(memory: u64, keys: usize) -> usize {
+    let bytes = (memory / 8).min(16 << 20) as usize;
+    (bytes / size_of::<Entry>() / keys.max(1)).max(FEW)
 }
 
-/// Still open.
-const OPEN: u64 = u64::MAX;
+/// Bytes that the rings take at most where there are few keys.
+pub(in crate::linear) fn bytes(memory: u64) -> u64 {
+    (room(memory, 1) * size_of::<Entry>()) as u64
+}
 
-/// One operation, without its words.
+/// How long an operation took, where it is still open.
+const OPEN: u32 = u32::MAX;
+
+/// An absent log index, node, or one that does not fit.
+const NOT_KNOWN: u32 = u32::MAX;
+
+/// One operation, without its words, in 64 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    pub(super) invoked: u64,
-    /// [`u64::MAX`] while it is open.
-    pub(super) completed: u64,
-    pub(super) call: Call,
-    pub(super) outcome: Outcome,
-    client: ClientId,
+    invoked: u64,
     invoked_ns: u64,
-    completed_ns: u64,
-    node: Option<u32>,
-    at: Option<At>,
+    took_ns: u64,
+    client: ClientId,
+    /// What is written or was found.
+    value: Value,
+    /// What a cas expects.
+    old: Value,
+    /// Events from its begin to its end.
+    took: u32,
+    term: u32,
+    index: u32,
+    node: u16,
+    kind: Kind,
+    ended: Ended,
+}
+
+/// How an operation ended, in a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Found,
+    Ok,
+    Failed,
+    Unknown,
 }
 
 /// The ring.
@@ -47,7 +67,6 @@ pub(super) struct Record {
     entries: VecDeque<Entry>,
     /// The number of the first entry.
     base: u64,
-    last_event: u64,
 }
 
 impl Record {
@@ -55,96 +74,94 @@ impl Record {
         Self {
             entries: VecDeque::new(),
             base: 0,
-            last_event: 0,
         }
     }
 
-    /// How many operations it remembers.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// An operation begins; gives its number. Without `room`, another one is forgotten for it.
-    pub(super) fn begin(&mut self, event: &Event, client: ClientId, call: Call, room: bool) -> u64 {
-        if self.entries.len() == MOST || (!room && self.entries.len() > FEW) {
-            self.entries.pop_front();
-            self.base += 1;
+    /// An operation begins; gives its number. The oldest are forgotten where there are more than `room`.
+    pub(super) fn begin(&mut self, from: &Moment, call: Call, room: usize) -> u64 {
+        if self.entries.len() >= room {
+            self.forget(room);
         }
-        self.last_event = event.index;
+        let (kind, value, old) = match call {
+            Call::Read => (Kind::Read, 0, 0),
+            Call::Write(value) => (Kind::Write, value, 0),
+            Call::Cas { old, new } => (Kind::Cas, new, old),
+            Call::Delete => (Kind::Delete, 0, 0),
+            Call::Append(value) => (Kind::Append, value, 0),
+        };
         self.entries.push_back(Entry {
-            invoked: event.index,
-            completed: OPEN,
-            call,
-            outcome: Outcome::Unknown,
-            client,
-            invoked_ns: event.time_ns,
-            completed_ns: 0,
-            node: event.node.and_then(|node| u32::try_from(node).ok()),
-            at: None,
+            invoked: from.index,
+            invoked_ns: from.time_ns,
+            took_ns: 0,
+            client: from.client,
+            value,
+            old,
+            took: OPEN,
+            term: NOT_KNOWN,
+            index: NOT_KNOWN,
+            node: short(from.node),
+            kind,
+            ended: Ended::Unknown,
         });
         self.base + self.entries.len() as u64 - 1
     }
 
+    #[cold]
+    fn forget(&mut self, room: usize) {
+        while self.entries.len() >= room {
+            self.entries.pop_front();
+            self.base += 1;
+        }
+        // Other keys came, and this one's share is smaller now.
+        if self.entries.capacity() > room * 4 {
+            self.entries.shrink_to(room);
+        }
+    }
+
     /// An operation ends.
-    pub(super) fn complete(&mut self, number: u64, event: &Event) {
-        self.last_event = event.index;
+    pub(super) fn complete(
+        &mut self,
+        number: u64,
+        from: &Moment,
+        outcome: Outcome,
+        at: Option<At>,
+    ) {
         let Some(i) = number.checked_sub(self.base) else {
             return;
         };
         let entry = &mut self.entries[i as usize];
-        entry.completed = event.index;
-        entry.completed_ns = event.time_ns;
-        if let EventKind::Complete { outcome, at, .. } = &event.kind {
-            entry.outcome = *outcome;
-            entry.at = *at;
+        let took = from.index.saturating_sub(entry.invoked);
+        entry.took = u32::try_from(took).unwrap_or(OPEN).min(OPEN - 1);
+        entry.took_ns = from.time_ns.wrapping_sub(entry.invoked_ns);
+        entry.ended = match outcome {
+            Outcome::Ok(Some(found)) => {
+                if entry.kind == Kind::Read {
+                    entry.value = found;
+                }
+                Ended::Found
+            }
+            Outcome::Ok(None) => Ended::Ok,
+            Outcome::Failed => Ended::Failed,
+            Outcome::Unknown => Ended::Unknown,
+        };
+        if let Some(at) = at
+            && let (Ok(term), Ok(index)) = (u32::try_from(at.term), u32::try_from(at.index))
+        {
+            (entry.term, entry.index) = (term, index);
         }
-        if let Some(node) = event.node {
-            entry.node = u32::try_from(node).ok();
+        if from.node.is_some() {
+            entry.node = short(from.node);
         }
     }
 
-    pub(super) fn get(&self, number: u64) -> Option<&Entry> {
+    /// An operation for people, if it is still on record.
+    pub(super) fn operation(&self, number: u64, key: &str) -> Option<Operation> {
         let i = number.checked_sub(self.base)?;
-        self.entries.get(i as usize)
+        Some(self.entries.get(i as usize)?.operation(key))
     }
 
-    /// Whether nothing has been dropped yet.
-    pub(super) fn is_whole(&self) -> bool {
-        self.base == 0
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        (self.entries.len() * size_of::<Entry>()) as u64
-    }
-
-    pub(super) fn last_event(&self) -> u64 {
-        self.last_event
-    }
-
-    /// Numbers of the operations that are remembered.
-    pub(super) fn numbers(&self) -> std::ops::Range<u64> {
-        self.base..self.base + self.entries.len() as u64
-    }
-
-    /// How many remembered operations had ended by an event, with those that were dropped.
-    pub(super) fn ended_by(&self, event: Option<u64>) -> u64 {
-        let Some(event) = event else { return 0 };
-        let ended = self.entries.iter().filter(|entry| entry.completed <= event);
-        self.base + ended.count() as u64
-    }
-
-    /// Some operations that are open now, for people.
-    pub(super) fn open_operations(&self, key: &str, most: usize) -> Vec<Operation> {
-        self.entries
-            .iter()
-            .rev()
-            .filter(|entry| entry.completed == OPEN)
-            .take(most)
-            .map(|entry| entry.operation(key))
-            .collect()
-    }
-
-    /// The evidence for a violation that came with `event`.
+    /// The evidence for a violation that came with `event`. Where what proves it was forgotten, that is said, and the
+    /// operation that brought it to light stands alone.
     pub(super) fn evidence(&self, key: &str, event: u64, options: &Options) -> Counterexample {
         let mut values = Values::default();
         let entries: Vec<&Entry> = self
@@ -157,42 +174,89 @@ impl Record {
             .enumerate()
             .map(|(row, entry)| entry.op(row as u32, event, &mut values))
             .collect();
-        number_positions(&mut ops, &entries, event);
-        if !self.is_whole() {
+        if self.base > 0 {
             drop_orphans(&mut ops);
+        }
+        let events = number_positions(&mut ops, &entries, event);
+        if self.base > 0 {
+            let on_record = KeyHistory {
+                name: key.to_owned(),
+                ops,
+                events,
+                values,
+                lists: None,
+            };
+            if judge_key(&on_record, options).judgement != Judgement::Fails {
+                return self.forgotten(key, event);
+            }
+            ops = on_record.ops;
+            values = on_record.values;
         }
         prove(ops, &values, event, options, &|row| {
             entries[row as usize].operation(key)
         })
     }
+
+    /// What is left to say where the evidence is no longer on record.
+    fn forgotten(&self, key: &str, event: u64) -> Counterexample {
+        let ended = self.entries.iter().find(|entry| entry.ends_at(event));
+        let operations: Vec<Operation> = ended.map(|e| e.operation(key)).into_iter().collect();
+        let first = self.entries.front().map_or(0, |entry| entry.invoked);
+        Counterexample {
+            key: key.to_owned(),
+            why: vec![format!(
+                "what ended with event {event} fits nowhere any more, but the operations that prove it began before \
+                 event {first} and were forgotten while the history went by: check the whole history to see them"
+            )],
+            order: Vec::new(),
+            staleness: None,
+            culprit: operations.first().map_or(0, |op| op.id),
+            operations,
+            event,
+        }
+    }
+}
+
+/// A node in short; one that does not fit is forgotten rather than mistaken for another.
+fn short(node: Option<u64>) -> u16 {
+    node.and_then(|node| u16::try_from(node).ok())
+        .unwrap_or(u16::MAX)
 }
 
 impl Entry {
+    /// The event of its end; the last there is while it is open.
+    fn completed(&self) -> u64 {
+        match self.took {
+            OPEN => u64::MAX,
+            took => self.invoked + u64::from(took),
+        }
+    }
+
     /// Whether it ended by `event`.
-    pub(super) fn ended(&self, event: u64) -> bool {
-        self.completed <= event
+    fn ended(&self, event: u64) -> bool {
+        self.completed() <= event
+    }
+
+    fn ends_at(&self, event: u64) -> bool {
+        self.completed() == event
     }
 
     /// As the algorithms see it, right after `event`; positions are given later.
-    pub(super) fn op(&self, row: u32, event: u64, values: &mut Values) -> Op {
-        let mut number = |value: Value| values.number(value);
-        let (kind, value, old) = match self.call {
-            Call::Read => match self.outcome {
-                Outcome::Ok(Some(found)) if self.ended(event) => {
-                    (Kind::Read, number(found), ABSENT)
-                }
-                _ => (Kind::Read, ABSENT, ABSENT),
-            },
-            Call::Write(value) => (Kind::Write, number(value), ABSENT),
-            Call::Append(value) => (Kind::Append, number(value), ABSENT),
-            Call::Delete => (Kind::Delete, ABSENT, ABSENT),
-            Call::Cas { old, new } => (Kind::Cas, number(new), number(old)),
+    fn op(&self, row: u32, event: u64, values: &mut Values) -> Op {
+        let ended = self.ended(event);
+        let (value, old) = match self.kind {
+            Kind::Read if ended && self.ended == Ended::Found => {
+                (values.number(self.value), ABSENT)
+            }
+            Kind::Read | Kind::Delete => (ABSENT, ABSENT),
+            Kind::Write | Kind::Append => (values.number(self.value), ABSENT),
+            Kind::Cas => (values.number(self.value), values.number(self.old)),
         };
-        let end = match self.outcome {
-            _ if !self.ended(event) => End::Unknown,
-            Outcome::Ok(_) => End::Ok,
-            Outcome::Failed => End::Failed,
-            Outcome::Unknown => End::Unknown,
+        let end = match self.ended {
+            _ if !ended => End::Unknown,
+            Ended::Ok | Ended::Found => End::Ok,
+            Ended::Failed => End::Failed,
+            Ended::Unknown => End::Unknown,
         };
         Op {
             call: 0,
@@ -200,44 +264,65 @@ impl Entry {
             value,
             old,
             row,
-            kind,
+            kind: self.kind,
             end,
         }
     }
 
     fn operation(&self, key: &str) -> Operation {
-        let ended = self.completed != OPEN;
+        let ended = self.took != OPEN;
+        let call = match self.kind {
+            Kind::Read => Call::Read,
+            Kind::Write => Call::Write(self.value),
+            Kind::Cas => Call::Cas {
+                old: self.old,
+                new: self.value,
+            },
+            Kind::Delete => Call::Delete,
+            Kind::Append => Call::Append(self.value),
+        };
         Operation {
             id: self.invoked,
             client: self.client,
             key: key.to_owned(),
-            call: self.call,
-            outcome: self.outcome,
+            call,
+            outcome: match self.ended {
+                Ended::Found => Outcome::Ok(Some(self.value)),
+                Ended::Ok => Outcome::Ok(None),
+                Ended::Failed => Outcome::Failed,
+                Ended::Unknown => Outcome::Unknown,
+            },
             invoked: self.invoked,
-            completed: ended.then_some(self.completed),
+            completed: ended.then(|| self.completed()),
             invoked_ns: self.invoked_ns,
-            completed_ns: ended.then_some(self.completed_ns),
-            node: self.node.map(u64::from),
-            at: self.at,
+            completed_ns: ended.then(|| self.invoked_ns.wrapping_add(self.took_ns)),
+            node: (self.node != u16::MAX).then_some(u64::from(self.node)),
+            at: (self.index != NOT_KNOWN).then_some(At {
+                term: u64::from(self.term),
+                index: u64::from(self.index),
+            }),
             error: None,
         }
     }
 }
 
-/// Gives positions to begins and ends, in order of their events.
-fn number_positions(ops: &mut [Op], entries: &[&Entry], last: u64) {
+/// Gives positions to begins and ends, in order of their events; gives how many there are.
+fn number_positions(ops: &mut [Op], entries: &[&Entry], last: u64) -> u32 {
     let mut moments: Vec<(u64, u32, bool)> = Vec::with_capacity(ops.len() * 2);
-    for (i, (op, entry)) in ops.iter().zip(entries).enumerate() {
+    for (i, op) in ops.iter().enumerate() {
+        let entry = entries[op.row as usize];
         moments.push((entry.invoked, i as u32, false));
         if op.end != End::Unknown && entry.ended(last) {
-            moments.push((entry.completed, i as u32, true));
+            moments.push((entry.completed(), i as u32, true));
         }
     }
     moments.sort_unstable();
+    let events = moments.len() as u32;
     for (position, (_, i, ends)) in moments.into_iter().enumerate() {
         let op = &mut ops[i as usize];
         *if ends { &mut op.ret } else { &mut op.call } = position as u32;
     }
+    events
 }
 
 /// Where the beginning was dropped, answers about it prove nothing: reads of it go, cas on it become writes.

@@ -7,12 +7,13 @@
 
 use std::collections::VecDeque;
 
-use crate::history::{End, NEVER, Op, Outcome, Values};
+use crate::history::{ABSENT, Call, End, Kind, NEVER, Op, Outcome, Value, Values};
 use crate::linear::frontier::{Frontier, Step, Supply, matters};
 use crate::linear::{Budget, Options};
 use crate::verdict::Exhausted;
 
-use super::record::Record;
+use super::live::{StandIn, What};
+use super::open::Open;
 
 /// Words of the bit sets: 256 operations may be open at once on one key.
 const WORDS: usize = 4;
@@ -25,8 +26,13 @@ const WIDTH: usize = 4096;
 pub(super) struct Tail {
     frontier: Frontier<WORDS>,
     values: Values,
+    /// The operations of events that are not committed, and perhaps some others.
+    ops: VecDeque<Followed>,
+    /// The number of the first of them.
+    base: u64,
     /// Events that are not committed: an operation's number, and whether it ends.
     events: VecDeque<(u64, bool)>,
+    last_event: u64,
     /// How many events were not looked at yet, and how many of them are ends.
     unsettled: usize,
     unsettled_ends: u64,
@@ -45,29 +51,109 @@ pub(super) enum Found {
     Exhausted(Exhausted, Option<u64>),
 }
 
+/// An operation of the tail.
+#[derive(Clone, Copy, Debug)]
+struct Followed {
+    op: Op,
+    invoked: u64,
+    /// [`u64::MAX`] while it is open.
+    completed: u64,
+    committed: bool,
+}
+
+/// Still open.
+const OPEN: u64 = u64::MAX;
+
 impl Tail {
-    /// Takes over from zones: everything so far stands in the record.
-    pub(super) fn replay(record: &Record) -> Self {
-        let mut moments = Vec::new();
-        for number in record.numbers() {
-            if let Some(entry) = record.get(number) {
-                moments.push((entry.invoked, number, false));
-                if entry.ended(record.last_event()) {
-                    moments.push((entry.completed, number, true));
+    /// Takes over from zones: their stand-ins, and what is open.
+    pub(super) fn take_over(stand_ins: &[StandIn], open: &mut Open) -> Self {
+        let mut tail = Self {
+            frontier: Frontier::new(Supply::Counted, WIDTH),
+            values: Values::default(),
+            ops: VecDeque::new(),
+            base: 0,
+            unsettled: 0,
+            unsettled_ends: 0,
+            first_unsettled: None,
+            events: VecDeque::new(),
+            last_event: 0,
+            worlds: 1,
+        };
+        let mut ghost = ABSENT;
+        for stand_in in stand_ins {
+            let (kind, value, old) = match stand_in.what {
+                What::Read(None) => (Kind::Read, ABSENT, ABSENT),
+                What::Read(Some(value)) => (Kind::Read, tail.values.number(value), ABSENT),
+                What::Write(value) => (Kind::Write, tail.values.number(value), ABSENT),
+                What::Cas(old, new) => {
+                    let old = tail.values.number(old);
+                    (Kind::Cas, tail.values.number(new), old)
                 }
+                What::Ghost => {
+                    ghost = tail.values.nameless();
+                    (Kind::Write, ghost, ABSENT)
+                }
+                What::CasOfGhost(new) => (Kind::Cas, tail.values.number(new), ghost),
+            };
+            let number = tail.follow(stand_in.invoked, kind, value, old);
+            let followed = tail.at(number);
+            followed.op.end = stand_in.end;
+            followed.completed = stand_in.completed;
+        }
+        open.for_each(|op| op.in_tail = tail.follow_call(op.invoked, op.call));
+        let mut moments = Vec::new();
+        for (number, op) in (0..).zip(&tail.ops) {
+            moments.push((op.invoked, number, false));
+            if op.completed != OPEN {
+                moments.push((op.completed, number, true));
             }
         }
         moments.sort_unstable();
-        let events: VecDeque<_> = moments.into_iter().map(|(_, n, ends)| (n, ends)).collect();
-        Self {
-            frontier: Frontier::new(Supply::Counted, WIDTH),
-            values: Values::default(),
-            unsettled: events.len(),
-            unsettled_ends: 0,
-            first_unsettled: None,
-            events,
-            worlds: 1,
-        }
+        tail.last_event = moments.last().map_or(0, |moment| moment.0);
+        tail.events = moments.into_iter().map(|(_, n, ends)| (n, ends)).collect();
+        tail.unsettled = tail.events.len();
+        tail
+    }
+
+    fn follow(&mut self, invoked: u64, kind: Kind, value: u32, old: u32) -> u64 {
+        let number = self.base + self.ops.len() as u64;
+        self.ops.push_back(Followed {
+            op: Op {
+                call: 0,
+                ret: NEVER,
+                value,
+                old,
+                row: number as u32,
+                kind,
+                end: End::Unknown,
+            },
+            invoked,
+            completed: OPEN,
+            committed: false,
+        });
+        number
+    }
+
+    fn follow_call(&mut self, invoked: u64, call: Call) -> u64 {
+        let mut number = |value: Value| self.values.number(value);
+        let (kind, value, old) = match call {
+            Call::Read => (Kind::Read, ABSENT, ABSENT),
+            Call::Write(value) => (Kind::Write, number(value), ABSENT),
+            Call::Append(value) => (Kind::Append, number(value), ABSENT),
+            Call::Delete => (Kind::Delete, ABSENT, ABSENT),
+            Call::Cas { old, new } => (Kind::Cas, number(new), number(old)),
+        };
+        self.follow(invoked, kind, value, old)
+    }
+
+    fn at(&mut self, number: u64) -> &mut Followed {
+        &mut self.ops[(number - self.base) as usize]
+    }
+
+    /// How many operations ended after an event.
+    pub(super) fn ended_after(&self, event: Option<u64>) -> u64 {
+        let after = |op: &&Followed| op.completed != OPEN && Some(op.completed) > event;
+        self.ops.iter().filter(after).count() as u64
     }
 
     pub(super) fn worlds(&self) -> u64 {
@@ -83,40 +169,59 @@ impl Tail {
         self.first_unsettled
     }
 
-    pub(super) fn begin(&mut self, number: u64) {
+    /// An operation begins; gives its number.
+    pub(super) fn begin(&mut self, event: u64, call: Call) -> u64 {
+        self.last_event = event;
+        let number = self.follow_call(event, call);
         self.events.push_back((number, false));
         self.unsettled += 1;
+        number
     }
 
-    pub(super) fn end(&mut self, number: u64) {
+    pub(super) fn end(&mut self, number: u64, event: u64, outcome: Outcome) {
+        self.last_event = event;
+        let found = match outcome {
+            Outcome::Ok(Some(found)) => self.values.number(found),
+            _ => ABSENT,
+        };
+        let followed = self.at(number);
+        followed.completed = event;
+        if followed.op.kind == Kind::Read {
+            followed.op.value = found;
+        }
+        followed.op.end = match outcome {
+            Outcome::Ok(_) => End::Ok,
+            Outcome::Failed => End::Failed,
+            Outcome::Unknown => End::Unknown,
+        };
         self.events.push_back((number, true));
         self.unsettled += 1;
         self.unsettled_ends += 1;
     }
 
     /// After an end: looks, if enough has come.
-    pub(super) fn advance(&mut self, record: &Record, options: &Options) -> Found {
+    pub(super) fn advance(&mut self, options: &Options) -> Found {
         if self.first_unsettled.is_none() {
-            self.first_unsettled = Some(record.last_event());
+            self.first_unsettled = Some(self.last_event);
         }
         if self.events.len() < 64 || self.unsettled * 16 >= self.events.len() {
-            self.settle(record, options)
+            self.settle(options)
         } else {
             Found::Nothing
         }
     }
 
     /// Looks at everything that has come.
-    pub(super) fn settle(&mut self, record: &Record, options: &Options) -> Found {
+    pub(super) fn settle(&mut self, options: &Options) -> Found {
         if self.unsettled == 0 {
             return Found::Nothing;
         }
-        let last = record.last_event();
-        let mut found = self.look(record, last, options);
+        let last = self.last_event;
+        let mut found = self.look(last, options);
         match found {
-            Found::Nothing => found = self.commit(record, last, options),
+            Found::Nothing => found = self.commit(last, options),
             // Before anything is committed that only this event made known.
-            Found::Violation(_) => found = self.first_bad(record, last, options),
+            Found::Violation(_) => found = self.first_bad(last, options),
             Found::Exhausted(..) => {}
         }
         self.unsettled = 0;
@@ -126,21 +231,14 @@ impl Tail {
     }
 
     /// Moves the frontier up to the begin of the oldest open operation: a copy has just got through there.
-    fn commit(&mut self, record: &Record, last: u64, options: &Options) -> Found {
+    fn commit(&mut self, last: u64, options: &Options) -> Found {
         let mut before = None;
         while let Some(&(number, ends)) = self.events.front() {
-            let Some(entry) = record.get(number) else {
-                return Found::Exhausted(
-                    Exhausted::Memory {
-                        bytes: record.bytes(),
-                    },
-                    before,
-                );
-            };
-            if !entry.ended(last) {
+            let followed = *self.at(number);
+            if followed.completed > last {
                 break;
             }
-            let op = op_of(record, number, last, &mut self.values);
+            let op = followed.as_of(last);
             if self.frontier.open_ends() >= Frontier::<WORDS>::room() {
                 return too_many(options, before);
             }
@@ -153,27 +251,29 @@ impl Tail {
             } else if !ends && matters(&op) {
                 self.frontier.begin(&op);
             }
-            before = Some(if ends { entry.completed } else { entry.invoked });
+            before = Some(followed.moment(ends));
             self.events.pop_front();
+            self.at(number).committed = ends;
+            while self.ops.front().is_some_and(|op| op.committed) {
+                self.ops.pop_front();
+                self.base += 1;
+            }
         }
         Found::Nothing
     }
 
     /// Runs the tail through a copy of the frontier, as it stood right after event `last`.
-    fn look(&mut self, record: &Record, last: u64, options: &Options) -> Found {
+    fn look(&mut self, last: u64, options: &Options) -> Found {
         let mut frontier = self.frontier.clone();
         let mut budget = Budget::new(options);
         let mut before = None;
         for &(number, ends) in &self.events {
-            let Some(entry) = record.get(number) else {
-                let bytes = record.bytes();
-                return Found::Exhausted(Exhausted::Memory { bytes }, before);
-            };
-            let at = if ends { entry.completed } else { entry.invoked };
+            let followed = self.ops[(number - self.base) as usize];
+            let at = followed.moment(ends);
             if at > last {
                 break;
             }
-            let op = op_of(record, number, last, &mut self.values);
+            let op = followed.as_of(last);
             if !matters(&op) {
                 continue;
             }
@@ -197,20 +297,17 @@ impl Tail {
     }
 
     /// The first event with which the tail fails, by bisection.
-    fn first_bad(&mut self, record: &Record, last: u64, options: &Options) -> Found {
+    fn first_bad(&mut self, last: u64, options: &Options) -> Found {
         let moments: Vec<u64> = self
             .events
             .iter()
-            .filter_map(|&(number, ends)| {
-                let entry = record.get(number)?;
-                Some(if ends { entry.completed } else { entry.invoked })
-            })
+            .map(|&(number, ends)| self.ops[(number - self.base) as usize].moment(ends))
             .filter(|at| *at <= last)
             .collect();
         let (mut good, mut bad) = (0, moments.len().saturating_sub(1));
         while good < bad {
             let middle = good + (bad - good) / 2;
-            match self.look(record, moments[middle], options) {
+            match self.look(moments[middle], options) {
                 Found::Violation(_) => bad = middle,
                 Found::Nothing | Found::Exhausted(..) => good = middle + 1,
             }
@@ -219,17 +316,26 @@ impl Tail {
     }
 }
 
-/// An operation as the frontier wants it, as it stood right after event `last`.
-fn op_of(record: &Record, number: u64, last: u64, values: &mut Values) -> Op {
-    let Some(entry) = record.get(number) else {
-        unreachable!("the caller has just looked it up");
-    };
-    let mut op = entry.op(number as u32, last, values);
-    if op.end != End::Unknown && entry.outcome != Outcome::Unknown {
-        // Only the order of ends matters to the frontier; event indices keep it.
-        op.ret = entry.completed.min(u64::from(NEVER - 1)) as u32;
+impl Followed {
+    /// The event of its begin or end.
+    fn moment(&self, ends: bool) -> u64 {
+        if ends { self.completed } else { self.invoked }
     }
-    op
+
+    /// As the frontier wants it, as it stood right after event `last`.
+    fn as_of(&self, last: u64) -> Op {
+        let mut op = self.op;
+        if self.completed > last {
+            op.end = End::Unknown;
+            if op.kind == Kind::Read {
+                op.value = ABSENT;
+            }
+        } else if op.end != End::Unknown {
+            // Only the order of ends matters to the frontier; event indices keep it.
+            op.ret = self.completed.min(u64::from(NEVER - 1)) as u32;
+        }
+        op
+    }
 }
 
 fn too_many(options: &Options, proven_to: Option<u64>) -> Found {
