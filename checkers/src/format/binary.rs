@@ -371,6 +371,7 @@ impl Reader {
         }
         let (found, at, error) = rest.answer(tag).ok_or_else(short)?;
         let outcome = match what {
+            OK if found.is_none() => Outcome::Ok(None),
             OK if sink.open_call(client) == Some(Kind::Read) => Outcome::Ok(found),
             OK => Outcome::Ok(None),
             FAIL => Outcome::Failed,
@@ -391,7 +392,35 @@ impl<'a> Rest<'a> {
         Some(*byte)
     }
 
+    /// Up to eight bytes at once where there are as many: the first without its top bit set is the last.
+    #[inline(always)]
     fn number(&mut self) -> Option<u64> {
+        const TOPS: u64 = 0x8080_8080_8080_8080;
+        if let Some((first, rest)) = self.0.split_first()
+            && *first < 0x80
+        {
+            self.0 = rest;
+            return Some(u64::from(*first));
+        }
+        if let Some(word) = self.0.first_chunk::<8>() {
+            let word = u64::from_le_bytes(*word);
+            let ends = !word & TOPS;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() + 1;
+                // The sevens move together: into pairs, fours, and all eight.
+                let sevens = word & !TOPS & (u64::MAX >> (64 - bits));
+                let pairs = sevens & 0x007f_007f_007f_007f | (sevens & 0x7f00_7f00_7f00_7f00) >> 1;
+                let fours = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+                let all = fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4;
+                self.0 = &self.0[bits as usize / 8..];
+                return Some(all);
+            }
+        }
+        self.long_number()
+    }
+
+    #[cold]
+    fn long_number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -403,6 +432,7 @@ impl<'a> Rest<'a> {
         None
     }
 
+    #[inline(always)]
     fn signed(&mut self) -> Option<i64> {
         let number = self.number()?;
         Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
@@ -415,6 +445,7 @@ impl<'a> Rest<'a> {
         std::str::from_utf8(text).ok()
     }
 
+    #[inline(always)]
     fn call(&mut self, what: u8) -> Option<Call> {
         Some(match what {
             READ => Call::Read,
@@ -428,6 +459,7 @@ impl<'a> Rest<'a> {
         })
     }
 
+    #[inline(always)]
     #[allow(clippy::type_complexity)]
     fn answer(&mut self, tag: u8) -> Option<(Option<Value>, Option<At>, Option<&'a str>)> {
         let (mut found, mut at, mut error) = (None, None, None);
@@ -535,5 +567,26 @@ mod tests {
         let block = std::mem::take(&mut writer.block);
         let mut rest = Rest(&block);
         assert_eq!(numbers.map(|_| rest.signed()), numbers.map(Some));
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_read_whatever_follows() {
+        let mut numbers = vec![0, 0x7f, 0x80, u64::MAX];
+        numbers.extend(
+            (0..64).flat_map(|bit| [1 << bit, (1 << bit) - 1, 0x5555_5555_5555_5555 >> bit]),
+        );
+        for after in 0..10 {
+            for number in &numbers {
+                let mut writer = Writer::new(Vec::new(), &Header::default()).expect("a vector");
+                writer.number(*number);
+                let mut block = std::mem::take(&mut writer.block);
+                block.resize(block.len() + after, 0xff);
+                let mut rest = Rest(&block);
+                assert_eq!((rest.number(), rest.0.len()), (Some(*number), after));
+                // Cut within the number: it is none.
+                let length = block.len() - after;
+                assert_eq!(Rest(&block[..length - 1]).number(), None);
+            }
+        }
     }
 }

@@ -298,17 +298,9 @@ impl Builder {
             facts.node = small(answer.node);
         }
         if let Some(error) = error {
-            let text = match self.errors.get(error) {
-                Some(text) => *text,
-                None => {
-                    let text = self.history.error_texts.len() as u32;
-                    self.history.error_texts.push(error.into());
-                    self.errors.insert(error.into(), text);
-                    text
-                }
-            };
-            self.history.errors.insert(row, text);
+            self.put_error(row, error);
         }
+        let facts = &self.history.rows[row as usize];
         let of_key = &mut self.history.keys[facts.key as usize];
         let op = &mut of_key.ops[facts.op as usize];
         self.doing[number as usize] = match answer.outcome {
@@ -347,7 +339,23 @@ impl Builder {
         Ok(())
     }
 
+    /// Puts a client's words for an error beside the row of its operation; equal ones are kept once.
+    #[cold]
+    fn put_error(&mut self, row: u32, error: &str) {
+        let text = match self.errors.get(error) {
+            Some(text) => *text,
+            None => {
+                let text = self.history.error_texts.len() as u32;
+                self.history.error_texts.push(error.into());
+                self.errors.insert(error.into(), text);
+                text
+            }
+        };
+        self.history.errors.insert(row, text);
+    }
+
     /// Takes a second completion of one operation: odd if it repeats the first, malformed if it contradicts it.
+    #[cold]
     fn again(
         &mut self,
         event: u64,
@@ -411,10 +419,16 @@ impl Builder {
         Ok(index as u32)
     }
 
+    #[inline]
     fn client_number(&mut self, client: ClientId) -> u32 {
-        if let Some(number) = self.known_client(client) {
-            return number;
+        match self.known_client(client) {
+            Some(number) => number,
+            None => self.new_client(client),
         }
+    }
+
+    #[cold]
+    fn new_client(&mut self, client: ClientId) -> u32 {
         let number = self.doing.len() as u32;
         self.history.clients.push(client);
         self.doing.push(Doing::Idle);
@@ -432,6 +446,7 @@ impl Builder {
         number
     }
 
+    #[inline]
     fn known_client(&self, client: ClientId) -> Option<u32> {
         if client < FEW_CLIENTS as u64 {
             let number = self.few_clients.get(client as usize).copied();
