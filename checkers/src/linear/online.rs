@@ -466,3 +466,154 @@ fn sets(call: Call) -> Option<crate::history::Value> {
         Call::Read | Call::Delete => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::{Domain, Generator, Recipe, Violation};
+    use crate::history::History;
+    use crate::linear::check;
+
+    /// What comes after a long history of unique values in which nearly all is forgotten; numbers are made to fit.
+    fn then(seed: u64, values: Domain, violate: Option<Violation>) -> (Recipe, Vec<Event>) {
+        let first = Recipe {
+            ops: 3_000,
+            clients: 6,
+            pending: 0.002,
+            failed: 0.02,
+            cas: if seed % 2 == 0 { 0.3 } else { 0.0 },
+            seed,
+            ..Recipe::default()
+        };
+        let second = Recipe {
+            ops: 150,
+            clients: 6,
+            cas: 0.2,
+            delete: 0.1,
+            pending: 0.02,
+            values,
+            violate,
+            seed,
+            ..Recipe::default()
+        };
+        let mut events: Vec<Event> = Generator::new(first.clone()).collect();
+        let (index, clients) = (events.len() as u64, 1_000_000);
+        // A write makes the second history's first state its own; its values lie apart.
+        let apart = |value: i64| value + 1_000_000;
+        events.extend(Generator::new(second).map(|mut event| {
+            event.index += index + 2;
+            event.client = event.client.map(|client| client + clients);
+            match &mut event.kind {
+                EventKind::Invoke { call, .. } => {
+                    *call = match *call {
+                        Call::Write(value) => Call::Write(apart(value)),
+                        Call::Cas { old, new } => Call::Cas {
+                            old: apart(old),
+                            new: apart(new),
+                        },
+                        other => other,
+                    }
+                }
+                EventKind::Complete {
+                    outcome: Outcome::Ok(Some(found)),
+                    ..
+                } => *found = apart(*found),
+                EventKind::Complete { .. } | EventKind::Mark(_) => {}
+            }
+            event
+        }));
+        for (at, kind) in [
+            (
+                0,
+                EventKind::Invoke {
+                    key: "k0".to_owned(),
+                    call: Call::Delete,
+                },
+            ),
+            (
+                1,
+                EventKind::Complete {
+                    outcome: Outcome::Ok(None),
+                    at: None,
+                    error: None,
+                },
+            ),
+        ] {
+            events.push(Event {
+                index: index + at,
+                time_ns: 0,
+                client: Some(999_999),
+                node: None,
+                kind,
+            });
+        }
+        events.sort_by_key(|event| event.index);
+        (first, events)
+    }
+
+    #[test]
+    fn stand_ins_for_a_long_past_change_no_verdict_and_no_event() {
+        let mut violations = 0;
+        for seed in 0..60 {
+            let violate = [None, Some(Violation::StaleRead), Some(Violation::LostWrite)];
+            let (recipe, events) = then(seed, Domain::Small(6), violate[seed as usize % 3]);
+            let history = History::from_events(recipe.header(), &events).expect("well formed");
+            let whole = check(&history, &Options::default()).verdict;
+            // So little memory that the record forgets most of the past.
+            let mut online = Online::new(Options {
+                memory: 1 << 20,
+                ..Options::default()
+            });
+            for event in &events {
+                online.push(event);
+            }
+            assert_eq!(online.malformed(), [], "seed {seed}");
+            let tail = matches!(online.keys[0].judge, Judge::Frontier(_));
+            match (online.finish(), whole) {
+                (Verdict::Linearizable, Verdict::Linearizable) => assert!(tail, "seed {seed}"),
+                (Verdict::Violation(online), Verdict::Violation(whole)) => {
+                    assert_eq!(online.event, whole.event, "seed {seed}");
+                    violations += 1;
+                }
+                other => panic!("seed {seed}: {other:?}"),
+            }
+        }
+        assert!(violations >= 20, "{violations}");
+    }
+
+    #[test]
+    fn an_alarm_whose_evidence_was_forgotten_says_so() {
+        let step = |index, client, kind| Event {
+            index,
+            time_ns: index,
+            client: Some(client),
+            node: None,
+            kind,
+        };
+        let mut events = Vec::new();
+        let mut run = |client, call, found| {
+            let key = "k".to_owned();
+            let index = events.len() as u64;
+            events.push(step(index, client, EventKind::Invoke { key, call }));
+            let (outcome, at, error) = (Outcome::Ok(found), None, None);
+            let end = EventKind::Complete { outcome, at, error };
+            events.push(step(index + 1, client, end));
+        };
+        for value in 0..5_000 {
+            run(1, Call::Write(value), None);
+        }
+        run(2, Call::Read, Some(3));
+        let options = Options {
+            memory: 1 << 20,
+            ..Options::default()
+        };
+        let mut online = Online::new(options);
+        let found = events.iter().find_map(|event| online.push(event));
+        let found = found.expect("an alarm");
+        assert_eq!((found.event, found.culprit), (10_001, 10_000));
+        assert_eq!(found.operations.len(), 1);
+        assert!(found.why[0].contains("were forgotten"), "{:?}", found.why);
+        assert!(online.keys[0].record.operation(4_999, "k").is_some());
+        assert!(online.keys[0].record.operation(2_500, "k").is_none());
+    }
+}

@@ -14,6 +14,7 @@
 //! values repeat later, too: each choice of whom a read saw renames the values into a history in which none does.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
 
@@ -32,6 +33,9 @@ pub(super) enum Seen {
 
 /// Not yet.
 const NEVER: u64 = u64::MAX;
+
+/// So many blocks are kept before any is forgotten: looking less often costs less.
+const FORGET_AT: usize = 32;
 
 /// No cluster.
 const NONE: u32 = u32::MAX;
@@ -53,6 +57,7 @@ pub(super) struct Live {
 /// One value.
 #[derive(Clone, Copy, Debug)]
 struct Cluster {
+    value: Option<Value>,
     block: u32,
     first_end: u64,
     last_begin: u64,
@@ -66,8 +71,8 @@ struct Cluster {
 struct Block {
     first_end: u64,
     last_begin: u64,
-    /// The first value of the chain that is not forgotten.
-    head: Option<Value>,
+    /// The cluster of the first value of the chain that is not forgotten.
+    head: u32,
 }
 
 /// An operation that stands for forgotten ones.
@@ -149,10 +154,10 @@ impl Live {
             clusters: Table::new(),
             blocks: Table::new(),
             order: VecDeque::new(),
-            forget_at: 4,
+            forget_at: FORGET_AT,
         };
         // The initial value was written and seen before everything.
-        live.absent = live.add(None, 0, None);
+        live.absent = add(&mut live.clusters, &mut live.blocks, None, 0, None);
         live.see(None, 0, 0);
         live
     }
@@ -177,12 +182,14 @@ impl Live {
         let Some(value) = sets(call) else {
             return Seen::NotUnique;
         };
-        if self.values.contains_key(&value) {
-            return Seen::NotUnique;
+        match self.values.entry(value) {
+            Entry::Occupied(_) => Seen::NotUnique,
+            Entry::Vacant(entry) => {
+                let (clusters, blocks) = (&mut self.clusters, &mut self.blocks);
+                entry.insert(add(clusters, blocks, Some(value), event + 1, takes));
+                Seen::Fine
+            }
         }
-        let cluster = self.add(Some(value), event + 1, takes);
-        self.values.insert(value, cluster);
-        Seen::Fine
     }
 
     /// An operation that began at event `invoked` ends at event `completed`; `open` are those that go on.
@@ -211,7 +218,7 @@ impl Live {
                 Some(at) if self.clusters[at].is_seen() => Seen::Violation,
                 Some(at) => {
                     self.blocks.remove(self.clusters[at].block);
-                    self.drop_cluster(sets(call), at);
+                    self.drop_cluster(at);
                     Seen::Fine
                 }
                 None => Seen::Fine,
@@ -226,27 +233,12 @@ impl Live {
         }
     }
 
-    fn drop_cluster(&mut self, value: Option<Value>, at: u32) {
-        match value {
+    fn drop_cluster(&mut self, at: u32) {
+        match self.clusters[at].value {
             Some(value) => drop(self.values.remove(&value)),
             None => self.absent = NONE,
         }
         self.clusters.remove(at);
-    }
-
-    fn add(&mut self, value: Option<Value>, begin: u64, takes: Option<Value>) -> u32 {
-        let block = self.blocks.add(Block {
-            first_end: NEVER,
-            last_begin: begin,
-            head: value,
-        });
-        self.clusters.add(Cluster {
-            block,
-            first_end: NEVER,
-            last_begin: begin,
-            takes,
-            next: None,
-        })
     }
 
     /// An operation of this value has ended: it was certainly there.
@@ -369,25 +361,26 @@ impl Live {
             !gone
         });
         self.order = order;
-        self.forget_at = (self.order.len() * 2).max(8);
+        self.forget_at = (self.order.len() * 2).max(FORGET_AT);
     }
 
     /// Forgets the links of a block: all of them, or those that a later link has certainly replaced.
     fn forget_links(&mut self, number: u32, oldest: u64, all: bool) {
         let mut head = self.blocks[number].head;
-        while let Some(at) = self.find(head) {
-            let next = self.clusters[at].next;
-            let replaced = !all
-                && next
-                    .and_then(|next| self.find(Some(next)))
-                    .is_some_and(|next| self.clusters[next].first_end < oldest);
+        loop {
+            let next = self.clusters[head].next;
+            if next.is_none() && !all {
+                break;
+            }
+            let next = next.and_then(|next| self.find(Some(next)));
+            let replaced = next.is_some_and(|next| self.clusters[next].first_end < oldest);
             if !all && !replaced {
                 break;
             }
-            self.drop_cluster(head, at);
-            if next.is_none() {
+            self.drop_cluster(head);
+            let Some(next) = next else {
                 break;
-            }
+            };
             head = next;
         }
         self.blocks[number].head = head;
@@ -400,13 +393,11 @@ impl Live {
         // A chain whose begin is forgotten: its first link took something that was there by the block's first end.
         for &(first_end, number) in &self.order {
             let block = &self.blocks[number];
-            let at = self.find(block.head);
-            let (Some(head), Some(at)) = (block.head, at) else {
-                continue;
-            };
-            if self.clusters[at].takes.is_some() {
+            let head = &self.clusters[block.head];
+            if let (Some(value), true) = (head.value, head.takes.is_some()) {
                 all.push(stand_in(What::Ghost, block.last_begin, first_end));
-                self.stand_in_for(head, at, is_open(head), What::CasOfGhost(head), &mut all);
+                let writes = What::CasOfGhost(value);
+                self.stand_in_for(value, block.head, is_open(value), writes, &mut all);
             }
         }
         if self.absent != NONE && self.clusters[self.absent].last_begin > 0 {
@@ -417,7 +408,7 @@ impl Live {
         values.sort_unstable();
         for (value, at) in values {
             let cluster = &self.clusters[at];
-            let heads = self.blocks[cluster.block].head == Some(value);
+            let heads = self.blocks[cluster.block].head == at;
             let writes = match cluster.takes {
                 None => What::Write(value),
                 // It stands in the list already, behind its ghost.
@@ -453,6 +444,30 @@ impl Live {
             all.push(stand_in(found, last_begin, last_begin));
         }
     }
+}
+
+/// A cluster with a block of its own.
+fn add(
+    clusters: &mut Table<Cluster>,
+    blocks: &mut Table<Block>,
+    value: Option<Value>,
+    begin: u64,
+    takes: Option<Value>,
+) -> u32 {
+    let cluster = clusters.add(Cluster {
+        value,
+        block: 0,
+        first_end: NEVER,
+        last_begin: begin,
+        takes,
+        next: None,
+    });
+    clusters[cluster].block = blocks.add(Block {
+        first_end: NEVER,
+        last_begin: begin,
+        head: cluster,
+    });
+    cluster
 }
 
 /// One operation that ends at `end`, or is unknown, and begins at `begin` or, if it ends before, when it ends.
