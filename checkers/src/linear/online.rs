@@ -474,14 +474,37 @@ mod tests {
     use crate::history::History;
     use crate::linear::check;
 
-    /// What comes after a long history of unique values in which nearly all is forgotten; numbers are made to fit.
+    fn step(index: u64, client: u64, kind: EventKind) -> Event {
+        Event {
+            index,
+            time_ns: index,
+            client: Some(client),
+            node: None,
+            kind,
+        }
+    }
+
+    fn invoke(key: &str, call: Call) -> EventKind {
+        let key = key.to_owned();
+        EventKind::Invoke { key, call }
+    }
+
+    fn ok(found: Option<i64>) -> EventKind {
+        EventKind::Complete {
+            outcome: Outcome::Ok(found),
+            at: None,
+            error: None,
+        }
+    }
+
+    /// What comes after a long history of unique values in which nearly all is forgotten: a delete, and values that repeat.
     fn then(seed: u64, values: Domain, violate: Option<Violation>) -> (Recipe, Vec<Event>) {
         let first = Recipe {
             ops: 3_000,
             clients: 6,
             pending: 0.002,
             failed: 0.02,
-            cas: if seed % 2 == 0 { 0.3 } else { 0.0 },
+            cas: if seed.is_multiple_of(2) { 0.3 } else { 0.0 },
             seed,
             ..Recipe::default()
         };
@@ -498,7 +521,7 @@ mod tests {
         };
         let mut events: Vec<Event> = Generator::new(first.clone()).collect();
         let (index, clients) = (events.len() as u64, 1_000_000);
-        // A write makes the second history's first state its own; its values lie apart.
+        // A delete makes absent what the second history begins with; its values lie apart.
         let apart = |value: i64| value + 1_000_000;
         events.extend(Generator::new(second).map(|mut event| {
             event.index += index + 2;
@@ -522,30 +545,9 @@ mod tests {
             }
             event
         }));
-        for (at, kind) in [
-            (
-                0,
-                EventKind::Invoke {
-                    key: "k0".to_owned(),
-                    call: Call::Delete,
-                },
-            ),
-            (
-                1,
-                EventKind::Complete {
-                    outcome: Outcome::Ok(None),
-                    at: None,
-                    error: None,
-                },
-            ),
-        ] {
-            events.push(Event {
-                index: index + at,
-                time_ns: 0,
-                client: Some(999_999),
-                node: None,
-                kind,
-            });
+        let delete = [invoke("k0", Call::Delete), ok(None)];
+        for (at, kind) in (index..).zip(delete) {
+            events.push(step(at, 999_999, kind));
         }
         events.sort_by_key(|event| event.index);
         (first, events)
@@ -583,21 +585,11 @@ mod tests {
 
     #[test]
     fn an_alarm_whose_evidence_was_forgotten_says_so() {
-        let step = |index, client, kind| Event {
-            index,
-            time_ns: index,
-            client: Some(client),
-            node: None,
-            kind,
-        };
         let mut events = Vec::new();
         let mut run = |client, call, found| {
-            let key = "k".to_owned();
             let index = events.len() as u64;
-            events.push(step(index, client, EventKind::Invoke { key, call }));
-            let (outcome, at, error) = (Outcome::Ok(found), None, None);
-            let end = EventKind::Complete { outcome, at, error };
-            events.push(step(index + 1, client, end));
+            events.push(step(index, client, invoke("k", call)));
+            events.push(step(index + 1, client, ok(found)));
         };
         for value in 0..5_000 {
             run(1, Call::Write(value), None);
