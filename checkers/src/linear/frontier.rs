@@ -17,6 +17,7 @@
 //!
 //! Precondition: none. Cost: linear in the events times the configurations alive, few in practice, exponential at worst.
 
+mod climb;
 mod sources;
 mod world;
 
@@ -24,6 +25,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Budget;
 use crate::history::{ABSENT, End, Kind, NEVER, Op};
+use climb::{Climb, Climbed, Course};
 use sources::Sources;
 use world::{Bits, World};
 
@@ -84,62 +86,53 @@ fn search(ops: &[Op], values: usize, events: u32, budget: &mut Budget) -> Outcom
 }
 
 /// A narrow beam first: if it gets through, that is real. Then unknown operations that never run out: if even they
-/// don't help, the violation is real. Then wider beams, and at last no limit but the budget.
+/// don't help, the violation is real. Then the beam again, with more patience, and so on until the budget ends.
 fn sandwich<const W: usize>(
     ops: &[Op],
     values: usize,
     events: u32,
     budget: &mut Budget,
 ) -> Outcome {
-    let future = Future::of(ops, values);
-    let schedule = schedule(ops, events);
-    let mut proven_to = 0;
-    for (width, supply) in [
-        (8, Supply::Counted),
-        (64, Supply::Counted),
-        (64, Supply::Endless),
-        (512, Supply::Counted),
-        (2048, Supply::Endless),
-        (4096, Supply::Counted),
-        (usize::MAX, Supply::Counted),
-    ] {
-        let mut frontier = Frontier::<W>::new(supply, width);
-        let found = run(&mut frontier, ops, &schedule, &future, budget);
-        match (found, frontier.truncated, supply) {
-            (Outcome::Holds, _, Supply::Counted) => return Outcome::Holds,
-            (Outcome::Fails(at), false, _) => return Outcome::Fails(at),
-            (Outcome::Fails(at), true, Supply::Counted) => proven_to = proven_to.max(at),
-            (Outcome::Exhausted(at), _, Supply::Counted) => {
-                return Outcome::Exhausted(proven_to.max(at));
-            }
-            (Outcome::Exhausted(_), _, Supply::Endless) => {
-                return Outcome::Exhausted(proven_to);
-            }
-            (Outcome::Fails(_), true, Supply::Endless) | (Outcome::Holds, _, Supply::Endless) => {}
+    let course = Course {
+        ops,
+        schedule: &schedule(ops, events),
+        future: &Future::of(ops, values),
+    };
+    let mut climb = Climb::<W>::new();
+    let patience = 32 * ops.len() as u64 + 1_000;
+    for (times, width) in [(1, 64), (16, 2048), (u64::MAX, 0)] {
+        match climb.go(&course, patience.saturating_mul(times), budget) {
+            Climbed::Decided(outcome) => return outcome,
+            Climbed::Exhausted => return Outcome::Exhausted(climb.proven_to()),
+            Climbed::Tired => {}
+        }
+        let mut endless = Frontier::<W>::new(Supply::Endless, width);
+        match run(&mut endless, &course, budget) {
+            Outcome::Fails(at) if !endless.truncated => return Outcome::Fails(at),
+            Outcome::Exhausted(_) => break,
+            Outcome::Fails(_) | Outcome::Holds => {}
         }
     }
-    Outcome::Exhausted(proven_to)
+    Outcome::Exhausted(climb.proven_to())
 }
 
 /// Feeds the whole history.
 fn run<const W: usize>(
     frontier: &mut Frontier<W>,
-    ops: &[Op],
-    schedule: &[u32],
-    future: &Future,
+    course: &Course<'_>,
     budget: &mut Budget,
 ) -> Outcome {
-    for (position, entry) in schedule.iter().enumerate() {
+    for (position, entry) in course.schedule.iter().enumerate() {
         if *entry == NEVER {
             continue;
         }
-        let op = &ops[(entry >> 1) as usize];
+        let op = &course.ops[(entry >> 1) as usize];
         let position = position as u32;
         if entry & 1 == 0 {
             frontier.begin(op);
             continue;
         }
-        match frontier.end(op, Some(future), budget) {
+        match frontier.end(op, Some(course.future), budget) {
             Step::Alive => {}
             Step::Dead => return Outcome::Fails(position),
             Step::Exhausted => return Outcome::Exhausted(position),
