@@ -18,6 +18,7 @@
 //! Precondition: none. Cost: linear in the events times the configurations alive, few in practice, exponential at worst.
 
 mod climb;
+mod demand;
 mod sources;
 mod world;
 
@@ -26,6 +27,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Budget;
 use crate::history::{ABSENT, End, Kind, NEVER, Op};
 use climb::{Climb, Climbed, Course};
+use demand::Demand;
 use sources::Sources;
 use world::{Bits, World};
 
@@ -34,7 +36,7 @@ use world::{Bits, World};
 pub enum Outcome {
     /// An order exists.
     Holds,
-    /// None exists, and it shows at the latest at this position.
+    /// None exists, though everything before this position has one.
     Fails(u32),
     /// The budget ran out at this position: everything before it has an order.
     Exhausted(u32),
@@ -98,7 +100,7 @@ fn sandwich<const W: usize>(
         schedule: &schedule(ops, events),
         future: &Future::of(ops, values),
     };
-    let mut climb = Climb::<W>::new();
+    let mut climb = Climb::<W>::new(course.future);
     let patience = 32 * ops.len() as u64 + 1_000;
     for (times, width) in [(1, 64), (16, 2048), (u64::MAX, 0)] {
         match climb.go(&course, patience.saturating_mul(times), budget) {
@@ -106,9 +108,9 @@ fn sandwich<const W: usize>(
             Climbed::Exhausted => return Outcome::Exhausted(climb.proven_to()),
             Climbed::Tired => {}
         }
-        let mut endless = Frontier::<W>::new(Supply::Endless, width);
+        let mut endless = Frontier::<W>::before(course.future, Supply::Endless, width);
         match run(&mut endless, &course, budget) {
-            Outcome::Fails(at) if !endless.truncated => return Outcome::Fails(at),
+            Outcome::Fails(_) if !endless.truncated => return Outcome::Fails(climb.proven_to()),
             Outcome::Exhausted(_) => break,
             Outcome::Fails(_) | Outcome::Holds => {}
         }
@@ -129,7 +131,7 @@ fn run<const W: usize>(
         let op = &course.ops[(entry >> 1) as usize];
         let position = position as u32;
         if entry & 1 == 0 {
-            frontier.begin(op);
+            frontier.begin_known(op, course.future);
             continue;
         }
         match frontier.end(op, Some(course.future), budget) {
@@ -191,6 +193,7 @@ fn produces(op: &Op) -> Option<u32> {
 #[derive(Debug)]
 pub(super) struct Future {
     of_value: Vec<Prospect>,
+    demands: Vec<Demand>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -248,7 +251,10 @@ impl Future {
                 break;
             }
         }
-        Self { of_value }
+        Self {
+            of_value,
+            demands: Demand::of_each(ops, values),
+        }
     }
 }
 
@@ -297,6 +303,7 @@ struct Here<const W: usize> {
     reads: Bits<W>,
     writes: Bits<W>,
     cas_from: Bits<W>,
+    cas_to: Bits<W>,
     /// The kind of the unknown writes of it, or [`NONE`].
     chance: u32,
     /// Kinds of unknown cas that take it away.
@@ -323,6 +330,8 @@ pub(super) struct Frontier<const W: usize> {
     chances: Vec<Chance>,
     kinds: FxHashMap<(Option<u32>, u32), u32>,
     ends: u32,
+    /// Values that somebody who has not begun can find only if they are there now, or an open operation writes them.
+    demanded: Vec<u32>,
 }
 
 /// A world within a step.
@@ -358,7 +367,15 @@ impl<const W: usize> Frontier<W> {
             chances: Vec::new(),
             kinds: FxHashMap::default(),
             ends: 0,
+            demanded: Vec::new(),
         }
+    }
+
+    /// Before the first event of a history that is known.
+    pub(super) fn before(future: &Future, supply: Supply, width: usize) -> Self {
+        let mut frontier = Self::new(supply, width);
+        frontier.demanded = demand::at_first(&future.demands);
+        frontier
     }
 
     /// How many configurations are alive.
@@ -408,7 +425,24 @@ impl<const W: usize> Frontier<W> {
             }
             Kind::Cas => {
                 self.here[op.old as usize].cas_from.set(slot);
+                self.here[op.value as usize].cas_to.set(slot);
                 self.cas.set(slot);
+            }
+        }
+    }
+
+    /// As [`Self::begin`], where it is known what follows.
+    pub(super) fn begin_known(&mut self, op: &Op, future: &Future) {
+        self.begin(op);
+        for value in [op.value, op.old] {
+            let demanded = future.demands[value as usize].after(op.call);
+            let at = self.demanded.iter().position(|other| *other == value);
+            match (demanded, at) {
+                (true, None) => self.demanded.push(value),
+                (false, Some(at)) => {
+                    self.demanded.swap_remove(at);
+                }
+                (true, Some(_)) | (false, None) => {}
             }
         }
     }
@@ -488,6 +522,9 @@ impl<const W: usize> Frontier<W> {
                     self.write_moves(&draft, goal, &mut moves);
                 }
                 for next in moves.drain(..) {
+                    if self.doomed(&next.world, goal) {
+                        continue;
+                    }
                     if next.world.done.has(goal.slot) {
                         after.push(next.world);
                     } else if !seen.contains(&next) {
@@ -506,6 +543,46 @@ impl<const W: usize> Frontier<W> {
             }
         }
         reach
+    }
+
+    /// Whether somebody can certainly not find what it found any more: nobody is left to write it in time.
+    fn doomed(&self, world: &World<W>, goal: &Goal<'_>) -> bool {
+        let Some(future) = goal.future else {
+            return false;
+        };
+        let lost = |value: u32| value != world.value && !self.may_come(world, value);
+        if self.demanded.iter().any(|value| lost(*value)) {
+            return true;
+        }
+        let mut reads = self.reads.without(&world.done);
+        while let Some(slot) = reads.first() {
+            let value = self.slots[slot as usize].value;
+            reads = reads.without(&self.here[value as usize].reads);
+            // Of these, the one that ends first is not known: the one at hand stands for all.
+            let end = self.slots[slot as usize].ret;
+            if lost(value) && !future.demands[value as usize].written(goal.op.ret, end) {
+                return true;
+            }
+        }
+        let cas = self.cas.without(&world.done);
+        cas.ones().any(|slot| {
+            let Slot { old, ret, .. } = self.slots[slot as usize];
+            lost(old) && !future.demands[old as usize].written(goal.op.ret, ret)
+        })
+    }
+
+    /// Whether an operation that has begun can still write `value`.
+    fn may_come(&self, world: &World<W>, value: u32) -> bool {
+        let Some(here) = self.here.get(value as usize) else {
+            return false;
+        };
+        !here.writes.without(&world.done).is_empty()
+            || !here.cas_to.without(&world.done).is_empty()
+            || (here.chance != NONE && self.has_chance(world, here.chance))
+            || here
+                .chances_to
+                .iter()
+                .any(|kind| self.has_chance(world, *kind))
     }
 
     /// The cell's value is taken by a cas.
@@ -785,6 +862,7 @@ impl<const W: usize> Frontier<W> {
         self.cas.clear(slot);
         self.here[op.value as usize].reads.clear(slot);
         self.here[produced(op)].writes.clear(slot);
+        self.here[produced(op)].cas_to.clear(slot);
         self.here[op.old as usize].cas_from.clear(slot);
     }
 }
@@ -795,6 +873,7 @@ impl<const W: usize> Here<W> {
             reads: Bits::EMPTY,
             writes: Bits::EMPTY,
             cas_from: Bits::EMPTY,
+            cas_to: Bits::EMPTY,
             chance: NONE,
             chances_from: Vec::new(),
             chances_to: Vec::new(),

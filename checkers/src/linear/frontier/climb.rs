@@ -56,9 +56,9 @@ pub(super) struct Climb<const W: usize> {
 }
 
 impl<const W: usize> Climb<W> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(future: &Future) -> Self {
         Self {
-            frontier: Frontier::new(Supply::Counted, NARROW),
+            frontier: Frontier::before(future, Supply::Counted, NARROW),
             at: 0,
             checkpoints: Vec::new(),
             stride: STRIDE,
@@ -73,12 +73,7 @@ impl<const W: usize> Climb<W> {
     }
 
     /// Goes on for `allowed` configurations.
-    pub(super) fn go(
-        &mut self,
-        course: &Course<'_>,
-        allowed: u64,
-        budget: &mut Budget,
-    ) -> Climbed {
+    pub(super) fn go(&mut self, course: &Course<'_>, allowed: u64, budget: &mut Budget) -> Climbed {
         let until = budget.spent().saturating_add(allowed);
         while self.at < course.schedule.len() {
             if budget.spent() > until {
@@ -92,7 +87,7 @@ impl<const W: usize> Climb<W> {
             }
             let op = &course.ops[(entry >> 1) as usize];
             if entry & 1 == 0 {
-                self.frontier.begin(op);
+                self.frontier.begin_known(op, course.future);
                 self.at += 1;
                 continue;
             }
