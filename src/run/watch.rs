@@ -17,8 +17,11 @@ pub(super) struct Watch {
     recorder: Arc<Recorder>,
     seen: Arc<Mutex<Vec<(u64, NodeView)>>>,
     /// What was told of each node's calls last, and when.
-    rpcs: Arc<Mutex<BTreeMap<NodeId, (u64, Vec<RpcView>)>>>,
+    rpcs: Arc<Mutex<BTreeMap<NodeId, ToldRpcs>>>,
 }
+
+/// What was told of a node's calls, and when.
+type ToldRpcs = (u64, Vec<RpcView>);
 
 /// Calls change all the time; a person reads them once a second.
 const TELL_RPCS_NS: u64 = 1_000_000_000;
