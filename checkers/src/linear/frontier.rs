@@ -793,7 +793,7 @@ impl<const W: usize> Frontier<W> {
             worlds = kept;
         }
         if worlds.len() > self.width {
-            worlds.sort_by_cached_key(|world| (self.urgent(world), world.total_spent()));
+            worlds.sort_by_cached_key(|world| self.urgent(world) + self.used(world));
             worlds.truncate(self.width);
             self.truncated = true;
         }
@@ -804,6 +804,11 @@ impl<const W: usize> Frontier<W> {
     fn urgent(&self, world: &World<W>) -> u32 {
         let settled = world.done.count() + world.hidden.count();
         self.slot_of.len() as u32 - settled.min(self.slot_of.len() as u32)
+    }
+
+    /// How many open writes were used up: one that is hidden is done just as well, and may still be used.
+    fn used(&self, world: &World<W>) -> u32 {
+        world.done.and(&self.writes).count()
     }
 
     fn reach(&mut self, value: u32) {
