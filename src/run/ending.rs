@@ -125,10 +125,13 @@ impl Ending {
         let violation = matches!(self.verdict, Some(Verdict::Violation(_)));
         if violation || !self.findings.is_empty() {
             1
-        } else if !self.bench_errors.is_empty() || self.verdict.is_none() {
+        } else if !self.bench_errors.is_empty() {
             70
         } else if self.interrupted {
+            // Also before the first operation has ended: that somebody stops it is no failure of ours.
             130
+        } else if self.verdict.is_none() {
+            70
         } else if matches!(self.verdict, Some(Verdict::Unknown(_))) {
             2
         } else if self.broken_promises.is_empty() {
@@ -244,6 +247,14 @@ mod tests {
             70
         );
         assert_eq!(ending(None).exit(), 70);
+        assert_eq!(
+            Ending {
+                interrupted: true,
+                ..ending(None)
+            }
+            .exit(),
+            130
+        );
         let found = Ending {
             findings: vec![finding("exit", "n1".into())],
             interrupted: true,
