@@ -239,6 +239,8 @@ pub(super) fn recipes() -> Vec<Recipe> {
         about: about.into(),
         seconds,
         nodes: 3,
+        clients: 8,
+        keys: 5,
     })
     .to_vec()
 }

@@ -141,6 +141,9 @@ fn in_card(app: &mut App, node: NodeId, log: bool, back: usize, code: KeyCode) -
     }
 }
 
+/// More clients or contended keys are asked for on the command line.
+const MOST: u32 = 100;
+
 fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
     let picker = &mut app.picker;
     if picker.typing == Some(Field::Filter) {
@@ -196,6 +199,15 @@ fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
             seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             picker.seed = ((seed ^ (seed >> 31)) % 1_000_000).to_string();
+        }
+        KeyCode::Char(c @ ('+' | '-' | '>' | '<')) => {
+            let (clients, keys) = picker.load();
+            match c {
+                '+' => picker.clients = Some((clients + 1).min(MOST)),
+                '-' => picker.clients = Some(clients.saturating_sub(1).max(1)),
+                '>' => picker.keys = Some((keys + 1).min(MOST)),
+                _ => picker.keys = Some(keys.saturating_sub(1).max(1)),
+            }
         }
         KeyCode::Char('/') => picker.typing = Some(Field::Filter),
         KeyCode::Char('m') => {

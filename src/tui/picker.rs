@@ -11,6 +11,10 @@ pub struct Recipe {
     pub seconds: u64,
     /// How many nodes.
     pub nodes: u64,
+    /// How many clients.
+    pub clients: u32,
+    /// How many contended keys.
+    pub keys: u32,
 }
 
 /// What was picked.
@@ -22,6 +26,10 @@ pub struct Pick {
     pub seed: u64,
     /// The planted defect.
     pub defect: Option<String>,
+    /// How many clients, where it is not as many as before.
+    pub clients: Option<u32>,
+    /// How many contended keys, where it is not as many as before.
+    pub keys: Option<u32>,
 }
 
 /// The picker's state.
@@ -37,6 +45,10 @@ pub struct Picker {
     pub row: usize,
     /// The chosen defect: 0 is none.
     pub defect: usize,
+    /// How many clients, once somebody has chosen; else as the scenario says.
+    pub clients: Option<u32>,
+    /// How many contended keys, once somebody has chosen.
+    pub keys: Option<u32>,
     /// The seed, as typed.
     pub seed: String,
     /// What is being typed.
@@ -70,6 +82,14 @@ impl Picker {
             .map(String::as_str)
     }
 
+    /// How many clients and contended keys the next run will have.
+    #[must_use]
+    pub fn load(&self) -> (u32, u32) {
+        let recipe = self.shown().nth(self.row);
+        let own = recipe.map_or((1, 1), |recipe| (recipe.clients, recipe.keys));
+        (self.clients.unwrap_or(own.0), self.keys.unwrap_or(own.1))
+    }
+
     /// What is picked now; `None` when there is no scenario to pick or the seed is no number.
     #[must_use]
     pub fn pick(&self) -> Option<Pick> {
@@ -77,6 +97,8 @@ impl Picker {
             scenario: self.shown().nth(self.row)?.name.clone(),
             seed: self.seed.parse().ok()?,
             defect: self.defect_name().map(str::to_owned),
+            clients: self.clients,
+            keys: self.keys,
         })
     }
 }

@@ -49,6 +49,8 @@ pub struct Options {
 pub fn run(setup: Setup, options: Options) -> anyhow::Result<Ending> {
     let mut session = Session::new(options);
     session.app.picker.recipes = recipes();
+    session.app.picker.clients = setup.changes.clients;
+    session.app.picker.keys = setup.changes.keys;
     session.app.picker.defects = run::DEFECTS
         .iter()
         .map(|defect| defect.name.to_owned())
@@ -89,6 +91,8 @@ fn recipes() -> Vec<Recipe> {
         about: s.about,
         seconds: s.seconds,
         nodes: s.nodes,
+        clients: s.clients,
+        keys: s.keys.contended,
     };
     Scenario::built_in().into_iter().map(recipe).collect()
 }
@@ -114,10 +118,13 @@ impl Live {
     /// What was picked, with the command line's changes.
     fn setup_of(&self, pick: &Pick) -> anyhow::Result<Setup> {
         let scenario = Scenario::find(&pick.scenario)?;
-        let changes = &self.setup.changes;
-        let resolved = scenario.resolve(changes, pick.seed, pick.defect.clone())?;
+        let mut changes = self.setup.changes.clone();
+        changes.clients = pick.clients.or(changes.clients);
+        changes.keys = pick.keys.or(changes.keys);
+        let resolved = scenario.resolve(&changes, pick.seed, pick.defect.clone())?;
         Ok(Setup {
             resolved,
+            changes,
             ..self.setup.clone()
         })
     }

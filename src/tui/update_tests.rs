@@ -448,6 +448,16 @@ fn the_picker_picks_a_scenario_a_defect_and_a_seed() {
         (pick.scenario.as_str(), pick.seed, pick.defect.as_deref()),
         ("calm", 42, Some("stale-read"))
     );
+    assert_eq!(
+        (pick.clients, pick.keys),
+        (None, None),
+        "as the scenario says"
+    );
+    let mut app = fixtures::cut();
+    let Some(Action::Start(pick)) = press(&mut app, "s + + < enter") else {
+        panic!("nothing is picked")
+    };
+    assert_eq!((pick.clients, pick.keys), (Some(10), Some(4)));
     let mut app = fixtures::cut();
     press(&mut app, "s R");
     assert_ne!(app.picker.seed, "7141");

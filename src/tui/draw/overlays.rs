@@ -222,9 +222,9 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         buf,
         "Scenarios",
         78,
-        picker.recipes.len() as u16 + 5,
+        picker.recipes.len() as u16 + 6,
     );
-    let room = usize::from(inner.height.saturating_sub(5)).max(1);
+    let room = usize::from(inner.height.saturating_sub(6)).max(1);
     let first = picker.row.saturating_sub(room - 1);
     for (y, (i, recipe)) in picker
         .shown()
@@ -282,7 +282,7 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
             );
         }
     }
-    let y = inner.height.saturating_sub(4);
+    let y = inner.height.saturating_sub(5);
     let line = |buf: &mut Buffer, y, name: &str, value: &str, keys: &str, style: Style| {
         text::put(buf, inner, 1, y, name, theme.dim());
         let x = text::put(buf, inner, 9, y, value, style);
@@ -310,11 +310,21 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         "e: edit   R: a new one"
     };
     line(buf, y + 1, "seed", &seed, seed_keys, seed_style);
+    let (clients, keys) = picker.load();
+    let load = format!("{clients} clients, {keys} contended keys");
+    line(
+        buf,
+        y + 2,
+        "load",
+        &load,
+        "+ - clients   > < keys",
+        theme.bold(),
+    );
     if picker.typing == Some(Field::Filter) || !picker.filter.is_empty() {
         let (filter, style) = typed(Field::Filter, &picker.filter);
         line(
             buf,
-            y + 2,
+            y + 3,
             "filter",
             &filter,
             "enter keep   esc clear",
@@ -322,10 +332,9 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         );
     }
     let [up, down, ..] = theme.glyphs.arrows;
-    let keys = format!(
-        "{up}{down} choose   enter ends this run, starts that   / filter   m model   esc never mind"
-    );
-    text::put(buf, inner, 1, y + 3, &keys, theme.dim());
+    let keys =
+        format!("{up}{down} choose   enter ends this run, starts that   / filter   m model   esc");
+    text::put(buf, inner, 1, y + 4, &keys, theme.dim());
 }
 
 /// Our own failure, over everything: never a verdict.
