@@ -1,0 +1,110 @@
+//! The kinds of faults by name, which is what people type and read: the only place where they are written.
+
+/// A kind of fault: its name wherever a name is typed or shown, and what it does, in a sentence.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// One word, as in `--faults kill,pause`.
+    pub name: &'static str,
+    /// For `whitewater list faults` and the fault menu.
+    pub about: &'static str,
+}
+
+/// Every kind of fault, in the order in which people meet them.
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "isolate",
+        about: "cut a node off from its peers, both ways or one way; its clients still reach it",
+    },
+    Kind {
+        name: "kill",
+        about: "SIGKILL a node, start it again on its own disk",
+    },
+    Kind {
+        name: "pause",
+        about: "SIGSTOP a node, SIGCONT it later; it does not notice",
+    },
+    Kind {
+        name: "restart",
+        about: "end a node, gracefully or not, and start it again at once",
+    },
+    Kind {
+        name: "split",
+        about: "part the nodes into two sides that do not hear each other",
+    },
+    Kind {
+        name: "bridge",
+        about: "part the nodes into two sides that hear each other only through one node between them",
+    },
+    Kind {
+        name: "ring",
+        about: "let only neighbours in a ring hear each other: majorities everywhere, no two the same",
+    },
+    Kind {
+        name: "graph",
+        about: "stop a random set of directed links",
+    },
+    Kind {
+        name: "hide",
+        about: "cut a node off from its clients; its peers still hear it",
+    },
+    Kind {
+        name: "crash-loop",
+        about: "SIGKILL a node again and again, soon after each start",
+    },
+    Kind {
+        name: "throttle",
+        about: "let a node run and stand in turns of some milliseconds: a slow processor",
+    },
+    Kind {
+        name: "cut",
+        about: "stop the packets from one node to another; the other way flows",
+    },
+    Kind {
+        name: "slow",
+        about: "delay the packets from one node to another, in order",
+    },
+    Kind {
+        name: "crash",
+        about: "cut the power of one node, a minority, a majority or all: what was not synced is lost",
+    },
+    Kind {
+        name: "drop",
+        about: "lose requests: votes, appends, heartbeats, or clients' own",
+    },
+    Kind {
+        name: "swallow",
+        about: "lose answers: the request does its work, and nobody hears of it",
+    },
+    Kind {
+        name: "late",
+        about: "deliver requests late, also those that their sender has given up",
+    },
+    Kind {
+        name: "double",
+        about: "deliver requests twice",
+    },
+    Kind {
+        name: "reorder",
+        about: "let requests overtake one another",
+    },
+    Kind {
+        name: "refuse",
+        about: "answer requests with an error, without delivering them",
+    },
+    Kind {
+        name: "disk",
+        about: "slow syncs, failing syncs (EIO) or a full disk (ENOSPC) under a node",
+    },
+    Kind {
+        name: "clock",
+        about: "let a node's own clock run fast or slow, stand still or step forward; leases may break",
+    },
+    Kind {
+        name: "shrink",
+        about: "take a node's vote away by a change of the membership, give it back later",
+    },
+    Kind {
+        name: "transfer",
+        about: "hand the leadership to another node",
+    },
+];

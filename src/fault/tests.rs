@@ -1,0 +1,132 @@
+//! What a fault names, and that every fault is of a listed kind.
+
+use super::*;
+
+fn links(fault: Fault, expected: &[(NodeId, NodeId)]) {
+    assert_eq!(fault.links(&[1, 2, 3]), expected, "{fault}");
+}
+
+#[test]
+fn a_network_fault_names_exactly_its_directed_links() {
+    links(Fault::Cut { from: 1, to: 3 }, &[(1, 3)]);
+    links(
+        Fault::Isolate {
+            node: 2,
+            way: Way::Both,
+        },
+        &[(1, 2), (2, 1), (2, 3), (3, 2)],
+    );
+    links(
+        Fault::Isolate {
+            node: 2,
+            way: Way::In,
+        },
+        &[(1, 2), (3, 2)],
+    );
+    links(
+        Fault::Isolate {
+            node: 2,
+            way: Way::Out,
+        },
+        &[(2, 1), (2, 3)],
+    );
+    links(
+        Fault::Split { side: vec![1] },
+        &[(1, 2), (1, 3), (2, 1), (3, 1)],
+    );
+    links(Fault::Kill { node: 1 }, &[]);
+    let cut = vec![(1, 2), (3, 1)];
+    links(Fault::Graph { cut: cut.clone() }, &cut);
+    let bridge = Fault::Bridge {
+        over: 3,
+        side: vec![1],
+    };
+    links(bridge, &[(1, 2), (2, 1)]);
+}
+
+#[test]
+fn in_a_ring_everybody_hears_a_majority_and_no_two_the_same() {
+    for size in 4..=9 {
+        let order: Vec<NodeId> = (1..=size).rev().collect();
+        let cut = Fault::Ring {
+            order: order.clone(),
+        }
+        .links(&order);
+        assert!(!cut.is_empty() || size < 4, "{size} nodes");
+        let heard = |node: NodeId| -> Vec<NodeId> {
+            let mut from = order.clone();
+            from.retain(|&other| other == node || !cut.contains(&(other, node)));
+            from
+        };
+        for &node in &order {
+            assert!(heard(node).len() as u64 * 2 > size, "{size}: n{node}");
+            for &other in order.iter().filter(|&&other| other != node) {
+                assert_ne!(heard(node), heard(other), "{size} nodes");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_fault_is_of_a_listed_kind() {
+    let all = [
+        Fault::Kill { node: 1 },
+        Fault::Pause { node: 1 },
+        Fault::Restart {
+            node: 1,
+            signal: Signal::Term,
+        },
+        Fault::Isolate {
+            node: 1,
+            way: Way::Both,
+        },
+        Fault::Split { side: vec![1] },
+        Fault::Bridge {
+            over: 1,
+            side: vec![2],
+        },
+        Fault::Ring { order: vec![1, 2] },
+        Fault::Graph { cut: vec![(1, 2)] },
+        Fault::Hide { node: 1 },
+        Fault::CrashLoop { node: 1, up_ms: 9 },
+        Fault::Throttle {
+            node: 1,
+            run_ms: 9,
+            stand_ms: 9,
+        },
+        Fault::Cut { from: 1, to: 2 },
+        Fault::Slow {
+            from: 1,
+            to: 2,
+            delay_ms: 20,
+            jitter_ms: 5,
+        },
+        Fault::Crash { nodes: vec![1, 2] },
+        Fault::Disk {
+            node: 1,
+            harm: DiskHarm::SlowSync,
+            ms: 50,
+        },
+        Fault::Clock {
+            node: 1,
+            rate_percent: 300,
+            step_ms: 0,
+        },
+        Fault::Shrink { node: 1 },
+        Fault::Transfer { to: 1 },
+    ];
+    let messages = Act::ALL.map(|act| Fault::Message {
+        act,
+        of: Of::Votes,
+        node: None,
+        per_mille: 500,
+        ms: 0,
+    });
+    assert_eq!(all.len() + messages.len(), KINDS.len());
+    for fault in all.into_iter().chain(messages) {
+        assert!(
+            KINDS.iter().any(|kind| kind.name == fault.kind()),
+            "{fault}"
+        );
+    }
+}

@@ -1,0 +1,302 @@
+//! A fault as a plan wants it: for roles, not for nodes.
+
+use serde::{Deserialize, Serialize};
+
+use super::aim::{Aim, Crowd, Impossible};
+use super::{Act, DiskHarm, Fault, NodeId, Of, Signal, Way};
+
+/// A fault that a plan wants, its nodes still to be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "kebab-case")]
+pub enum Wish {
+    /// See [`Fault::Kill`].
+    Kill {
+        /// Whom.
+        who: Aim,
+    },
+    /// See [`Fault::Pause`].
+    Pause {
+        /// Whom.
+        who: Aim,
+    },
+    /// See [`Fault::Restart`].
+    Restart {
+        /// Whom.
+        who: Aim,
+        /// How it ends.
+        #[serde(default)]
+        signal: Signal,
+    },
+    /// See [`Fault::Isolate`].
+    Isolate {
+        /// Whom.
+        who: Aim,
+        /// Which packets stop.
+        #[serde(default = "both_ways")]
+        way: Way,
+    },
+    /// See [`Fault::Split`].
+    Split {
+        /// One side.
+        side: Vec<Aim>,
+    },
+    /// See [`Fault::Bridge`].
+    Bridge {
+        /// Who hears both sides.
+        over: Aim,
+        /// One side.
+        side: Vec<Aim>,
+    },
+    /// See [`Fault::Ring`].
+    Ring {
+        /// All nodes, as they stand in the ring.
+        order: Vec<Aim>,
+    },
+    /// See [`Fault::Graph`].
+    Graph {
+        /// From whom to whom nothing passes.
+        cut: Vec<(Aim, Aim)>,
+    },
+    /// See [`Fault::Hide`].
+    Hide {
+        /// Whom.
+        who: Aim,
+    },
+    /// See [`Fault::CrashLoop`].
+    CrashLoop {
+        /// Whom.
+        who: Aim,
+        /// How long it is up each time.
+        up_ms: u64,
+    },
+    /// See [`Fault::Throttle`].
+    Throttle {
+        /// Whom.
+        who: Aim,
+        /// It runs so long,
+        run_ms: u64,
+        /// then stands so long.
+        stand_ms: u64,
+    },
+    /// See [`Fault::Cut`].
+    Cut {
+        /// Who sends in vain.
+        from: Aim,
+        /// Who hears nothing.
+        to: Aim,
+    },
+    /// See [`Fault::Slow`].
+    Slow {
+        /// Who sends.
+        from: Aim,
+        /// Who hears it late.
+        to: Aim,
+        /// The delay's middle.
+        delay_ms: u64,
+        /// At most this much more or less.
+        jitter_ms: u64,
+    },
+    /// See [`Fault::Crash`].
+    Crash {
+        /// How many.
+        who: Crowd,
+    },
+    /// See [`Fault::Message`].
+    Message {
+        /// What becomes of them.
+        act: Act,
+        /// Which messages.
+        of: Of,
+        /// Only on the links of this one; absent: everywhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<Aim>,
+        /// Of so many in a thousand.
+        #[serde(default = "every_one")]
+        per_mille: u32,
+        /// How late, or how far apart.
+        #[serde(default)]
+        ms: u64,
+    },
+    /// See [`Fault::Disk`].
+    Disk {
+        /// Whose.
+        who: Aim,
+        /// What.
+        harm: DiskHarm,
+        /// How slow.
+        #[serde(default)]
+        ms: u64,
+    },
+    /// See [`Fault::Clock`].
+    Clock {
+        /// Whose.
+        who: Aim,
+        /// How fast, in percent.
+        #[serde(default = "as_it_should")]
+        rate_percent: u32,
+        /// How far it steps forward.
+        #[serde(default)]
+        step_ms: u64,
+    },
+    /// See [`Fault::Shrink`].
+    Shrink {
+        /// Whose vote.
+        who: Aim,
+    },
+    /// See [`Fault::Transfer`].
+    Transfer {
+        /// The heir.
+        to: Aim,
+    },
+}
+
+fn every_one() -> u32 {
+    1000
+}
+
+fn as_it_should() -> u32 {
+    100
+}
+
+fn both_ways() -> Way {
+    Way::Both
+}
+
+impl Wish {
+    /// The name of the kind in [`KINDS`].
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Wish::Kill { .. } => "kill",
+            Wish::Pause { .. } => "pause",
+            Wish::Restart { .. } => "restart",
+            Wish::Isolate { .. } => "isolate",
+            Wish::Split { .. } => "split",
+            Wish::Bridge { .. } => "bridge",
+            Wish::Ring { .. } => "ring",
+            Wish::Graph { .. } => "graph",
+            Wish::Hide { .. } => "hide",
+            Wish::CrashLoop { .. } => "crash-loop",
+            Wish::Throttle { .. } => "throttle",
+            Wish::Cut { .. } => "cut",
+            Wish::Slow { .. } => "slow",
+            Wish::Crash { .. } => "crash",
+            Wish::Message { act, .. } => act.name(),
+            Wish::Disk { .. } => "disk",
+            Wish::Clock { .. } => "clock",
+            Wish::Shrink { .. } => "shrink",
+            Wish::Transfer { .. } => "transfer",
+        }
+    }
+
+    /// This wish as a fault, now, with `leader` leading `nodes`.
+    ///
+    /// # Errors
+    /// Where nobody leads, a named node is no member, or a link would have one end.
+    pub fn resolve(&self, nodes: &[NodeId], leader: Option<NodeId>) -> Result<Fault, Impossible> {
+        let node = |aim: &Aim| aim.resolve(nodes, leader);
+        let several = |aims: &[Aim]| {
+            let mut nodes = aims.iter().map(node).collect::<Result<Vec<_>, _>>()?;
+            nodes.sort_unstable();
+            nodes.dedup();
+            Ok(nodes)
+        };
+        let link = |from: &Aim, to: &Aim| match (node(from)?, node(to)?) {
+            (from, to) if from == to => Err(Impossible::SameNode),
+            ends => Ok(ends),
+        };
+        Ok(match self {
+            Wish::Kill { who } => Fault::Kill { node: node(who)? },
+            Wish::Pause { who } => Fault::Pause { node: node(who)? },
+            Wish::Restart { who, signal } => Fault::Restart {
+                node: node(who)?,
+                signal: *signal,
+            },
+            Wish::Isolate { who, way } => Fault::Isolate {
+                node: node(who)?,
+                way: *way,
+            },
+            Wish::Split { side } => Fault::Split {
+                side: several(side)?,
+            },
+            Wish::Bridge { over, side } => Fault::Bridge {
+                over: node(over)?,
+                side: several(side)?,
+            },
+            Wish::Ring { order } => Fault::Ring {
+                order: order.iter().map(node).collect::<Result<_, _>>()?,
+            },
+            Wish::Graph { cut } => {
+                let links = cut.iter().map(|(from, to)| link(from, to));
+                let mut cut = links.collect::<Result<Vec<_>, _>>()?;
+                cut.sort_unstable();
+                cut.dedup();
+                Fault::Graph { cut }
+            }
+            Wish::Hide { who } => Fault::Hide { node: node(who)? },
+            Wish::CrashLoop { who, up_ms } => Fault::CrashLoop {
+                node: node(who)?,
+                up_ms: *up_ms,
+            },
+            Wish::Throttle {
+                who,
+                run_ms,
+                stand_ms,
+            } => Fault::Throttle {
+                node: node(who)?,
+                run_ms: *run_ms,
+                stand_ms: *stand_ms,
+            },
+            Wish::Cut { from, to } => {
+                let (from, to) = link(from, to)?;
+                Fault::Cut { from, to }
+            }
+            Wish::Slow {
+                from,
+                to,
+                delay_ms,
+                jitter_ms,
+            } => {
+                let (from, to) = link(from, to)?;
+                Fault::Slow {
+                    from,
+                    to,
+                    delay_ms: *delay_ms,
+                    jitter_ms: *jitter_ms,
+                }
+            }
+            Wish::Crash { who } => Fault::Crash {
+                nodes: who.resolve(nodes, leader)?,
+            },
+            Wish::Message {
+                act,
+                of,
+                who,
+                per_mille,
+                ms,
+            } => Fault::Message {
+                act: *act,
+                of: *of,
+                node: who.as_ref().map(node).transpose()?,
+                per_mille: *per_mille,
+                ms: *ms,
+            },
+            Wish::Disk { who, harm, ms } => Fault::Disk {
+                node: node(who)?,
+                harm: *harm,
+                ms: *ms,
+            },
+            Wish::Clock {
+                who,
+                rate_percent,
+                step_ms,
+            } => Fault::Clock {
+                node: node(who)?,
+                rate_percent: *rate_percent,
+                step_ms: *step_ms,
+            },
+            Wish::Shrink { who } => Fault::Shrink { node: node(who)? },
+            Wish::Transfer { to } => Fault::Transfer { to: node(to)? },
+        })
+    }
+}
