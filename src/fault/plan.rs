@@ -1,7 +1,7 @@
 //! Faults over time, as data: a [`Plan`] is a list of episodes, and the same seed always draws the same one.
 //!
 //! A plan does not name nodes where it means roles: it says *the leader*, *the first follower*, and [`Wish::resolve`]
-//! turns that into a [`Fault`] at the instant at which the nemesis acts. Episodes come one after the other, with calm
+//! turns that into a [`Fault`](super::Fault) at the instant at which the nemesis acts. Episodes come one after the other, with calm
 //! between them, because a cluster that never recovers proves little.
 
 use std::fmt;

@@ -163,7 +163,7 @@ fn both_ways() -> Way {
 }
 
 impl Wish {
-    /// The name of the kind in [`KINDS`].
+    /// The name of the kind in [`KINDS`](super::KINDS).
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
