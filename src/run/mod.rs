@@ -17,12 +17,15 @@ mod clients;
 mod conduct;
 mod coverage;
 mod decoy;
+mod desk;
 mod drill;
 mod ending;
 mod folder;
 mod inspect;
 mod links;
 mod notice;
+mod play;
+mod stage;
 mod traces;
 mod watch;
 

@@ -1,0 +1,140 @@
+//! What records and tells in a run: history, judge, notices and counts. It is there before the first child and after
+//! the last.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use checkers::history::Header;
+use checkers::verdict::Counterexample;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Setup;
+use super::coverage::Coverage;
+use super::ending::{Ending, FaultSpan};
+use super::folder::{self, Teller};
+use super::notice::{Finding, Notice, Phase, Progress, Told};
+use super::watch::Watch;
+use crate::fault::FaultId;
+use crate::judge::{Judge, SoFar};
+use crate::recorder::{self, Recorder};
+
+/// Of the screen's queue so many places are kept for notices: more than a run tells while its screen is stuck.
+const PLACES_FOR_NOTICES: usize = 1 << 13;
+
+/// What records and tells: it exists before the first child and after the last.
+pub(super) struct Desk {
+    pub(super) dir: PathBuf,
+    pub(super) teller: Teller,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) coverage: Arc<Mutex<Coverage>>,
+    pub(super) judge: Judge,
+    pub(super) spans: Arc<Mutex<BTreeMap<FaultId, FaultSpan>>>,
+    pub(super) watch: Watch,
+    /// What was last told of the verdict so far.
+    said: Mutex<Option<Progress>>,
+}
+
+impl Desk {
+    /// Makes the run's folder and everything in it; gives also what rings at the first violation.
+    pub(super) fn open(
+        setup: &Setup,
+        screen: mpsc::Sender<Told>,
+        behind: Arc<AtomicU64>,
+    ) -> Result<(Desk, oneshot::Receiver<Box<Counterexample>>), String> {
+        let resolved = &setup.resolved;
+        let dir =
+            folder::create(&setup.out, &resolved.scenario.name, resolved.seed).map_err(|e| {
+                format!(
+                    "could not make a folder for the run in {}: {e}",
+                    setup.out.display()
+                )
+            })?;
+        let wrong = |e: std::io::Error| format!("could not write in {}: {e}", dir.display());
+        let recipe = toml::to_string(resolved).expect("a scenario is plain data");
+        fs::write(dir.join("scenario.toml"), recipe).map_err(wrong)?;
+
+        let (ring, alarm) = oneshot::channel();
+        let (judge, feed) = Judge::start(Box::new(move |counterexample| {
+            // Nobody listens any more where the run is over already; the verdict says the same.
+            let _ = ring.send(Box::new(counterexample.clone()));
+        }));
+        let coverage = Arc::new(Mutex::new(Coverage::default()));
+        let counted = coverage.clone();
+        let (to_screen, missed) = (screen.clone(), behind.clone());
+        let listeners: Vec<recorder::Listener> = vec![
+            Box::new(move |event| feed.push(event)),
+            Box::new(move |event| {
+                counted
+                    .lock()
+                    .expect("nobody panics while counting")
+                    .event(event)
+            }),
+            Box::new(move |event| {
+                // A screen that falls behind loses operations, never what is said about them: notices have their places.
+                let full = to_screen.capacity() < PLACES_FOR_NOTICES;
+                if full || to_screen.try_send(Told::Event(event.clone())).is_err() {
+                    missed.fetch_add(1, Ordering::Relaxed);
+                }
+            }),
+        ];
+        let header = Header::register(resolved.seed);
+        let recorder =
+            Recorder::create(&dir.join("history.jsonl"), &header, listeners).map_err(wrong)?;
+        let recorder = Arc::new(recorder);
+        let teller =
+            Teller::new(&dir, recorder.clone(), coverage.clone(), screen, behind).map_err(wrong)?;
+        let watch = Watch::new(teller.clone(), recorder.clone());
+        Ok((
+            Desk {
+                dir,
+                teller,
+                recorder,
+                coverage,
+                judge,
+                spans: Arc::default(),
+                watch,
+                said: Mutex::default(),
+            },
+            alarm,
+        ))
+    }
+
+    /// A phase begins.
+    pub(super) fn phase(&self, phase: Phase) {
+        self.recorder.mark(format!("phase {phase}"));
+        self.teller.tell(Notice::Phase { phase });
+    }
+
+    /// Tells the verdict so far, where it has changed.
+    pub(super) fn tell_progress(&self) {
+        let SoFar {
+            proven_to,
+            open,
+            worlds,
+            gave_up,
+            ..
+        } = self.judge.so_far();
+        let progress = Progress {
+            proven_to,
+            open,
+            worlds,
+            gave_up,
+        };
+        let mut said = self.said.lock().expect("nobody panics while telling");
+        if said.as_ref() != Some(&progress) {
+            *said = Some(progress.clone());
+            self.teller.tell(Notice::Progress { progress });
+        }
+    }
+
+    /// An oracle other than the history's has found something.
+    pub(super) fn found(&self, ending: &mut Ending, finding: Finding) {
+        self.teller.tell(Notice::Found {
+            finding: finding.clone(),
+        });
+        ending.findings.push(finding);
+    }
+}

@@ -1,0 +1,250 @@
+//! The part of a run in which clients ask, the plan acts and a person breaks things.
+
+use std::time::Duration;
+
+use checkers::verdict::Counterexample;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Setup;
+use super::clients::{DEADLINE, Gate};
+use super::desk::Desk;
+use super::drill::Drill;
+use super::ending::Ending;
+use super::notice::{Command, Notice};
+use super::stage::Stage;
+use crate::nemesis::Order;
+use crate::proxy::Guard;
+
+/// How often the verdict so far and the nodes' states are told, where they changed.
+const TELL_EVERY: Duration = Duration::from_millis(50);
+/// A run without an end ends after this.
+const FOR_EVER: Duration = Duration::from_secs(366 * 86_400);
+
+/// Why the workload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its time was over, or somebody asked for an end in order.
+    Over,
+    /// The judge found a violation, or another oracle a finding that leaves nothing to go on with.
+    Alarm,
+    /// Somebody asked for an end at once.
+    Stopped,
+}
+
+/// The workload, the plan and whatever is asked for, until one of them ends it.
+pub(super) struct Play<'a> {
+    setup: &'a Setup,
+    desk: &'a Desk,
+    stage: &'a mut Stage,
+    ending: &'a mut Ending,
+    clients: JoinSet<()>,
+    gate: watch::Sender<Gate>,
+    begun: Instant,
+    over: Instant,
+    /// What a violation holds, and since when.
+    held: Option<(Instant, Guard)>,
+    /// What goes on when nothing holds it any more.
+    plan_on: bool,
+    workload_held: bool,
+    /// Whether the judge has called, and whether another oracle has: each is answered once.
+    alarmed: bool,
+    found: bool,
+}
+
+impl<'a> Play<'a> {
+    /// The clients ask from now on, and the plan's time runs.
+    pub(super) async fn begin(
+        setup: &'a Setup,
+        desk: &'a Desk,
+        stage: &'a mut Stage,
+        ending: &'a mut Ending,
+    ) -> Play<'a> {
+        let (gate, clients_gate) = watch::channel(Gate::Open);
+        let clients = stage.fleet.start(&clients_gate);
+        let begun = Instant::now();
+        stage.order(Order::Begin).await;
+        desk.phase(super::notice::Phase::Running);
+        let span = match setup.resolved.scenario.seconds {
+            0 => FOR_EVER,
+            seconds => Duration::from_secs(seconds),
+        };
+        Play {
+            setup,
+            desk,
+            stage,
+            ending,
+            clients,
+            gate,
+            begun,
+            over: begun + span,
+            held: None,
+            plan_on: true,
+            workload_held: false,
+            alarmed: false,
+            found: false,
+        }
+    }
+
+    /// Goes on until the time is over, somebody asks for an end, or an oracle speaks and nobody wants to look.
+    pub(super) async fn until_the_end(
+        mut self,
+        mut alarm: oneshot::Receiver<Box<Counterexample>>,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Why {
+        let mut tick = tokio::time::interval(TELL_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let why = loop {
+            let end = tokio::select! {
+                biased;
+                command = commands.recv() => self.obey(command.unwrap_or(Command::Stop)).await,
+                Ok(counterexample) = &mut alarm, if !self.alarmed => self.alarm(counterexample).await,
+                () = tokio::time::sleep_until(self.over), if self.held.is_none() => Some(Why::Over),
+                _ = tick.tick() => self.look().await,
+            };
+            if let Some(why) = end {
+                break why;
+            }
+        };
+        self.end(why).await;
+        why
+    }
+
+    /// Does what somebody asked for; gives why the workload ends, where that was it.
+    async fn obey(&mut self, command: Command) -> Option<Why> {
+        match command {
+            Command::Stop => return Some(Why::Stopped),
+            Command::Finish => return Some(Why::Over),
+            Command::HoldWorkload(held) => self.hold_workload(held),
+            Command::GoOn => self.go_on().await,
+            Command::Rate(rate) => {
+                let rate = self.stage.fleet.set_rate(rate);
+                let words = format!("workload at {rate} operations/s");
+                self.desk.recorder.mark(words);
+                self.desk.teller.tell(Notice::Rate { rate });
+            }
+            Command::Inject(fault) => self.stage.order(Order::Inject(fault)).await,
+            Command::Heal(id) => self.stage.order(Order::Heal(id)).await,
+            Command::HealAll => self.stage.order(Order::HealAll).await,
+            Command::Nemesis(on) => {
+                self.plan_on = on;
+                if self.held.is_none() {
+                    self.stage.order(Order::Plan(on)).await;
+                }
+            }
+        }
+        None
+    }
+
+    fn hold_workload(&mut self, held: bool) {
+        self.workload_held = held;
+        if self.held.is_none() {
+            self.open_gate();
+        }
+        let words = if held {
+            "workload held"
+        } else {
+            "workload goes on"
+        };
+        self.desk.recorder.mark(words.to_owned());
+        self.desk.teller.tell(Notice::Workload { held });
+    }
+
+    fn open_gate(&self) {
+        self.gate.send_replace(if self.workload_held {
+            Gate::Held
+        } else {
+            Gate::Open
+        });
+    }
+
+    /// The judge has found a violation.
+    async fn alarm(&mut self, counterexample: Box<Counterexample>) -> Option<Why> {
+        self.alarmed = true;
+        let at = self.begun.elapsed().as_secs_f64();
+        self.ending.alarm_seconds.get_or_insert(at);
+        let (key, event) = (&counterexample.key, counterexample.event);
+        self.desk.recorder.mark(format!("alarm: {key} at #{event}"));
+        self.desk.teller.tell(Notice::Alarm { counterexample });
+        self.hold_or_end().await
+    }
+
+    /// Tells what has changed, and asks the other oracles.
+    async fn look(&mut self) -> Option<Why> {
+        self.desk.tell_progress();
+        self.desk.watch.look(&self.stage.cluster);
+        let decided = self.stage.network.take_decisions();
+        self.desk.teller.decided(&decided);
+        self.stage.note_losses(self.desk, self.ending);
+        if let Some(drill) = self.setup.drill.filter(|&drill| drill != Drill::Screen)
+            && self.desk.judge.so_far().proven_to > 0
+        {
+            drill.panic();
+        }
+        if let Some(finding) = self.stage.inspector.found() {
+            self.desk.found(self.ending, finding);
+        }
+        if self.ending.findings.is_empty() || self.found {
+            return None;
+        }
+        self.found = true;
+        let at = self.begun.elapsed().as_secs_f64();
+        self.ending.alarm_seconds.get_or_insert(at);
+        self.hold_or_end().await
+    }
+
+    /// Stops everything but the nodes, so that a person can look at them; without a person the run ends.
+    async fn hold_or_end(&mut self) -> Option<Why> {
+        if !self.setup.hold {
+            return Some(Why::Alarm);
+        }
+        if self.held.is_none() {
+            let network = self.stage.network.hold();
+            self.gate.send_replace(Gate::Held);
+            self.stage.order(Order::Plan(false)).await;
+            self.held = Some((Instant::now(), network));
+            self.tell_held(true);
+        }
+        None
+    }
+
+    /// Takes back what [`hold_or_end`](Self::hold_or_end) did; the run's time goes on from there.
+    async fn go_on(&mut self) {
+        if let Some((since, network)) = self.held.take() {
+            network.heal();
+            self.over += since.elapsed();
+            self.open_gate();
+            self.stage.order(Order::Plan(self.plan_on)).await;
+            self.tell_held(false);
+        }
+    }
+
+    fn tell_held(&self, held: bool) {
+        let words = if held {
+            "a violation holds the network"
+        } else {
+            "the network goes on"
+        };
+        self.desk.recorder.mark(words.to_owned());
+        self.desk.teller.tell(Notice::Held { held });
+    }
+
+    /// The clients end: each its operation, where there is time for that.
+    async fn end(mut self, why: Why) {
+        // Nobody can be asked anything while the network is held.
+        self.held = None;
+        self.ending.seconds = self.begun.elapsed().as_secs_f64();
+        self.gate.send_replace(Gate::Closed);
+        if why == Why::Over {
+            // Each operation ends within its deadline; what does not is a bug of ours, and stays open in the history.
+            let all = async { while self.clients.join_next().await.is_some() {} };
+            if tokio::time::timeout(DEADLINE * 3, all).await.is_err() {
+                self.ending
+                    .bench_errors
+                    .push("a client did not end its operation within its deadline".to_owned());
+            }
+        }
+        self.clients.shutdown().await;
+    }
+}

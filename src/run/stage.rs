@@ -1,0 +1,281 @@
+//! What a run plays on: children, network and nemesis, set up and put in order.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::clients::Fleet;
+use super::decoy::{double_everything, patience, planted};
+use super::desk::Desk;
+use super::ending::{Ending, FaultSpan};
+use super::inspect::Inspector;
+use super::links::Links;
+use super::notice::Notice;
+use super::{Setup, after};
+use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready};
+use crate::fault::NodeId;
+use crate::fault::defects::Place;
+use crate::nemesis::{self, Deed, Nemesis, Order};
+use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
+
+/// The first leader must be there by then.
+const LEADER_WITHIN: Duration = Duration::from_secs(10);
+/// Orders wait here while the nemesis starts or ends a child.
+const ORDERS: usize = 64;
+
+/// Children, network and nemesis.
+pub(super) struct Stage {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) nodes: Vec<NodeId>,
+    pub(super) fleet: Fleet,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) nemesis: Option<tokio::task::JoinHandle<()>>,
+    pub(super) lost: mpsc::UnboundedReceiver<(NodeId, String)>,
+    pub(super) exits_seen: usize,
+    pub(super) inspector: Inspector,
+    pub(super) inspecting: tokio::task::JoinHandle<()>,
+    /// Whether the nodes carry a defect that counts.
+    pub(super) defect: bool,
+    /// A decoy of the network, for as long as the run.
+    _decoy: Option<Guard>,
+    /// Last, so that the links outlive the children.
+    pub(super) network: Arc<Network>,
+}
+
+impl Stage {
+    /// Starts network and children, elects the first leader and gives the nemesis its plan.
+    pub(super) async fn set(setup: &Setup, desk: &Desk) -> Result<Stage, String> {
+        let Setup {
+            resolved, direct, ..
+        } = setup;
+        let nodes = resolved.scenario.node_ids();
+        let place = planted(resolved);
+        let groups: Vec<u32> =
+            (0..=u32::try_from(nodes.len()).expect("there are at most 9 nodes")).collect();
+        let config = NetworkConfig {
+            client_groups: groups.iter().copied().collect(),
+            client_level: Level::Messages,
+            seed: resolved.seed,
+            ..NetworkConfig::default()
+        };
+        let network = Arc::new(Network::start(config).map_err(|e| format!("could not {e}"))?);
+        let words = |e: ClusterError| format!("could not {e}");
+        let cluster =
+            Arc::new(Cluster::new(cluster_config(setup, &desk.dir, &network)).map_err(words)?);
+        let ready = cluster.start_all(&nodes).await.map_err(words)?;
+        for ready in &ready {
+            network.set_upstream(ready.id, Some(ready.raft));
+        }
+        cluster.initialize(&nodes).await.map_err(words)?;
+        cluster
+            .wait_for_leader(&nodes, LEADER_WITHIN)
+            .await
+            .map_err(words)?;
+        desk.watch.look(&cluster);
+
+        let reach = |group: u32, ready: &Ready| {
+            if *direct {
+                ready.raft
+            } else {
+                network.address(Route::clients(group, ready.id))
+            }
+        };
+        let dial = groups.iter().map(|&group| {
+            (
+                group,
+                ready.iter().map(|r| (r.id, reach(group, r))).collect(),
+            )
+        });
+        let fleet = Fleet {
+            seed: resolved.seed,
+            scenario: resolved.scenario.clone(),
+            dial: dial.collect(),
+            recorder: desk.recorder.clone(),
+            rate: Arc::new(AtomicU32::new(resolved.scenario.rate)),
+            patience: patience(place),
+        };
+        let (tell_lost, lost) = mpsc::unbounded_channel();
+        let nemesis = Nemesis::new(
+            cluster.clone(),
+            network.clone(),
+            desk.recorder.clone(),
+            nodes.clone(),
+            groups.clone(),
+            &resolved.plan,
+            deed_teller(desk, nodes.clone(), tell_lost),
+        );
+        let (orders, asked) = mpsc::channel(ORDERS);
+        let nemesis = Some(tokio::spawn(nemesis.work(resolved.plan.clone(), asked)));
+        let inspector = Inspector::default();
+        let defect = place == Some(Place::Node);
+        let inspecting = tokio::spawn(inspector.clone().work(cluster.clone(), defect));
+        let decoy = (place == Some(Place::Network)).then(|| double_everything(&network, &nodes));
+        Ok(Stage {
+            cluster,
+            nodes,
+            fleet,
+            orders,
+            nemesis,
+            lost,
+            exits_seen: 0,
+            inspector,
+            inspecting,
+            defect,
+            _decoy: decoy,
+            network,
+        })
+    }
+
+    /// Asks the nemesis for something.
+    pub(super) async fn order(&self, order: Order) {
+        // A nemesis that is gone has taken everything out.
+        let _ = self.orders.send(order).await;
+    }
+
+    /// Takes every fault out and waits until it is.
+    pub(super) async fn heal(&mut self) {
+        self.order(Order::End).await;
+        if let Some(nemesis) = self.nemesis.take() {
+            // One that panicked has dropped its guards, and the panic hook has spoken.
+            let _ = nemesis.await;
+        }
+    }
+
+    /// A child that ended by itself, or that did not come back, is a finding, once.
+    pub(super) fn note_losses(&mut self, desk: &Desk, ending: &mut Ending) {
+        let exits = self.cluster.exits();
+        for exit in exits.iter().skip(self.exits_seen) {
+            let lines: Vec<&str> = exit.log.lines().collect();
+            let log = lines[lines.len().saturating_sub(3)..].join(" | ");
+            desk.found(
+                ending,
+                after::finding(
+                    "exit",
+                    format!("n{} ended by itself ({}): {log}", exit.id, exit.status),
+                ),
+            );
+        }
+        self.exits_seen = exits.len();
+        while let Ok((node, why)) = self.lost.try_recv() {
+            desk.found(
+                ending,
+                after::finding("exit", format!("n{node} did not come back: {why}")),
+            );
+        }
+    }
+}
+
+/// Each node dials its peers' listeners of its own in the proxy, those of nodes that may come later too.
+fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig {
+    let ids = 1..=MAX_NODE;
+    let mut config = ClusterConfig::new(dir.to_owned());
+    let scenario = &setup.resolved.scenario;
+    scenario.reads().clone_into(&mut config.reads);
+    if let Some(guard) = scenario.vote_guard {
+        config.more_flags = vec![
+            "--vote-guard".into(),
+            if guard { "on" } else { "off" }.into(),
+        ];
+    }
+    let set = |timing: &mut Duration, ms: Option<u64>| {
+        if let Some(ms) = ms {
+            *timing = Duration::from_millis(ms);
+        }
+    };
+    set(&mut config.timings.heartbeat, scenario.timings.heartbeat_ms);
+    set(
+        &mut config.timings.election_min,
+        scenario.timings.election_min_ms,
+    );
+    set(
+        &mut config.timings.election_max,
+        scenario.timings.election_max_ms,
+    );
+    let timings = &scenario.timings;
+    let count = |own: &mut u64, other: Option<u64>| *own = other.unwrap_or(*own);
+    count(&mut config.timings.snapshot_every, timings.snapshot_every);
+    count(&mut config.timings.keep_logs, timings.keep_logs);
+    count(&mut config.timings.lag, timings.lag);
+    config.append.clone_from(&setup.append);
+    // A person at the screen may crash a machine at any time.
+    config.power_loss = setup.hold || setup.resolved.plan.kinds().contains(&"crash");
+    match planted(&setup.resolved) {
+        Some(Place::Node) => config.defect.clone_from(&setup.resolved.defect),
+        Some(Place::Flags) => {
+            config.timings.snapshot_every = 20;
+            config.timings.keep_logs = 5;
+            config.timings.lag = 10;
+        }
+        _ => {}
+    }
+    config.advertise = ids
+        .clone()
+        .map(|id| (id, network.address(Route::clients(0, id))))
+        .collect();
+    let peers = |from: NodeId| {
+        let others = ids.clone().filter(move |&to| to != from);
+        others
+            .map(|to| (to, network.address(Route::nodes(from, to))))
+            .collect()
+    };
+    config.peers = ids.clone().map(|from| (from, peers(from))).collect();
+    config
+}
+
+/// Turns the nemesis' deeds into notices, and keeps when which fault was in.
+fn deed_teller(
+    desk: &Desk,
+    nodes: Vec<NodeId>,
+    lost: mpsc::UnboundedSender<(NodeId, String)>,
+) -> nemesis::Listener {
+    let (teller, spans, recorder) = (
+        desk.teller.clone(),
+        desk.spans.clone(),
+        desk.recorder.clone(),
+    );
+    let links = Mutex::new(Links::new(nodes));
+    Box::new(move |deed| match deed {
+        Deed::In(id, fault, by) => {
+            let span = FaultSpan {
+                fault: fault.clone(),
+                in_ns: recorder.now_ns(),
+                out_ns: None,
+            };
+            spans
+                .lock()
+                .expect("nobody panics while listing")
+                .insert(id, span);
+            let changed = links
+                .lock()
+                .expect("nobody panics while listing")
+                .put_in(id, fault.clone());
+            teller.tell(Notice::FaultIn { id, fault, by });
+            changed.into_iter().for_each(|notice| teller.tell(notice));
+        }
+        Deed::Out(id, fault, by) => {
+            if let Some(span) = spans
+                .lock()
+                .expect("nobody panics while listing")
+                .get_mut(&id)
+            {
+                span.out_ns = Some(recorder.now_ns());
+            }
+            let changed = links
+                .lock()
+                .expect("nobody panics while listing")
+                .take_out(id);
+            teller.tell(Notice::FaultOut { id, fault, by });
+            changed.into_iter().for_each(|notice| teller.tell(notice));
+        }
+        Deed::Skipped(fault, by, why) => teller.tell(Notice::FaultSkipped { fault, by, why }),
+        Deed::Missed(text) => teller.say(text),
+        Deed::Plan(on) => teller.tell(Notice::Nemesis { on }),
+        Deed::Lost(node, why) => {
+            // The run that does not listen any more is over.
+            let _ = lost.send((node, why));
+        }
+    })
+}
