@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use checkers::history::{Call, ClientId, Outcome};
@@ -11,10 +10,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::notice::Load;
 use crate::client::{Follow, KiwiClient};
 use crate::recorder::Recorder;
 use crate::scenario::Scenario;
-use crate::workload::Generator;
+use crate::workload::{Generator, Keys};
 
 /// Whether clients may begin another operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,23 +51,61 @@ pub(super) struct Fleet {
     pub(super) dial: BTreeMap<u32, BTreeMap<u64, SocketAddr>>,
     /// The history.
     pub(super) recorder: Arc<Recorder>,
-    /// Operations a second over all clients, as asked for now.
-    pub(super) rate: Arc<AtomicU32>,
+    /// How much is asked for now.
+    pub(super) now: Now,
     /// How long a client of the workload waits for an answer.
     pub(super) patience: Duration,
 }
 
 /// More a second than any client can have answered.
 const MOST_A_SECOND: u32 = 1_000_000;
+/// As many contended keys are none.
+const MOST_CONTENDED: u32 = 1_000;
 
-impl Fleet {
-    /// Asks for so many operations a second from now on; gives how many it will be.
-    pub(super) fn set_rate(&self, rate: u32) -> u32 {
-        let rate = rate.clamp(1, MOST_A_SECOND);
-        self.rate.store(rate, Ordering::Relaxed);
-        rate
+/// How much is asked for now; a person changes it while the run goes on. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Now {
+    load: watch::Sender<Load>,
+    /// The keys of the workload, those among them that are contended no more.
+    keys: Arc<Mutex<Keys>>,
+    most_clients: u32,
+}
+
+impl Now {
+    /// What a scenario begins with.
+    pub(super) fn of(scenario: &Scenario) -> Now {
+        let load = Load {
+            rate: scenario.rate,
+            clients: scenario.clients,
+            contended: scenario.keys.contended,
+        };
+        Now {
+            load: watch::Sender::new(load),
+            keys: Arc::new(Mutex::new(scenario.keys)),
+            most_clients: scenario.clients,
+        }
     }
 
+    /// Asks for so much from now on; gives how much it will be.
+    pub(super) fn ask_for(&self, load: Load) -> Load {
+        let load = Load {
+            rate: load.rate.clamp(1, MOST_A_SECOND),
+            clients: load.clients.clamp(1, self.most_clients.max(1)),
+            contended: load.contended.clamp(1, MOST_CONTENDED),
+        };
+        let mut keys = self.keys.lock().expect("nobody panics while counting");
+        keys.contended = keys.contended.max(load.contended);
+        self.load.send_replace(load);
+        load
+    }
+
+    /// Every key that the workload has asked for, or may have.
+    pub(super) fn keys(&self) -> Keys {
+        *self.keys.lock().expect("nobody panics while counting")
+    }
+}
+
+impl Fleet {
     /// Starts every client. They end when the gate closes, or when the set is dropped, which leaves their operations
     /// open.
     pub(super) fn start(&self, gate: &watch::Receiver<Gate>) -> JoinSet<()> {
@@ -111,8 +149,7 @@ impl Fleet {
             slot,
             kiwi: KiwiClient::new(self.dial[&group].clone(), follow, slot as usize, deadline),
             generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
-            clients: scenario.clients,
-            rate: self.rate.clone(),
+            load: self.now.load.subscribe(),
         }
     }
 }
@@ -124,8 +161,7 @@ pub(super) struct Client {
     slot: u32,
     kiwi: KiwiClient,
     generator: Generator,
-    clients: u32,
-    rate: Arc<AtomicU32>,
+    load: watch::Receiver<Load>,
 }
 
 impl Client {
@@ -150,7 +186,8 @@ impl Client {
 
     /// From one operation to the next, at the rate of now.
     fn period(&self) -> Duration {
-        Duration::from_secs(1) * self.clients / self.rate.load(Ordering::Relaxed).max(1)
+        let load = self.load.borrow();
+        Duration::from_secs(1) * load.clients / load.rate.max(1)
     }
 
     /// A write of a value that nobody else writes.
@@ -178,11 +215,17 @@ async fn drive(
         {
             return;
         }
+        let Load {
+            clients, contended, ..
+        } = *client.load.borrow_and_update();
         tokio::select! {
             biased;
             _ = gate.changed() => continue,
-            () = tokio::time::sleep_until(next) => {}
+            // It may be this client's turn to stand by, or to ask again.
+            Ok(()) = client.load.changed() => continue,
+            () = tokio::time::sleep_until(next), if client.slot < clients => {}
         }
+        client.generator.set_contended(contended);
         client.generator.set_mix(scenario.mix_at(begun.elapsed()));
         let (key, call) = client.generator.next_call();
         let outcome = client.perform(&recorder, &key, call).await;
@@ -211,5 +254,27 @@ mod tests {
         assert_eq!(ways(5)[..3], pinned);
         assert_eq!(ways(5)[3..], [Follow::Leader; 2]);
         assert_eq!(ways(3), [Follow::Leader; 3]);
+    }
+
+    #[test]
+    fn what_is_asked_for_by_hand_stays_within_what_there_is_and_no_key_is_forgotten() {
+        let calm = Scenario::find("calm").expect("it is built in");
+        let (now, most, contended) = (Now::of(&calm), calm.clients, calm.keys.contended);
+        let ask = |rate, clients, contended| {
+            let load = now.ask_for(Load {
+                rate,
+                clients,
+                contended,
+            });
+            (load.rate, load.clients, load.contended)
+        };
+        assert_eq!(ask(0, 0, 0), (1, 1, 1));
+        assert_eq!(ask(7, most + 9, contended + 4), (7, most, contended + 4));
+        assert_eq!(ask(7, 2, 1), (7, 2, 1));
+        assert_eq!(
+            now.keys().contended,
+            contended + 4,
+            "they are read at the end, too"
+        );
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::desk::Desk;
 use super::ending::Ending;
 use super::folder::Teller;
-use super::notice::{Command, Notice, Phase, Told};
+use super::notice::{Command, Load, Notice, Phase, Told};
 use super::play::{Play, Why};
 use super::stage::Stage;
 use super::traces::{self, Said};
@@ -80,7 +80,11 @@ impl Desk {
             seed: resolved.seed,
             nodes: resolved.scenario.node_ids(),
             seconds: resolved.scenario.seconds,
-            rate: resolved.scenario.rate,
+            load: Load {
+                rate: resolved.scenario.rate,
+                clients: resolved.scenario.clients,
+                contended: resolved.scenario.keys.contended,
+            },
             defect: resolved.defect.clone(),
             dir: self.dir.clone(),
         });
@@ -124,14 +128,14 @@ impl Desk {
             return;
         }
         let nodes = &stage.nodes;
-        let scenario = &stage.fleet.scenario;
+        let (scenario, keys) = (&stage.fleet.scenario, stage.fleet.now.keys());
         let mut client = stage.fleet.client(scenario.clients);
         let asked = async {
             after::converge(&stage.cluster, nodes).await?;
-            after::serve(&mut client, &self.recorder, scenario.keys).await?;
+            after::serve(&mut client, &self.recorder, keys).await?;
             self.phase(Phase::FinalReads);
             let say = |text| self.teller.say(text);
-            let (cluster, recorder, keys) = (&stage.cluster, &self.recorder, scenario.keys);
+            let (cluster, recorder) = (&stage.cluster, &self.recorder);
             after::rotate_and_read(cluster, nodes, &mut client, recorder, keys, say).await?;
             after::compare_states(&stage.cluster, nodes).await
         };

@@ -46,8 +46,8 @@ pub use ending::{Ending, FaultSpan};
 pub use folder::{FolderError, read_folder};
 pub use inspect::DefectCounts;
 pub use notice::{
-    By, ChildState, Command, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role,
-    RpcView, Told, VerdictWord, Vote,
+    By, ChildState, Command, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress,
+    Role, RpcView, Told, VerdictWord, Vote,
 };
 
 /// Everything that a run is given.

@@ -3,6 +3,7 @@
 //! A [`Notice`] is a fact with its instant on the recorder's clock. The stream of notices together with the events of
 //! the history is all that a screen needs, live or from a finished run's folder (`notices.jsonl`, `history.jsonl`).
 
+use std::fmt;
 use std::path::PathBuf;
 
 use checkers::history::Event;
@@ -25,14 +26,42 @@ pub enum Command {
     Nemesis(bool),
     /// Hold the workload: no new operation begins.
     HoldWorkload(bool),
-    /// Ask for so many operations a second from now on, over all clients.
-    Rate(u32),
+    /// Ask for so much from now on.
+    Load(Load),
     /// Let the network, the workload and the plan go on after a violation held them.
     GoOn,
     /// End the run in order: heal, converge, final reads, verdict.
     Finish,
     /// End the run at once: stop the workload, heal, reap, verdict of what was recorded.
     Stop,
+}
+
+/// How much the workload asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Operations a second, over all clients.
+    pub rate: u32,
+    /// So many clients ask at the same time: at most as many as the run began with.
+    pub clients: u32,
+    /// So many keys are contended.
+    pub contended: u32,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Load {
+            rate,
+            clients,
+            contended,
+        } = self;
+        let plural = |count: &u32| if *count == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{rate} operations/s, {clients} client{}, {contended} contended key{}",
+            plural(clients),
+            plural(contended)
+        )
+    }
 }
 
 /// Where a run stands.
@@ -232,9 +261,9 @@ pub enum Notice {
         nodes: Vec<NodeId>,
         /// How long the workload shall run; 0: until somebody stops it.
         seconds: u64,
-        /// Operations a second that the workload asks for, over all clients.
+        /// What the workload asks for.
         #[serde(default)]
-        rate: u32,
+        load: Load,
         /// The planted defect, if any.
         defect: Option<String>,
         /// The run's folder.
@@ -303,10 +332,10 @@ pub enum Notice {
         /// Whether it is held.
         held: bool,
     },
-    /// The workload asks for so many operations a second from now on.
-    Rate {
-        /// Over all clients.
-        rate: u32,
+    /// The workload asks for so much from now on.
+    Load {
+        /// How much.
+        load: Load,
     },
     /// A violation holds the network, the workload and the plan, so that a person can look; or they go on.
     Held {

@@ -118,11 +118,10 @@ impl<'a> Play<'a> {
             Command::Finish => return Some(Why::Over),
             Command::HoldWorkload(held) => self.hold_workload(held),
             Command::GoOn => self.go_on().await,
-            Command::Rate(rate) => {
-                let rate = self.stage.fleet.set_rate(rate);
-                let words = format!("workload at {rate} operations/s");
-                self.desk.recorder.mark(words);
-                self.desk.teller.tell(Notice::Rate { rate });
+            Command::Load(load) => {
+                let load = self.stage.fleet.now.ask_for(load);
+                self.desk.recorder.mark(format!("workload: {load}"));
+                self.desk.teller.tell(Notice::Load { load });
             }
             Command::Inject(fault) => self.stage.order(Order::Inject(fault)).await,
             Command::Heal(id) => self.stage.order(Order::Heal(id)).await,

@@ -1,13 +1,12 @@
 //! What a run plays on: children, network and nemesis, set up and put in order.
 
 use std::path::Path;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::clients::Fleet;
+use super::clients::{Fleet, Now};
 use super::decoy::{double_everything, patience, planted};
 use super::desk::Desk;
 use super::ending::{Ending, FaultSpan};
@@ -94,7 +93,7 @@ impl Stage {
             scenario: resolved.scenario.clone(),
             dial: dial.collect(),
             recorder: desk.recorder.clone(),
-            rate: Arc::new(AtomicU32::new(resolved.scenario.rate)),
+            now: Now::of(&resolved.scenario),
             patience: patience(place),
         };
         let (tell_lost, lost) = mpsc::unbounded_channel();

@@ -2,8 +2,9 @@
 
 use super::app::{Action, App};
 use super::keys::Verb;
+use super::picture::Picture;
 use crate::fault::{DiskHarm, Fault, NodeId, Signal, Way};
-use crate::run::{ChildState, Command, FaultId, LinkState};
+use crate::run::{ChildState, Command, FaultId, LinkState, Load};
 
 /// What a node's key sends now, or why it can do nothing.
 pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
@@ -216,4 +217,33 @@ pub(super) fn send(app: &mut App, commands: Vec<Command>) -> Action {
     };
     app.flash(text);
     Action::Send(commands)
+}
+
+/// The load that a key asks for.
+///
+/// # Errors
+/// Why there cannot be less, or more.
+pub(super) fn asked_by(verb: Verb, picture: &Picture) -> Result<Load, String> {
+    let mut load = picture.load;
+    match verb {
+        Verb::Less => load.rate = (load.rate / 2).max(1),
+        Verb::More => load.rate = load.rate.saturating_mul(2),
+        Verb::FewerClients if load.clients <= 1 => {
+            return Err("one client is left; w holds it, too".to_owned());
+        }
+        Verb::FewerClients => load.clients -= 1,
+        Verb::MoreClients if load.clients >= picture.clients => {
+            let began = picture.clients;
+            return Err(format!(
+                "all {began} clients ask; a run with more begins at s"
+            ));
+        }
+        Verb::MoreClients => load.clients += 1,
+        Verb::FewerKeys if load.contended <= 1 => {
+            return Err("one contended key is left".to_owned());
+        }
+        Verb::FewerKeys => load.contended -= 1,
+        _ => load.contended += 1,
+    }
+    Ok(load)
 }

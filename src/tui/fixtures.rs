@@ -13,8 +13,8 @@ use super::theme::Theme;
 use super::update::update;
 use crate::fault::{Fault, NodeId, Way};
 use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role, RpcView,
-    Told, VerdictWord, Vote,
+    By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress, Role,
+    RpcView, Told, VerdictWord, Vote,
 };
 
 const MS: u64 = 1_000_000;
@@ -43,7 +43,11 @@ impl Teller {
                 seed: 7141,
                 nodes: (1..=nodes).collect(),
                 seconds: 60,
-                rate: 200,
+                load: Load {
+                    rate: 200,
+                    clients: 8,
+                    contended: 5,
+                },
                 defect: None,
                 dir: PathBuf::from("runs/20261123-141503-rapids-7141"),
             },

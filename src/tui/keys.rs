@@ -37,6 +37,10 @@ pub enum Verb {
     GoOn,
     Less,
     More,
+    FewerClients,
+    MoreClients,
+    FewerKeys,
+    MoreKeys,
     Kill,
     Restart,
     Pause,
@@ -246,6 +250,10 @@ pub const KEYS: &[Binding] = keys! {
     Hold      [Char('w')] "hold workload" Run EVERYWHERE 0 "hold the workload, or let it go on";
     Less      [Char('<')] "half the rate" Run EVERYWHERE 0 "ask for half as many operations a second";
     More      [Char('>')] "twice the rate" Run EVERYWHERE 0 "ask for twice as many operations a second";
+    FewerClients [Char('(')] "fewer clients" Run EVERYWHERE 0 "let one client less ask at the same time";
+    MoreClients  [Char(')')] "more clients" Run EVERYWHERE 0 "let one client more ask, up to as many as the run began with";
+    FewerKeys [Char('{')] "fewer keys" Run EVERYWHERE 0 "contend for one key less";
+    MoreKeys  [Char('}')] "more keys" Run EVERYWHERE 0 "contend for one key more";
     GoOn      [Char('u')] "let go on" Run EVERYWHERE 0 "let the network, the workload and the plan go on after a violation held them";
     Nemesis   [Char('n')] "nemesis" Run EVERYWHERE   0 "turn the nemesis (the scenario's plan) on or off";
     Finish    [Char('e')] "end run" Run EVERYWHERE   0 "end the run in order: heal, final reads, verdict";

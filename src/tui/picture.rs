@@ -11,8 +11,8 @@ use checkers::verdict::Counterexample;
 use super::operations::Operations;
 use crate::fault::{Fault, NodeId};
 use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, NodeView, Notice, Phase, Progress, Role, RpcView,
-    Told, VerdictWord,
+    By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress, Role,
+    RpcView, Told, VerdictWord,
 };
 
 /// The most lines that the Events panel keeps: the oldest half goes when it is full.
@@ -115,7 +115,9 @@ pub struct Picture {
     /// Whether the workload is held.
     pub held: bool,
     /// Operations a second that the workload asks for.
-    pub rate: u32,
+    pub load: Load,
+    /// How many clients the run began with.
+    pub clients: u32,
     /// Whether a violation holds the network, the workload and the plan, until somebody lets them go on.
     pub stands: bool,
     /// The operations.
@@ -158,11 +160,11 @@ impl Picture {
                 seed,
                 nodes,
                 seconds,
-                rate,
+                load,
                 defect,
                 dir,
             } => {
-                (self.scenario, self.rate) = (scenario, rate);
+                (self.scenario, self.load, self.clients) = (scenario, load, load.clients);
                 (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
                 self.phase = Some(Phase::Starting);
                 self.nemesis = true;
@@ -248,10 +250,9 @@ impl Picture {
                 }
                 self.held = held;
             }
-            Notice::Rate { rate } => {
-                let text = format!("the workload asks for {rate} operations/s");
-                self.line(time_ns, Tone::Plain, text);
-                self.rate = rate;
+            Notice::Load { load } => {
+                self.line(time_ns, Tone::Plain, format!("the workload: {load}"));
+                self.load = load;
             }
             Notice::Held { held } => {
                 let text = if held {

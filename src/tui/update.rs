@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 
 use super::app::{Action, App, CELL_STEPS_NS, Input, Overlay, Panel};
-use super::breaking::{link_commands, node_commands, send};
+use super::breaking::{asked_by, link_commands, node_commands, send};
 use super::keys::{self, Key, Screen, Verb};
 use super::operations::TALLY_NS;
 use super::over::{in_overlay, stepped};
@@ -132,7 +132,12 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         | Verb::Hold
         | Verb::Less
         | Verb::More
+        | Verb::MoreKeys
         | Verb::Finish => can_break(app),
+        Verb::FewerClients | Verb::MoreClients | Verb::FewerKeys => {
+            can_break(app)?;
+            asked_by(verb, &app.picture).map(|_| ())
+        }
         Verb::GoOn => {
             can_break(app)?;
             if app.picture.stands {
@@ -203,15 +208,15 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         Verb::HealAll => Some(heal_all(app)),
         Verb::Nemesis => Some(Action::Send(vec![Command::Nemesis(!app.picture.nemesis)])),
         Verb::Hold => Some(Action::Send(vec![Command::HoldWorkload(!app.picture.held)])),
-        Verb::Less | Verb::More => {
-            let rate = app.picture.rate;
-            let rate = if verb == Verb::More {
-                rate.saturating_mul(2)
-            } else {
-                (rate / 2).max(1)
-            };
-            app.flash(format!("{rate} operations/s …"));
-            Some(Action::Send(vec![Command::Rate(rate)]))
+        Verb::Less
+        | Verb::More
+        | Verb::FewerClients
+        | Verb::MoreClients
+        | Verb::FewerKeys
+        | Verb::MoreKeys => {
+            let load = asked_by(verb, &app.picture).ok()?;
+            app.flash(format!("{load} …"));
+            Some(Action::Send(vec![Command::Load(load)]))
         }
         Verb::GoOn => {
             app.flash("the network goes on …");

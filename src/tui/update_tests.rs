@@ -9,7 +9,7 @@ use super::fixtures;
 use super::keys::{self, Key, Screen, Verb};
 use super::update::{possible_now, update};
 use crate::fault::{DiskHarm, Fault, Signal, Way};
-use crate::run::Command;
+use crate::run::{Command, Load};
 
 fn press(app: &mut App, keys: &str) -> Option<Action> {
     let mut last = None;
@@ -513,8 +513,23 @@ fn machines_disks_the_leadership_and_the_rate_have_keys() {
         "down L",
         &[inject(Fault::Transfer { to: 2 })],
     );
-    sends(fixtures::cut(), ">", &[Command::Rate(400)]);
-    sends(fixtures::cut(), "<", &[Command::Rate(100)]);
+    let load = |rate, clients, contended| {
+        [Command::Load(Load {
+            rate,
+            clients,
+            contended,
+        })]
+    };
+    sends(fixtures::cut(), ">", &load(400, 8, 5));
+    sends(fixtures::cut(), "<", &load(100, 8, 5));
+    sends(fixtures::cut(), "(", &load(200, 7, 5));
+    sends(fixtures::cut(), "{", &load(200, 8, 4));
+    sends(fixtures::cut(), "}", &load(200, 8, 6));
+    refuses(
+        fixtures::cut(),
+        ")",
+        "all 8 clients ask; a run with more begins at s",
+    );
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl Generator {
         self.mix = mix;
     }
 
+    /// Draws from so many contended keys from now on.
+    pub fn set_contended(&mut self, contended: u32) {
+        self.keys.contended = contended;
+    }
+
     /// The next operation: its key and what is asked of it.
     pub fn next_call(&mut self) -> (String, Call) {
         let key = self.draw_key();

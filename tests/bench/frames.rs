@@ -18,7 +18,7 @@ use ratatui::widgets::Paragraph;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use whitewater::fault::Fault;
 use whitewater::recorder::Recorder;
-use whitewater::run::{By, ChildState, NodeView, Notice, Phase, Progress, Role, Told};
+use whitewater::run::{By, ChildState, Load, NodeView, Notice, Phase, Progress, Role, Told};
 use whitewater::tui::keys::{self, Screen, Verb};
 use whitewater::tui::theme::Theme;
 use whitewater::tui::{App, Input, draw, update};
@@ -137,7 +137,11 @@ fn loaded(operations: u64) -> App {
         seed: 7,
         nodes: vec![1, 2, 3],
         seconds: 0,
-        rate: 200,
+        load: Load {
+            rate: 200,
+            clients: 8,
+            contended: 5,
+        },
         defect: None,
         dir: "runs/bench".into(),
     };
