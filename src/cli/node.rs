@@ -48,7 +48,7 @@ async fn serve(args: NodeArgs) -> anyhow::Result<u8> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let parent_gone = watch_stdin(args.parent_watch);
-    let node = Node::start(args).await?;
+    let mut node = Node::start(args).await?;
     announce(&node)?;
     let code = tokio::select! {
         _ = terminated.recv() => 0,

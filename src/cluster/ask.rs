@@ -13,8 +13,8 @@ use super::deeds::Shared;
 use super::{ChildState, ClusterError, Ready};
 use crate::wire::chaos::chaos_service_client::ChaosServiceClient;
 use crate::wire::chaos::{
-    DefectCountersRequest, DefectCountersResponse, SetClockRequest, SetDiskRequest,
-    StateHashRequest,
+    DefectCountersRequest, DefectCountersResponse, DiskProbe, LookAtDiskRequest, SetClockRequest,
+    SetDiskRequest, StateHashRequest,
 };
 use crate::wire::kiwi::raft_admin_service_client::RaftAdminServiceClient;
 use crate::wire::kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
@@ -80,8 +80,27 @@ pub struct DiskSwitches {
     pub full: bool,
     /// Every read fails with EIO.
     pub read_fails: bool,
-    /// Where a SIGKILL loses what is not synced: of so many in a thousand unsynced writes all or a part is kept.
+    /// What is not synced is lost at a SIGKILL; but of so many in a thousand unsynced writes all or a part is kept.
     pub write_back_per_mille: u32,
+    /// What is kept of such a write is never all of it: it ends between two sectors.
+    pub torn: bool,
+    /// A sync that begins does not end before this is taken out.
+    pub hold_sync: bool,
+    /// Every read gives one bit that was not written. Outside of the fault model.
+    pub flip_reads: bool,
+}
+
+/// What a node's disk has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskSeen {
+    /// Bytes that were written and are only in memory now.
+    pub unsynced_bytes: u64,
+    /// Syncs since the child's start.
+    pub syncs: u64,
+    /// Syncs that have begun and not ended.
+    pub syncing: u64,
+    /// Operations that met a harm since the child's start.
+    pub harmed: u64,
 }
 
 /// What a node's own clock showed, at some instant between these two of the bench's.
@@ -219,21 +238,39 @@ impl Shared {
         &self,
         id: u64,
         switches: DiskSwitches,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<DiskProbe, ClusterError> {
         let ready = self.ready("ask", id)?;
         let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
         let slow = u64::try_from(switches.slow_sync.as_millis()).unwrap_or(u64::MAX);
         let call = client.set_disk(SetDiskRequest {
-            lose_unsynced: self.config.power_loss,
+            lose_unsynced: self.config.power_loss || switches.write_back_per_mille > 0,
             slow_sync_ms: slow,
             lying_sync: switches.lying_sync,
             sync_fails: switches.sync_fails,
             full: switches.full,
             read_fails: switches.read_fails,
             write_back_per_mille: switches.write_back_per_mille,
+            torn: switches.torn,
+            hold_sync: switches.hold_sync,
+            flip_reads: switches.flip_reads,
         });
-        within(id, "another disk", ANSWER_DEADLINE, call).await?;
-        Ok(())
+        // The disk is tried, which takes as long as a sync does.
+        let deadline = ANSWER_DEADLINE + switches.slow_sync;
+        let answer = within(id, "another disk", deadline, call).await?;
+        Ok(answer.probe.unwrap_or_default())
+    }
+
+    pub(super) async fn disk(&self, id: u64) -> Result<DiskSeen, ClusterError> {
+        let ready = self.ready("ask", id)?;
+        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let call = client.look_at_disk(LookAtDiskRequest {});
+        let answer = within(id, "its disk", STATUS_DEADLINE, call).await?;
+        Ok(DiskSeen {
+            unsynced_bytes: answer.unsynced_bytes,
+            syncs: answer.syncs,
+            syncing: answer.syncing,
+            harmed: answer.harmed,
+        })
     }
 
     pub(super) async fn set_clock(

@@ -25,8 +25,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use ask::{ClockSeen, DiskSwitches, LeaderSeen, StateHash, Status};
+pub use ask::{ClockSeen, DiskSeen, DiskSwitches, LeaderSeen, StateHash, Status};
 pub use child::end_all_children;
+
+pub use crate::wire::chaos::DiskProbe;
 
 use deeds::{Shared, own_thread, view};
 
@@ -461,12 +463,26 @@ impl Cluster {
             .await
     }
 
-    /// Harms the disk under a node's log and state, or makes it whole; what it does at a SIGKILL stays as configured.
+    /// Harms the disk under a node's log and state, or makes it whole, and gives what a new file on it meets then. But
+    /// for writing back, what it does at a SIGKILL stays as configured.
     ///
     /// # Errors
-    /// When the node does not answer within two seconds.
-    pub async fn set_disk(&self, id: u64, switches: DiskSwitches) -> Result<(), ClusterError> {
+    /// When the node does not answer within two seconds and the time of a slow sync.
+    pub async fn set_disk(
+        &self,
+        id: u64,
+        switches: DiskSwitches,
+    ) -> Result<DiskProbe, ClusterError> {
         self.on_thread(move |shared| async move { shared.set_disk(id, switches).await })
+            .await
+    }
+
+    /// Looks at a node's disk.
+    ///
+    /// # Errors
+    /// When the node does not answer within a quarter of a second.
+    pub async fn disk(&self, id: u64) -> Result<DiskSeen, ClusterError> {
+        self.on_thread(move |shared| async move { shared.disk(id).await })
             .await
     }
 

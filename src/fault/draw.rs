@@ -93,11 +93,31 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
             let who = *crowds.choose(rng).expect("the list is not empty");
             (nodes > 1 || who != Crowd::Follower).then_some(Wish::Crash { who })
         }
-        "disk" => Some(Wish::Disk {
-            who: any(rng),
-            harm: DiskHarm::SlowSync,
-            ms: (5.0 * 30f64.powf(rng.random::<f64>())) as u64,
-        }),
+        "disk" => {
+            let harms = [
+                DiskHarm::SlowSync,
+                DiskHarm::SlowSync,
+                DiskHarm::HoldSync,
+                DiskHarm::SyncFails,
+                DiskHarm::ReadFails,
+                DiskHarm::WriteBack,
+                DiskHarm::TornWrites,
+            ];
+            let harm = *harms.choose(rng).expect("the list is not empty");
+            let ms = (5.0 * 30f64.powf(rng.random::<f64>())) as u64;
+            let ms = if harm == DiskHarm::SlowSync { ms } else { 0 };
+            let who = any(rng);
+            Some(Wish::Disk { who, harm, ms })
+        }
+        "lying-disk" | "bit-flip" => {
+            let harms = [DiskHarm::LyingSync, DiskHarm::FlippedBits];
+            let harm = harms.into_iter().find(|harm| harm.kind() == kind);
+            Some(Wish::Disk {
+                who: any(rng),
+                harm: harm.expect("both are listed"),
+                ms: 0,
+            })
+        }
         "clock" => {
             let pick =
                 |rng: &mut ChaCha8Rng, list: &[u64]| *list.choose(rng).expect("it is not empty");

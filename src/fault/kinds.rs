@@ -9,6 +9,10 @@ pub struct Kind {
     pub about: &'static str,
 }
 
+/// The kinds that Raft is not made for. No random plan has them where nobody has named them, and a violation under one is
+/// said to be outside of the model.
+pub const OUTSIDE_THE_MODEL: [&str; 2] = ["lying-disk", "bit-flip"];
+
 /// Every kind of fault, in the order in which people meet them.
 pub const KINDS: &[Kind] = &[
     Kind {
@@ -93,7 +97,15 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "disk",
-        about: "slow syncs, failing syncs (EIO) or a full disk (ENOSPC) under a node",
+        about: "slow, held or failing syncs (EIO), failing reads (EIO), a full disk (ENOSPC), random or torn write-back under a node",
+    },
+    Kind {
+        name: "lying-disk",
+        about: "outside of Raft's fault model: syncs say that they are done and are not, and a kill loses it all",
+    },
+    Kind {
+        name: "bit-flip",
+        about: "outside of Raft's fault model: what is read from the disk has one bit wrong; the node has to notice",
     },
     Kind {
         name: "clock",

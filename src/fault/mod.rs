@@ -14,7 +14,7 @@ mod wish;
 
 use serde::{Deserialize, Serialize};
 
-pub use kinds::{KINDS, Kind};
+pub use kinds::{KINDS, Kind, OUTSIDE_THE_MODEL};
 
 /// A node's id, 1 to 9.
 pub type NodeId = u64;
@@ -298,6 +298,19 @@ pub enum DiskHarm {
     SyncFails,
     /// No file grows. The node may stop; it is started again.
     Full,
+    /// Every read fails with EIO. The node stops; it is started again.
+    ReadFails,
+    /// A sync that begins does not end. Taken out by letting it go on.
+    HoldSync,
+    /// Half of what is not synced reaches the file at once, whole or in part, as from a page cache. It ends with the
+    /// power: what is neither synced nor written back is lost.
+    WriteBack,
+    /// All of what is not synced reaches the file at once, but for its last sectors. It ends with the power.
+    TornWrites,
+    /// Every sync says that it is done, and does nothing. Taken out by making it true. Outside of the fault model.
+    LyingSync,
+    /// Every read gives one bit that was not written. The node stops; it is started again. Outside of the fault model.
+    FlippedBits,
 }
 
 impl DiskHarm {
@@ -308,13 +321,52 @@ impl DiskHarm {
             DiskHarm::SlowSync => "slow syncs",
             DiskHarm::SyncFails => "failing syncs",
             DiskHarm::Full => "full",
+            DiskHarm::ReadFails => "failing reads",
+            DiskHarm::HoldSync => "no sync ends",
+            DiskHarm::WriteBack => "writes back at random, then loses power",
+            DiskHarm::TornWrites => "writes back in part, then loses power",
+            DiskHarm::LyingSync => "syncs that lie",
+            DiskHarm::FlippedBits => "reads with a flipped bit",
+        }
+    }
+
+    /// Every one of them.
+    pub const ALL: [DiskHarm; 9] = [
+        DiskHarm::SlowSync,
+        DiskHarm::SyncFails,
+        DiskHarm::Full,
+        DiskHarm::ReadFails,
+        DiskHarm::HoldSync,
+        DiskHarm::WriteBack,
+        DiskHarm::TornWrites,
+        DiskHarm::LyingSync,
+        DiskHarm::FlippedBits,
+    ];
+
+    /// The name of its kind in [`KINDS`]: what is outside of the fault model has a kind of its own, so that nobody
+    /// draws it who has not named it.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            DiskHarm::LyingSync => "lying-disk",
+            DiskHarm::FlippedBits => "bit-flip",
+            _ => "disk",
         }
     }
 
     /// Whether a node may end by itself under it, and be no finding.
     #[must_use]
     pub fn excuses_an_end(self) -> bool {
-        !matches!(self, DiskHarm::SlowSync)
+        matches!(
+            self,
+            DiskHarm::SyncFails | DiskHarm::Full | DiskHarm::ReadFails | DiskHarm::FlippedBits
+        )
+    }
+
+    /// Whether it ends with the power of its node.
+    #[must_use]
+    pub fn ends_in_a_power_loss(self) -> bool {
+        matches!(self, DiskHarm::WriteBack | DiskHarm::TornWrites)
     }
 }
 
@@ -338,7 +390,7 @@ impl Fault {
             Fault::Slow { .. } => "slow",
             Fault::Crash { .. } => "crash",
             Fault::Message { act, .. } => act.name(),
-            Fault::Disk { .. } => "disk",
+            Fault::Disk { harm, .. } => harm.kind(),
             Fault::Clock { .. } => "clock",
             Fault::Shrink { .. } => "shrink",
             Fault::Transfer { .. } => "transfer",
@@ -392,6 +444,49 @@ impl Fault {
             Fault::Crash { nodes } => nodes.clone(),
             _ => Vec::new(),
         }
+    }
+
+    /// Why no store is to blame for what it lost or answered wrongly since this was put in; `None` where Raft has to
+    /// live with it.
+    ///
+    /// A clock is such a fault only where `leases` are trusted (Raft, section 6.4): nothing else may rest on clocks.
+    #[must_use]
+    pub fn outside_the_model(&self, leases: bool) -> Option<&'static str> {
+        match self {
+            Fault::Disk {
+                harm: DiskHarm::LyingSync,
+                ..
+            } => Some(
+                "the disk said that it had synced and had not: no store could keep what it had promised",
+            ),
+            Fault::Disk {
+                harm: DiskHarm::FlippedBits,
+                ..
+            } => Some(
+                "the disk gave other bits than it was given: Raft is not made for that, only checksums help",
+            ),
+            Fault::Clock { .. } if leases => Some(
+                "the clock ran wrong while leases were trusted: such a read may be stale, and legally so",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether a node under this fault may be ended by another one on top of it: the harm then ends with its child.
+    #[must_use]
+    pub fn lets_be_ended_by(&self, other: &Fault) -> bool {
+        let stays = matches!(
+            self,
+            Fault::Disk {
+                harm: DiskHarm::SlowSync | DiskHarm::HoldSync | DiskHarm::LyingSync,
+                ..
+            }
+        );
+        let ends = matches!(
+            other,
+            Fault::Kill { .. } | Fault::Restart { .. } | Fault::Crash { .. }
+        );
+        stays && ends
     }
 
     /// Whether it is over as soon as it is done: an event, not a state.

@@ -107,6 +107,16 @@ fn every_fault_is_of_a_listed_kind() {
             harm: DiskHarm::SlowSync,
             ms: 50,
         },
+        Fault::Disk {
+            node: 1,
+            harm: DiskHarm::LyingSync,
+            ms: 0,
+        },
+        Fault::Disk {
+            node: 1,
+            harm: DiskHarm::FlippedBits,
+            ms: 0,
+        },
         Fault::Clock {
             node: 1,
             rate_percent: 300,
@@ -129,4 +139,48 @@ fn every_fault_is_of_a_listed_kind() {
             "{fault}"
         );
     }
+}
+
+#[test]
+fn a_kind_is_outside_of_the_model_just_where_its_faults_are_and_says_so() {
+    for harm in DiskHarm::ALL {
+        let fault = Fault::Disk {
+            node: 1,
+            harm,
+            ms: 0,
+        };
+        let outside = OUTSIDE_THE_MODEL.contains(&harm.kind());
+        assert_eq!(fault.outside_the_model(true).is_some(), outside, "{fault}");
+    }
+    for kind in KINDS {
+        let says = kind.about.starts_with("outside of Raft's fault model");
+        assert_eq!(
+            says,
+            OUTSIDE_THE_MODEL.contains(&kind.name),
+            "{}",
+            kind.name
+        );
+    }
+    let clock = Fault::Clock {
+        node: 1,
+        rate_percent: 0,
+        step_ms: 0,
+    };
+    assert_eq!(clock.outside_the_model(false), None);
+    assert!(clock.outside_the_model(true).is_some());
+}
+
+#[test]
+fn only_an_end_of_the_node_goes_on_top_of_a_disk_that_it_does_not_stop_under() {
+    let disk = |harm| Fault::Disk {
+        node: 1,
+        harm,
+        ms: 0,
+    };
+    let crash = Fault::Crash { nodes: vec![1] };
+    assert!(disk(DiskHarm::HoldSync).lets_be_ended_by(&crash));
+    assert!(disk(DiskHarm::LyingSync).lets_be_ended_by(&Fault::Kill { node: 1 }));
+    assert!(!disk(DiskHarm::Full).lets_be_ended_by(&crash));
+    assert!(!disk(DiskHarm::HoldSync).lets_be_ended_by(&Fault::Pause { node: 1 }));
+    assert!(!crash.lets_be_ended_by(&disk(DiskHarm::HoldSync)));
 }

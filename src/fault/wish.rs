@@ -182,7 +182,7 @@ impl Wish {
             Wish::Slow { .. } => "slow",
             Wish::Crash { .. } => "crash",
             Wish::Message { act, .. } => act.name(),
-            Wish::Disk { .. } => "disk",
+            Wish::Disk { harm, .. } => harm.kind(),
             Wish::Clock { .. } => "clock",
             Wish::Shrink { .. } => "shrink",
             Wish::Transfer { .. } => "transfer",

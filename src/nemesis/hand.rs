@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches, Ready};
+use crate::cluster::{ChildState, Cluster, ClusterError, DiskProbe, DiskSwitches, Ready};
 use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Signal};
 use crate::proxy::{
     Action, Delay, Direction, Guard, Match, MessageRule, Method, Methods, Network, Party, Route,
@@ -216,14 +216,8 @@ impl Hand {
             }
             Fault::Message { .. } => Some(self.put_rules(fault)),
             Fault::Disk { node, harm, ms } => {
-                let switches = switches(*harm, Duration::from_millis(*ms));
-                self.cluster
-                    .set_disk(*node, switches)
-                    .await
-                    .map_err(words)?;
-                if harm.excuses_an_end() {
-                    self.cluster.excuse(*node);
-                }
+                self.harm_disk(*node, *harm, Duration::from_millis(*ms))
+                    .await?;
                 None
             }
             Fault::Clock {
@@ -266,6 +260,11 @@ impl Hand {
         })
     }
 
+    fn is_up(&self, node: NodeId) -> bool {
+        let view = self.cluster.view(node);
+        view.is_some_and(|view| view.state == ChildState::Up)
+    }
+
     /// SIGKILL, and a start at once.
     async fn kill_and_start(&self, node: NodeId) -> Result<Ready, ClusterError> {
         self.cluster.kill(node).await?;
@@ -283,6 +282,28 @@ impl Hand {
             [Direction { from, to }, Direction { from: to, to: from }]
         });
         Guard::join(directions.map(|direction| self.network.cut(direction)))
+    }
+
+    /// Switches the harm on, and sees on a file of the probe's own that it is.
+    async fn harm_disk(&self, node: NodeId, harm: DiskHarm, time: Duration) -> Result<(), String> {
+        if harm.excuses_an_end() {
+            // It may end before it has answered.
+            self.cluster.excuse(node);
+        }
+        let set = self.cluster.set_disk(node, switches(harm, time)).await;
+        let why = match set {
+            Ok(probe) if disk_is(harm, time, &probe) => return Ok(()),
+            Ok(probe) => format!("the probe did not see it: {probe:?}"),
+            // A node that stops at once has met it.
+            Err(_) if harm.excuses_an_end() && !self.is_up(node) => return Ok(()),
+            Err(error) => error.to_string(),
+        };
+        // Nothing of it may be left.
+        let whole = self.cluster.set_disk(node, DiskSwitches::default()).await;
+        if whole.is_err() && self.cluster.kill(node).await.is_ok() {
+            self.start(&[node]).await;
+        }
+        Err(why)
     }
 
     /// Sets a node's clock, and sees that it stepped and that it runs at that rate.
@@ -333,14 +354,18 @@ impl Hand {
             Fault::Kill { node } => self.start(&[node]).await,
             Fault::Crash { nodes } => self.start(&nodes).await,
             Fault::Pause { node } => vec![(node, self.cluster.resume(node).await)],
-            Fault::Disk { node, harm, .. } if harm.excuses_an_end() => {
+            Fault::Disk { node, harm, .. }
+                if harm.excuses_an_end() || harm.ends_in_a_power_loss() =>
+            {
                 // It may have ended by itself; a disk that failed is not trusted by a node that lives on, either.
                 let _ = self.cluster.kill(node).await;
                 self.start(&[node]).await
             }
+            // The harm has ended with its child.
+            Fault::Disk { node, .. } if !self.is_up(node) => Vec::new(),
             Fault::Disk { node, .. } => {
                 let whole = DiskSwitches::default();
-                vec![(node, self.cluster.set_disk(node, whole).await)]
+                vec![(node, self.cluster.set_disk(node, whole).await.map(drop))]
             }
             Fault::Clock { node, .. } => {
                 let right = self.cluster.set_clock(node, 1.0, Duration::ZERO).await;
@@ -473,6 +498,33 @@ fn switches(harm: DiskHarm, time: Duration) -> DiskSwitches {
         },
         sync_fails: harm == DiskHarm::SyncFails,
         full: harm == DiskHarm::Full,
-        ..DiskSwitches::default()
+        read_fails: harm == DiskHarm::ReadFails,
+        hold_sync: harm == DiskHarm::HoldSync,
+        lying_sync: harm == DiskHarm::LyingSync,
+        flip_reads: harm == DiskHarm::FlippedBits,
+        torn: harm == DiskHarm::TornWrites,
+        write_back_per_mille: match harm {
+            DiskHarm::WriteBack => 500,
+            DiskHarm::TornWrites => 1_000,
+            _ => 0,
+        },
+    }
+}
+
+/// Whether what a new file met is what this harm does.
+fn disk_is(harm: DiskHarm, time: Duration, seen: &DiskProbe) -> bool {
+    let sync = seen.sync_us.map(Duration::from_micros);
+    let some_early = 0 < seen.early_bytes && seen.early_bytes < seen.bytes;
+    match harm {
+        DiskHarm::SlowSync => sync.is_some_and(|took| took >= time),
+        DiskHarm::SyncFails => sync.is_some() && !seen.write_error.is_empty(),
+        DiskHarm::Full => sync.is_none() && !seen.write_error.is_empty(),
+        DiskHarm::ReadFails => !seen.read_error.is_empty(),
+        DiskHarm::HoldSync => sync.is_none() && seen.write_error.is_empty(),
+        DiskHarm::WriteBack | DiskHarm::TornWrites => some_early && seen.synced_bytes == seen.bytes,
+        DiskHarm::LyingSync => {
+            sync.is_some() && seen.write_error.is_empty() && seen.synced_bytes < seen.bytes
+        }
+        DiskHarm::FlippedBits => seen.read_error.is_empty() && !seen.read_right,
     }
 }

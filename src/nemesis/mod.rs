@@ -328,12 +328,14 @@ impl Nemesis {
             return Some(format!("there is no n{unknown}"));
         }
         let same = self.active.values().find(|active| {
-            active.fault == *fault
-                || active
-                    .fault
-                    .children()
+            let on_one_child = |other: &Fault| {
+                let children = other.children();
+                children
                     .iter()
                     .any(|child| fault.children().contains(child))
+            };
+            active.fault == *fault
+                || (on_one_child(&active.fault) && !active.fault.lets_be_ended_by(fault))
         })?;
         Some(format!("{} is in already", same.fault))
     }

@@ -9,7 +9,7 @@ use super::{
     clock::{CLOCK, FASTEST},
     convert,
     defect::Planted,
-    disk::{Disk, Harm},
+    disk::{Disk, Harm, Probe},
     state_machine::StateMachine,
 };
 use crate::wire::chaos::{self, chaos_service_server::ChaosService};
@@ -19,6 +19,8 @@ pub(crate) struct Chaos {
     pub(crate) state: StateMachine,
     pub(crate) planted: Planted,
     pub(crate) disk: Disk,
+    /// Where a file can be made to try the disk.
+    pub(crate) probe: std::path::PathBuf,
 }
 
 impl Chaos {
@@ -84,8 +86,7 @@ impl ChaosService for Chaos {
         request: Request<chaos::SetDiskRequest>,
     ) -> Result<Response<chaos::SetDiskResponse>, Status> {
         let request = request.into_inner();
-        let disk = self.disk.clone();
-        disk.set(Harm {
+        let harm = Harm {
             lose_unsynced: request.lose_unsynced,
             slow_sync: std::time::Duration::from_millis(request.slow_sync_ms),
             lying_sync: request.lying_sync,
@@ -93,14 +94,48 @@ impl ChaosService for Chaos {
             full: request.full,
             read_fails: request.read_fails,
             write_back_per_mille: request.write_back_per_mille,
+            torn: request.torn,
+            hold_sync: request.hold_sync,
+            flip_reads: request.flip_reads,
+        };
+        let (disk, path) = (self.disk.clone(), self.probe.clone());
+        let probed = tokio::task::spawn_blocking(move || {
+            disk.set(harm)?;
+            std::io::Result::Ok((disk.probe(&path)?, disk.seen()))
         });
-        let seen = disk.seen();
+        let probed = probed.await;
+        let (probe, seen) = probed.map_err(|error| Status::internal(error.to_string()))??;
         Ok(Response::new(chaos::SetDiskResponse {
             unsynced_bytes: seen.unsynced_bytes,
             syncs: seen.syncs,
             harmed: seen.harmed,
+            probe: Some(chaos::DiskProbe {
+                bytes: Probe::BYTES,
+                early_bytes: probe.early_bytes,
+                synced_bytes: probe.synced_bytes,
+                sync_us: probe
+                    .sync
+                    .map(|took| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+                write_error: probe.write_error,
+                read_error: probe.read_error,
+                read_right: probe.read_right,
+            }),
         }))
     }
+
+    async fn look_at_disk(
+        &self,
+        _: Request<chaos::LookAtDiskRequest>,
+    ) -> Result<Response<chaos::LookAtDiskResponse>, Status> {
+        let seen = self.disk.seen();
+        Ok(Response::new(chaos::LookAtDiskResponse {
+            unsynced_bytes: seen.unsynced_bytes,
+            syncs: seen.syncs,
+            syncing: seen.syncing,
+            harmed: seen.harmed,
+        }))
+    }
+
     async fn set_clock(
         &self,
         request: Request<chaos::SetClockRequest>,

@@ -5,11 +5,17 @@
 //! everything goes straight to redb's own file backend, which also keeps the locks.
 //!
 //! ```text
-//!   redb ─ write ─► overlay (memory) ─ sync ─► file ─ fdatasync ─► disk
-//!                   lost by a kill             kept by a kill
+//!   redb ─► seal ─ write ─► overlay (memory) ─ sync ─► file ─ fdatasync ─► disk
+//!           the node's own  lost by a kill             kept by a kill
 //! ```
 //!
+//! What is above the overlay is the node's: [`seal`] remembers a checksum of every page that was written, and a page
+//! that comes back otherwise is an error, never an answer. What is below is the machine's, and may lie.
+//!
 //! Snapshots are files of their own that are synced before they are named; they and the trace do not pass here.
+
+mod probe;
+mod seal;
 
 use std::{
     collections::BTreeMap,
@@ -18,12 +24,13 @@ use std::{
     ops::Bound,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, RwLock,
+        Arc, Condvar, Mutex, MutexGuard, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+pub(crate) use self::probe::Probe;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use redb::{BackendError, Database, StorageBackend, backends::FileBackend};
@@ -55,6 +62,19 @@ pub(crate) struct Harm {
     /// With `lose_unsynced`: of so many in a thousand unsynced writes the file gets all or a part at once, as from a
     /// page cache that is written back when it likes. What is synced is whole all the same.
     pub(crate) write_back_per_mille: u32,
+    /// What is written back is never whole: it ends between two sectors.
+    pub(crate) torn: bool,
+    /// A sync that begins does not end before this is taken out.
+    pub(crate) hold_sync: bool,
+    /// Every read gives one bit that is not the one that was written.
+    pub(crate) flip_reads: bool,
+}
+
+impl Harm {
+    /// Whether what is not synced stays in memory.
+    fn keeps_unsynced(&self) -> bool {
+        self.lose_unsynced || self.lying_sync || self.sync_fails
+    }
 }
 
 /// The switches of all files of one node; clones share them.
@@ -64,10 +84,16 @@ pub(crate) struct Disk(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     harm: Mutex<Harm>,
+    /// Told whenever the harm changes: a held sync waits for it.
+    changed: Condvar,
+    /// Every file that is open: to be written down when a lie ends, and to be read by the scrub.
+    files: Mutex<Vec<Weak<seal::Sealed>>>,
     /// Which writes are written back, and how far; drawn from [`WRITE_BACK_SEED`], or a test's own.
     chance: Mutex<Option<ChaCha8Rng>>,
     unsynced: AtomicU64,
     syncs: AtomicU64,
+    /// Syncs that have begun and not ended.
+    syncing: AtomicU64,
     harmed: AtomicU64,
 }
 
@@ -76,6 +102,8 @@ struct Shared {
 pub(crate) struct Seen {
     pub(crate) unsynced_bytes: u64,
     pub(crate) syncs: u64,
+    /// Syncs that have begun and not ended.
+    pub(crate) syncing: u64,
     /// Operations that met a harm.
     pub(crate) harmed: u64,
 }
@@ -88,9 +116,33 @@ impl Disk {
         disk
     }
 
-    /// Holds from each file's next operation on.
-    pub(crate) fn set(&self, harm: Harm) {
-        *self.harm() = harm;
+    /// Holds from each file's next operation on. Where syncs have lied until now, everything is on the disk, as they
+    /// said, when this returns.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(crate) fn set(&self, harm: Harm) -> io::Result<()> {
+        let before = std::mem::replace(&mut *self.harm(), harm);
+        self.0.changed.notify_all();
+        if before.lying_sync && !harm.lying_sync {
+            self.files().iter().try_for_each(|file| file.settle())?;
+        }
+        Ok(())
+    }
+
+    /// The files that are open.
+    fn files(&self) -> Vec<Arc<seal::Sealed>> {
+        let mut files = self.0.files.lock().expect("no holder panics");
+        files.retain(|file| file.strong_count() > 0);
+        files.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Reads on where the last call left off, about a mebibyte of every file, and compares it with what was written.
+    ///
+    /// # Errors
+    /// When something cannot be read, or is not what was written: the node must not go on with it.
+    pub(crate) fn scrub(&self) -> io::Result<()> {
+        self.files().iter().try_for_each(|file| file.scrub())
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -98,17 +150,22 @@ impl Disk {
         Seen {
             unsynced_bytes: read(&self.0.unsynced),
             syncs: read(&self.0.syncs),
+            syncing: read(&self.0.syncing),
             harmed: read(&self.0.harmed),
         }
     }
 
-    /// Opens or makes a database on this disk.
+    /// Opens or makes a database on this disk. All of it is read and checked, also after an end in order.
     ///
     /// # Errors
-    /// When the file cannot be opened, is open in another process, or is no database.
+    /// When the file cannot be opened, is open in another process, is no database, or holds what redb did not write.
     pub(crate) fn database(&self, path: &Path) -> io::Result<Database> {
-        let builder = Database::builder();
-        let database = builder.create_with_backend(self.open(path)?);
+        let file = Arc::new(seal::Sealed::over(self.open(path)?));
+        let weak = Arc::downgrade(&file);
+        self.0.files.lock().expect("no holder panics").push(weak);
+        let mut builder = Database::builder();
+        builder.set_check_integrity_on_open(true);
+        let database = builder.create_with_backend(seal::Handle(file));
         database.map_err(io::Error::other)
     }
 
@@ -119,6 +176,7 @@ impl Disk {
         Ok(DiskFile {
             file,
             disk: self.clone(),
+            is_probe: false,
             overlay: RwLock::default(),
         })
     }
@@ -127,17 +185,37 @@ impl Disk {
         self.0.harm.lock().expect("no holder panics")
     }
 
-    /// How many bytes of a write of so many reach the file before it is synced: none, some sectors, or all.
-    fn written_back(&self, per_mille: u32, bytes: usize) -> usize {
-        let mut chance = self.0.chance.lock().expect("no holder panics");
-        let chance = chance.get_or_insert_with(|| ChaCha8Rng::seed_from_u64(WRITE_BACK_SEED));
-        if chance.random_range(0..1_000) >= per_mille {
-            0
-        } else if chance.random_bool(0.5) {
-            bytes
-        } else {
-            chance.random_range(0..=bytes / SECTOR) * SECTOR
+    /// Waits until no sync is held any more; gives what is wrong then.
+    fn wait_while_held(&self) -> Harm {
+        let mut harm = self.harm();
+        if harm.hold_sync {
+            self.meet();
         }
+        while harm.hold_sync {
+            harm = self.0.changed.wait(harm).expect("no holder panics");
+        }
+        *harm
+    }
+
+    /// Draws from what is this disk's own chance.
+    fn chance<T>(&self, draw: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
+        let mut chance = self.0.chance.lock().expect("no holder panics");
+        draw(chance.get_or_insert_with(|| ChaCha8Rng::seed_from_u64(WRITE_BACK_SEED)))
+    }
+
+    /// How many bytes of a write of so many reach the file before it is synced: none, some sectors, or all.
+    fn written_back(&self, harm: &Harm, bytes: usize) -> usize {
+        self.chance(|chance| {
+            if chance.random_range(0..1_000) >= harm.write_back_per_mille {
+                0
+            } else if harm.torn {
+                chance.random_range(0..bytes.div_ceil(SECTOR)) * SECTOR
+            } else if chance.random_bool(0.5) {
+                bytes
+            } else {
+                chance.random_range(0..=bytes / SECTOR) * SECTOR
+            }
+        })
     }
 
     /// Counts that an operation met a harm.
@@ -156,6 +234,8 @@ impl Disk {
 struct DiskFile {
     file: FileBackend,
     disk: Disk,
+    /// Whether nobody counts its syncs.
+    is_probe: bool,
     overlay: RwLock<Overlay>,
 }
 
@@ -246,22 +326,25 @@ impl DiskFile {
         self.file.write(offset, data)
     }
 
-    fn forget(&self, overlay: &mut Overlay) {
-        let bytes = overlay.pages.len() as u64 * PAGE;
-        self.disk.0.unsynced.fetch_sub(bytes, Ordering::Relaxed);
-        *overlay = Overlay::default();
-    }
-}
-
-impl StorageBackend for DiskFile {
-    fn len(&self) -> io::Result<u64> {
-        self.length(&self.overlay.read().expect("no holder panics"))
+    /// Makes true what syncs have said.
+    fn settle(&self) -> io::Result<()> {
+        self.write_down(&mut self.overlay.write().expect("no holder panics"))?;
+        self.file.sync_data()
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.disk.harm().read_fails {
-            return Err(self.disk.eio());
+    /// One bit comes back as the other one.
+    fn flip(&self, out: &mut [u8]) {
+        if !out.is_empty() {
+            self.disk.meet();
+            let bit = self
+                .disk
+                .chance(|chance| chance.random_range(0..out.len() * 8));
+            out[bit / 8] ^= 1 << (bit % 8);
         }
+    }
+
+    /// What is read where nothing is wrong.
+    fn read_right(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let overlay = self.overlay.read().expect("no holder panics");
         if overlay.is_empty() {
             return self.file.read(offset, out);
@@ -281,6 +364,52 @@ impl StorageBackend for DiskFile {
         Ok(())
     }
 
+    fn forget(&self, overlay: &mut Overlay) {
+        let bytes = overlay.pages.len() as u64 * PAGE;
+        self.disk.0.unsynced.fetch_sub(bytes, Ordering::Relaxed);
+        *overlay = Overlay::default();
+    }
+}
+
+impl Drop for DiskFile {
+    fn drop(&mut self) {
+        self.forget(&mut self.overlay.write().expect("no holder panics"));
+    }
+}
+
+/// A sync that has begun, for as long as it has not ended.
+struct Pending<'a>(&'a Disk);
+
+impl Pending<'_> {
+    fn begin(disk: &Disk) -> Pending<'_> {
+        disk.0.syncing.fetch_add(1, Ordering::Relaxed);
+        Pending(disk)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.0.syncing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl StorageBackend for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        self.length(&self.overlay.read().expect("no holder panics"))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let harm = *self.disk.harm();
+        if harm.read_fails {
+            return Err(self.disk.eio());
+        }
+        self.read_right(offset, out)?;
+        if harm.flip_reads {
+            self.flip(out);
+        }
+        Ok(())
+    }
+
     fn set_len(&self, length: u64) -> io::Result<()> {
         let harm = *self.disk.harm();
         let mut overlay = self.overlay.write().expect("no holder panics");
@@ -289,7 +418,7 @@ impl StorageBackend for DiskFile {
             self.disk.meet();
             return Err(io::ErrorKind::StorageFull.into());
         }
-        if !harm.lose_unsynced {
+        if !harm.keeps_unsynced() {
             self.write_down(&mut overlay)?;
             return self.file.set_len(length);
         }
@@ -308,8 +437,11 @@ impl StorageBackend for DiskFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let harm = *self.disk.harm();
-        self.disk.0.syncs.fetch_add(1, Ordering::Relaxed);
+        let _pending = (!self.is_probe).then(|| Pending::begin(&self.disk));
+        let harm = self.disk.wait_while_held();
+        if !self.is_probe {
+            self.disk.0.syncs.fetch_add(1, Ordering::Relaxed);
+        }
         if !harm.slow_sync.is_zero() {
             self.disk.meet();
             std::thread::sleep(harm.slow_sync);
@@ -334,12 +466,10 @@ impl StorageBackend for DiskFile {
             self.disk.meet();
             return Err(io::ErrorKind::StorageFull.into());
         }
-        if harm.lose_unsynced || harm.lying_sync || harm.sync_fails {
+        if harm.keeps_unsynced() {
             // The overlay stays what is read, and what a sync writes; the file only gets some of it early.
             self.keep(&mut overlay, offset, data)?;
-            let early = self
-                .disk
-                .written_back(harm.write_back_per_mille, data.len());
+            let early = self.disk.written_back(&harm, data.len());
             return self.write_early(offset, &data[..early]);
         }
         if !overlay.is_empty() {
@@ -382,258 +512,4 @@ impl StorageBackend for DiskFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn opened(harm: Harm) -> (tempfile::TempDir, Disk, DiskFile) {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let disk = Disk::default();
-        disk.set(harm);
-        let file = disk.open(&folder.path().join("f")).expect("a new file");
-        (folder, disk, file)
-    }
-
-    fn losing() -> Harm {
-        Harm {
-            lose_unsynced: true,
-            ..Harm::default()
-        }
-    }
-
-    fn on_disk(folder: &tempfile::TempDir) -> Vec<u8> {
-        std::fs::read(folder.path().join("f")).expect("the file is there")
-    }
-
-    fn read(file: &DiskFile, offset: u64, count: usize) -> Vec<u8> {
-        let mut out = vec![7; count];
-        file.read(offset, &mut out).expect("it is within the file");
-        out
-    }
-
-    #[test]
-    fn what_is_not_synced_can_be_read_and_is_not_in_the_file() {
-        let (folder, disk, file) = opened(losing());
-        file.set_len(10_000).unwrap();
-        file.write(4_090, b"across two pages").unwrap();
-        assert_eq!(read(&file, 4_090, 16), b"across two pages");
-        assert!(on_disk(&folder).is_empty());
-        assert_eq!(disk.seen().unsynced_bytes, 2 * PAGE);
-        file.sync_data().unwrap();
-        assert_eq!(on_disk(&folder)[4_090..4_106], *b"across two pages");
-        assert_eq!(on_disk(&folder).len(), 10_000);
-        assert_eq!(disk.seen().unsynced_bytes, 0);
-        file.write(0, b"later").unwrap();
-        assert_eq!(on_disk(&folder)[..5], [0; 5]);
-    }
-
-    #[test]
-    fn a_file_that_was_cut_and_grew_again_has_zeros_there() {
-        let (folder, _, file) = opened(losing());
-        file.set_len(9_000).unwrap();
-        file.write(0, &[9; 9_000]).unwrap();
-        file.sync_data().unwrap();
-        file.set_len(100).unwrap();
-        file.set_len(9_000).unwrap();
-        assert_eq!(read(&file, 50, 100), [[9; 50], [0; 50]].concat());
-        file.sync_data().unwrap();
-        let bytes = on_disk(&folder);
-        assert!(bytes.len() == 9_000 && bytes[100..].iter().all(|byte| *byte == 0));
-    }
-
-    #[test]
-    fn a_sync_that_fails_drops_what_it_was_for() {
-        let (folder, disk, file) = opened(losing());
-        file.set_len(10).unwrap();
-        file.sync_data().unwrap();
-        file.write(0, b"0123456789").unwrap();
-        disk.set(Harm {
-            sync_fails: true,
-            ..losing()
-        });
-        assert_eq!(file.sync_data().unwrap_err().raw_os_error(), Some(EIO));
-        disk.set(losing());
-        file.sync_data().unwrap();
-        assert_eq!(on_disk(&folder), [0; 10]);
-        assert_eq!(disk.seen().harmed, 1);
-    }
-
-    #[test]
-    fn a_full_disk_does_not_grow_and_a_whole_one_writes_at_once() {
-        let (folder, disk, file) = opened(Harm {
-            full: true,
-            ..Harm::default()
-        });
-        let refused = file.set_len(10).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
-        disk.set(Harm::default());
-        file.set_len(4).unwrap();
-        file.write(0, b"here").unwrap();
-        assert_eq!(on_disk(&folder), b"here");
-    }
-
-    #[test]
-    fn taking_the_loss_out_writes_down_what_was_kept() {
-        let (folder, disk, file) = opened(losing());
-        file.set_len(8).unwrap();
-        file.write(0, b"kept").unwrap();
-        disk.set(Harm::default());
-        file.write(4, b"more").unwrap();
-        assert_eq!(on_disk(&folder), b"keptmore");
-    }
-
-    #[test]
-    fn a_database_keeps_its_commits_and_loses_the_rest_at_a_power_loss() {
-        const TABLE: redb::TableDefinition<u64, u64> = redb::TableDefinition::new("t");
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("db");
-        let survivor = folder.path().join("after");
-        let disk = Disk::new(true);
-        let db = disk.database(&path).unwrap();
-        let put = |n: u64, durable: bool| {
-            let mut write = db.begin_write().unwrap();
-            if !durable {
-                write.set_durability(redb::Durability::None).unwrap();
-            }
-            write.open_table(TABLE).unwrap().insert(n, n).unwrap();
-            write.commit().unwrap();
-        };
-        for n in 0..50 {
-            put(n, true);
-        }
-        for n in 50..60 {
-            put(n, false);
-        }
-        // What a restart would find: the file as it lies there, without this process's memory.
-        std::fs::copy(&path, &survivor).unwrap();
-        let after = Disk::new(true).database(&survivor).unwrap();
-        let read = redb::ReadableDatabase::begin_read(&after).unwrap();
-        let table = read.open_table(TABLE).unwrap();
-        assert_eq!(redb::ReadableTableMetadata::len(&table).unwrap(), 50);
-    }
-
-    /// A machine that dies at its n-th operation on the disk: what is in the file then is all that is left.
-    #[derive(Debug)]
-    struct Dying {
-        file: DiskFile,
-        path: std::path::PathBuf,
-        left: AtomicU64,
-    }
-
-    impl Dying {
-        fn lives(&self) -> io::Result<()> {
-            let left = self.left.load(Ordering::Relaxed);
-            if left == 1 {
-                std::fs::copy(&self.path, self.path.with_extension("left"))?;
-            }
-            self.left.store(left.saturating_sub(1), Ordering::Relaxed);
-            if left <= 1 {
-                return Err(io::Error::from_raw_os_error(EIO));
-            }
-            Ok(())
-        }
-    }
-
-    /// The same machine, for the database and for whoever decides when it dies.
-    #[derive(Debug)]
-    struct Handle(Arc<Dying>);
-
-    impl StorageBackend for Handle {
-        fn len(&self) -> io::Result<u64> {
-            self.0.file.len()
-        }
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            self.0.file.read(offset, out)
-        }
-        fn set_len(&self, length: u64) -> io::Result<()> {
-            self.0.lives()?;
-            self.0.file.set_len(length)
-        }
-        fn sync_data(&self) -> io::Result<()> {
-            self.0.lives()?;
-            self.0.file.sync_data()
-        }
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            self.0.lives()?;
-            self.0.file.write(offset, data)
-        }
-    }
-
-    const ROWS: redb::TableDefinition<u64, &[u8]> = redb::TableDefinition::new("rows");
-
-    /// Opens what the last crash left, counts its rows, and commits more until the machine dies; gives what was there,
-    /// and how many rows were acknowledged as synced.
-    fn live_and_die(path: &Path, chance: &mut ChaCha8Rng, rows: u64) -> (u64, u64) {
-        let disk = Disk::default();
-        disk.set(Harm {
-            write_back_per_mille: [0, 300, 700, 1_000][chance.random_range(0..4)],
-            ..losing()
-        });
-        *disk.0.chance.lock().expect("no holder panics") =
-            Some(ChaCha8Rng::seed_from_u64(chance.random()));
-        let backend = Dying {
-            file: disk.open(path).expect("the file opens"),
-            path: path.to_owned(),
-            left: AtomicU64::new(u64::MAX),
-        };
-        let machine = Arc::new(backend);
-        let db = Database::builder().create_with_backend(Handle(machine.clone()));
-        let db = db.unwrap_or_else(|error| panic!("after {rows} rows: {error}"));
-        let there = count(&db);
-        machine
-            .left
-            .store(chance.random_range(1..400), Ordering::Relaxed);
-        let mut acknowledged = there;
-        loop {
-            let payload = vec![acknowledged as u8; chance.random_range(1..3_000)];
-            let put = || -> Result<(), redb::Error> {
-                let write = db.begin_write()?;
-                write
-                    .open_table(ROWS)?
-                    .insert(acknowledged, payload.as_slice())?;
-                Ok(write.commit()?)
-            };
-            if put().is_err() {
-                return (there, acknowledged);
-            }
-            acknowledged += 1;
-        }
-    }
-
-    /// Counts rows, which must be numbered without a gap and hold what was written.
-    fn count(db: &Database) -> u64 {
-        let read = redb::ReadableDatabase::begin_read(db).expect("it reads");
-        let table = match read.open_table(ROWS) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return 0,
-            Err(error) => panic!("{error}"),
-        };
-        let rows = redb::ReadableTable::iter(&table).expect("it reads");
-        let mut next = 0;
-        for row in rows {
-            let (key, value) = row.expect("no row is torn");
-            assert_eq!(key.value(), next);
-            assert!(value.value().iter().all(|&byte| byte == next as u8));
-            next += 1;
-        }
-        next
-    }
-
-    #[test]
-    fn a_hundred_machines_die_with_writes_half_written_back_and_lose_nothing_that_was_synced() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("db");
-        let mut chance = ChaCha8Rng::seed_from_u64(20_261_123);
-        let mut acknowledged = 0;
-        for crash in 0..120 {
-            let (there, then) = live_and_die(&path, &mut chance, acknowledged);
-            // The one that was not acknowledged may be there.
-            assert!(
-                there == acknowledged || there == acknowledged + 1,
-                "crash {crash}: {there} rows are left of {acknowledged} that were synced"
-            );
-            acknowledged = then;
-            std::fs::rename(path.with_extension("left"), &path).unwrap();
-        }
-        assert!(acknowledged > 1_000, "{acknowledged} rows");
-    }
-}
+mod tests;

@@ -140,12 +140,17 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 /// by its pings.)
 const STALL_ELECTIONS: u64 = 2;
 
+/// How often a little of the disk is read again.
+const SCRUB_EVERY: Duration = Duration::from_millis(100);
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
     raft: Raft,
     state: StateMachine,
     stop: watch::Sender<bool>,
+    /// What the scrub of the disk ended with: nothing that is read there can be believed any more.
+    scrub: JoinHandle<io::Error>,
     servers: Vec<JoinHandle<Result<(), tonic::transport::Error>>>,
     /// Where the gRPC services listen.
     pub raft_addr: SocketAddr,
@@ -198,6 +203,7 @@ impl Node {
             raft: raft.clone(),
             state: state.clone(),
             stop,
+            scrub: tokio::spawn(scrub(disk.clone())),
             servers: Vec::new(),
             raft_addr,
             chaos_addr,
@@ -249,7 +255,8 @@ impl Node {
             let chaos = chaos::Chaos {
                 state,
                 planted,
-                disk,
+                disk: disk.clone(),
+                probe: data.probe(),
             };
             let router = server().add_service(ChaosServiceServer::new(chaos));
             let serving =
@@ -259,21 +266,22 @@ impl Node {
         Ok(node)
     }
 
-    /// Resolves when Raft has stopped by itself, with the reason: the node is then of no more use.
-    pub async fn failed(&self) -> String {
-        let mut metrics = self.raft.metrics();
-        loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
-                return fatal.to_string();
-            }
-            if metrics.changed().await.is_err() {
-                return "raft has ended".to_owned();
-            }
+    /// Resolves when Raft has stopped by itself, or the disk gives what was not written there, with the reason: the
+    /// node is then of no more use.
+    pub async fn failed(&mut self) -> String {
+        let raft = raft_failed(&self.raft);
+        tokio::select! {
+            reason = raft => reason,
+            found = &mut self.scrub => match found {
+                Ok(error) => format!("the disk cannot be believed: {error}"),
+                Err(error) => format!("the scrub of the disk ended: {error}"),
+            },
         }
     }
 
     /// Stops Raft, then the listeners, then syncs the store. Takes a few hundred milliseconds.
     pub async fn shutdown(self) {
+        self.scrub.abort();
         if let Err(error) = self.raft.shutdown().await {
             tracing::error!("raft did not end well: {error}");
         }
@@ -288,6 +296,34 @@ impl Node {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!("the state could not be synced: {error}"),
             Err(error) => tracing::error!("the state could not be synced: {error}"),
+        }
+    }
+}
+
+/// Resolves when Raft has stopped by itself, with the reason.
+async fn raft_failed(raft: &Raft) -> String {
+    let mut metrics = raft.metrics();
+    loop {
+        if let Err(fatal) = &metrics.borrow_watched().running_state {
+            return fatal.to_string();
+        }
+        if metrics.changed().await.is_err() {
+            return "raft has ended".to_owned();
+        }
+    }
+}
+
+/// Reads what was written again and again, a little at a time; gives the first error.
+async fn scrub(disk: Disk) -> io::Error {
+    let mut tick = tokio::time::interval(SCRUB_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let disk = disk.clone();
+        match tokio::task::spawn_blocking(move || disk.scrub()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error,
+            Err(error) => return io::Error::other(error),
         }
     }
 }

@@ -296,7 +296,9 @@ fn disk_of_leader(name: &'static str, leader: Option<NodeId>, harm: DiskHarm) ->
         let detail = match harm {
             DiskHarm::Full => format!("no file of n{node} grows"),
             DiskHarm::SyncFails => format!("n{node}: each is EIO, and lost"),
-            DiskHarm::SlowSync => format!("n{node}: every sync is slow"),
+            DiskHarm::LyingSync => format!("n{node}: done, they say; they are not"),
+            DiskHarm::FlippedBits => format!("n{node} reads one bit wrong"),
+            other => format!("n{node}: {}", other.name()),
         };
         (detail, inject(vec![Fault::Disk { node, harm, ms: 0 }]))
     });
