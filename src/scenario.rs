@@ -27,6 +27,11 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/late-heir.toml"),
     include_str!("scenarios/kill-on-append.toml"),
     include_str!("scenarios/flapping.toml"),
+    include_str!("scenarios/bad-disks.toml"),
+    include_str!("scenarios/lying-disk.toml"),
+    include_str!("scenarios/power-loss-on-sync.toml"),
+    include_str!("scenarios/kill-in-snapshot.toml"),
+    include_str!("scenarios/stand-still.toml"),
     include_str!("scenarios/by-hand.toml"),
 ];
 
@@ -115,6 +120,9 @@ pub struct Timings {
     /// Log entries that a follower may lag before it is sent a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
+    /// Bytes of a snapshot that one message holds: a small one makes a small state travel in many pieces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_chunk: Option<u64>,
 }
 
 /// What random episodes are drawn from.

@@ -47,6 +47,8 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<u8> {
 async fn serve(args: NodeArgs) -> anyhow::Result<u8> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    // By default a file that may not grow ends the process; so the write fails, as on any other bad disk.
+    let _fails_instead = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let parent_gone = watch_stdin(args.parent_watch);
     let mut node = Node::start(args).await?;
     announce(&node)?;

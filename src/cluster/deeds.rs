@@ -7,13 +7,13 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ask::Status;
 use super::child::{self, Child};
-use super::{ChildState, ClusterConfig, ClusterError, Ended, ExitByItself, NodeView, Ready};
+use super::{ChildState, ClusterConfig, ClusterError, Ended, ExitByItself, Limit, NodeView, Ready};
 
 /// How long a child may take to vanish after SIGKILL, or to stop or go on after SIGSTOP or SIGCONT.
 pub(super) const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -278,6 +278,34 @@ impl Shared {
         reached?;
         self.edit(id, |node| node.paused = true);
         Ok(())
+    }
+
+    pub(super) fn limit(&self, id: u64, of: Limit) -> Result<(), ClusterError> {
+        let child = self.child("limit", id, &[ChildState::Up])?;
+        let resource = match of {
+            Limit::FileSize => Resource::Fsize,
+            Limit::OpenFiles => Resource::Nofile,
+        };
+        let failed = |seen: String| ClusterError::Signal {
+            deed: "limit",
+            id,
+            seen,
+        };
+        // The cluster reaps its children itself: as long as it calls this one up, the number is nobody else's.
+        let pid = i32::try_from(child.pid).ok().and_then(Pid::from_raw);
+        let set = |limit| prlimit(pid, resource, limit).map_err(|error| failed(error.to_string()));
+        // The hard limit stays as the child has it from the bench.
+        let none = Rlimit {
+            current: Some(0),
+            maximum: getrlimit(resource).maximum,
+        };
+        set(none)?;
+        let seen = set(none)?;
+        if seen.current == Some(0) {
+            Ok(())
+        } else {
+            Err(failed(format!("the kernel says {seen:?}")))
+        }
     }
 
     pub(super) async fn resume(&self, id: u64) -> Result<(), ClusterError> {

@@ -378,6 +378,18 @@ impl Cluster {
         .await
     }
 
+    /// Lets a child have no more of something than nothing, until it ends; when this returns, the kernel says so.
+    ///
+    /// # Errors
+    /// When the child is not up, or the kernel does not take the limit.
+    pub async fn limit(&self, id: u64, of: Limit) -> Result<(), ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.limit(id, of)
+        })
+        .await
+    }
+
     /// SIGCONT; when this returns, the kernel says that the child runs or sleeps.
     ///
     /// # Errors
@@ -586,6 +598,15 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// What a child can be without: setrlimit(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Writes to files fail with EFBIG.
+    FileSize,
+    /// Whatever opens a file or takes a connection fails with EMFILE.
+    OpenFiles,
 }
 
 /// How a child ended that was asked to.

@@ -19,7 +19,7 @@ pub enum Aim {
     Node(NodeId),
 }
 
-/// How many a planned crash is for.
+/// How many a planned crash, kill or pause is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Crowd {
@@ -27,6 +27,8 @@ pub enum Crowd {
     Leader,
     /// One follower.
     Follower,
+    /// Everybody but the leader.
+    Followers,
     /// Fewer than half, the leader among them.
     Minority,
     /// More than half, the leader among them.
@@ -136,6 +138,11 @@ impl Crowd {
         leader: Option<NodeId>,
     ) -> Result<Vec<NodeId>, Impossible> {
         let count = match self {
+            Crowd::Followers => {
+                let leader = leader.ok_or(Impossible::NoLeader)?;
+                let others = nodes.iter().copied().filter(|&node| node != leader);
+                return Ok(others.collect());
+            }
             Crowd::All => return Ok(nodes.to_vec()),
             Crowd::Follower => return Ok(vec![Aim::Follower(0).resolve(nodes, leader)?]),
             Crowd::Leader => 1,

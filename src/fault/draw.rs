@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::deck::{Decks, aim, is_dealt};
 use super::plan::{Aim, Crowd, Wish};
-use super::{Act, DiskHarm, Of, Signal};
+use super::{Act, DiskHarm, LimitOf, Of, Signal};
 
 /// Draws `depth` wishes, or fewer where the kinds do not allow so many that differ.
 pub(super) fn distinct_faults(
@@ -41,11 +41,17 @@ fn collide(a: &Wish, b: &Wish) -> bool {
         | Wish::Restart { who, .. }
         | Wish::CrashLoop { who, .. }
         | Wish::Throttle { who, .. }
+        | Wish::Limit { who, .. }
         | Wish::Disk { who, .. }
         | Wish::Clock { who, .. } => Some(*who),
         _ => None,
     };
-    let crash = |wish: &Wish| matches!(wish, Wish::Crash { .. });
+    let crash = |wish: &Wish| {
+        matches!(
+            wish,
+            Wish::Crash { .. } | Wish::KillSeveral { .. } | Wish::Freeze { .. }
+        )
+    };
     let touches = |wish: &Wish| crash(wish) || child(wish).is_some();
     a == b
         || (child(a).is_some() && child(a) == child(b))
@@ -88,6 +94,23 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
             })
         }
         "hide" => Some(Wish::Hide { who: any(rng) }),
+        "limit" => Some(Wish::Limit {
+            who: any(rng),
+            of: *[LimitOf::FileSize, LimitOf::OpenFiles]
+                .choose(rng)
+                .expect("the list is not empty"),
+        }),
+        "kill-several" | "freeze" if nodes > 2 => {
+            use Crowd::{All, Followers, Majority, Minority};
+            let crowds = [Minority, Majority, Followers, All];
+            let who = *crowds.choose(rng).expect("the list is not empty");
+            let stagger_ms = *[0, 100, 400].choose(rng).expect("it is not empty");
+            Some(match kind {
+                "freeze" => Wish::Freeze { who, stagger_ms },
+                _ => Wish::KillSeveral { who },
+            })
+        }
+        "kill-several" | "freeze" => None,
         "crash" => {
             let crowds = [Crowd::Leader, Crowd::Follower, Crowd::Majority, Crowd::All];
             let who = *crowds.choose(rng).expect("the list is not empty");

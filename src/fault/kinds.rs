@@ -32,6 +32,18 @@ pub const KINDS: &[Kind] = &[
         about: "end a node, gracefully or not, and start it again at once",
     },
     Kind {
+        name: "kill-several",
+        about: "SIGKILL a minority, a majority, all followers or all nodes at once",
+    },
+    Kind {
+        name: "freeze",
+        about: "SIGSTOP a minority, a majority, all followers or all nodes at once, SIGCONT one after the other",
+    },
+    Kind {
+        name: "limit",
+        about: "let a node write no file (EFBIG) or open none (EMFILE): it stops or refuses",
+    },
+    Kind {
         name: "split",
         about: "part the nodes into two sides that do not hear each other",
     },

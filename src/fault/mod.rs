@@ -81,6 +81,25 @@ pub enum Fault {
         #[serde(default)]
         signal: Signal,
     },
+    /// SIGKILL for all of them at the same time. Taken out by starting them again on their own disks.
+    KillSeveral {
+        /// The nodes, in the order of their ids.
+        nodes: Vec<NodeId>,
+    },
+    /// SIGSTOP for all of them at the same time. Taken out by SIGCONT, for one after the other.
+    Freeze {
+        /// The nodes, in the order of their ids, which is that in which they go on.
+        nodes: Vec<NodeId>,
+        /// How long after one the next one goes on.
+        stagger_ms: u64,
+    },
+    /// A limit of the system, at nothing, for the child: setrlimit(2). The node may stop; it is started again.
+    Limit {
+        /// The node that has no more.
+        node: NodeId,
+        /// Of what.
+        of: LimitOf,
+    },
     /// SIGKILL, a start, and so again and again. Taken out by leaving it alone once it is up.
     CrashLoop {
         /// The node that does not get going.
@@ -288,6 +307,16 @@ impl Of {
     }
 }
 
+/// What a child has no more of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitOf {
+    /// No file may be written: EFBIG.
+    FileSize,
+    /// No file, and no connection, may be opened: EMFILE.
+    OpenFiles,
+}
+
 /// What a disk does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -378,6 +407,9 @@ impl Fault {
             Fault::Kill { .. } => "kill",
             Fault::Pause { .. } => "pause",
             Fault::Restart { .. } => "restart",
+            Fault::KillSeveral { .. } => "kill-several",
+            Fault::Freeze { .. } => "freeze",
+            Fault::Limit { .. } => "limit",
             Fault::Isolate { .. } => "isolate",
             Fault::Split { .. } => "split",
             Fault::Bridge { .. } => "bridge",
@@ -404,6 +436,7 @@ impl Fault {
             Fault::Kill { node }
             | Fault::Pause { node }
             | Fault::Restart { node, .. }
+            | Fault::Limit { node, .. }
             | Fault::Isolate { node, .. }
             | Fault::Hide { node }
             | Fault::CrashLoop { node, .. }
@@ -416,6 +449,8 @@ impl Fault {
             }
             Fault::Split { side: nodes }
             | Fault::Ring { order: nodes }
+            | Fault::KillSeveral { nodes }
+            | Fault::Freeze { nodes, .. }
             | Fault::Crash { nodes } => nodes.clone(),
             Fault::Bridge { over, side } => {
                 std::iter::once(*over).chain(side.iter().copied()).collect()
@@ -439,9 +474,12 @@ impl Fault {
             | Fault::Restart { node, .. }
             | Fault::CrashLoop { node, .. }
             | Fault::Throttle { node, .. }
+            | Fault::Limit { node, .. }
             | Fault::Disk { node, .. }
             | Fault::Clock { node, .. } => vec![*node],
-            Fault::Crash { nodes } => nodes.clone(),
+            Fault::Crash { nodes } | Fault::KillSeveral { nodes } | Fault::Freeze { nodes, .. } => {
+                nodes.clone()
+            }
             _ => Vec::new(),
         }
     }
@@ -484,7 +522,10 @@ impl Fault {
         );
         let ends = matches!(
             other,
-            Fault::Kill { .. } | Fault::Restart { .. } | Fault::Crash { .. }
+            Fault::Kill { .. }
+                | Fault::KillSeveral { .. }
+                | Fault::Restart { .. }
+                | Fault::Crash { .. }
         );
         stays && ends
     }
@@ -508,6 +549,9 @@ impl Fault {
             Fault::Kill { .. }
             | Fault::Pause { .. }
             | Fault::Restart { .. }
+            | Fault::KillSeveral { .. }
+            | Fault::Freeze { .. }
+            | Fault::Limit { .. }
             | Fault::Crash { .. }
             | Fault::CrashLoop { .. }
             | Fault::Throttle { .. }

@@ -24,6 +24,8 @@ pub use super::wish::Wish;
 pub enum When {
     /// Somebody leads in a later term than whoever led when the wait began.
     LeaderChange,
+    /// The leader's disk has a sync under way.
+    SyncPending,
     /// A leader has entries that stay uncommitted from one status to the next.
     UncommittedTail,
     /// The k-th message of a kind since the wait began, between any two nodes.
@@ -44,7 +46,7 @@ pub enum Seen {
     Append,
     /// Votes and pre-votes.
     Vote,
-    /// Pieces of snapshots: the third of many is half way.
+    /// Pieces of snapshots that went on to the receiver: the third of many is half way.
     Snapshot,
 }
 
@@ -52,6 +54,7 @@ impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             When::LeaderChange => write!(f, "another leader"),
+            When::SyncPending => write!(f, "a sync that is under way at the leader"),
             When::UncommittedTail => write!(f, "a tail that nobody commits"),
             When::Message { message, count } => {
                 let name = match message {

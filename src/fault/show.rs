@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Act, Fault, NodeId, Signal, Way};
+use super::{Act, Fault, LimitOf, NodeId, Signal, Way};
 
 /// `n1,n2,n3`.
 fn list(f: &mut fmt::Formatter<'_>, nodes: &[NodeId]) -> fmt::Result {
@@ -18,6 +18,22 @@ impl fmt::Display for Fault {
         match self {
             Fault::Kill { node } => write!(f, "kill n{node}"),
             Fault::Pause { node } => write!(f, "pause n{node}"),
+            Fault::KillSeveral { nodes } => {
+                write!(f, "kill ")?;
+                list(f, nodes)
+            }
+            Fault::Freeze { nodes, stagger_ms } => {
+                write!(f, "pause ")?;
+                list(f, nodes)?;
+                match stagger_ms {
+                    0 => write!(f, " at once"),
+                    ms => write!(f, " at once, resume {ms} ms apart"),
+                }
+            }
+            Fault::Limit { node, of } => match of {
+                LimitOf::FileSize => write!(f, "let n{node} write no file"),
+                LimitOf::OpenFiles => write!(f, "let n{node} open no file"),
+            },
             Fault::Restart {
                 node,
                 signal: Signal::Term,

@@ -89,6 +89,15 @@ fn every_fault_is_of_a_listed_kind() {
         Fault::Graph { cut: vec![(1, 2)] },
         Fault::Hide { node: 1 },
         Fault::CrashLoop { node: 1, up_ms: 9 },
+        Fault::KillSeveral { nodes: vec![1, 2] },
+        Fault::Freeze {
+            nodes: vec![1, 2],
+            stagger_ms: 9,
+        },
+        Fault::Limit {
+            node: 1,
+            of: LimitOf::FileSize,
+        },
         Fault::Throttle {
             node: 1,
             run_ms: 9,

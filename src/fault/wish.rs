@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::aim::{Aim, Crowd, Impossible};
-use super::{Act, DiskHarm, Fault, NodeId, Of, Signal, Way};
+use super::{Act, DiskHarm, Fault, LimitOf, NodeId, Of, Signal, Way};
 
 /// A fault that a plan wants, its nodes still to be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,26 @@ pub enum Wish {
     Pause {
         /// Whom.
         who: Aim,
+    },
+    /// See [`Fault::KillSeveral`].
+    KillSeveral {
+        /// Whom.
+        who: Crowd,
+    },
+    /// See [`Fault::Freeze`].
+    Freeze {
+        /// Whom.
+        who: Crowd,
+        /// How long after one the next one goes on.
+        #[serde(default)]
+        stagger_ms: u64,
+    },
+    /// See [`Fault::Limit`].
+    Limit {
+        /// Whom.
+        who: Aim,
+        /// Of what.
+        of: LimitOf,
     },
     /// See [`Fault::Restart`].
     Restart {
@@ -170,6 +190,9 @@ impl Wish {
             Wish::Kill { .. } => "kill",
             Wish::Pause { .. } => "pause",
             Wish::Restart { .. } => "restart",
+            Wish::KillSeveral { .. } => "kill-several",
+            Wish::Freeze { .. } => "freeze",
+            Wish::Limit { .. } => "limit",
             Wish::Isolate { .. } => "isolate",
             Wish::Split { .. } => "split",
             Wish::Bridge { .. } => "bridge",
@@ -208,6 +231,17 @@ impl Wish {
         Ok(match self {
             Wish::Kill { who } => Fault::Kill { node: node(who)? },
             Wish::Pause { who } => Fault::Pause { node: node(who)? },
+            Wish::KillSeveral { who } => Fault::KillSeveral {
+                nodes: who.resolve(nodes, leader)?,
+            },
+            Wish::Freeze { who, stagger_ms } => Fault::Freeze {
+                nodes: who.resolve(nodes, leader)?,
+                stagger_ms: *stagger_ms,
+            },
+            Wish::Limit { who, of } => Fault::Limit {
+                node: node(who)?,
+                of: *of,
+            },
             Wish::Restart { who, signal } => Fault::Restart {
                 node: node(who)?,
                 signal: *signal,

@@ -1,14 +1,22 @@
-//! Waits for what an episode is anchored to: another leader, the k-th message of a kind, a tail that nobody commits.
+//! Waits for what an episode is anchored to: another leader, the k-th message of a kind, a tail that nobody commits, a
+//! sync under way.
 //!
-//! It looks at what the nodes said last and at the proxy's counters; whoever calls it does so every few milliseconds
+//! It looks at what the nodes said last, at what the leader says of its disk, and at the proxy's counters; whoever calls it does so every few milliseconds
 //! while the plan's clock runs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::hand::Hand;
 use crate::fault::NodeId;
 use crate::fault::plan::{Seen, When};
 use crate::proxy::Method;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// How often a leader is asked for its disk.
+const ASK_DISK_EVERY: Duration = Duration::from_millis(2);
 
 /// An episode that waits for its anchor.
 #[derive(Debug)]
@@ -24,6 +32,36 @@ pub(super) struct Watched {
     messages: u64,
     /// A leader, up to where it had committed, and when it said so.
     tail: Option<(NodeId, u64, Instant)>,
+    disk: Option<DiskWatch>,
+}
+
+/// Asks whoever leads for its disk, again and again, for as long as somebody waits.
+#[derive(Debug)]
+struct DiskWatch {
+    syncing: Arc<AtomicBool>,
+    _stops_at_last: DropGuard,
+}
+
+impl DiskWatch {
+    fn begin(hand: Hand) -> DiskWatch {
+        let (stop, syncing) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+        let (stopped, seen) = (stop.clone(), syncing.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            loop {
+                if let Some(leader) = hand.leader()
+                    && let Ok(disk) = hand.cluster.disk(leader).await
+                {
+                    // The last word counts: a sync that has ended is not pending.
+                    seen.store(disk.syncing > 0, Ordering::Relaxed);
+                }
+                tokio::time::sleep(ASK_DISK_EVERY).await;
+            }
+        }));
+        DiskWatch {
+            syncing,
+            _stops_at_last: stopped.drop_guard(),
+        }
+    }
 }
 
 impl Watched {
@@ -35,6 +73,7 @@ impl Watched {
             led: hand.leads(),
             messages: count(hand, when),
             tail: None,
+            disk: (when == When::SyncPending).then(|| DiskWatch::begin(hand.clone())),
         }
     }
 
@@ -43,6 +82,10 @@ impl Watched {
         match self.when {
             When::LeaderChange => hand.leads().is_some_and(|now| Some(now) > self.led),
             When::UncommittedTail => self.has_tail(hand),
+            When::SyncPending => {
+                let disk = self.disk.as_ref();
+                disk.is_some_and(|disk| disk.syncing.load(Ordering::Relaxed))
+            }
             When::Message { count: wanted, .. } => {
                 count(hand, self.when).saturating_sub(self.messages) >= wanted
             }
@@ -74,11 +117,11 @@ impl Watched {
 
 fn count(hand: &Hand, when: When) -> u64 {
     let methods: &[Method] = match when {
-        When::LeaderChange | When::UncommittedTail => return 0,
+        When::LeaderChange | When::UncommittedTail | When::SyncPending => return 0,
         When::Message { message, .. } => match message {
             Seen::Append => &[Method::AppendEntries, Method::StreamAppend],
             Seen::Vote => &[Method::Vote],
-            Seen::Snapshot => &[Method::InstallSnapshot],
+            Seen::Snapshot => return hand.network.snapshot_pieces_between_nodes(),
         },
     };
     hand.network.requests_between_nodes(methods)

@@ -8,8 +8,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::cluster::{ChildState, Cluster, ClusterError, DiskProbe, DiskSwitches, Ready};
-use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Signal};
+use crate::cluster::{ChildState, Cluster, ClusterError, DiskProbe, DiskSwitches, Limit, Ready};
+use crate::fault::{Act, DiskHarm, Fault, LimitOf, NodeId, Of, Signal};
 use crate::proxy::{
     Action, Delay, Direction, Guard, Match, MessageRule, Method, Methods, Network, Party, Route,
 };
@@ -152,6 +152,23 @@ impl Hand {
             }
             Fault::Pause { node } => {
                 self.cluster.pause(*node).await.map_err(words)?;
+                None
+            }
+            Fault::KillSeveral { nodes } => {
+                self.kill_all(nodes).await?;
+                None
+            }
+            Fault::Freeze { nodes, .. } => {
+                self.freeze(nodes).await?;
+                None
+            }
+            Fault::Limit { node, of } => {
+                // A node without files may end at once.
+                self.cluster.excuse(*node);
+                self.cluster
+                    .limit(*node, (*of).into())
+                    .await
+                    .map_err(words)?;
                 None
             }
             Fault::Restart { node, signal } => {
@@ -352,7 +369,16 @@ impl Hand {
         }
         let back = match fault {
             Fault::Kill { node } => self.start(&[node]).await,
-            Fault::Crash { nodes } => self.start(&nodes).await,
+            Fault::Crash { nodes } | Fault::KillSeveral { nodes } => self.start(&nodes).await,
+            Fault::Freeze { nodes, stagger_ms } => {
+                let stagger = Duration::from_millis(stagger_ms);
+                self.thaw(&nodes, stagger).await
+            }
+            // A new child has the limits of the bench.
+            Fault::Limit { node, .. } => {
+                let _ = self.cluster.kill(node).await;
+                self.start(&[node]).await
+            }
             Fault::Pause { node } => vec![(node, self.cluster.resume(node).await)],
             Fault::Disk { node, harm, .. }
                 if harm.excuses_an_end() || harm.ends_in_a_power_loss() =>
@@ -401,21 +427,51 @@ impl Hand {
         if !probe.effective {
             return Err(format!("the probe did not see it: {}", probe.seen));
         }
+        // Where one cannot be killed, dropping the guard heals the links.
+        self.kill_all(nodes).await.map(|()| guard)
+    }
+
+    /// SIGKILL for all of them at the same time, or for none.
+    async fn kill_all(&self, nodes: &[NodeId]) -> Result<(), String> {
         let kills = nodes.iter().map(|&node| async move {
             let killed = self.cluster.kill(node).await;
             self.network.set_upstream(node, None);
             killed
         });
         let killed = join_all(kills).await;
-        match killed.into_iter().find_map(Result::err) {
-            None => Ok(guard),
-            Some(error) => {
-                drop(guard);
-                // Whoever was killed comes back; whoever could not be is still there.
-                let _ = self.start(nodes).await;
-                Err(error.to_string())
+        let Some(error) = killed.into_iter().find_map(Result::err) else {
+            return Ok(());
+        };
+        // Whoever was killed comes back; whoever could not be is still there.
+        let _ = self.start(nodes).await;
+        Err(error.to_string())
+    }
+
+    /// SIGSTOP for all of them at the same time, confirmed for each, or for none.
+    async fn freeze(&self, nodes: &[NodeId]) -> Result<(), String> {
+        let paused = join_all(nodes.iter().map(|&node| self.cluster.pause(node))).await;
+        let Some(error) = paused.into_iter().find_map(Result::err) else {
+            return Ok(());
+        };
+        // Whoever could not be paused does not need it.
+        let _ = join_all(nodes.iter().map(|&node| self.cluster.resume(node))).await;
+        Err(error.to_string())
+    }
+
+    /// SIGCONT for one after the other.
+    async fn thaw(
+        &self,
+        nodes: &[NodeId],
+        stagger: Duration,
+    ) -> Vec<(NodeId, Result<(), ClusterError>)> {
+        let mut back = Vec::new();
+        for &node in nodes {
+            if !back.is_empty() {
+                tokio::time::sleep(stagger).await;
             }
+            back.push((node, self.cluster.resume(node).await));
         }
+        back
     }
 
     /// The rules of a fault of single messages, on the routes that it names.
@@ -456,6 +512,15 @@ impl Hand {
             self.network
                 .put_rule(&routes, &MessageRule { matching, action })
         }))
+    }
+}
+
+impl From<LimitOf> for Limit {
+    fn from(of: LimitOf) -> Limit {
+        match of {
+            LimitOf::FileSize => Limit::FileSize,
+            LimitOf::OpenFiles => Limit::OpenFiles,
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Deed {
     Out(FaultId, Fault, By),
     /// A fault that did not take effect, and why.
     Skipped(Fault, By, String),
+    /// What an episode waited for has happened.
+    Anchored(String),
     /// Something of the plan had no node to aim at.
     Missed(String),
     /// The plan goes on, or is held.
@@ -228,6 +230,10 @@ impl Nemesis {
         for mut watched in std::mem::take(&mut self.watched) {
             let planned = &plan.episodes[watched.episode];
             if watched.is_there(&self.hand) {
+                if let Some(when) = planned.when {
+                    self.hand.recorder.mark(format!("anchor {when}"));
+                    (self.listener)(Deed::Anchored(when.to_string()));
+                }
                 let at = now + Duration::from_millis(planned.after_ms);
                 let lasts = Duration::from_millis(planned.for_ms);
                 for edge in ends(watched.episode, at, lasts) {

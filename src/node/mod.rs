@@ -191,6 +191,7 @@ impl Node {
             peers: peers.clone(),
             append: args.append,
             stall: Duration::from_millis(args.election_max_ms * STALL_ELECTIONS),
+            snapshot_chunk: args.snapshot_chunk,
             planted: planted.clone(),
         };
         let raft = Raft::new(args.id, Arc::new(config), network, log, state.clone()).await;

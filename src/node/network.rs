@@ -41,6 +41,8 @@ pub(crate) struct NetworkFactory {
     pub(crate) append: AppendMode,
     /// How long a stream with requests in flight may bring no answer.
     pub(crate) stall: Duration,
+    /// Bytes of a snapshot in one message.
+    pub(crate) snapshot_chunk: u64,
     pub(crate) planted: Planted,
 }
 
@@ -63,6 +65,7 @@ impl NetworkFactory {
             } else {
                 self.stall
             },
+            snapshot_chunk: self.snapshot_chunk,
             purpose,
             planted: self.planted.clone(),
         }
@@ -92,6 +95,7 @@ pub(crate) struct Network {
     pub(super) peer: Arc<Peer>,
     append: AppendMode,
     pub(super) stall: Duration,
+    snapshot_chunk: u64,
     purpose: Purpose,
     pub(super) planted: Planted,
 }
@@ -267,7 +271,7 @@ impl RaftNetworkV2<Types> for Network {
         );
         let sent = tokio::select! {
             closed = cancel => return Err(closed.into()),
-            sent = snapshot::transfer::send(client, vote, snapshot, option.hard_ttl()) => sent,
+            sent = snapshot::transfer::send(client, vote, snapshot, self.snapshot_chunk, option.hard_ttl()) => sent,
         };
         match sent {
             Ok(response) => {
@@ -335,6 +339,7 @@ mod tests {
             ),
             append: AppendMode::Stream,
             stall: Duration::from_secs(1),
+            snapshot_chunk: 1_024,
             planted: Planted::default(),
         };
         let network = factory.new_client(2, &Address::default()).await;

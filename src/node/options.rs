@@ -79,6 +79,10 @@ pub struct NodeArgs {
     /// Time that one chunk of a snapshot may take.
     #[arg(long, value_name = "MS", default_value_t = 200)]
     pub snapshot_chunk_ms: u64,
+    /// Bytes of a snapshot that one chunk holds, at most.
+    #[arg(long, value_name = "BYTES", default_value_t = super::snapshot::CHUNK_BYTES as u64,
+        value_parser = clap::value_parser!(u64).range(1..=super::snapshot::CHUNK_BYTES as u64))]
+    pub snapshot_chunk: u64,
     /// Time after which a client's request is answered "unknown".
     #[arg(long, value_name = "MS", default_value_t = 3000)]
     pub request_ms: u64,
@@ -127,7 +131,7 @@ impl NodeArgs {
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
             max_in_snapshot_log_to_keep: self.keep_logs,
             replication_lag_threshold: self.lag,
-            snapshot_max_chunk_size: super::snapshot::CHUNK_BYTES as u64,
+            snapshot_max_chunk_size: self.snapshot_chunk,
             enable_elect: elect,
             enable_pre_vote: Some(self.pre_vote),
             enable_leader_restore: Some(self.leader_restore),

@@ -103,12 +103,12 @@ impl SnapshotFile {
         &self.id
     }
 
-    /// Reads the chunk at `offset`; empty at the end.
+    /// Reads the chunk of at most so many bytes at `offset`; empty at the end.
     ///
     /// # Errors
     /// When the disk fails.
-    pub(crate) fn chunk(&self, offset: u64) -> io::Result<Vec<u8>> {
-        let length = (self.length.saturating_sub(offset)).min(CHUNK_BYTES as u64);
+    pub(crate) fn chunk(&self, offset: u64, most: u64) -> io::Result<Vec<u8>> {
+        let length = self.length.saturating_sub(offset).min(most);
         let mut chunk = vec![0; usize::try_from(length).expect("a chunk is small")];
         self.file.read_exact_at(&mut chunk, offset)?;
         Ok(chunk)

@@ -91,6 +91,8 @@ pub(crate) struct RouteState {
     reached: watch::Sender<Accept>,
     connections: Mutex<BTreeMap<u64, Arc<Connection>>>,
     accepted: AtomicU64,
+    /// Pieces of snapshots that were given to the receiver, at their time.
+    pub(crate) pieces_passed: AtomicU64,
 }
 
 impl RouteState {
@@ -120,6 +122,7 @@ impl RouteState {
             reached: watch::Sender::new(Accept::Refuse),
             connections: Mutex::default(),
             accepted: AtomicU64::new(0),
+            pieces_passed: AtomicU64::new(0),
         })
     }
 

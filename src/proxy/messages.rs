@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -521,6 +522,9 @@ impl Body for Framed {
             }
             if let Some((bytes, _)) = this.ready.pop_front() {
                 this.waiting -= bytes.len();
+                if (this.method, this.half) == (Method::InstallSnapshot, Half::Request) {
+                    this.route.pieces_passed.fetch_add(1, Ordering::Relaxed);
+                }
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
         }

@@ -299,6 +299,21 @@ impl Network {
         counted.sum()
     }
 
+    /// How many pieces of snapshots were passed on from node to node, each at its time: one that is late counts when it
+    /// goes on.
+    #[must_use]
+    pub fn snapshot_pieces_between_nodes(&self) -> u64 {
+        let routes = self.shared.routes.values();
+        let between = routes.filter(|state| matches!(state.route.from, Party::Node(_)));
+        between
+            .map(|state| {
+                state
+                    .pieces_passed
+                    .load(std::sync::atomic::Ordering::Relaxed)
+            })
+            .sum()
+    }
+
     /// How many snapshots nodes have sent one another to their end, and had them answered.
     #[must_use]
     pub fn snapshots_between_nodes(&self) -> u64 {

@@ -31,6 +31,7 @@ pub fn json(ending: &Ending) -> Value {
         "faults": counts.faults,
         "elections": counts.elections,
         "findings": ending.findings,
+        "outside_the_model": ending.outside_the_model(),
         "bench_errors": ending.bench_errors,
         "seconds": ending.seconds,
         "trace_events": ending.trace_events,

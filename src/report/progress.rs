@@ -113,6 +113,7 @@ impl Progress {
             Notice::FaultOut { fault, by, .. } => format!("{fault}: out{}", whose(*by)),
             Notice::FaultSkipped { fault, why, .. } => format!("{fault} was skipped: {why}"),
             Notice::Say { text } => text.clone(),
+            Notice::Anchor { text } => format!("the plan saw {text}"),
             Notice::Alarm { counterexample } => {
                 format!(
                     "NOT LINEARIZABLE: {} at #{}",

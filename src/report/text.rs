@@ -23,6 +23,9 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
     for finding in &ending.findings {
         writeln!(out, "finding ({}): {}", finding.oracle, finding.evidence)?;
     }
+    for why in ending.outside_the_model() {
+        writeln!(out, "outside of Raft's fault model: {why}")?;
+    }
     for error in &ending.bench_errors {
         writeln!(out, "bench error: {error}")?;
     }

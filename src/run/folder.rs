@@ -225,7 +225,10 @@ impl Files {
         let mut written = self.notices.write_all(&self.line);
         if matches!(
             notice,
-            Notice::FaultIn { .. } | Notice::FaultOut { .. } | Notice::FaultSkipped { .. }
+            Notice::FaultIn { .. }
+                | Notice::FaultOut { .. }
+                | Notice::FaultSkipped { .. }
+                | Notice::Anchor { .. }
         ) {
             written = written.and_then(|()| self.faults.write_all(&self.line));
         }

@@ -342,6 +342,11 @@ pub enum Notice {
         /// Whether they are held.
         held: bool,
     },
+    /// What an episode of the plan waited for has happened.
+    Anchor {
+        /// What.
+        text: String,
+    },
     /// A sentence for the Events panel that no other notice says.
     Say {
         /// The sentence.

@@ -198,6 +198,10 @@ fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig
     count(&mut config.timings.snapshot_every, timings.snapshot_every);
     count(&mut config.timings.keep_logs, timings.keep_logs);
     count(&mut config.timings.lag, timings.lag);
+    if let Some(bytes) = timings.snapshot_chunk {
+        let flags = ["--snapshot-chunk".into(), bytes.to_string().into()];
+        config.more_flags.extend(flags);
+    }
     config.append.clone_from(&setup.append);
     // A person at the screen may crash a machine at any time.
     config.power_loss = setup.hold || setup.resolved.plan.kinds().contains(&"crash");
@@ -271,6 +275,7 @@ fn deed_teller(
         }
         Deed::Skipped(fault, by, why) => teller.tell(Notice::FaultSkipped { fault, by, why }),
         Deed::Missed(text) => teller.say(text),
+        Deed::Anchored(text) => teller.tell(Notice::Anchor { text }),
         Deed::Plan(on) => teller.tell(Notice::Nemesis { on }),
         Deed::Lost(node, why) => {
             // The run that does not listen any more is over.

@@ -32,7 +32,7 @@ pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
         (Verb::Restart, ChildState::Dead) => {
             let killed = active(&|fault| match fault {
                 Fault::Kill { node } => *node == id,
-                Fault::Crash { nodes } => nodes.contains(&id),
+                Fault::Crash { nodes } | Fault::KillSeveral { nodes } => nodes.contains(&id),
                 _ => false,
             });
             if killed.is_empty() {

@@ -52,6 +52,8 @@ pub fn entries(app: &App) -> Vec<Entry> {
         transfer(app, leader),
         clock_of_leader(leader),
         take_a_vote(app, leader),
+        freeze(app),
+        disk_of_leader("let the leader's disk lie", leader, DiskHarm::LyingSync),
     ]
 }
 
@@ -204,6 +206,22 @@ fn up(app: &App) -> Vec<NodeId> {
         .filter(|node| node.child == ChildState::Up)
         .map(|node| node.id)
         .collect()
+}
+
+fn freeze(app: &App) -> Entry {
+    let up = up(app);
+    let done = if up.is_empty() {
+        Err("no node runs".to_owned())
+    } else {
+        let detail = format!("{} at once, then one by one", names(&up));
+        let nodes = up;
+        let fault = Fault::Freeze {
+            nodes,
+            stagger_ms: 300,
+        };
+        Ok((detail, inject(vec![fault])))
+    };
+    entry("pause everybody", done)
 }
 
 fn kill_minority(app: &App, leader: Option<NodeId>) -> Entry {

@@ -264,6 +264,9 @@ impl Picture {
                 self.stands = held;
             }
             Notice::Say { text } => self.line(time_ns, Tone::Plain, text),
+            Notice::Anchor { text } => {
+                self.line(time_ns, Tone::Plain, format!("the plan saw {text}"))
+            }
             Notice::Progress { progress } => self.progress = progress,
             Notice::Alarm { counterexample } => self.alarm(time_ns, counterexample),
             Notice::Found { finding } => {
@@ -355,7 +358,7 @@ impl Picture {
             Fault::Kill { node } | Fault::Restart { node, .. } | Fault::CrashLoop { node, .. } => {
                 *node == id
             }
-            Fault::Crash { nodes } => nodes.contains(&id),
+            Fault::Crash { nodes } | Fault::KillSeveral { nodes } => nodes.contains(&id),
             _ => false,
         })
     }
@@ -440,6 +443,7 @@ fn undone(fault: &Fault) -> String {
     match fault {
         Fault::Kill { node } => format!("started n{node} again"),
         Fault::Pause { node } => format!("resumed n{node}"),
+        Fault::Freeze { .. } => format!("resumed after {fault}"),
         Fault::Restart { node, .. } => format!("restarted n{node}"),
         _ => format!("healed: {fault}"),
     }

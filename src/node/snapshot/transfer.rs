@@ -23,7 +23,7 @@ use crate::{
 /// Installing takes as long as this many chunks, at least.
 const INSTALL_CHUNKS: u32 = 25;
 
-/// Sends the snapshot; each chunk may take `ttl`.
+/// Sends the snapshot in chunks of so many bytes; each may take `ttl`.
 ///
 /// # Errors
 /// The peer's refusal, or DEADLINE_EXCEEDED when it stops taking chunks or does not answer after the last.
@@ -31,15 +31,15 @@ pub(crate) async fn send(
     mut client: Client,
     vote: Vote,
     snapshot: NodeSnapshot,
+    chunk_bytes: u64,
     ttl: Duration,
 ) -> Result<kiwi::InstallSnapshotResponse, Status> {
-    let chunks =
-        u32::try_from(snapshot.snapshot.length() / CHUNK_BYTES as u64 + 1).unwrap_or(u32::MAX);
+    let chunks = u32::try_from(snapshot.snapshot.length() / chunk_bytes + 1).unwrap_or(u32::MAX);
     let install_time = ttl.saturating_mul(chunks.max(INSTALL_CHUNKS));
     let (queue, chunks) = mpsc::channel(2);
     let late = || Status::deadline_exceeded("the peer is too slow for the snapshot");
     let feed = async move {
-        feed(queue, vote, snapshot, ttl).await?;
+        feed(queue, vote, snapshot, chunk_bytes, ttl).await?;
         tokio::time::sleep(install_time).await;
         Err(late())
     };
@@ -55,6 +55,7 @@ async fn feed(
     queue: mpsc::Sender<kiwi::InstallSnapshotRequest>,
     vote: Vote,
     snapshot: NodeSnapshot,
+    chunk_bytes: u64,
     ttl: Duration,
 ) -> Result<(), Status> {
     let file = Arc::new(snapshot.snapshot);
@@ -62,7 +63,7 @@ async fn feed(
     let mut offset = 0;
     loop {
         let reader = file.clone();
-        let read = tokio::task::spawn_blocking(move || reader.chunk(offset));
+        let read = tokio::task::spawn_blocking(move || reader.chunk(offset, chunk_bytes));
         let data = read
             .await
             .map_err(|error| Status::internal(error.to_string()))??;

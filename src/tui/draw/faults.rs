@@ -131,11 +131,12 @@ pub(super) fn glyph(app: &App, fault: &Fault) -> &'static str {
     let glyphs = app.theme.glyphs;
     match fault {
         Fault::Kill { .. } | Fault::Restart { .. } | Fault::Crash { .. } => glyphs.dead,
-        Fault::CrashLoop { .. } => glyphs.dead,
-        Fault::Pause { .. } | Fault::Throttle { .. } => glyphs.paused,
+        Fault::CrashLoop { .. } | Fault::KillSeveral { .. } => glyphs.dead,
+        Fault::Pause { .. } | Fault::Throttle { .. } | Fault::Freeze { .. } => glyphs.paused,
         Fault::Slow { .. }
         | Fault::Message { .. }
         | Fault::Disk { .. }
+        | Fault::Limit { .. }
         | Fault::Clock { .. }
         | Fault::Shrink { .. }
         | Fault::Transfer { .. } => glyphs.slow,
