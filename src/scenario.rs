@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::defects::{self, Place};
 use crate::fault::plan::{Aim, CALM_MS, Draw, EPISODE_MS, Episode, Plan, Wish};
-use crate::fault::{KINDS, NodeId};
+use crate::fault::{KINDS, NodeId, OUTSIDE};
 use crate::workload::{Keys, Mix};
 
 const BUILT_IN: &[&str] = &[
@@ -319,6 +319,14 @@ impl Scenario {
                 plan.episodes.extend(self.transfers());
             }
         }
+        // What is outside of the model is only ever put in where somebody has written it down.
+        let named = changes.faults.iter().flatten();
+        let mut outside = named.filter(|kind| OUTSIDE.contains(&kind.as_str()));
+        if let Some(kind) = outside.find(|kind| !plan.kinds().contains(&kind.as_str())) {
+            return Err(Error::Senseless(format!(
+                "{kind} is outside of the fault model and is never drawn: write it into a scenario"
+            )));
+        }
         // A run that was made shorter promises what its plan still holds.
         self.promises.kinds = self.promises.kinds.min(plan.kinds().len() as u64);
         Ok(Resolved {
@@ -558,6 +566,13 @@ mod tests {
                 ..Changes::default()
             },
             "rate of 0",
+        );
+        refused(
+            Changes {
+                faults: Some(vec!["lying-disk".to_owned()]),
+                ..Changes::default()
+            },
+            "outside of the fault model",
         );
         refused(
             Changes {

@@ -132,15 +132,6 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
             let who = any(rng);
             Some(Wish::Disk { who, harm, ms })
         }
-        "lying-disk" | "bit-flip" => {
-            let harms = [DiskHarm::LyingSync, DiskHarm::FlippedBits];
-            let harm = harms.into_iter().find(|harm| harm.kind() == kind);
-            Some(Wish::Disk {
-                who: any(rng),
-                harm: harm.expect("both are listed"),
-                ms: 0,
-            })
-        }
         "clock" => {
             let pick =
                 |rng: &mut ChaCha8Rng, list: &[u64]| *list.choose(rng).expect("it is not empty");

@@ -9,10 +9,6 @@ pub struct Kind {
     pub about: &'static str,
 }
 
-/// The kinds that Raft is not made for. No random plan has them where nobody has named them, and a violation under one is
-/// said to be outside of the model.
-pub const OUTSIDE_THE_MODEL: [&str; 2] = ["lying-disk", "bit-flip"];
-
 /// Every kind of fault, in the order in which people meet them.
 pub const KINDS: &[Kind] = &[
     Kind {
@@ -113,11 +109,11 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "lying-disk",
-        about: "outside of Raft's fault model: syncs say that they are done and are not, and a kill loses it all",
+        about: "syncs say that they are done and are not; OUTSIDE of the fault model, never drawn: no store can keep its word",
     },
     Kind {
         name: "bit-flip",
-        about: "outside of Raft's fault model: what is read from the disk has one bit wrong; the node has to notice",
+        about: "what is read from the disk has one bit wrong; OUTSIDE of the fault model, never drawn: the node has to notice",
     },
     Kind {
         name: "clock",
@@ -132,3 +128,7 @@ pub const KINDS: &[Kind] = &[
         about: "hand the leadership to another node",
     },
 ];
+
+/// The kinds that no quorum protocol need survive. A plan never draws them; whoever writes one down gets what is found
+/// labelled.
+pub const OUTSIDE: &[&str] = &["lying-disk", "bit-flip"];

@@ -14,7 +14,7 @@ mod wish;
 
 use serde::{Deserialize, Serialize};
 
-pub use kinds::{KINDS, Kind, OUTSIDE_THE_MODEL};
+pub use kinds::{KINDS, Kind, OUTSIDE};
 
 /// A node's id, 1 to 9.
 pub type NodeId = u64;
@@ -484,30 +484,10 @@ impl Fault {
         }
     }
 
-    /// Why no store is to blame for what it lost or answered wrongly since this was put in; `None` where Raft has to
-    /// live with it.
-    ///
-    /// A clock is such a fault only where `leases` are trusted (Raft, section 6.4): nothing else may rest on clocks.
+    /// Whether a correct cluster must survive it: what is found after any other accuses nobody.
     #[must_use]
-    pub fn outside_the_model(&self, leases: bool) -> Option<&'static str> {
-        match self {
-            Fault::Disk {
-                harm: DiskHarm::LyingSync,
-                ..
-            } => Some(
-                "the disk said that it had synced and had not: no store could keep what it had promised",
-            ),
-            Fault::Disk {
-                harm: DiskHarm::FlippedBits,
-                ..
-            } => Some(
-                "the disk gave other bits than it was given: Raft is not made for that, only checksums help",
-            ),
-            Fault::Clock { .. } if leases => Some(
-                "the clock ran wrong while leases were trusted: such a read may be stale, and legally so",
-            ),
-            _ => None,
-        }
+    pub fn is_inside_the_model(&self) -> bool {
+        !OUTSIDE.contains(&self.kind())
     }
 
     /// Whether a node under this fault may be ended by another one on top of it: the harm then ends with its child.

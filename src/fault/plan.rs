@@ -12,11 +12,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::KINDS;
 pub use super::aim::{Aim, Crowd, Impossible, NotAnAim};
 use super::deck::Decks;
 use super::draw::distinct_faults;
 pub use super::wish::Wish;
+use super::{KINDS, OUTSIDE};
 
 /// What an episode can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -174,7 +174,7 @@ impl Plan {
         let kinds: Vec<&'static str> = KINDS
             .iter()
             .map(|kind| kind.name)
-            .filter(|name| draw.kinds.iter().any(|k| k == name))
+            .filter(|name| draw.kinds.iter().any(|k| k == name) && !OUTSIDE.contains(name))
             .collect();
         let mut episodes = Vec::new();
         let mut at_ms = draw.from_ms + rng.random_range(draw.calm_ms.clone());
@@ -266,8 +266,47 @@ mod tests {
     }
 
     #[test]
+    fn small_spaces_are_enumerated_before_anything_comes_twice() {
+        // All that a long plan has of one kind, in its order.
+        let dealt = |kind: &str, nodes| -> Vec<String> {
+            let plan = Plan::draw(&Draw {
+                seed: 11,
+                nodes,
+                from_ms: 0,
+                until_ms: 600_000,
+                kinds: &[kind.to_owned()],
+                episode_ms: EPISODE_MS,
+                calm_ms: CALM_MS,
+            });
+            let wishes = plan.episodes.into_iter().flat_map(|episode| episode.faults);
+            wishes.map(|wish| format!("{wish:?}")).collect()
+        };
+        // Three isolations, each both ways, in and out; the sides with the leader; one of five between two sides; and
+        // every ring, whichever way round.
+        for (kind, nodes, space) in [
+            ("isolate", 3, 3 * 3),
+            ("split", 3, 3),
+            ("split", 5, 15),
+            ("bridge", 5, 5 * 7),
+            ("ring", 5, 12),
+        ] {
+            let dealt = dealt(kind, nodes);
+            assert!(
+                dealt.len() > 2 * space,
+                "{kind} of {nodes}: {}",
+                dealt.len()
+            );
+            for round in dealt.chunks_exact(space) {
+                let different: std::collections::BTreeSet<_> = round.iter().collect();
+                assert_eq!(different.len(), space, "{kind} of {nodes}: {round:#?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_long_plan_holds_every_kind_and_only_those_that_were_asked_for() {
-        let every: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        let every = KINDS.iter().map(|kind| kind.name);
+        let every: Vec<&str> = every.filter(|name| !OUTSIDE.contains(name)).collect();
         let long = |kinds: &[String]| {
             Plan::draw(&Draw {
                 seed: 3,
@@ -283,5 +322,10 @@ mod tests {
         assert_eq!(long(&kinds()), every);
         assert_eq!(long(&["pause".to_owned()]), ["pause"]);
         assert!(long(&[]).is_empty());
+        let outside: Vec<String> = OUTSIDE.iter().map(|&name| name.to_owned()).collect();
+        assert!(
+            long(&outside).is_empty(),
+            "what is outside of the model is never drawn"
+        );
     }
 }

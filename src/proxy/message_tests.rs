@@ -489,6 +489,38 @@ async fn a_stream_is_cut_after_so_many_messages_and_the_next_is_whole_after_heal
 }
 
 #[tokio::test]
+async fn pieces_of_a_snapshot_count_when_they_go_on_and_not_when_they_come() {
+    let (network, seen, mut client) = network().await;
+    let late = 300 * MS;
+    let slow = Action::DelayRequest(Delay::Uniform {
+        least: late,
+        most: late,
+    });
+    let _guard = network.put_rule(&[ROUTE], &rule(Methods::Snapshots, slow));
+    let chunks = futures::stream::iter((1..=4).map(|length| InstallSnapshotRequest {
+        data: vec![0; length].into(),
+        ..InstallSnapshotRequest::default()
+    }));
+    let came = || network.requests_between_nodes(&[Method::InstallSnapshot]);
+    let gone_on = || network.snapshot_pieces_between_nodes();
+    let began = Instant::now();
+    let call = tokio::spawn(async move { client.install_snapshot(chunks).await });
+    while came() < 4 {
+        assert_eq!(gone_on(), 0, "none of them is due");
+        assert!(began.elapsed() < SOON, "{} pieces came", came());
+        tokio::task::yield_now().await;
+    }
+    timeout(SOON, call)
+        .await
+        .expect("in time")
+        .unwrap()
+        .unwrap();
+    assert!(began.elapsed() >= late);
+    assert_eq!((came(), gone_on()), (4, 4));
+    assert_eq!(seen.numbers(Method::InstallSnapshot), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
 async fn messages_of_a_stream_come_late_and_in_order() {
     let (network, seen, mut client) = network().await;
     let slow = Action::DelayRequest(Delay::Uniform {

@@ -31,7 +31,11 @@ pub fn json(ending: &Ending) -> Value {
         "faults": counts.faults,
         "elections": counts.elections,
         "findings": ending.findings,
-        "outside_the_model": ending.outside_the_model(),
+        "outside_the_model": ending
+            .outside_the_model()
+            .iter()
+            .map(|span| span.fault.to_string())
+            .collect::<Vec<_>>(),
         "bench_errors": ending.bench_errors,
         "seconds": ending.seconds,
         "trace_events": ending.trace_events,

@@ -23,8 +23,14 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
     for finding in &ending.findings {
         writeln!(out, "finding ({}): {}", finding.oracle, finding.evidence)?;
     }
-    for why in ending.outside_the_model() {
-        writeln!(out, "outside of Raft's fault model: {why}")?;
+    if ending.exit() == 1 {
+        for span in ending.outside_the_model() {
+            writeln!(
+                out,
+                "outside of the fault model: {}; what was found after it accuses nobody",
+                span.fault
+            )?;
+        }
     }
     for error in &ending.bench_errors {
         writeln!(out, "bench error: {error}")?;

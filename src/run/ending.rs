@@ -110,8 +110,8 @@ impl Ending {
                 if self.findings.len() == 1 { "" } else { "s" }
             );
         }
-        if !self.outside_the_model().is_empty() {
-            text += " · outside of Raft's fault model";
+        if self.exit() == 1 && !self.outside_the_model().is_empty() {
+            text += " · after a fault outside of the model";
         }
         if self.exit() == 3 {
             text += " · vacuous";
@@ -120,6 +120,21 @@ impl Ending {
             text += " · interrupted";
         }
         text
+    }
+
+    /// The faults outside of the fault model that may be to blame for what was found: those that were in before it. No
+    /// quorum protocol need survive them, so what is found after them accuses nobody.
+    #[must_use]
+    pub fn outside_the_model(&self) -> Vec<&FaultSpan> {
+        let culprit = match &self.verdict {
+            Some(Verdict::Violation(found)) if self.findings.is_empty() => found.culprit(),
+            _ => None,
+        };
+        let until = culprit.map_or(u64::MAX, |op| op.completed_ns.unwrap_or(op.invoked_ns));
+        let spans = self.faults.iter();
+        spans
+            .filter(|span| !span.fault.is_inside_the_model() && span.in_ns <= until)
+            .collect()
     }
 
     /// The exit code of DESIGN's table.
@@ -171,30 +186,6 @@ impl Ending {
         spans
             .filter(|span| span.out_ns.is_some_and(recent))
             .collect()
-    }
-
-    /// Why no store is to blame for what was found, a sentence for each fault that Raft is not made for; empty where
-    /// nothing was found, or no such fault was in before it.
-    #[must_use]
-    pub fn outside_the_model(&self) -> Vec<String> {
-        let found_ns = match &self.verdict {
-            Some(Verdict::Violation(found)) => found
-                .culprit()
-                .map_or(u64::MAX, |op| op.completed_ns.unwrap_or(op.invoked_ns)),
-            _ if self.findings.is_empty() => return Vec::new(),
-            _ => u64::MAX,
-        };
-        let leases = self.resolved.scenario.reads() == "lease";
-        let before = self.faults.iter().filter(|span| span.in_ns <= found_ns);
-        let blamed = before.filter_map(|span| {
-            let why = span.fault.outside_the_model(leases)?;
-            Some(format!(
-                "{} ({:.3} s): {why}",
-                span.fault,
-                span.in_ns as f64 / 1e9
-            ))
-        });
-        blamed.collect()
     }
 
     /// How to run this again, as a command.

@@ -213,7 +213,7 @@ fn freeze(app: &App) -> Entry {
     let done = if up.is_empty() {
         Err("no node runs".to_owned())
     } else {
-        let detail = format!("{} at once, then one by one", names(&up));
+        let detail = format!("{} stop; go on one by one", names(&up));
         let nodes = up;
         let fault = Fault::Freeze {
             nodes,

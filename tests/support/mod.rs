@@ -6,6 +6,8 @@
     reason = "each test file uses its own part"
 )]
 
+pub mod bench;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};

@@ -1,0 +1,341 @@
+//! The disks and limits of real nodes: what is not synced is lost and nothing else, a disk that fails or lies is noticed or
+//! acknowledges nothing, and what is healed is whole.
+
+mod support;
+
+use std::time::Instant;
+
+use support::bench::{Bench, MS, NODES, SOON, other_than};
+use whitewater::cluster::{ClusterConfig, DiskSwitches, Limit};
+use whitewater::proxy::Level;
+
+/// Writes one key after the other and cuts everybody's power; gives how many of them are left.
+async fn left_after_power_losses(change: impl FnOnce(&mut ClusterConfig)) -> (u64, u64) {
+    let bench = Bench::start_with(Level::Messages, change).await;
+    let mut written = 0;
+    for _ in 0..2 {
+        for _ in 0..10 {
+            bench.write_somewhere(&format!("k{written}")).await;
+            written += 1;
+        }
+        bench.power_loss(&NODES).await;
+    }
+    bench.write_somewhere("after").await;
+    (bench.agree().await.keys - 1, written)
+}
+
+#[tokio::test]
+async fn a_power_loss_of_all_loses_nothing_that_was_acknowledged() {
+    let (left, written) = left_after_power_losses(|config| config.power_loss = true).await;
+    assert_eq!(left, written);
+}
+
+#[tokio::test]
+async fn a_power_loss_with_writes_half_written_back_loses_nothing_that_was_acknowledged() {
+    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    let mut written = 0;
+    for _ in 0..2 {
+        for id in NODES {
+            let some = DiskSwitches {
+                write_back_per_mille: 600,
+                ..DiskSwitches::default()
+            };
+            bench.cluster.set_disk(id, some).await.unwrap();
+        }
+        for _ in 0..10 {
+            bench.write_somewhere(&format!("k{written}")).await;
+            written += 1;
+        }
+        bench.power_loss(&NODES).await;
+    }
+    bench.write_somewhere("after").await;
+    assert_eq!(bench.agree().await.keys - 1, written);
+}
+
+#[tokio::test]
+async fn a_power_loss_of_all_loses_what_was_acknowledged_before_it_was_synced() {
+    let (left, written) = left_after_power_losses(|config| {
+        config.power_loss = true;
+        config.defect = Some("early-log-ack".to_owned());
+    })
+    .await;
+    assert!(left < written, "{left} of {written} keys are left");
+}
+
+#[tokio::test]
+async fn a_disk_whose_syncs_fail_acknowledges_nothing_and_is_whole_after_a_new_start() {
+    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    bench.write_somewhere("before").await;
+    let failing = DiskSwitches {
+        sync_fails: true,
+        ..DiskSwitches::default()
+    };
+    for id in NODES {
+        bench.cluster.excuse(id);
+        bench.cluster.set_disk(id, failing).await.unwrap();
+    }
+    for id in NODES {
+        let refused = bench.write(id, "during").await;
+        assert!(refused.is_err(), "n{id} acknowledged what no disk holds");
+    }
+    for id in NODES {
+        // Whoever stopped by itself is gone already.
+        let _ = bench.cluster.kill(id).await;
+    }
+    for ready in bench.cluster.start_all(&NODES).await.unwrap() {
+        bench.network.set_upstream(ready.id, Some(ready.raft));
+    }
+    bench.write_somewhere("after").await;
+    assert_eq!(bench.agree().await.keys, 2);
+    assert!(
+        bench.cluster.exits().is_empty(),
+        "{:?}",
+        bench.cluster.exits()
+    );
+}
+
+#[tokio::test]
+async fn slow_syncs_make_writes_slow_until_they_are_taken_out() {
+    let bench = Bench::start(Level::Messages).await;
+    bench.write_somewhere("one").await;
+    let slow = DiskSwitches {
+        slow_sync: 60 * MS,
+        ..DiskSwitches::default()
+    };
+    for id in NODES {
+        bench.cluster.set_disk(id, slow).await.unwrap();
+    }
+    let timed = async |key: &str| {
+        let began = Instant::now();
+        bench.write_somewhere(key).await;
+        began.elapsed()
+    };
+    assert!(timed("two").await >= 60 * MS);
+    for id in NODES {
+        let whole = DiskSwitches::default();
+        bench.cluster.set_disk(id, whole).await.unwrap();
+    }
+    let began = Instant::now();
+    let mut n = 0;
+    while timed(&format!("after {n}")).await >= 60 * MS {
+        n += 1;
+        assert!(began.elapsed() < SOON, "every write still takes 60 ms");
+    }
+}
+
+fn only(set: impl FnOnce(&mut DiskSwitches)) -> DiskSwitches {
+    let mut switches = DiskSwitches::default();
+    set(&mut switches);
+    switches
+}
+
+#[tokio::test]
+async fn a_full_disk_acknowledges_nothing_that_it_cannot_hold() {
+    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    bench.write_somewhere("before").await;
+    for id in NODES {
+        bench.cluster.excuse(id);
+        let full = only(|disk| disk.full = true);
+        let probe = bench.cluster.set_disk(id, full).await.unwrap();
+        assert!(!probe.write_error.is_empty(), "{probe:?}");
+    }
+    // What fits into the files as they are is acknowledged, and rightly so; what does not fit is not.
+    let leader = bench.leader().await.leader;
+    let mut acknowledged = 0;
+    let refused = loop {
+        let key = format!("big {acknowledged}");
+        let value = vec![7; 256 << 10].into();
+        match bench.write_value(leader, &key, value).await {
+            Ok(()) => acknowledged += 1,
+            Err(status) => break status,
+        }
+        assert!(acknowledged < 1_000, "250 MB fit onto full disks");
+    };
+    for id in NODES {
+        assert!(bench.write(id, "during").await.is_err(), "after {refused}");
+    }
+    for id in NODES {
+        // Whoever stopped by itself is gone already.
+        let _ = bench.cluster.kill(id).await;
+    }
+    for id in NODES {
+        bench.start_again(id).await;
+    }
+    bench.write_somewhere("after").await;
+    let left = bench.agree().await.keys;
+    // Of the one that was refused, and of "during", nobody knows.
+    assert!(
+        left >= acknowledged + 2 && left <= acknowledged + 4,
+        "{left}, {acknowledged}"
+    );
+    assert!(
+        bench.cluster.exits().is_empty(),
+        "{:?}",
+        bench.cluster.exits()
+    );
+}
+
+/// Harms a follower's disk so that it must notice: it ends, the others go on, and it comes back whole.
+async fn a_follower_ends_under(harm: DiskSwitches, says: &str) {
+    let bench = Bench::start(Level::Messages).await;
+    bench.write_somewhere("before").await;
+    let follower = other_than(bench.leader().await.leader);
+    bench.cluster.excuse(follower);
+    // It may have ended before it has answered.
+    let _ = bench.cluster.set_disk(follower, harm).await;
+    bench.ended(follower).await;
+    let log = bench.cluster.log_tail(follower);
+    assert!(log.contains(says), "{log}");
+    bench.network.set_upstream(follower, None);
+    bench.write_somewhere("during").await;
+    bench.start_again(follower).await;
+    bench.write_somewhere("after").await;
+    assert_eq!(bench.agree().await.keys, 3);
+    assert!(
+        bench.cluster.exits().is_empty(),
+        "{:?}",
+        bench.cluster.exits()
+    );
+}
+
+#[tokio::test]
+async fn a_node_whose_reads_fail_ends_and_comes_back_whole() {
+    a_follower_ends_under(only(|disk| disk.read_fails = true), "os error 5").await;
+}
+
+#[tokio::test]
+async fn a_node_that_reads_a_flipped_bit_notices_and_comes_back_whole() {
+    let says = "is not what was written there";
+    a_follower_ends_under(only(|disk| disk.flip_reads = true), says).await;
+}
+
+/// Lets a follower's syncs lie while it acknowledges ten writes, kills it after `meanwhile`, and gives how far its log
+/// reached before and reaches then.
+async fn log_after_lies(meanwhile: impl AsyncFnOnce(&Bench, u64)) -> (u64, u64) {
+    let bench = Bench::start(Level::Messages).await;
+    bench.write_somewhere("before").await;
+    let follower = other_than(bench.leader().await.leader);
+    let lying = only(|disk| disk.lying_sync = true);
+    let probe = bench.cluster.set_disk(follower, lying).await.unwrap();
+    assert!(probe.synced_bytes < probe.bytes, "{probe:?}");
+    for n in 0..10 {
+        bench.write_somewhere(&format!("k{n}")).await;
+    }
+    bench.agree().await;
+    let promised = bench.cluster.status(follower).await.unwrap();
+    let seen = bench.cluster.disk(follower).await.unwrap();
+    assert!(seen.unsynced_bytes > 0 && seen.harmed > 0, "{seen:?}");
+    meanwhile(&bench, follower).await;
+    bench.cluster.kill(follower).await.unwrap();
+    bench.network.set_upstream(follower, None);
+    // Whom it hears would tell it again what it has lost.
+    let _alone = bench.isolate(follower).await;
+    bench.start_again(follower).await;
+    let left = bench.cluster.status(follower).await.unwrap();
+    (promised.last_log_index, left.last_log_index)
+}
+
+#[tokio::test]
+async fn a_sync_that_lies_loses_at_a_kill_what_was_acknowledged() {
+    let (promised, left) = log_after_lies(async |_, _| ()).await;
+    assert!(left < promised, "{left} of {promised} entries are left");
+}
+
+#[tokio::test]
+async fn a_sync_that_lied_has_kept_its_word_once_it_is_healed() {
+    let heal = async |bench: &Bench, follower| {
+        let whole = DiskSwitches::default();
+        bench.cluster.set_disk(follower, whole).await.unwrap();
+        let seen = bench.cluster.disk(follower).await.unwrap();
+        assert_eq!(seen.unsynced_bytes, 0, "{seen:?}");
+    };
+    let (promised, left) = log_after_lies(heal).await;
+    assert!(left >= promised, "{left} of {promised} entries are left");
+}
+
+#[tokio::test]
+async fn while_syncs_are_held_nothing_is_acknowledged_and_then_it_is() {
+    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    bench.write_somewhere("before").await;
+    let leader = bench.leader().await.leader;
+    for id in NODES {
+        let held = only(|disk| disk.hold_sync = true);
+        let probe = bench.cluster.set_disk(id, held).await.unwrap();
+        assert_eq!((probe.sync_us, probe.write_error.as_str()), (None, ""));
+    }
+    assert!(
+        bench.write(leader, "during").await.is_err(),
+        "no disk holds it"
+    );
+    let seen = bench.cluster.disk(leader).await.unwrap();
+    assert!(seen.syncing > 0, "{seen:?}");
+    for id in NODES {
+        let whole = DiskSwitches::default();
+        bench.cluster.set_disk(id, whole).await.unwrap();
+    }
+    bench.write_somewhere("after").await;
+    assert_eq!(
+        bench.agree().await.keys,
+        3,
+        "what was held was written after all"
+    );
+    let seen = bench.cluster.disk(leader).await.unwrap();
+    assert_eq!(seen.syncing, 0, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_may_write_no_file_acknowledges_nothing_and_comes_back_whole() {
+    let bench = Bench::start(Level::Messages).await;
+    bench.write_somewhere("before").await;
+    for id in NODES {
+        bench.cluster.excuse(id);
+        bench.cluster.limit(id, Limit::FileSize).await.unwrap();
+    }
+    for id in NODES {
+        assert!(
+            bench.write(id, "during").await.is_err(),
+            "n{id} has no file"
+        );
+    }
+    for id in NODES {
+        let _ = bench.cluster.kill(id).await;
+    }
+    for id in NODES {
+        bench.start_again(id).await;
+    }
+    bench.write_somewhere("after").await;
+    bench.agree().await;
+    assert!(
+        bench.cluster.exits().is_empty(),
+        "{:?}",
+        bench.cluster.exits()
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_may_open_no_file_takes_no_connection_and_comes_back_whole() {
+    let bench = Bench::start(Level::Messages).await;
+    bench.write_somewhere("before").await;
+    let follower = other_than(bench.leader().await.leader);
+    bench.cluster.excuse(follower);
+    bench
+        .cluster
+        .limit(follower, Limit::OpenFiles)
+        .await
+        .unwrap();
+    // A question of its own has a connection of its own.
+    let began = Instant::now();
+    while bench.cluster.disk(follower).await.is_ok() {
+        assert!(began.elapsed() < SOON, "n{follower} takes connections");
+    }
+    bench.write_somewhere("during").await;
+    let _ = bench.cluster.kill(follower).await;
+    bench.start_again(follower).await;
+    bench.write_somewhere("after").await;
+    assert_eq!(bench.agree().await.keys, 3);
+    assert!(
+        bench.cluster.exits().is_empty(),
+        "{:?}",
+        bench.cluster.exits()
+    );
+}

@@ -1,0 +1,191 @@
+//! Three real nodes as children behind the network, for the tests that hurt them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use whitewater::cluster::{ChildState, Cluster, ClusterConfig, LeaderSeen, StateHash};
+use whitewater::proxy::{Direction, Guard, Level, Network, NetworkConfig, Route};
+use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
+use whitewater::wire::kiwi::{Binlog, BinlogEntry, WriteRequest};
+
+pub const NODES: [u64; 3] = [1, 2, 3];
+pub const SOON: Duration = Duration::from_secs(20);
+pub const MS: Duration = Duration::from_millis(1);
+
+/// A client waits so long for its answer.
+pub const ANSWER: Duration = Duration::from_secs(2);
+
+/// Three nodes with a leader. The cluster is dropped before its network.
+pub struct Bench {
+    pub cluster: Cluster,
+    pub network: Arc<Network>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    pub async fn start(level: Level) -> Bench {
+        Bench::start_with(level, |_| ()).await
+    }
+
+    pub async fn start_with(level: Level, change: impl FnOnce(&mut ClusterConfig)) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::start(NetworkConfig {
+            node_level: level,
+            client_level: level,
+            seed: 1,
+            ..NetworkConfig::default()
+        });
+        let network = Arc::new(network.unwrap());
+        let mut config = ClusterConfig::new(dir.path().into());
+        let program = env!("CARGO_BIN_EXE_whitewater");
+        config.command = vec![program.into(), "node".into()];
+        for id in NODES {
+            let address = network.address(Route::clients(0, id));
+            config.advertise.insert(id, address);
+            let others = (1..=9).filter(|&to| to != id);
+            let peers = others.map(|to| (to, network.address(Route::nodes(id, to))));
+            config.peers.insert(id, peers.collect());
+        }
+        change(&mut config);
+        let cluster = Cluster::new(config).unwrap();
+        for ready in cluster.start_all(&NODES).await.unwrap() {
+            network.set_upstream(ready.id, Some(ready.raft));
+        }
+        cluster.initialize(&NODES).await.unwrap();
+        Bench {
+            cluster,
+            network,
+            _dir: dir,
+        }
+    }
+
+    pub async fn leader(&self) -> LeaderSeen {
+        let found = self.cluster.wait_for_leader(&NODES, SOON).await;
+        found.unwrap_or_else(|error| panic!("could not {error}"))
+    }
+
+    /// A leader that two of three agree on, other than this one.
+    pub async fn another_leader(&self, than: u64) -> LeaderSeen {
+        let began = Instant::now();
+        loop {
+            let seen = self.leader().await;
+            if seen.leader != than {
+                return seen;
+            }
+            assert!(
+                began.elapsed() < SOON,
+                "n{than} still leads: {:?}",
+                self.cluster.views()
+            );
+            tokio::time::sleep(20 * MS).await;
+        }
+    }
+
+    pub async fn write(&self, to: u64, key: &str) -> Result<(), tonic::Status> {
+        self.write_value(to, key, "1".into()).await
+    }
+
+    pub async fn write_value(&self, to: u64, key: &str, value: Bytes) -> Result<(), tonic::Status> {
+        let address = self.network.address(Route::clients(1, to));
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .timeout(ANSWER)
+            .connect_timeout(Duration::from_millis(200))
+            .connect_lazy();
+        let entry = BinlogEntry {
+            cf_idx: 0,
+            op_type: "Put".into(),
+            key: key.to_owned().into(),
+            value,
+        };
+        let request = WriteRequest {
+            binlog: Some(Binlog {
+                entries: vec![entry],
+                ..Binlog::default()
+            }),
+            ..WriteRequest::default()
+        };
+        let mut client = RaftClientServiceClient::new(channel);
+        client.write(request).await.map(|_| ())
+    }
+
+    /// Writes through whoever leads until one is acknowledged.
+    pub async fn write_somewhere(&self, key: &str) {
+        let began = Instant::now();
+        loop {
+            let leader = self.leader().await.leader;
+            match self.write(leader, key).await {
+                Ok(()) => return,
+                Err(status) => assert!(began.elapsed() < SOON, "write {key}: {status}"),
+            }
+        }
+    }
+
+    /// Waits until all three have one state at one applied log id.
+    pub async fn agree(&self) -> StateHash {
+        let began = Instant::now();
+        loop {
+            let mut hashes = BTreeMap::new();
+            for id in NODES {
+                hashes.insert(id, self.cluster.state_hash(id).await);
+            }
+            let all: Vec<&StateHash> = hashes.values().filter_map(|h| h.as_ref().ok()).collect();
+            if all.len() == NODES.len() && all.iter().all(|hash| *hash == all[0]) {
+                return all[0].clone();
+            }
+            assert!(began.elapsed() < SOON, "{hashes:?}");
+            tokio::time::sleep(20 * MS).await;
+        }
+    }
+
+    /// SIGKILL for these at the same time, then all of them again.
+    pub async fn power_loss(&self, nodes: &[u64]) {
+        for killed in join_all(nodes.iter().map(|&id| self.cluster.kill(id))).await {
+            killed.unwrap();
+        }
+        for ready in self.cluster.start_all(nodes).await.unwrap() {
+            self.network.set_upstream(ready.id, Some(ready.raft));
+        }
+    }
+
+    pub async fn isolate(&self, node: u64) -> Guard {
+        let others = NODES.iter().filter(|&&other| other != node);
+        let guard = Guard::join(others.flat_map(|&other| {
+            [
+                self.network.cut(Direction::nodes(node, other)),
+                self.network.cut(Direction::nodes(other, node)),
+            ]
+        }));
+        let probe = self.network.verify(&guard).await;
+        assert!(probe.effective, "{probe:?}");
+        guard
+    }
+
+    /// Starts a node that is down on its own disk.
+    pub async fn start_again(&self, node: u64) {
+        let ready = self.cluster.start(node).await.unwrap();
+        self.network.set_upstream(node, Some(ready.raft));
+    }
+
+    /// Waits until a child has ended by itself.
+    pub async fn ended(&self, node: u64) {
+        let began = Instant::now();
+        while self.cluster.view(node).unwrap().state != ChildState::Dead {
+            assert!(
+                began.elapsed() < SOON,
+                "n{node} goes on: {}",
+                self.cluster.log_tail(node)
+            );
+            tokio::time::sleep(20 * MS).await;
+        }
+    }
+}
+
+/// A node other than this one.
+pub fn other_than(node: u64) -> u64 {
+    let found = NODES.into_iter().find(|&id| id != node);
+    found.expect("there are three")
+}
