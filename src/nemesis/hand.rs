@@ -354,6 +354,15 @@ impl Hand {
         given.map_err(|error| error.to_string())
     }
 
+    /// Why nobody can say that a fault which is still in has had any effect: its rules were there, and nothing met them.
+    pub(super) fn unproven(&self, active: &Active) -> Option<String> {
+        let Fault::Message { of, .. } = &active.fault else {
+            return None;
+        };
+        let met = active.guard.as_ref().map(|guard| self.network.met(guard));
+        (met == Some(0)).then(|| format!("none of the {} met it", of.name()))
+    }
+
     /// Takes a fault out. Gives the children that did not come back, each with the last lines of its log.
     pub(super) async fn take_out(&self, active: Active) -> Vec<(NodeId, String)> {
         let Active {
@@ -390,8 +399,13 @@ impl Hand {
             // The harm has ended with its child.
             Fault::Disk { node, .. } if !self.is_up(node) => Vec::new(),
             Fault::Disk { node, .. } => {
-                let whole = DiskSwitches::default();
-                vec![(node, self.cluster.set_disk(node, whole).await.map(drop))]
+                let probe = self.cluster.set_disk(node, DiskSwitches::default()).await;
+                match probe {
+                    Ok(probe) if !is_whole(&probe) => {
+                        return vec![(node, format!("its disk is not whole: {probe:?}"))];
+                    }
+                    probe => vec![(node, probe.map(drop))],
+                }
             }
             Fault::Clock { node, .. } => {
                 let right = self.cluster.set_clock(node, 1.0, Duration::ZERO).await;
@@ -574,6 +588,12 @@ fn switches(harm: DiskHarm, time: Duration) -> DiskSwitches {
             _ => 0,
         },
     }
+}
+
+/// Whether a new file met no harm.
+fn is_whole(seen: &DiskProbe) -> bool {
+    let silent = seen.write_error.is_empty() && seen.read_error.is_empty();
+    silent && seen.sync_us.is_some() && seen.synced_bytes == seen.bytes && seen.read_right
 }
 
 /// Whether what a new file met is what this harm does.

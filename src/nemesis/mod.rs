@@ -47,6 +47,8 @@ pub enum Deed {
     In(FaultId, Fault, By),
     /// A fault is out.
     Out(FaultId, Fault, By),
+    /// A fault that was in and is out, and of which nobody can say whether it had any effect, and why.
+    Indeterminate(Fault, By, String),
     /// A fault that did not take effect, and why.
     Skipped(Fault, By, String),
     /// What an episode waited for has happened.
@@ -351,11 +353,18 @@ impl Nemesis {
             return;
         };
         let fault = active.fault.clone();
+        let unproven = self.hand.unproven(&active);
         for (node, why) in self.hand.take_out(active).await {
             (self.listener)(Deed::Lost(node, why));
         }
         self.hand.recorder.mark(format!("out #{id} {fault}"));
-        (self.listener)(Deed::Out(id, fault, by));
+        (self.listener)(Deed::Out(id, fault.clone(), by));
+        if let Some(why) = unproven {
+            self.hand
+                .recorder
+                .mark(format!("indeterminate #{id} {fault}: {why}"));
+            (self.listener)(Deed::Indeterminate(fault, by, why));
+        }
     }
 
     async fn heal_all(&mut self, by: By) {

@@ -489,6 +489,20 @@ async fn a_stream_is_cut_after_so_many_messages_and_the_next_is_whole_after_heal
 }
 
 #[tokio::test]
+async fn a_rule_knows_how_many_messages_met_it() {
+    let (network, _seen, mut client) = network().await;
+    let appends = network.put_rule(&[ROUTE], &rule(Methods::Appends, Action::Fail(14)));
+    let votes = network.put_rule(&[ROUTE], &rule(Methods::Votes, Action::Fail(14)));
+    let both = |a: &Guard, b: &Guard| (network.met(a), network.met(b));
+    assert_eq!(both(&appends, &votes), (0, 0));
+    for term in 1..=3 {
+        asks(&mut client, term).await.unwrap_err();
+    }
+    assert_eq!(both(&appends, &votes), (0, 3));
+    assert_eq!(network.met(&Guard::join([appends, votes])), 3);
+}
+
+#[tokio::test]
 async fn pieces_of_a_snapshot_count_when_they_go_on_and_not_when_they_come() {
     let (network, seen, mut client) = network().await;
     let late = 300 * MS;

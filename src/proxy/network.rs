@@ -248,6 +248,20 @@ impl Network {
         self.shared.place_as(id, placed)
     }
 
+    /// How many messages a guard's rules have had something to do with so far.
+    #[must_use]
+    pub fn met(&self, guard: &Guard) -> u64 {
+        let placed = self.shared.placed.lock().unwrap();
+        let of = |&id: &u64| -> u64 {
+            let routes = placed.get(&id).map_or(&[][..], |placed| &placed.rules);
+            let met = routes
+                .iter()
+                .map(|&route| self.shared.route(route).rules.met(id));
+            met.sum()
+        };
+        guard.ids.iter().map(of).sum()
+    }
+
     /// What rules did to single messages since the last time this was asked.
     #[must_use]
     pub fn take_decisions(&self) -> Decisions {

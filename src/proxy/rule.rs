@@ -384,6 +384,8 @@ struct Active {
     rule: MessageRule,
     matched: Arc<AtomicU64>,
     held: Arc<AtomicU64>,
+    /// Messages that it had something to do with.
+    met: Arc<AtomicU64>,
 }
 
 /// What is to be done with one message.
@@ -435,6 +437,7 @@ impl Rules {
             rule,
             matched: Arc::default(),
             held: Arc::default(),
+            met: Arc::default(),
         });
         *active = Arc::new(more);
     }
@@ -444,6 +447,13 @@ impl Rules {
         let less = active.iter().filter(|active| active.id != id);
         let less = less.cloned().collect();
         *active = Arc::new(less);
+    }
+
+    /// How many messages a rule has had something to do with.
+    pub(crate) fn met(&self, id: u64) -> u64 {
+        let active = self.active.lock().unwrap();
+        let own = active.iter().filter(|active| active.id == id);
+        own.map(|active| active.met.load(Ordering::SeqCst)).sum()
     }
 
     pub(crate) fn counters(&self) -> MessageCounters {
@@ -520,6 +530,7 @@ impl Rules {
                     action: one.rule.action,
                     late: (fate.late + fate.late_response).saturating_sub(before),
                 });
+                one.met.fetch_add(1, Ordering::SeqCst);
                 let at = one.rule.action.number() as usize - 1;
                 self.counters.lock().unwrap().by_action[at] += 1;
             }

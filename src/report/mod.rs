@@ -46,6 +46,7 @@ pub fn json(ending: &Ending) -> Value {
         "coverage": {
             "fault_kinds": counts.faults.len(),
             "skipped": counts.skipped,
+            "indeterminate": counts.indeterminate,
             "messages": counts.messages,
             "states_compared": ending.compared,
             "leader_hit": counts.leader_hit,

@@ -28,6 +28,7 @@ pub(super) struct Coverage {
     faults: BTreeMap<&'static str, u64>,
     messages: BTreeMap<&'static str, u64>,
     skipped: u64,
+    indeterminate: u64,
     in_flight_at_edges: u64,
     open: HashMap<ClientId, Calm>,
     active: u64,
@@ -74,6 +75,8 @@ pub struct Counts {
     pub messages: BTreeMap<String, u64>,
     /// Faults that did not.
     pub skipped: u64,
+    /// Faults of which nobody can say it.
+    pub indeterminate: u64,
     /// Different (term, node) pairs that were seen to lead.
     pub elections: u64,
     /// Operations that were open when a fault went in or out, summed over all edges.
@@ -164,6 +167,13 @@ impl Coverage {
                 }
             }
             Notice::FaultSkipped { .. } => self.skipped += 1,
+            Notice::FaultIndeterminate { fault, .. } => {
+                self.indeterminate += 1;
+                if let Some(count) = self.faults.get_mut(fault.kind()) {
+                    *count -= 1;
+                }
+                self.faults.retain(|_, count| *count > 0);
+            }
             _ => {}
         }
     }
@@ -219,6 +229,7 @@ impl Coverage {
                 .map(|(fate, n)| ((*fate).to_owned(), *n))
                 .collect(),
             skipped: self.skipped,
+            indeterminate: self.indeterminate,
             elections: self.leaders.len() as u64,
             in_flight_at_edges: self.in_flight_at_edges,
             leader_hit: self.leader_isolated,
@@ -372,6 +383,30 @@ mod tests {
         link(1, 3, LinkState::Open);
         link(2, 3, LinkState::Cut);
         assert_eq!(coverage.counts().leader_in_minority - before, 1);
+    }
+
+    #[test]
+    fn a_fault_that_nothing_met_does_not_count_as_one_that_took_effect() {
+        let mut coverage = Coverage::default();
+        let fault = || Fault::Message {
+            act: crate::fault::Act::Drop,
+            of: crate::fault::Of::Votes,
+            node: None,
+            per_mille: 1_000,
+            ms: 0,
+        };
+        for id in [1, 2] {
+            let (fault, by) = (fault(), By::Plan);
+            coverage.notice(id, &Notice::FaultIn { id, fault, by });
+        }
+        let unproven = |coverage: &mut Coverage| {
+            let (fault, by, why) = (fault(), By::Plan, String::new());
+            coverage.notice(3, &Notice::FaultIndeterminate { fault, by, why });
+            let counts = coverage.counts();
+            (counts.indeterminate, counts.faults.get("drop").copied())
+        };
+        assert_eq!(unproven(&mut coverage), (1, Some(1)));
+        assert_eq!(unproven(&mut coverage), (2, None));
     }
 
     #[test]

@@ -228,6 +228,7 @@ impl Files {
             Notice::FaultIn { .. }
                 | Notice::FaultOut { .. }
                 | Notice::FaultSkipped { .. }
+                | Notice::FaultIndeterminate { .. }
                 | Notice::Anchor { .. }
         ) {
             written = written.and_then(|()| self.faults.write_all(&self.line));

@@ -322,6 +322,15 @@ pub enum Notice {
         /// Why not.
         why: String,
     },
+    /// A fault that was in, and of which nobody can say whether it had any effect. It does not count as one that had.
+    FaultIndeterminate {
+        /// What.
+        fault: Fault,
+        /// Whose doing.
+        by: By,
+        /// Why not.
+        why: String,
+    },
     /// The plan goes on, or is held.
     Nemesis {
         /// Whether it goes on.

@@ -274,6 +274,9 @@ fn deed_teller(
             changed.into_iter().for_each(|notice| teller.tell(notice));
         }
         Deed::Skipped(fault, by, why) => teller.tell(Notice::FaultSkipped { fault, by, why }),
+        Deed::Indeterminate(fault, by, why) => {
+            teller.tell(Notice::FaultIndeterminate { fault, by, why });
+        }
         Deed::Missed(text) => teller.say(text),
         Deed::Anchored(text) => teller.tell(Notice::Anchor { text }),
         Deed::Plan(on) => teller.tell(Notice::Nemesis { on }),

@@ -222,6 +222,9 @@ impl Picture {
             Notice::FaultSkipped { fault, why, .. } => {
                 self.line(time_ns, Tone::Dim, format!("no {fault}: {why}"));
             }
+            Notice::FaultIndeterminate { fault, why, .. } => {
+                self.line(time_ns, Tone::Dim, format!("{fault}: {why}"));
+            }
             Notice::Nemesis { on } => {
                 if self.nemesis != on {
                     self.line(
