@@ -218,7 +218,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Fault, NodeId};
+    use crate::fault::{DiskHarm, Fault, LimitOf, NodeId};
 
     fn kinds() -> Vec<String> {
         KINDS.iter().map(|kind| kind.name.to_owned()).collect()
@@ -263,6 +263,54 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn wishes_and_anchors_are_read_as_they_are_written() {
+        let disks = DiskHarm::ALL.map(|harm| Wish::Disk {
+            who: Aim::Follower(1),
+            harm,
+            ms: 7,
+        });
+        let limits = [LimitOf::FileSize, LimitOf::OpenFiles].map(|of| Wish::Limit {
+            who: Aim::Leader,
+            of,
+        });
+        use Crowd::{All, Follower, Followers, Leader, Majority, Minority};
+        let crowds = [All, Follower, Followers, Leader, Majority, Minority];
+        let crowds = crowds.into_iter().flat_map(|who| {
+            let stagger_ms = 100;
+            let freeze = Wish::Freeze { who, stagger_ms };
+            [freeze, Wish::KillSeveral { who }, Wish::Crash { who }]
+        });
+        let mut episode = Episode::at(
+            1,
+            2,
+            disks.into_iter().chain(limits).chain(crowds).collect(),
+        );
+        let message = When::Message {
+            message: Seen::Snapshot,
+            count: 3,
+        };
+        for when in [
+            When::SyncPending,
+            When::LeaderChange,
+            When::UncommittedTail,
+            message,
+        ] {
+            episode.when = Some(when);
+            let text = toml::to_string(&episode).unwrap();
+            assert_eq!(toml::from_str::<Episode>(&text).unwrap(), episode, "{text}");
+        }
+        let text = r#"{ fault = "disk", who = "leader", harm = "lying-sync" }"#;
+        let read: Episode = toml::from_str(&format!(
+            "at_ms = 1\nfor_ms = 2\nwhen = \"sync-pending\"\nfaults = [{text}]"
+        ))
+        .unwrap();
+        assert_eq!(
+            (read.when, read.faults[0].kind()),
+            (Some(When::SyncPending), "lying-disk")
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use checkers::history::Call;
 use checkers::verdict::Verdict;
 
 use super::coverage::Counts;
@@ -133,8 +134,27 @@ impl Ending {
         let until = culprit.map_or(u64::MAX, |op| op.completed_ns.unwrap_or(op.invoked_ns));
         let spans = self.faults.iter();
         spans
-            .filter(|span| !span.fault.is_inside_the_model() && span.in_ns <= until)
+            .filter(|span| {
+                let outside = !span.fault.is_inside_the_model() && span.in_ns <= until;
+                outside || self.may_have_broken_a_lease(span)
+            })
             .collect()
+    }
+
+    /// Whether this fault's clock may have made the culprit a stale read, and legally so: leases trust clocks (Raft,
+    /// section 6.4), nothing else does, and a clock that has run right for a while breaks none.
+    fn may_have_broken_a_lease(&self, span: &FaultSpan) -> bool {
+        let Some(Verdict::Violation(found)) = &self.verdict else {
+            return false;
+        };
+        let read = found.culprit().filter(|op| op.call == Call::Read);
+        let trusted = self.resolved.scenario.reads() == "lease";
+        read.is_some_and(|read| {
+            let at = read.completed_ns.unwrap_or(read.invoked_ns);
+            let gone = span.out_ns.map_or(0, |out| at.saturating_sub(out));
+            let wrong = matches!(span.fault, Fault::Clock { .. });
+            trusted && wrong && span.in_ns <= at && gone < RECENT_NS
+        })
     }
 
     /// The exit code of DESIGN's table.
@@ -214,9 +234,11 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
-    use checkers::verdict::{Exhausted, Reason};
+    use checkers::history::{Operation, Outcome};
+    use checkers::verdict::{Counterexample, Exhausted, Reason};
 
     use super::*;
+    use crate::fault::DiskHarm;
     use crate::run::after::finding;
     use crate::scenario::{Changes, Scenario};
 
@@ -287,6 +309,77 @@ mod tests {
             .exit(),
             1
         );
+    }
+
+    /// A run with this fault in from 5 to 6 ns, whose culprit was answered at `at`.
+    fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> Ending {
+        let culprit = Operation {
+            id: 1,
+            client: 1,
+            key: "k".into(),
+            call,
+            outcome: Outcome::Ok(None),
+            invoked: 1,
+            completed: Some(2),
+            invoked_ns: at,
+            completed_ns: Some(at),
+            node: None,
+            at: None,
+            error: None,
+        };
+        let found = Counterexample {
+            key: "k".into(),
+            operations: vec![culprit],
+            order: vec![],
+            culprit: 1,
+            why: vec![],
+            event: 2,
+            staleness: None,
+        };
+        let mut ending = ending(Some(Verdict::Violation(Box::new(found))));
+        ending.resolved.scenario.reads = Some(reads.to_owned());
+        ending.faults = vec![FaultSpan {
+            fault,
+            in_ns: 5,
+            out_ns: Some(6),
+        }];
+        ending
+    }
+
+    #[test]
+    fn a_violation_after_a_disk_has_lied_says_so_and_one_before_it_does_not() {
+        let disk = |harm, at| {
+            let fault = Fault::Disk {
+                node: 1,
+                harm,
+                ms: 0,
+            };
+            let ending = violated(fault, Call::Delete, at, "read-index");
+            assert_eq!(ending.exit(), 1);
+            ending.summary().contains("outside of the model")
+        };
+        assert!(disk(DiskHarm::LyingSync, u64::MAX));
+        assert!(!disk(DiskHarm::LyingSync, 4));
+        assert!(!disk(DiskHarm::SyncFails, u64::MAX));
+    }
+
+    #[test]
+    fn a_wrong_clock_excuses_a_stale_read_of_a_trusted_lease_and_nothing_else() {
+        let clock = |call, at, reads| {
+            let fault = Fault::Clock {
+                node: 1,
+                rate_percent: 50,
+                step_ms: 0,
+            };
+            !violated(fault, call, at, reads)
+                .outside_the_model()
+                .is_empty()
+        };
+        assert!(clock(Call::Read, 9, "lease"));
+        assert!(!clock(Call::Delete, 9, "lease"));
+        assert!(!clock(Call::Read, 9, "read-index"));
+        assert!(!clock(Call::Read, 4, "lease"));
+        assert!(!clock(Call::Read, 6 + RECENT_NS, "lease"));
     }
 
     #[test]
