@@ -223,7 +223,7 @@ async fn without_rules_messages_pass_and_are_counted() {
     assert_eq!(seen.numbers(Method::Vote), [1, 2, 3]);
     let counters = network.snapshot().messages[&ROUTE];
     assert_eq!((counters.requests, counters.responses), (4, 4));
-    assert_eq!(counters.by_action, [0; 10]);
+    assert_eq!(counters.by_action, [0; Action::COUNT]);
     assert_eq!(network.take_decisions(), Decisions::default());
 }
 
@@ -532,6 +532,39 @@ async fn pieces_of_a_snapshot_count_when_they_go_on_and_not_when_they_come() {
     assert!(began.elapsed() >= late);
     assert_eq!((came(), gone_on()), (4, 4));
     assert_eq!(seen.numbers(Method::InstallSnapshot), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_stalled_stream_stays_open_and_goes_on_where_it_stood_after_healing() {
+    let (network, seen, mut client) = network().await;
+    let stall = rule(Methods::Appends, Action::Stall { after: 2 });
+    let guard = network.put_rule(&[ROUTE], &stall);
+    let (send, requests) = tokio::sync::mpsc::channel(8);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    for index in 1..=5 {
+        send.send(append(index, 1)).await.unwrap();
+    }
+    let answers = timeout(SOON, client.stream_append(requests)).await;
+    let mut answers = answers.expect("in time").unwrap().into_inner();
+    for _ in 1..=2 {
+        let answer = timeout(SOON, answers.message()).await.expect("in time");
+        answer.unwrap().expect("an answer");
+    }
+    let third = timeout(QUIET, answers.message()).await;
+    assert!(third.is_err(), "{third:?}");
+    assert_eq!(seen.numbers(Method::StreamAppend), [1, 2]);
+    // Only this stream stands: what is unary passes, on the same connection.
+    client.append_entries(append(9, 0)).await.unwrap();
+    assert_eq!(asks(&mut client, 1).await, Ok(1));
+    let made = network.take_decisions().made;
+    assert!(made.iter().all(|decision| decision.ordinal > 2), "{made:?}");
+
+    guard.heal();
+    seen.until(Method::StreamAppend, |indexes| indexes == [1, 2, 3, 4, 5])
+        .await;
+    drop(send);
+    let rest: Vec<_> = timeout(SOON, answers.collect()).await.expect("in time");
+    assert_eq!(rest.len(), 3);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -30,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::Half;
 use super::gate::{Reader, Side, Writer};
@@ -201,7 +202,7 @@ impl Exchange {
         };
         let (mut head, body) = request.into_parts();
         let message = whole(body).await?;
-        let mut fate = self.route.rules.decide(method, Half::Request, &message);
+        let mut fate = self.route.rules.decide(method, Half::Request, 1, &message);
         if let Some(code) = fate.fail {
             return Ok(failed(code));
         }
@@ -266,7 +267,7 @@ impl Exchange {
         };
         let rules = &self.route.rules;
         let late = rules
-            .decide(method, Half::Response, &Bytes::new())
+            .decide(method, Half::Response, 1, &Bytes::new())
             .late_response;
         if !late.is_zero() {
             tokio::time::sleep(late).await;
@@ -410,12 +411,20 @@ struct Framed {
     half: Half,
     /// The beginning of a message.
     part: BytesMut,
-    ready: VecDeque<(Bytes, Instant)>,
+    ready: VecDeque<Queued>,
     waiting: usize,
     last_due: Instant,
     seen: u64,
     timer: Option<Pin<Box<Sleep>>>,
+    stalled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     end: Option<End>,
+}
+
+/// One message of a stream that waits for its time, and for the end of what stalls it.
+struct Queued {
+    bytes: Bytes,
+    due: Instant,
+    until: Option<CancellationToken>,
 }
 
 /// How a stream ends after what is ready.
@@ -437,6 +446,7 @@ impl Framed {
             last_due: Instant::now(),
             seen: 0,
             timer: None,
+            stalled: None,
             end: None,
         }
     }
@@ -460,7 +470,7 @@ impl Framed {
         if matches!(self.end, Some(End::Over(_))) && !self.part.is_empty() {
             // Half a message before the end: not ours to judge.
             let rest = self.part.split().freeze();
-            self.queue(rest, self.last_due);
+            self.queue(rest, self.last_due, None);
         }
     }
 
@@ -482,19 +492,48 @@ impl Framed {
 
     fn message(&mut self, message: Bytes) -> Result<(), Broken> {
         self.seen += 1;
-        let fate = self.route.rules.decide(self.method, self.half, &message);
-        if fate.cut_after.is_some_and(|after| self.seen > after) {
+        let rules = &self.route.rules;
+        let fate = rules.decide(self.method, self.half, self.seen, &message);
+        if fate.cut {
             return Err(Broken::Cut);
         }
         let due = Instant::now() + fate.late + fate.late_response;
-        self.queue(message, due);
+        self.queue(message, due, fate.stalled_until);
         Ok(())
     }
 
-    fn queue(&mut self, bytes: Bytes, due: Instant) {
+    fn queue(&mut self, bytes: Bytes, due: Instant, until: Option<CancellationToken>) {
         self.last_due = self.last_due.max(due);
         self.waiting += bytes.len();
-        self.ready.push_back((bytes, self.last_due));
+        let due = self.last_due;
+        self.ready.push_back(Queued { bytes, due, until });
+    }
+
+    /// The next message, once it is due and nothing stalls it.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(front) = self.ready.front_mut() else {
+            return Poll::Ready(None);
+        };
+        let due = front.due;
+        if let Some(until) = front.until.take() {
+            self.stalled = Some(Box::pin(until.cancelled_owned()));
+        }
+        if let Some(stalled) = &mut self.stalled {
+            ready!(stalled.as_mut().poll(cx));
+            self.stalled = None;
+        }
+        if due > Instant::now() {
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+            if timer.deadline() != due.into() {
+                timer.as_mut().reset(due.into());
+            }
+            ready!(timer.as_mut().poll(cx));
+        }
+        let bytes = self.ready.pop_front().map(|queued| queued.bytes);
+        self.waiting -= bytes.as_ref().map_or(0, Bytes::len);
+        Poll::Ready(bytes)
     }
 }
 
@@ -508,25 +547,11 @@ impl Body for Framed {
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
         this.fill(cx);
-        if let Some(&(_, due)) = this.ready.front() {
-            if due > Instant::now() {
-                let timer = this
-                    .timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
-                if timer.deadline() != due.into() {
-                    timer.as_mut().reset(due.into());
-                }
-                if timer.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
+        if let Some(bytes) = ready!(this.next(cx)) {
+            if (this.method, this.half) == (Method::InstallSnapshot, Half::Request) {
+                this.route.pieces_passed.fetch_add(1, Ordering::Relaxed);
             }
-            if let Some((bytes, _)) = this.ready.pop_front() {
-                this.waiting -= bytes.len();
-                if (this.method, this.half) == (Method::InstallSnapshot, Half::Request) {
-                    this.route.pieces_passed.fetch_add(1, Ordering::Relaxed);
-                }
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
-            }
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         match this.end.take() {
             None => Poll::Pending,

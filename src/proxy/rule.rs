@@ -15,6 +15,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use tokio_util::sync::CancellationToken;
 
 use super::effect::Delay;
 use super::{Half, Route, mix};
@@ -143,8 +144,8 @@ impl Match {
 
 /// What becomes of a message.
 ///
-/// On unary calls every action but [`Action::CutStream`] acts. In a stream the order of messages is HTTP/2's promise:
-/// there only the delays act, on each message and in order, and [`Action::CutStream`].
+/// On unary calls every action but [`Action::CutStream`] and [`Action::Stall`] acts. In a stream the order of messages
+/// is HTTP/2's promise: there only the delays act, on each message and in order, and those two.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action {
     /// The request is never forwarded, and never answered.
@@ -180,9 +181,18 @@ pub enum Action {
         /// Messages that still pass.
         after: u64,
     },
+    /// A stream stays open, and after so many of its request messages the others wait until the rule is taken out; then
+    /// they arrive, in order.
+    Stall {
+        /// Messages that still pass.
+        after: u64,
+    },
 }
 
 impl Action {
+    /// How many actions there are.
+    pub const COUNT: usize = 11;
+
     /// In words, for the log of decisions and for counts.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -197,6 +207,7 @@ impl Action {
             Action::Replay => "replay",
             Action::Corrupt => "corrupt",
             Action::CutStream { .. } => "cut-stream",
+            Action::Stall { .. } => "stall",
         }
     }
 
@@ -212,6 +223,7 @@ impl Action {
             Action::Replay => 8,
             Action::Corrupt => 9,
             Action::CutStream { .. } => 10,
+            Action::Stall { .. } => 11,
         }
     }
 
@@ -224,8 +236,12 @@ impl Action {
     }
 
     fn acts_in_streams(&self) -> bool {
-        use Action::{CutStream, DelayRequest, DelayResponse};
-        matches!(self, DelayRequest(_) | DelayResponse(_) | CutStream { .. })
+        matches!(self, Action::DelayRequest(_) | Action::DelayResponse(_)) || self.is_of_streams()
+    }
+
+    /// Whether it makes sense only in a stream.
+    fn is_of_streams(&self) -> bool {
+        matches!(self, Action::CutStream { .. } | Action::Stall { .. })
     }
 
     /// Whether a network with TCP can do this at all: a violation under any other action accuses nobody.
@@ -362,8 +378,8 @@ pub struct MessageCounters {
     /// Response messages that came from the node.
     pub responses: u64,
     /// By the number of [`Action`]s in their order: drop request, drop response, delay request, delay response,
-    /// duplicate, reorder, fail, replay, corrupt, cut stream.
-    pub by_action: [u64; 10],
+    /// duplicate, reorder, fail, replay, corrupt, cut stream, stall.
+    pub by_action: [u64; Action::COUNT],
 }
 
 /// The rules of one route, and what they must remember.
@@ -386,6 +402,8 @@ struct Active {
     held: Arc<AtomicU64>,
     /// Messages that it had something to do with.
     met: Arc<AtomicU64>,
+    /// Cancelled when the rule is taken out.
+    out: CancellationToken,
 }
 
 /// What is to be done with one message.
@@ -401,7 +419,10 @@ pub(crate) struct Fate {
     pub(crate) replay: Option<Bytes>,
     /// The bit to flip, counted over the payload and taken modulo its length.
     pub(crate) corrupt: Option<u64>,
-    pub(crate) cut_after: Option<u64>,
+    /// Its stream is reset instead of it.
+    pub(crate) cut: bool,
+    /// It and those behind it in its stream wait for this.
+    pub(crate) stalled_until: Option<CancellationToken>,
     /// Gives the place among the held ones back when it is dropped.
     pub(crate) held: Vec<HeldPlace>,
 }
@@ -438,15 +459,17 @@ impl Rules {
             matched: Arc::default(),
             held: Arc::default(),
             met: Arc::default(),
+            out: CancellationToken::new(),
         });
         *active = Arc::new(more);
     }
 
     pub(crate) fn take(&self, id: u64) {
         let mut active = self.active.lock().unwrap();
-        let less = active.iter().filter(|active| active.id != id);
-        let less = less.cloned().collect();
+        let (out, less): (Vec<Active>, _) =
+            active.iter().cloned().partition(|active| active.id == id);
         *active = Arc::new(less);
+        out.iter().for_each(|active| active.out.cancel());
     }
 
     /// How many messages a rule has had something to do with.
@@ -466,8 +489,8 @@ impl Rules {
         ordinals.get(&(method, half)).copied().unwrap_or_default()
     }
 
-    /// Numbers a message, header and payload, and deals its fate.
-    pub(crate) fn decide(&self, method: Method, half: Half, message: &Bytes) -> Fate {
+    /// Numbers a message, header and payload, and deals its fate. `place` is its own in its stream, from 1.
+    pub(crate) fn decide(&self, method: Method, half: Half, place: u64, message: &Bytes) -> Fate {
         let ordinal = {
             let mut ordinals = self.ordinals.lock().unwrap();
             let ordinal = ordinals.entry((method, half)).or_default();
@@ -492,7 +515,7 @@ impl Rules {
         for one in active.iter() {
             if one.rule.action.half() != half
                 || !(method.is_unary() || one.rule.action.acts_in_streams())
-                || (method.is_unary() && matches!(one.rule.action, Action::CutStream { .. }))
+                || (method.is_unary() && one.rule.action.is_of_streams())
                 || !fits(&one.rule.matching, method, &summary)
             {
                 continue;
@@ -519,7 +542,7 @@ impl Rules {
                 continue;
             }
             let before = fate.late + fate.late_response;
-            if self.deal(one, method, message, draw, &mut fate) {
+            if self.deal(one, method, place, message, draw, &mut fate) {
                 self.journal.write(Decision {
                     at: Instant::now(),
                     route: self.route,
@@ -546,6 +569,7 @@ impl Rules {
         &self,
         one: &Active,
         method: Method,
+        place: u64,
         bytes: &Bytes,
         draw: u64,
         fate: &mut Fate,
@@ -583,7 +607,11 @@ impl Rules {
             }
             Action::Corrupt if bytes.len() <= HEADER => return false,
             Action::Corrupt => fate.corrupt = Some(mix(draw, &[3])),
-            Action::CutStream { after } => fate.cut_after = Some(after),
+            Action::CutStream { after } | Action::Stall { after } if place <= after => {
+                return false;
+            }
+            Action::CutStream { .. } => fate.cut = true,
+            Action::Stall { .. } => fate.stalled_until = Some(one.out.clone()),
         }
         true
     }

@@ -382,6 +382,49 @@ async fn a_delay_is_added_to_each_message_and_not_to_each_other() {
     assert!(healed < 50 * MS, "{healed:?}, at first {swift:?}");
 }
 
+/// How late single words came under this delay of their way there.
+async fn trips(delay: Delay) -> Vec<Duration> {
+    let network = network().await;
+    let mut stream = dial(&network, Route::nodes(1, 2)).await;
+    round_trip(&mut stream, b"x").await;
+    let guard = network.slow(ONE_TWO, delay);
+    let mut trips = Vec::new();
+    for _ in 0..30 {
+        trips.push(round_trip(&mut stream, b"x").await);
+    }
+    guard.heal();
+    let healed = best_trip(&mut stream, b"x").await;
+    assert!(healed < 10 * MS, "{delay:?}: healed, it takes {healed:?}");
+    trips
+}
+
+#[tokio::test]
+async fn every_distribution_of_delays_is_felt_as_it_is_named() {
+    let (base, most) = (10 * MS, 30 * MS);
+    let spikes = Delay::Spikes {
+        base: MS,
+        spike: most,
+        per_mille: 300,
+    };
+    let (constant, uniform, exponential, spikes) = tokio::join!(
+        trips(Delay::Constant(base)),
+        trips(Delay::Uniform { least: base, most }),
+        trips(Delay::Exponential { mean: base }),
+        trips(spikes),
+    );
+    // What a busy machine adds comes on top of each, so only the least that each must take is certain.
+    assert!(constant.iter().all(|&trip| trip >= base), "{constant:?}");
+    assert!(uniform.iter().all(|&trip| trip >= base), "{uniform:?}");
+    let spread = *uniform.iter().max().unwrap() - *uniform.iter().min().unwrap();
+    assert!(spread >= 8 * MS, "{uniform:?}");
+    let mean = exponential.iter().sum::<Duration>() / 30;
+    assert!(mean >= 5 * MS, "{exponential:?}");
+    let shortest = exponential.iter().min().unwrap();
+    assert!(*shortest < base, "{exponential:?}");
+    let slow = spikes.iter().filter(|&&trip| trip >= most).count();
+    assert!((1..30).contains(&slow), "{spikes:?}");
+}
+
 #[tokio::test]
 async fn what_waits_for_a_long_delay_comes_at_once_when_it_is_taken_out() {
     let network = network().await;
