@@ -54,6 +54,10 @@ pub struct Scenario {
     pub about: String,
     /// Nodes at the start: 1, 3 or 5, or any number to 9.
     pub nodes: u64,
+    /// Nodes that have a vote at the start, the first of them; the others run and are no members. Absent: all. At the
+    /// end of a run every node gets a vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voters: Option<u64>,
     /// How long the workload runs; 0: until somebody ends it.
     pub seconds: u64,
     /// Logical clients at any time.
@@ -281,6 +285,7 @@ impl Scenario {
         defect: Option<String>,
     ) -> Result<Resolved, Error> {
         self.nodes = changes.nodes.unwrap_or(self.nodes);
+        self.voters = self.voters.filter(|&voters| voters < self.nodes);
         self.seconds = changes.seconds.unwrap_or(self.seconds);
         self.rate = changes.rate.unwrap_or(self.rate);
         self.clients = changes.clients.unwrap_or(self.clients);
@@ -302,6 +307,9 @@ impl Scenario {
             if kinds.is_empty() {
                 self.promises.elections = 0;
             }
+        }
+        if self.voters.is_none() && changes.faults.is_none() {
+            self.random.kinds.retain(|kind| kind != "grow");
         }
         if self.reads() == "lease" && changes.faults.is_none() {
             // A lease may be wrong under a wrong clock: whoever wants to see that has to ask for it.
@@ -360,6 +368,12 @@ impl Scenario {
         (1..=self.nodes).collect()
     }
 
+    /// Ids of those that have a vote at the start.
+    #[must_use]
+    pub fn voter_ids(&self) -> Vec<NodeId> {
+        (1..=self.voters.unwrap_or(self.nodes)).collect()
+    }
+
     fn plan(&self, seed: u64) -> Plan {
         let until_ms = if self.seconds == 0 {
             u64::MAX / 2
@@ -408,6 +422,12 @@ impl Scenario {
         if !(1..=9).contains(&self.nodes) {
             return wrong(format!("{} nodes: there can be 1 to 9", self.nodes));
         }
+        if let Some(voters) = self.voters.filter(|v| !(1..=self.nodes).contains(v)) {
+            return wrong(format!(
+                "{voters} voters: there can be 1 to {}, the number of nodes",
+                self.nodes
+            ));
+        }
         if !(1..=1_000).contains(&self.clients) {
             return wrong(format!("{} clients: there can be 1 to 1000", self.clients));
         }
@@ -442,6 +462,18 @@ impl Scenario {
                     "there is no kind of fault {kind:?}; there are {known}"
                 ));
             }
+        }
+        for outside in OUTSIDE {
+            if self.random.kinds.iter().any(|kind| kind == outside) {
+                return wrong(format!(
+                    "{outside} is outside of the fault model and never drawn: write it into the opening"
+                ));
+            }
+        }
+        if self.voters.is_none() && self.random.kinds.iter().any(|kind| kind == "grow") {
+            return wrong(
+                "grow: every node has a vote already; voters says how many have".to_owned(),
+            );
         }
         if let Some(mode) = &self.reads
             && !READ_MODES.contains(&mode.as_str())

@@ -20,7 +20,7 @@ use crate::wire::kiwi::raft_admin_service_client::RaftAdminServiceClient;
 use crate::wire::kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
 use crate::wire::kiwi::{
     ChangeMembershipRequest, InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig,
-    TransferLeadershipRequest,
+    RemoveNodeRequest, TransferLeadershipRequest,
 };
 
 /// A status is asked for often and must not pile up on a node that is paused.
@@ -54,6 +54,15 @@ pub struct LeaderSeen {
     pub leader: u64,
     /// In which term.
     pub term: u64,
+}
+
+/// A node that has left the membership, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Who left.
+    pub node: u64,
+    /// The log id of the committed membership that it is no part of: term, leader, index.
+    pub by: (u64, u64, u64),
 }
 
 /// A node's whole state in one number, and where in the log it is.
@@ -374,6 +383,55 @@ impl Shared {
         }
     }
 
+    pub(super) async fn leave(
+        &self,
+        node: u64,
+        deadline: Duration,
+    ) -> Result<Departure, ClusterError> {
+        let began = Instant::now();
+        let mut seen = "nobody leads".to_owned();
+        loop {
+            let known: Vec<u64> = self.config.advertise.keys().copied().collect();
+            let mut heard: BTreeMap<u64, MetricsResponse> = BTreeMap::new();
+            for &id in &known {
+                if let Ok(status) = self.ask_status(id).await {
+                    heard.insert(id, status);
+                }
+            }
+            let leaders = heard.values().filter(|status| status.is_leader);
+            if let Some(leader) = leaders.max_by_key(|status| status.term) {
+                match departed(leader, &heard, node) {
+                    Ok(by) => return Ok(Departure { node, by }),
+                    Err(why) => seen = why.to_owned(),
+                }
+                if let Ok(ready) = self.ready("ask", leader.node_id)
+                    && !is_no_member(leader, node)
+                {
+                    let mut client =
+                        RaftAdminServiceClient::new(endpoint(ready.raft).connect_lazy());
+                    let left = deadline
+                        .saturating_sub(began.elapsed())
+                        .min(ANSWER_DEADLINE);
+                    let call = client.remove_node(RemoveNodeRequest { node_id: node });
+                    if let Err(error) =
+                        within(leader.node_id, "a node's departure", left, call).await
+                    {
+                        seen = error.to_string();
+                    }
+                }
+            }
+            if began.elapsed() >= deadline {
+                let what = "leave";
+                return Err(ClusterError::Ask {
+                    id: node,
+                    what,
+                    seen,
+                });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// A node's entry in the membership.
     fn member(&self, node_id: u64) -> NodeConfig {
         let address = self.config.advertise.get(&node_id);
@@ -452,6 +510,50 @@ impl Shared {
         }
         text
     }
+}
+
+/// Whether a node's membership does not know `node` at all.
+fn is_no_member(says: &MetricsResponse, node: u64) -> bool {
+    says.membership.as_ref().is_some_and(|membership| {
+        let sets = membership.configs.iter().flat_map(|set| &set.node_ids);
+        let nodes = membership.nodes.iter().map(|other| &other.node_id);
+        !sets.chain(nodes).any(|&other| other == node)
+    })
+}
+
+/// The committed membership by which `node` is no member any more, as its leader says, as long as a majority of that
+/// leader's voters follow it: a deposed leader may not know that the node is back.
+fn departed(
+    leader: &MetricsResponse,
+    heard: &BTreeMap<u64, MetricsResponse>,
+    node: u64,
+) -> Result<(u64, u64, u64), &'static str> {
+    if leader.node_id == node || !is_no_member(leader, node) {
+        return Err("the leader counts it as a member");
+    }
+    let membership = leader.membership.as_ref();
+    let sets = membership.map_or(&[][..], |membership| &membership.configs);
+    let [voters] = sets else {
+        return Err("the membership is joint");
+    };
+    let follow = |id: &&u64| {
+        heard.get(id).is_some_and(|status| {
+            (status.term, status.current_leader) == (leader.term, leader.node_id)
+        })
+    };
+    if voters.node_ids.iter().filter(follow).count() * 2 <= voters.node_ids.len() {
+        return Err("no majority follows the leader");
+    }
+    let (Some(at), Some(committed)) = (&leader.membership_log_id, &leader.committed) else {
+        return Err("the leader has committed nothing");
+    };
+    if committed.index < at.index {
+        return Err("its departure is not committed");
+    }
+    let by = at.leader_id.as_ref();
+    let term = by.map_or(0, |by| by.term);
+    let who = by.and_then(|by| by.node_id.as_ref()).map_or(0, |id| id.id);
+    Ok((term, who, at.index))
 }
 
 /// The leader that a majority of `members` nodes names in one term, itself included.

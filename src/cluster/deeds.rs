@@ -1,17 +1,17 @@
 //! What is done to children, on the cluster's own thread, and what is known of them.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::ask::Status;
+use super::ask::{Departure, Status};
 use super::child::{self, Child};
 use super::{ChildState, ClusterConfig, ClusterError, Ended, ExitByItself, Limit, NodeView, Ready};
 
@@ -20,6 +20,26 @@ pub(super) const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long a child's last words may take through its pipe, and its end after that of its stdout.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Adds the line to a dead node's trace that lets the next life begin from nothing: `replaced`, in the checkers' format.
+/// What the node left half-written is cut off first, as it would itself.
+fn note_departure(path: &Path, left: &Departure) -> io::Result<()> {
+    let mut text = fs::read(path)?;
+    let whole = text.iter().rposition(|&byte| byte == b'\n');
+    text.truncate(whole.map_or(0, |end| end + 1));
+    let last = text.trim_ascii_end().rsplit(|&byte| byte == b'\n').next();
+    let last: serde_json::Value = serde_json::from_slice(last.unwrap_or_default())?;
+    let seq = last["seq"].as_u64().ok_or(io::ErrorKind::InvalidData)? + 1;
+    let line = serde_json::json!({
+        "seq": seq,
+        "t_us": 0,
+        "node": left.node,
+        "e": "replaced",
+        "last": left.by,
+    });
+    text.extend_from_slice(format!("{line}\n").as_bytes());
+    fs::write(path, text)
+}
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -346,6 +366,13 @@ impl Shared {
             }
             _ => Ok(()),
         }
+    }
+
+    pub(super) fn replace(&self, left: &Departure) -> Result<(), ClusterError> {
+        self.wipe(left.node)?;
+        let name = format!("{}.jsonl", left.node);
+        let path = self.config.dir.join("trace").join(name);
+        note_departure(&path, left).map_err(|source| ClusterError::File { path, source })
     }
 
     fn signal(

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use ask::{ClockSeen, DiskSeen, DiskSwitches, LeaderSeen, StateHash, Status};
+pub use ask::{ClockSeen, Departure, DiskSeen, DiskSwitches, LeaderSeen, StateHash, Status};
 pub use child::end_all_children;
 
 pub use crate::wire::chaos::DiskProbe;
@@ -531,6 +531,27 @@ impl Cluster {
         let ids = ids.to_vec();
         self.on_thread(move |shared| async move { shared.set_voters(&ids, deadline).await })
             .await
+    }
+
+    /// Lets a node leave the membership, and waits until that is committed and a leader whose voters follow it says so.
+    ///
+    /// # Errors
+    /// At the deadline, with what was seen last. It may leave later.
+    pub async fn leave(&self, id: u64, deadline: Duration) -> Result<Departure, ClusterError> {
+        self.on_thread(move |shared| async move { shared.leave(id, deadline).await })
+            .await
+    }
+
+    /// Empties the data folder of a dead node that has left, and says so in its trace: who starts there is a new member.
+    ///
+    /// # Errors
+    /// When its child lives, or a file cannot be removed or written.
+    pub async fn replace(&self, left: Departure) -> Result<(), ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(left.node).await;
+            shared.replace(&left)
+        })
+        .await
     }
 
     /// From now on the end of this child, in this life, is nobody's finding: something is done to it that may end it.

@@ -46,6 +46,9 @@ pub enum Impossible {
     /// The cluster is too small.
     #[error("there is no {0}")]
     NoSuchNode(Aim),
+    /// Every node has a vote.
+    #[error("every node has a vote")]
+    NoNewcomer,
     /// Both ends of a link are one node.
     #[error("a node has no link to itself")]
     SameNode,

@@ -43,7 +43,9 @@ fn collide(a: &Wish, b: &Wish) -> bool {
         | Wish::Throttle { who, .. }
         | Wish::Limit { who, .. }
         | Wish::Disk { who, .. }
-        | Wish::Clock { who, .. } => Some(*who),
+        | Wish::Clock { who, .. }
+        | Wish::Replace { who }
+        | Wish::Wipe { who } => Some(*who),
         _ => None,
     };
     let crash = |wish: &Wish| {
@@ -144,6 +146,8 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
         }
         _ if nodes < 2 => None,
         "shrink" => Some(Wish::Shrink { who: any(rng) }),
+        "replace" => Some(Wish::Replace { who: any(rng) }),
+        "grow" => Some(Wish::Grow { who: None }),
         "transfer" => Some(Wish::Transfer {
             to: Aim::Follower(rng.random_range(0..followers)),
         }),

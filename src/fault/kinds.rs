@@ -127,8 +127,20 @@ pub const KINDS: &[Kind] = &[
         name: "transfer",
         about: "hand the leadership to another node",
     },
+    Kind {
+        name: "replace",
+        about: "take a voter out of the membership, end it and empty its disk; later it joins as a new one",
+    },
+    Kind {
+        name: "grow",
+        about: "let a node that is no member join and vote; later it leaves again",
+    },
+    Kind {
+        name: "wipe",
+        about: "start a voter again on an empty disk; OUTSIDE of the fault model, never drawn: it forgets its vote",
+    },
 ];
 
 /// The kinds that no quorum protocol need survive. A plan never draws them; whoever writes one down gets what is found
 /// labelled.
-pub const OUTSIDE: &[&str] = &["lying-disk", "bit-flip"];
+pub const OUTSIDE: &[&str] = &["lying-disk", "bit-flip", "wipe"];

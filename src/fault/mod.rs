@@ -217,6 +217,23 @@ pub enum Fault {
         /// The heir.
         to: NodeId,
     },
+    /// A voter leaves the membership; when that is committed it is ended and its disk emptied. Taken out by starting it
+    /// from nothing, letting it learn, and giving it a vote: a new member that has the old one's id.
+    Replace {
+        /// The voter that goes.
+        node: NodeId,
+    },
+    /// A node that is no member joins, learns and gets a vote. Taken out by letting it leave.
+    Grow {
+        /// The newcomer.
+        node: NodeId,
+    },
+    /// A voter is ended and starts again from nothing, and nobody is told: it has forgotten its vote and what it
+    /// acknowledged. Outside of the fault model. It is over as soon as the node is ready again.
+    Wipe {
+        /// The voter that forgets.
+        node: NodeId,
+    },
 }
 
 /// What becomes of single messages.
@@ -426,6 +443,24 @@ impl Fault {
             Fault::Clock { .. } => "clock",
             Fault::Shrink { .. } => "shrink",
             Fault::Transfer { .. } => "transfer",
+            Fault::Replace { .. } => "replace",
+            Fault::Grow { .. } => "grow",
+            Fault::Wipe { .. } => "wipe",
+        }
+    }
+
+    /// Whether a correct cluster must survive it: what is found after any other accuses nobody.
+    #[must_use]
+    pub fn is_inside_the_model(&self) -> bool {
+        !OUTSIDE.contains(&self.kind())
+    }
+
+    /// The node whose membership this fault changes.
+    #[must_use]
+    pub fn member(&self) -> Option<NodeId> {
+        match self {
+            Fault::Shrink { node } | Fault::Replace { node } | Fault::Grow { node } => Some(*node),
+            _ => None,
         }
     }
 
@@ -444,7 +479,10 @@ impl Fault {
             | Fault::Disk { node, .. }
             | Fault::Clock { node, .. }
             | Fault::Shrink { node }
-            | Fault::Transfer { to: node } => {
+            | Fault::Transfer { to: node }
+            | Fault::Replace { node }
+            | Fault::Grow { node }
+            | Fault::Wipe { node } => {
                 vec![*node]
             }
             Fault::Split { side: nodes }
@@ -476,18 +514,14 @@ impl Fault {
             | Fault::Throttle { node, .. }
             | Fault::Limit { node, .. }
             | Fault::Disk { node, .. }
-            | Fault::Clock { node, .. } => vec![*node],
+            | Fault::Clock { node, .. }
+            | Fault::Replace { node }
+            | Fault::Wipe { node } => vec![*node],
             Fault::Crash { nodes } | Fault::KillSeveral { nodes } | Fault::Freeze { nodes, .. } => {
                 nodes.clone()
             }
             _ => Vec::new(),
         }
-    }
-
-    /// Whether a correct cluster must survive it: what is found after any other accuses nobody.
-    #[must_use]
-    pub fn is_inside_the_model(&self) -> bool {
-        !OUTSIDE.contains(&self.kind())
     }
 
     /// Whether a node under this fault may be ended by another one on top of it: the harm then ends with its child.
@@ -513,7 +547,10 @@ impl Fault {
     /// Whether it is over as soon as it is done: an event, not a state.
     #[must_use]
     pub fn is_over_at_once(&self) -> bool {
-        matches!(self, Fault::Restart { .. } | Fault::Transfer { .. })
+        matches!(
+            self,
+            Fault::Restart { .. } | Fault::Transfer { .. } | Fault::Wipe { .. }
+        )
     }
 
     /// The directed links between `nodes` that this fault stops or slows, in order; none for a fault of a child.
@@ -540,7 +577,10 @@ impl Fault {
             | Fault::Disk { .. }
             | Fault::Clock { .. }
             | Fault::Shrink { .. }
-            | Fault::Transfer { .. } => Vec::new(),
+            | Fault::Transfer { .. }
+            | Fault::Replace { .. }
+            | Fault::Grow { .. }
+            | Fault::Wipe { .. } => Vec::new(),
             Fault::Isolate { node, way } => pairs()
                 .filter(|(from, to)| match way {
                     Way::Both => from == node || to == node,

@@ -252,7 +252,7 @@ mod tests {
                 free_from = episode.at_ms + episode.for_ms;
                 for wish in &episode.faults {
                     let fault = wish
-                        .resolve(&nodes, Some(1))
+                        .resolve(&nodes, Some(1), Some(1))
                         .unwrap_or_else(|why| panic!("{wish:?}: {why}"));
                     if let Fault::Split { side } = fault {
                         assert!(

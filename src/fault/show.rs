@@ -136,6 +136,9 @@ impl fmt::Display for Fault {
             }
             Fault::Shrink { node } => write!(f, "take n{node}'s vote away"),
             Fault::Transfer { to } => write!(f, "hand the leadership to n{to}"),
+            Fault::Replace { node } => write!(f, "replace n{node} by a new member"),
+            Fault::Grow { node } => write!(f, "let n{node} join"),
+            Fault::Wipe { node } => write!(f, "wipe n{node} (outside of the fault model)"),
         }
     }
 }

@@ -133,6 +133,9 @@ fn every_fault_is_of_a_listed_kind() {
         },
         Fault::Shrink { node: 1 },
         Fault::Transfer { to: 1 },
+        Fault::Replace { node: 1 },
+        Fault::Grow { node: 4 },
+        Fault::Wipe { node: 1 },
     ];
     let messages = Act::ALL.map(|act| Fault::Message {
         act,

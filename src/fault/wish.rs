@@ -168,6 +168,22 @@ pub enum Wish {
         /// The heir.
         to: Aim,
     },
+    /// See [`Fault::Replace`].
+    Replace {
+        /// Whom.
+        who: Aim,
+    },
+    /// See [`Fault::Grow`].
+    Grow {
+        /// Whom; absent: the first node that is no member.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<Aim>,
+    },
+    /// See [`Fault::Wipe`].
+    Wipe {
+        /// Whom.
+        who: Aim,
+    },
 }
 
 fn every_one() -> u32 {
@@ -209,14 +225,22 @@ impl Wish {
             Wish::Clock { .. } => "clock",
             Wish::Shrink { .. } => "shrink",
             Wish::Transfer { .. } => "transfer",
+            Wish::Replace { .. } => "replace",
+            Wish::Grow { .. } => "grow",
+            Wish::Wipe { .. } => "wipe",
         }
     }
 
-    /// This wish as a fault, now, with `leader` leading `nodes`.
+    /// This wish as a fault, now, with `leader` leading `nodes`, of which `newcomer` has no vote yet.
     ///
     /// # Errors
     /// Where nobody leads, a named node is no member, or a link would have one end.
-    pub fn resolve(&self, nodes: &[NodeId], leader: Option<NodeId>) -> Result<Fault, Impossible> {
+    pub fn resolve(
+        &self,
+        nodes: &[NodeId],
+        leader: Option<NodeId>,
+        newcomer: Option<NodeId>,
+    ) -> Result<Fault, Impossible> {
         let node = |aim: &Aim| aim.resolve(nodes, leader);
         let several = |aims: &[Aim]| {
             let mut nodes = aims.iter().map(node).collect::<Result<Vec<_>, _>>()?;
@@ -331,6 +355,12 @@ impl Wish {
             },
             Wish::Shrink { who } => Fault::Shrink { node: node(who)? },
             Wish::Transfer { to } => Fault::Transfer { to: node(to)? },
+            Wish::Replace { who } => Fault::Replace { node: node(who)? },
+            Wish::Grow { who: Some(who) } => Fault::Grow { node: node(who)? },
+            Wish::Grow { who: None } => Fault::Grow {
+                node: newcomer.ok_or(Impossible::NoNewcomer)?,
+            },
+            Wish::Wipe { who } => Fault::Wipe { node: node(who)? },
         })
     }
 }

@@ -1,7 +1,8 @@
 //! The hand itself: puts one fault in, sees that it is, and takes it out.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -24,8 +25,48 @@ pub(super) struct Hand {
     pub(super) nodes: Vec<NodeId>,
     /// The groups of clients that have links.
     pub(super) groups: Vec<u32>,
+    /// Who has a vote.
+    pub(super) votes: Arc<Votes>,
+}
+
+/// Who is to have a vote, as far as the faults go that are in.
+#[derive(Debug, Default)]
+pub(super) struct Votes {
     /// Whether the membership was ever touched.
-    pub(super) membership_was_changed: Arc<AtomicBool>,
+    changed: AtomicBool,
+    /// Those that are to have none now.
+    away: Mutex<BTreeSet<NodeId>>,
+}
+
+impl Votes {
+    /// At the start of a run some nodes may have none.
+    pub(super) fn begin(nodes: &[NodeId], voters: &[NodeId]) -> Votes {
+        let away = nodes.iter().filter(|node| !voters.contains(node));
+        let away: BTreeSet<NodeId> = away.copied().collect();
+        Votes {
+            changed: AtomicBool::new(!away.is_empty()),
+            away: Mutex::new(away),
+        }
+    }
+
+    /// The first node that has none.
+    pub(super) fn newcomer(&self) -> Option<NodeId> {
+        self.away().first().copied()
+    }
+
+    fn away(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        self.away.lock().expect("nobody panics while listing")
+    }
+
+    fn take(&self, node: NodeId) {
+        self.changed.store(true, Ordering::Relaxed);
+        self.away().insert(node);
+    }
+
+    fn give(&self, node: NodeId) {
+        self.changed.store(true, Ordering::Relaxed);
+        self.away().remove(&node);
+    }
 }
 
 /// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
@@ -248,14 +289,36 @@ impl Hand {
                 None
             }
             Fault::Shrink { node } => {
-                let others = self.nodes.iter().copied().filter(|other| other != node);
-                let others: Vec<NodeId> = others.collect();
-                if others.is_empty() {
-                    return Err("the last vote cannot be taken away".to_owned());
-                }
-                self.membership_was_changed.store(true, Ordering::Relaxed);
+                let others = self.voters_without(*node)?;
+                self.votes.take(*node);
                 let taken = self.cluster.set_voters(&others, MEMBERS_WITHIN).await;
-                taken.map_err(words)?;
+                if let Err(error) = taken {
+                    self.votes.give(*node);
+                    return Err(words(error));
+                }
+                None
+            }
+            Fault::Replace { node } => {
+                self.replace(*node).await?;
+                None
+            }
+            Fault::Grow { node } => {
+                if !self.votes.away().contains(node) {
+                    return Err(format!("n{node} has a vote already"));
+                }
+                self.votes.give(*node);
+                if let Err(why) = self.set_voters(MEMBERS_WITHIN).await {
+                    self.votes.take(*node);
+                    return Err(why);
+                }
+                None
+            }
+            Fault::Wipe { node } => {
+                self.cluster.kill(*node).await.map_err(words)?;
+                self.network.set_upstream(*node, None);
+                self.cluster.wipe(*node).await.map_err(words)?;
+                let ready = self.cluster.start(*node).await.map_err(words)?;
+                self.network.set_upstream(*node, Some(ready.raft));
                 None
             }
             Fault::Transfer { to } => {
@@ -288,6 +351,44 @@ impl Hand {
         let ready = self.cluster.start(node).await?;
         self.network.set_upstream(node, Some(ready.raft));
         Ok(ready)
+    }
+
+    /// The voters but for this one, which must be one of several.
+    fn voters_without(&self, node: NodeId) -> Result<Vec<NodeId>, String> {
+        let away = self.votes.away();
+        if away.contains(&node) {
+            return Err(format!("n{node} has no vote"));
+        }
+        let voters = self.nodes.iter().filter(|other| !away.contains(other));
+        let others: Vec<NodeId> = voters.copied().filter(|&other| other != node).collect();
+        if others.is_empty() {
+            return Err("the last vote cannot be taken away".to_owned());
+        }
+        Ok(others)
+    }
+
+    /// A voter leaves, is ended, and its disk is emptied: in this order, or what it promised would be forgotten by one
+    /// on whom a quorum counts. Where it does not leave in time nothing is done to it.
+    async fn replace(&self, node: NodeId) -> Result<(), String> {
+        let words = |error: ClusterError| error.to_string();
+        self.voters_without(node)?;
+        self.votes.take(node);
+        let left = match self.cluster.leave(node, MEMBERS_WITHIN).await {
+            Ok(left) => left,
+            Err(error) => {
+                self.votes.give(node);
+                return Err(words(error));
+            }
+        };
+        self.cluster.kill(node).await.map_err(words)?;
+        self.network.set_upstream(node, None);
+        if let Err(error) = self.cluster.replace(left).await {
+            // It comes back as it was, and is given its vote at the end.
+            self.votes.give(node);
+            let _ = self.start(&[node]).await;
+            return Err(words(error));
+        }
+        Ok(())
     }
 
     /// Cuts a node's links with every group of clients, both ways.
@@ -341,16 +442,27 @@ impl Hand {
         ))
     }
 
-    /// Gives every node its vote back, if any was ever asked for: also one that came about after it was given up. A
-    /// cluster that does not take it now is not accused: it may lack its quorum.
+    /// Gives every node a vote, if any was ever asked for or any has none: also one whose loss came about after it was
+    /// given up. A cluster that does not take it now is not accused: it may lack its quorum.
     ///
     /// # Errors
     /// What was seen last.
     pub(super) async fn restore_votes(&self, within: Duration) -> Result<(), String> {
-        if !self.membership_was_changed.load(Ordering::Relaxed) {
+        self.votes.away().clear();
+        if !self.votes.changed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let given = self.cluster.set_voters(&self.nodes, within).await;
+        self.set_voters(within).await
+    }
+
+    /// Makes those the voters that no fault keeps away.
+    async fn set_voters(&self, within: Duration) -> Result<(), String> {
+        let voters: Vec<NodeId> = {
+            let away = self.votes.away();
+            let voters = self.nodes.iter().filter(|node| !away.contains(node));
+            voters.copied().collect()
+        };
+        let given = self.cluster.set_voters(&voters, within).await;
         given.map_err(|error| error.to_string())
     }
 
@@ -411,9 +523,21 @@ impl Hand {
                 let right = self.cluster.set_clock(node, 1.0, Duration::ZERO).await;
                 vec![(node, right.map(drop))]
             }
-            Fault::Shrink { .. } => {
+            Fault::Shrink { node } => {
+                self.votes.give(node);
                 // What a majority does not take now is taken at the end of the run.
-                let _ = self.restore_votes(MEMBERS_WITHIN).await;
+                let _ = self.set_voters(MEMBERS_WITHIN).await;
+                Vec::new()
+            }
+            Fault::Replace { node } => {
+                let back = self.start(&[node]).await;
+                self.votes.give(node);
+                let _ = self.set_voters(MEMBERS_WITHIN).await;
+                back
+            }
+            Fault::Grow { node } => {
+                self.votes.take(node);
+                let _ = self.cluster.leave(node, MEMBERS_WITHIN).await;
                 Vec::new()
             }
             _ => Vec::new(),

@@ -21,7 +21,7 @@ use crate::fault::{By, Fault, FaultId, NodeId};
 use crate::proxy::Network;
 use crate::recorder::Recorder;
 use anchor::Watched;
-use hand::{Active, Hand};
+use hand::{Active, Hand, Votes};
 
 /// What the nemesis is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,13 +132,15 @@ impl PlanClock {
 }
 
 impl Nemesis {
-    /// A nemesis for `nodes` and these groups of clients, whose plan stands until [`Order::Begin`].
+    /// A nemesis for `nodes`, of which `voters` have a vote, and these groups of clients; its plan stands until
+    /// [`Order::Begin`].
     #[must_use]
     pub fn new(
         cluster: Arc<Cluster>,
         network: Arc<Network>,
         recorder: Arc<Recorder>,
         nodes: Vec<NodeId>,
+        voters: &[NodeId],
         groups: Vec<u32>,
         plan: &Plan,
         listener: Listener,
@@ -154,6 +156,7 @@ impl Nemesis {
             }
         }
         edges.sort_by_key(|edge| edge.at);
+        let votes = Arc::new(Votes::begin(&nodes, voters));
         Nemesis {
             hand: Hand {
                 cluster,
@@ -161,7 +164,7 @@ impl Nemesis {
                 recorder,
                 nodes,
                 groups,
-                membership_was_changed: Arc::default(),
+                votes,
             },
             active: BTreeMap::new(),
             next_id: 1,
@@ -275,10 +278,12 @@ impl Nemesis {
         }
         let faults = &plan.episodes[episode].faults;
         let leader = self.hand.leader();
+        // Who joins does not depend on a leader; whether anybody can is said below.
+        let newcomer = Some(self.hand.nodes[0]);
         if leader.is_none()
             && faults
                 .iter()
-                .any(|wish| wish.resolve(&self.hand.nodes, None).is_err())
+                .any(|wish| wish.resolve(&self.hand.nodes, None, newcomer).is_err())
         {
             // Between two leaders: the edge waits, and what comes after it does, too.
             if self.clock.at(Instant::now()) < at + LEADER_WITHIN {
@@ -288,7 +293,7 @@ impl Nemesis {
         }
         self.next_edge += 1;
         for wish in faults {
-            match wish.resolve(&self.hand.nodes, leader) {
+            match wish.resolve(&self.hand.nodes, leader, self.hand.votes.newcomer()) {
                 Ok(fault) => put_in[episode].extend(self.inject(fault, By::Plan).await),
                 Err(why) => (self.listener)(Deed::Missed(format!(
                     "the plan's {} fault was skipped: {why}",
@@ -342,7 +347,9 @@ impl Nemesis {
                     .iter()
                     .any(|child| fault.children().contains(child))
             };
+            let member = active.fault.member();
             active.fault == *fault
+                || (member.is_some() && member == fault.member())
                 || (on_one_child(&active.fault) && !active.fault.lets_be_ended_by(fault))
         })?;
         Some(format!("{} is in already", same.fault))
@@ -372,10 +379,7 @@ impl Nemesis {
         let mut ids: Vec<FaultId> = self.active.keys().copied().collect();
         ids.sort_by_key(|id| {
             let fault = &self.active[id].fault;
-            (
-                matches!(fault, Fault::Shrink { .. }),
-                !fault.children().is_empty(),
-            )
+            (fault.member().is_some(), !fault.children().is_empty())
         });
         for id in ids {
             self.heal(id, by).await;

@@ -1,6 +1,13 @@
 //! The receiving half of the Raft RPCs: `RaftCoreService`.
 
-use std::path::PathBuf;
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures::{Stream, StreamExt, future, stream};
 use openraft::{
@@ -26,6 +33,37 @@ pub(crate) struct Core {
     pub(crate) snapshots: PathBuf,
     /// Until then this node takes no part in elections: see `--vote-guard`.
     pub(crate) guarded_until: Option<Moment>,
+    /// Counts what arrives.
+    pub(crate) received: Arc<Received>,
+}
+
+/// How many requests arrived from other nodes, by kind, whatever became of them.
+#[derive(Debug, Default)]
+pub(crate) struct Received([AtomicU64; KINDS.len()]);
+
+/// The kinds, as `Metrics` names them.
+const KINDS: [&str; 6] = [
+    "Vote",
+    "PreVote",
+    "AppendEntries",
+    "StreamAppend",
+    "InstallSnapshot",
+    "TransferLeader",
+];
+
+impl Received {
+    fn count(&self, kind: &str) {
+        let at = KINDS.iter().position(|known| *known == kind);
+        let at = at.expect("the kinds are written above");
+        self.0[at].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those that came at all.
+    pub(crate) fn counts(&self) -> HashMap<String, u64> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        let named = KINDS.iter().map(|&kind| kind.to_owned()).zip(counts);
+        named.filter(|(_, count)| *count > 0).collect()
+    }
 }
 
 impl Core {
@@ -51,6 +89,8 @@ impl RaftCoreService for Core {
     async fn vote(&self, request: Request<kiwi::VoteRequest>) -> Answer<kiwi::VoteResponse> {
         let wire = request.into_inner();
         let pre_vote = wire.pre_vote;
+        self.received
+            .count(if pre_vote { "PreVote" } else { "Vote" });
         let request = VoteRequest::try_from(wire)?;
         self.check_guard()?;
         let answer: Result<_, RaftError<Types>> = if pre_vote {
@@ -65,6 +105,7 @@ impl RaftCoreService for Core {
         &self,
         request: Request<kiwi::AppendEntriesRequest>,
     ) -> Answer<kiwi::AppendEntriesResponse> {
+        self.received.count("AppendEntries");
         let request = AppendEntriesRequest::try_from(request.into_inner())?;
         let span = Span::of(&request);
         let answer = self.raft.append_entries(request).await.map_err(stopped)?;
@@ -78,7 +119,9 @@ impl RaftCoreService for Core {
         &self,
         request: Request<Streaming<kiwi::AppendEntriesRequest>>,
     ) -> Answer<Self::StreamAppendStream> {
+        let received = self.received.clone();
         let (refused, requests) = until_refused(request.into_inner());
+        let requests = requests.inspect(move |_| received.count("StreamAppend"));
         let answers = self.raft.stream_append(requests).map(|answer| {
             let answer = answer.map_err(stopped)?;
             Ok(convert::append_result_out(answer))
@@ -93,6 +136,7 @@ impl RaftCoreService for Core {
         &self,
         request: Request<Streaming<kiwi::InstallSnapshotRequest>>,
     ) -> Answer<kiwi::InstallSnapshotResponse> {
+        self.received.count("InstallSnapshot");
         let answer = transfer::receive(&self.raft, &self.snapshots, request.into_inner()).await?;
         Ok(Response::new(answer))
     }
@@ -101,6 +145,7 @@ impl RaftCoreService for Core {
         &self,
         request: Request<kiwi::TransferLeaderRequest>,
     ) -> Answer<kiwi::TransferLeaderResponse> {
+        self.received.count("TransferLeader");
         let request = TransferLeaderRequest::try_from(request.into_inner())?;
         self.check_guard()?;
         // Every voter is told, not only the heir: the others let go of the old leader's lease.

@@ -1,6 +1,6 @@
 //! `RaftMetricsService`: what this node knows of the cluster and of its own calls.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use openraft::{RaftMetrics, ServerState, async_runtime::WatchReceiver};
 use tonic::{Request, Response, Status};
@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{
     client::ok,
     convert,
+    core::Received,
     peers::Peers,
     types::{NodeId, Raft, Types},
 };
@@ -17,6 +18,7 @@ use crate::wire::kiwi::{self, raft_metrics_service_server::RaftMetricsService};
 pub(crate) struct Metrics {
     pub(crate) raft: Raft,
     pub(crate) peers: Peers,
+    pub(crate) received: Arc<Received>,
 }
 
 impl Metrics {
@@ -83,6 +85,8 @@ impl RaftMetricsService for Metrics {
             membership: Some(now.membership_config.membership().into()),
             peers,
             rpcs,
+            received: self.received.counts(),
+            membership_log_id: convert::log_id_out(*now.membership_config.log_id()),
         }))
     }
 

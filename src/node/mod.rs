@@ -214,12 +214,14 @@ impl Node {
             .advertise
             .clone()
             .unwrap_or_else(|| raft_addr.to_string());
+        let received = Arc::<core::Received>::default();
         let services = Services {
             core: core::Core {
                 raft: raft.clone(),
                 snapshots: data.snapshots(),
                 guarded_until: guard
                     .map(|guard| <clock::Moment as openraft::Instant>::now() + guard),
+                received: received.clone(),
             },
             admin: admin::Admin {
                 me: args.id,
@@ -241,7 +243,11 @@ impl Node {
                 lease: Duration::from_millis(args.election_min_ms),
                 planted: planted.clone(),
             },
-            metrics: metrics::Metrics { raft, peers },
+            metrics: metrics::Metrics {
+                raft,
+                peers,
+                received,
+            },
         };
         if let Some((listener, _)) = resp_listener {
             let serving = resp::serve(listener, services.client.clone(), stopping.clone());

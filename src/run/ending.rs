@@ -406,6 +406,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_found_after_a_fault_outside_of_the_model_says_so() {
+        let span = |fault| FaultSpan {
+            fault,
+            in_ns: 5,
+            out_ns: Some(6),
+        };
+        let found = |faults| Ending {
+            findings: vec![finding("state-hash", "they differ".into())],
+            faults,
+            ..ending(Some(Verdict::Linearizable))
+        };
+        let wiped = found(vec![span(Fault::Wipe { node: 2 })]);
+        assert_eq!(wiped.exit(), 1);
+        assert!(
+            wiped.summary().contains("outside of the model"),
+            "{}",
+            wiped.summary()
+        );
+        let killed = found(vec![span(Fault::Kill { node: 2 })]);
+        assert!(
+            !killed.summary().contains("outside"),
+            "{}",
+            killed.summary()
+        );
+        // Where nothing was found there is nothing to excuse.
+        let held = Ending {
+            findings: Vec::new(),
+            ..wiped
+        };
+        assert!(!held.summary().contains("outside"), "{}", held.summary());
+    }
+
+    #[test]
     fn a_fault_is_active_from_its_mark_in_to_its_mark_out() {
         let span = |in_ns, out_ns| FaultSpan {
             fault: Fault::Kill { node: 1 },

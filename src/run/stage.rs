@@ -68,9 +68,10 @@ impl Stage {
         for ready in &ready {
             network.set_upstream(ready.id, Some(ready.raft));
         }
-        cluster.initialize(&nodes).await.map_err(words)?;
+        let voters = resolved.scenario.voter_ids();
+        cluster.initialize(&voters).await.map_err(words)?;
         cluster
-            .wait_for_leader(&nodes, LEADER_WITHIN)
+            .wait_for_leader(&voters, LEADER_WITHIN)
             .await
             .map_err(words)?;
         desk.watch.look(&cluster);
@@ -102,6 +103,7 @@ impl Stage {
             network.clone(),
             desk.recorder.clone(),
             nodes.clone(),
+            &voters,
             groups.clone(),
             &resolved.plan,
             deed_teller(desk, nodes.clone(), tell_lost),

@@ -359,6 +359,7 @@ impl Replay {
                 Ok(())
             }
             Kind::Install => self.install(node, line),
+            Kind::Replaced => self.replaced(node, line),
             Kind::Done => {
                 let of = line.of.unwrap_or(0);
                 match node.pending.remove(&of) {

@@ -291,3 +291,111 @@ fn single_edits_of_a_good_trace_are_seen() {
     assert_eq!(seen, tried, "index, payload, vote, omission");
     assert!(tried.iter().all(|&t| t > 20), "{tried:?}");
 }
+
+/// One node's file from what it did, each a line without the common fields: numbered, and every effect done at once.
+fn file(node: u64, did: &[&str]) -> Vec<Line> {
+    let mut texts = Vec::new();
+    let mut seq = 0;
+    for what in did {
+        seq = if what.starts_with(r#""e":"start""#) {
+            1
+        } else {
+            seq + 1
+        };
+        let of = seq;
+        texts.push(format!(r#"{{"seq":{seq},"t_us":0,"node":{node},{what}}}"#));
+        if !what.starts_with(r#""e":"start""#) && !what.starts_with(r#""e":"replaced""#) {
+            seq += 1;
+            texts.push(format!(
+                r#"{{"seq":{seq},"t_us":0,"node":{node},"e":"done","of":{of}}}"#
+            ));
+        }
+    }
+    trace::read(&(texts.join("\n") + "\n")).unwrap()
+}
+
+/// n1 leads term 1; n3 leaves by entry 3, its store is emptied, and a new n3 gets its vote by entry 5.
+fn a_replacement(third: &[&str]) -> Vec<Vec<Line>> {
+    let start = r#""e":"start""#;
+    let asks = r#""e":"vote","vote":[1,1,false]"#;
+    let leads = r#""e":"vote","vote":[1,1,true]"#;
+    let first = file(
+        1,
+        &[
+            start,
+            r#""e":"append","entries":[[0,1,0,7]],"members":[[0,[[1,2,3]]]]"#,
+            asks,
+            leads,
+            r#""e":"append","entries":[[1,1,1,0]]"#,
+            r#""e":"append","entries":[[1,1,2,5]],"members":[[2,[[1,2,3],[1,2]]]]"#,
+            r#""e":"append","entries":[[1,1,3,6]],"members":[[3,[[1,2]]]]"#,
+            r#""e":"append","entries":[[1,1,4,8]],"members":[[4,[[1,2],[1,2,3]]]]"#,
+            r#""e":"append","entries":[[1,1,5,9]],"members":[[5,[[1,2,3]]]]"#,
+            r#""e":"apply","entries":[[0,1,0,7],[1,1,1,0],[1,1,2,5],[1,1,3,6],[1,1,4,8],[1,1,5,9]]"#,
+        ],
+    );
+    let second = file(2, &[start, asks, leads, FIRST_FOUR, LAST_TWO]);
+    vec![first, second, file(3, third)]
+}
+
+const FIRST_FOUR: &str = r#""e":"append","entries":[[0,1,0,7],[1,1,1,0],[1,1,2,5],[1,1,3,6]],"members":[[0,[[1,2,3]]],[2,[[1,2,3],[1,2]]],[3,[[1,2]]]]"#;
+const LAST_TWO: &str =
+    r#""e":"append","entries":[[1,1,4,8],[1,1,5,9]],"members":[[4,[[1,2],[1,2,3]]],[5,[[1,2,3]]]]"#;
+
+#[test]
+fn a_member_that_left_may_start_anew_and_nobody_else_may() {
+    let start = r#""e":"start""#;
+    let grants = r#""e":"vote","vote":[1,1,false]"#;
+    let follows = r#""e":"vote","vote":[1,1,true]"#;
+    let three = r#""e":"append","entries":[[0,1,0,7],[1,1,1,0],[1,1,2,5]],"members":[[0,[[1,2,3]]],[2,[[1,2,3],[1,2]]]]"#;
+    let anew = |replaced: &'static str| {
+        a_replacement(&[
+            start, grants, follows, three, replaced, start, follows, FIRST_FOUR, LAST_TWO,
+        ])
+    };
+    match conform(anew(r#""e":"replaced","last":[1,1,3]"#), None) {
+        Conformance::Accepted(a) => assert_eq!((a.starts, a.committed), (4, 6)),
+        Conformance::Rejected(r) => panic!("{r:#?}"),
+    }
+    // The membership must be one, be simple, be without its vote, and be committed.
+    for (by, missing) in [
+        (r#""e":"replaced","last":[0,1,0]"#, "while it had a vote"),
+        (r#""e":"replaced","last":[1,1,2]"#, "is joint"),
+        (r#""e":"replaced","last":[1,1,1]"#, "no membership"),
+        (
+            r#""e":"replaced","last":[1,1,9]"#,
+            "not known to be committed",
+        ),
+        (r#""e":"replaced","last":[2,1,3]"#, "is committed there"),
+    ] {
+        rejects(anew(by), missing);
+    }
+    // Without its owner's word a node that starts from nothing has forgotten its vote.
+    let forgot = [start, grants, follows, three, start, follows, FIRST_FOUR];
+    rejects(
+        a_replacement(&forgot),
+        "its vote was saved as 1.1 committed",
+    );
+    // A store that was emptied holds nothing.
+    let replaced = r#""e":"replaced","last":[1,1,3]"#;
+    let kept = r#""e":"start","vote":[1,1,true]"#;
+    let kept = [start, grants, follows, three, replaced, kept];
+    rejects(a_replacement(&kept), "its vote was saved as none");
+    let kept = r#""e":"start","log":[[0,1,0,0],[1,1,1,2]]"#;
+    let kept = [start, grants, follows, three, replaced, kept];
+    rejects(a_replacement(&kept), "entries are lost or changed");
+}
+
+#[test]
+fn a_member_whose_vote_was_given_back_may_not_start_anew() {
+    let follows = r#""e":"vote","vote":[1,1,true]"#;
+    let did = [
+        r#""e":"start""#,
+        follows,
+        FIRST_FOUR,
+        LAST_TWO,
+        r#""e":"replaced","last":[1,1,3]"#,
+        r#""e":"start""#,
+    ];
+    rejects(a_replacement(&did), "gave the vote back");
+}

@@ -38,6 +38,7 @@
 //! {"seq":13,"t_us":300,"node":1,"e":"snapshot","last":[4,1,14]}
 //! {"seq":15,"t_us":400,"node":1,"e":"install","members":[[38,[[1,2,3]]]],"last":[5,3,40]}
 //! {"seq":17,"t_us":450,"node":1,"e":"purge","upto":[4,1,14]}
+//! {"seq":19,"t_us":0,"node":1,"e":"replaced","last":[5,3,44]}
 //! ```
 //!
 //! * `start`: what the store holds as the process opens it, before openraft sees it. `vote`: the saved vote. `purged`:
@@ -51,6 +52,10 @@
 //!   responder is answered. A batch may be split; a re-application after a start is written like any other.
 //! * `snapshot`: a snapshot was built and is current; `last` left out when it holds nothing. `install`: a received
 //!   one replaces the state; `members` carries the membership in it, under its own log index.
+//! * `replaced`: not the node's own line but its owner's, written while no process runs as the node: it has left the
+//!   cluster by the membership entry `last`, which was committed, and its store was emptied. The `start` after it is that
+//!   of a new member that happens to have the old one's id: it must hold nothing. A store that is emptied in any
+//!   other way has forgotten its vote, and is rejected. It has no done.
 //! * `done`: the effect of the line whose `seq` is `of` is durable. Effects may overlap; each has its own done.
 //!
 //! The reader refuses unknown kinds, unknown fields and gaps in `seq`; it forgives a last line that was cut short.
@@ -176,7 +181,7 @@ pub struct Line {
     /// `truncate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<LogId>,
-    /// `snapshot`, `install`.
+    /// `snapshot`, `install`, `replaced`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LogId>,
     /// `purge`.
@@ -207,6 +212,8 @@ pub enum Kind {
     Snapshot,
     /// Begin of the installation of a received snapshot.
     Install,
+    /// The node had left, and its store was emptied.
+    Replaced,
     /// The effect that line `of` began is durable.
     Done,
 }
@@ -286,7 +293,7 @@ fn complete(line: &Line) -> Result<(), &'static str> {
         Kind::Vote if line.vote.is_none() => Err("`vote`"),
         Kind::Append | Kind::Apply if line.entries.is_empty() => Err("`entries`"),
         Kind::Purge if line.upto.is_none() => Err("`upto`"),
-        Kind::Install if line.last.is_none() => Err("`last`"),
+        Kind::Install | Kind::Replaced if line.last.is_none() => Err("`last`"),
         Kind::Done if line.of.is_none() => Err("`of`"),
         _ => Ok(()),
     }
@@ -309,7 +316,7 @@ mod tests {
 
     #[test]
     fn every_example_on_the_page_round_trips() {
-        assert_eq!(examples().len(), 11);
+        assert_eq!(examples().len(), 12);
         for text in examples() {
             let line: Line = serde_json::from_str(text).unwrap();
             assert_eq!(complete(&line), Ok(()), "{text}");

@@ -132,6 +132,7 @@ pub(super) fn glyph(app: &App, fault: &Fault) -> &'static str {
     match fault {
         Fault::Kill { .. } | Fault::Restart { .. } | Fault::Crash { .. } => glyphs.dead,
         Fault::CrashLoop { .. } | Fault::KillSeveral { .. } => glyphs.dead,
+        Fault::Replace { .. } | Fault::Wipe { .. } => glyphs.dead,
         Fault::Pause { .. } | Fault::Throttle { .. } | Fault::Freeze { .. } => glyphs.paused,
         Fault::Slow { .. }
         | Fault::Message { .. }
@@ -139,6 +140,7 @@ pub(super) fn glyph(app: &App, fault: &Fault) -> &'static str {
         | Fault::Limit { .. }
         | Fault::Clock { .. }
         | Fault::Shrink { .. }
+        | Fault::Grow { .. }
         | Fault::Transfer { .. } => glyphs.slow,
         Fault::Isolate { .. }
         | Fault::Split { .. }

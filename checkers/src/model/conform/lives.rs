@@ -99,6 +99,58 @@ impl Replay {
         Ok(())
     }
 
+    /// A member has left and its store was emptied: whoever starts next under its id is a new one, and owes nobody
+    /// anything. That is sound only where no quorum counts on what is gone, so the membership that it left by must be
+    /// committed, simple, and without its vote; and by what the node itself had of the committed log, nothing later may
+    /// have given the vote back. Everything up to that membership is committed by then, and what comes after does not
+    /// count the old life: its acknowledgements go without loss. Its grants stay, for a candidate may have heard them.
+    pub(super) fn replaced(&mut self, node: &mut Node, line: &Line) -> Result<(), Missing> {
+        let left = line.last.expect("the reader checked it");
+        self.same_as_committed(Some(left), "the log up to its departure")?;
+        let Some(&(voters, joint)) = self.voters.get(&left) else {
+            return Err(Ever(format!("{} is no membership to leave by", id(left))));
+        };
+        let votes = |(voters, joint): (u64, Option<u64>)| {
+            (voters | joint.unwrap_or_default()) & (1 << node.id) != 0
+        };
+        if joint.is_some() {
+            return Err(Ever(format!(
+                "membership {} is joint: its old voters still count",
+                id(left)
+            )));
+        }
+        if votes((voters, joint)) {
+            return Err(Ever(format!(
+                "its store was emptied while it had a vote, by membership {}",
+                id(left)
+            )));
+        }
+        let later = node.log.members.iter().filter(|&&p| p > left.index + 1);
+        for &position in later {
+            let Some(entry) = node.log.at(position) else {
+                continue;
+            };
+            let committed = self.committed.at(position) == Some(entry);
+            if committed && self.voters.get(&entry.id).copied().is_some_and(votes) {
+                return Err(Ever(format!(
+                    "its store was emptied after membership {} gave the vote back",
+                    id(entry.id)
+                )));
+            }
+        }
+        for said in self.said.values_mut() {
+            said.acks.remove(&node.id);
+        }
+        *node = Node {
+            id: node.id,
+            lines: std::mem::take(&mut node.lines),
+            before: std::mem::take(&mut node.before),
+            started: true,
+            ..Node::default()
+        };
+        Ok(())
+    }
+
     /// An effect is durable.
     pub(super) fn done(&mut self, node: &mut Node, effect: Effect) {
         match effect {
