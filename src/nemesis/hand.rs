@@ -77,6 +77,8 @@ const MOST_HELD: u32 = 16;
 const CLOCK_SEEN_FOR: Duration = Duration::from_millis(30);
 /// A change of the membership is taken within this, or it did not take effect.
 const MEMBERS_WITHIN: Duration = Duration::from_millis(2_000);
+/// A member has left within this, a leader after an election at the latest, or it is not replaced.
+const LEAVE_WITHIN: Duration = Duration::from_millis(4_000);
 /// An heir leads within this, or the transfer did not take effect.
 const TRANSFER_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -373,7 +375,7 @@ impl Hand {
         let words = |error: ClusterError| error.to_string();
         self.voters_without(node)?;
         self.votes.take(node);
-        let left = match self.cluster.leave(node, MEMBERS_WITHIN).await {
+        let left = match self.cluster.leave(node, LEAVE_WITHIN).await {
             Ok(left) => left,
             Err(error) => {
                 self.votes.give(node);

@@ -1,0 +1,639 @@
+//! Each family of faults on a real cluster, put in by the nemesis as in a run: it does what its name says to nodes that
+//! are real processes, and healing undoes it. What the nodes saw is asked of the nodes: requests that arrived, by kind
+//! (`received` in their metrics), members, terms, clocks.
+//!
+//! | family | faults | test |
+//! | --- | --- | --- |
+//! | partitions | isolate, both ways, in and out | `an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says` |
+//! | | split, bridge, graph, cut | `what_is_cut_does_not_flow_and_the_rest_does` |
+//! | | ring | `in_a_ring_only_neighbours_hear_each_other_and_the_cluster_serves` |
+//! | | hide | `a_hidden_node_is_reached_by_its_peers_and_by_no_client` |
+//! | messages | swallow | `a_swallowed_answers_write_was_applied_everywhere` |
+//! | | double | `a_doubled_vote_really_arrives_twice` |
+//! | | late | `a_late_write_is_applied_after_its_client_gave_up` |
+//! | | drop, refuse | `dropped_heartbeats_do_not_arrive_and_refused_writes_are_not_applied` |
+//! | | slow, reorder | `a_slow_link_is_slow_and_reordered_heartbeats_all_arrive` |
+//! | processes | kill, restart, crash loop | `a_killed_node_is_gone_and_comes_back_with_what_it_had` |
+//! | | pause, throttle | `a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then` |
+//! | | crash | `a_crashed_machine_does_not_answer_and_keeps_what_it_had_synced`; what was not synced is lost: `tests/cluster.rs` |
+//! | membership | shrink, transfer | `a_vote_is_taken_and_given_back_and_the_leadership_handed_on` |
+//! | | replace, in calm and in a partition | `a_replaced_voter_comes_back_from_nothing_as_a_new_member` |
+//! | | grow | `a_newcomer_gets_a_vote_and_leaves_again` |
+//! | | wipe (outside of the model) | `a_wiped_voter_has_forgotten_everything` |
+//! | clocks | clock | `a_fast_clock_is_fast_on_the_nodes_own_clock_and_heals` |
+//! | defects | none without `--defect` | `without_a_defect_no_hook_is_called` in `tests/cluster.rs` |
+//! | seeds | same plan, same fate | `the_same_seed_gives_the_same_plan`, `the_same_seed_deals_the_same_fate_to_the_same_message` in `tests/run.rs` |
+
+#[path = "support/stage.rs"]
+mod stage;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use checkers::model::trace::{self, Kind};
+use stage::{MS, SOON, Stage, WHILE};
+use whitewater::cluster::{ChildState, ClockSeen};
+use whitewater::fault::{Act, Fault, Of, Signal, Way};
+use whitewater::proxy::Method;
+use whitewater::wire::kiwi::PeerReplication;
+
+const VOTES: &[&str] = &["Vote", "PreVote"];
+const HEARTBEATS: &[&str] = &["AppendEntries"];
+
+fn message(act: Act, of: Of, ms: u64) -> Fault {
+    let (node, per_mille) = (None, 1000);
+    Fault::Message {
+        act,
+        of,
+        node,
+        per_mille,
+        ms,
+    }
+}
+
+#[tokio::test]
+async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
+    let mut stage = Stage::of(3).await;
+    let (leader, followers) = stage.roles().await;
+    let node = followers[0];
+
+    // Others' packets arrive at it, and its own nowhere: its answers to heartbeats do not come back.
+    let id = stage
+        .put_in(Fault::Isolate {
+            node,
+            way: Way::Out,
+        })
+        .await;
+    let heard = stage.heard(node).await;
+    stage
+        .until("a silent follower that hears", async || {
+            let now = stage.heard(node).await;
+            let status = stage.status(leader).await;
+            let peer = status.peers.iter().find(|peer| peer.node_id == node);
+            let silent = peer.and_then(|peer| peer.silent_ms).unwrap_or(0);
+            match now > heard && silent > 300 {
+                true => Ok(()),
+                false => Err(format!("{heard} to {now} heard, silent for {silent} ms")),
+            }
+        })
+        .await;
+    stage.take_out(id).await;
+    stage.serves("after out").await;
+    stage.agree().await;
+
+    // Its packets arrive everywhere, and nobody's at it: not even the answers to its heartbeats. (A node that has no
+    // connection yet cannot make one: a handshake needs both ways. A leader has them.)
+    let (node, followers) = stage.roles().await;
+    let id = stage.put_in(Fault::Isolate { node, way: Way::In }).await;
+    let (heard, theirs) = (stage.heard(node).await, stage.heard(followers[0]).await);
+    stage
+        .until("a leader that is heard and hears nobody", async || {
+            let now = stage.heard(followers[0]).await;
+            let peers = stage.status(node).await.peers;
+            let silent = |peer: &PeerReplication| peer.silent_ms.unwrap_or(0) > 300;
+            let silent = peers
+                .iter()
+                .filter(|peer| followers.contains(&peer.node_id) && silent(peer));
+            match now > theirs && silent.count() == followers.len() {
+                true => Ok(()),
+                false => Err(format!("{theirs} to {now} heard; {peers:?}")),
+            }
+        })
+        .await;
+    assert_eq!(stage.heard(node).await, heard, "it hears nobody");
+    stage.take_out(id).await;
+    stage.serves("after in").await;
+    stage.agree().await;
+
+    // Neither: it learns nothing of what the others write, until it is healed.
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    let both = Fault::Isolate {
+        node,
+        way: Way::Both,
+    };
+    let id = stage.put_in(both).await;
+    let (heard, keys) = (stage.heard(node).await, stage.keys(node).await);
+    stage.serves("during").await;
+    tokio::time::sleep(WHILE).await;
+    assert_eq!(
+        (stage.heard(node).await, stage.keys(node).await),
+        (heard, keys)
+    );
+    stage.take_out(id).await;
+    assert_eq!(stage.agree().await.keys, keys + 1);
+}
+
+#[tokio::test]
+async fn what_is_cut_does_not_flow_and_the_rest_does() {
+    let mut stage = Stage::of(3).await;
+    for turn in 0..4 {
+        let (leader, followers) = stage.roles().await;
+        let [a, b] = [followers[0], followers[1]];
+        // The leader keeps a majority in each: it stays, and its heartbeats show what flows.
+        let fault = match turn {
+            0 => Fault::Split { side: vec![b] },
+            1 => Fault::Bridge {
+                over: leader,
+                side: vec![a],
+            },
+            2 => Fault::Graph {
+                cut: vec![(leader, b)],
+            },
+            _ => Fault::Cut {
+                from: b,
+                to: leader,
+            },
+        };
+        let cut: BTreeSet<(u64, u64)> = fault.links(&stage.nodes).into_iter().collect();
+        assert!(!cut.is_empty() && !cut.contains(&(leader, a)), "{fault}");
+        let id = stage.put_in(fault.clone()).await;
+        let flowing = stage.flowing().await;
+        assert!(flowing.is_disjoint(&cut), "{fault}: {flowing:?}");
+        assert!(flowing.contains(&(leader, a)), "{fault}: {flowing:?}");
+        stage.serves(&format!("during {turn}")).await;
+        stage.take_out(id).await;
+        stage.serves(&format!("after {turn}")).await;
+        stage.agree().await;
+        let flowing = stage.flowing().await;
+        let leads = stage.leader().await;
+        let from_leader = flowing.iter().filter(|(from, _)| *from == leads);
+        assert_eq!(from_leader.count(), 2, "{fault}: {flowing:?}");
+    }
+}
+
+#[tokio::test]
+async fn in_a_ring_only_neighbours_hear_each_other_and_the_cluster_serves() {
+    let mut stage = Stage::of(5).await;
+    let order = vec![1, 3, 5, 2, 4];
+    let fault = Fault::Ring { order };
+    let cut: BTreeSet<(u64, u64)> = fault.links(&stage.nodes).into_iter().collect();
+    assert_eq!(cut.len(), 10);
+    let id = stage.put_in(fault).await;
+    let flowing = stage.flowing().await;
+    assert!(flowing.is_disjoint(&cut), "{flowing:?}");
+    assert!(!flowing.is_empty());
+    stage.take_out(id).await;
+    stage.serves("after").await;
+    assert_eq!(stage.agree().await.keys, 1);
+}
+
+#[tokio::test]
+async fn a_hidden_node_is_reached_by_its_peers_and_by_no_client() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    let (leader, followers) = stage.roles().await;
+    let id = stage.put_in(Fault::Hide { node: leader }).await;
+    let heard = stage.heard(followers[0]).await;
+    let hidden = stage.write(leader, "during", 600 * MS).await;
+    assert!(hidden.is_err(), "{hidden:?}");
+    assert!(stage.heard(followers[0]).await > heard, "its peers hear it");
+    assert_eq!(stage.leader().await, leader);
+    stage.take_out(id).await;
+    stage
+        .until("an answer", async || {
+            let written = stage.write(leader, "after", Duration::from_secs(2)).await;
+            written.map_err(|status| status.to_string())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_swallowed_answers_write_was_applied_everywhere() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    let leader = stage.leader().await;
+    let id = stage.put_in(message(Act::Swallow, Of::Writes, 0)).await;
+    let unanswered = stage.write(leader, "swallowed", 500 * MS).await;
+    assert_eq!(
+        unanswered.unwrap_err().code(),
+        tonic::Code::DeadlineExceeded
+    );
+    stage
+        .until("two keys on every node", async || {
+            let keys = stage.agree().await.keys;
+            (keys == 2).then_some(()).ok_or(format!("{keys} keys"))
+        })
+        .await;
+    stage.take_out(id).await;
+    stage.serves("after").await;
+    assert_eq!(stage.agree().await.keys, 3);
+}
+
+/// How many votes nodes have sent, and how many have arrived at nodes.
+async fn votes(stage: &Stage) -> (u64, u64) {
+    let mut arrived = 0;
+    for &id in &stage.nodes {
+        arrived += stage.arrived(id, VOTES).await;
+    }
+    let sent = stage.network.requests_between_nodes(&[Method::Vote]);
+    (sent, arrived)
+}
+
+#[tokio::test]
+async fn a_doubled_vote_really_arrives_twice() {
+    let mut stage = Stage::of(3).await;
+    for (doubled, each) in [(true, 2), (false, 1)] {
+        let (_, followers) = stage.roles().await;
+        let mut id = None;
+        if doubled {
+            id = Some(stage.put_in(message(Act::Double, Of::Votes, 5)).await);
+        }
+        let (sent_before, arrived_before) = votes(&stage).await;
+        let to = followers[0];
+        stage.do_once(Fault::Transfer { to }).await;
+        stage
+            .until("every vote", async || {
+                let (sent, arrived) = votes(&stage).await;
+                let (sent, arrived) = (sent - sent_before, arrived - arrived_before);
+                match sent > 0 && arrived == each * sent {
+                    true => Ok(()),
+                    false => Err(format!("{sent} sent, {arrived} arrived")),
+                }
+            })
+            .await;
+        if let Some(id) = id {
+            stage.take_out(id).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_write_is_applied_after_its_client_gave_up() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    let leader = stage.leader().await;
+    let id = stage.put_in(message(Act::Late, Of::Writes, 400)).await;
+    let given_up = stage.write(leader, "late", 100 * MS).await;
+    assert_eq!(given_up.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+    assert_eq!(stage.keys(leader).await, 1, "it is still on its way");
+    stage
+        .until("the late write", async || {
+            let keys = stage.keys(leader).await;
+            (keys == 2).then_some(()).ok_or(format!("{keys} keys"))
+        })
+        .await;
+    stage.take_out(id).await;
+    let began = Instant::now();
+    while stage.write(leader, "after", 250 * MS).await.is_err() {
+        assert!(began.elapsed() < SOON, "writes are still late");
+    }
+}
+
+#[tokio::test]
+async fn dropped_heartbeats_do_not_arrive_and_refused_writes_are_not_applied() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    let leader = stage.leader().await;
+    let id = stage.put_in(message(Act::Refuse, Of::Writes, 0)).await;
+    let refused = stage.write(leader, "refused", Duration::from_secs(2)).await;
+    assert_eq!(refused.unwrap_err().code(), tonic::Code::Unavailable);
+    stage.take_out(id).await;
+    stage.serves("after").await;
+    assert_eq!(stage.agree().await.keys, 2, "what was refused is nowhere");
+
+    let (_, followers) = stage.roles().await;
+    let id = stage.put_in(message(Act::Drop, Of::Heartbeats, 0)).await;
+    let before = stage.arrived(followers[0], HEARTBEATS).await;
+    tokio::time::sleep(WHILE).await;
+    assert_eq!(stage.arrived(followers[0], HEARTBEATS).await, before);
+    stage.take_out(id).await;
+    let (_, followers) = stage.roles().await;
+    let before = stage.arrived(followers[0], HEARTBEATS).await;
+    stage
+        .until("heartbeats", async || {
+            let now = stage.arrived(followers[0], HEARTBEATS).await;
+            (now > before).then_some(()).ok_or(format!("{now} arrived"))
+        })
+        .await;
+    stage.serves("healed").await;
+}
+
+#[tokio::test]
+async fn a_slow_link_is_slow_and_reordered_heartbeats_all_arrive() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    let (leader, followers) = stage.roles().await;
+    // Both ways to a majority: no write is faster than the link there and back.
+    let mut ids = Vec::new();
+    for &to in &followers {
+        ids.push(
+            stage
+                .put_in(Fault::Slow {
+                    from: leader,
+                    to,
+                    delay_ms: 40,
+                    jitter_ms: 0,
+                })
+                .await,
+        );
+    }
+    let began = Instant::now();
+    let written = stage.write(leader, "slow", Duration::from_secs(2)).await;
+    assert!(
+        written.is_err() || began.elapsed() >= 40 * MS,
+        "{:?}",
+        began.elapsed()
+    );
+    for id in ids {
+        stage.take_out(id).await;
+    }
+    let leader = stage.leader().await;
+    stage
+        .until("a swift write", async || {
+            let began = Instant::now();
+            let written = stage.write(leader, "swift", Duration::from_secs(2)).await;
+            let took = began.elapsed();
+            match written.is_ok() && took < 40 * MS {
+                true => Ok(()),
+                false => Err(format!("{written:?} after {took:?}")),
+            }
+        })
+        .await;
+
+    let id = stage
+        .put_in(message(Act::Reorder, Of::Heartbeats, 60))
+        .await;
+    let methods = [Method::AppendEntries];
+    let sent_before = stage.network.requests_between_nodes(&methods);
+    stage
+        .until("reordered heartbeats", async || {
+            let sent = stage.network.requests_between_nodes(&methods) - sent_before;
+            (sent >= 10).then_some(()).ok_or(format!("{sent} sent"))
+        })
+        .await;
+    stage.take_out(id).await;
+    stage.serves("after").await;
+    stage
+        .until("every heartbeat", async || {
+            let sent = stage.network.requests_between_nodes(&methods);
+            let mut arrived = 0;
+            for &id in &stage.nodes {
+                arrived += stage.arrived(id, HEARTBEATS).await;
+            }
+            // Those that leave while it is counted arrive, too.
+            match arrived >= sent {
+                true => Ok(()),
+                false => Err(format!("{sent} sent, {arrived} arrived")),
+            }
+        })
+        .await;
+}
+
+/// The state letter of a process.
+fn letter(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+#[tokio::test]
+async fn a_killed_node_is_gone_and_comes_back_with_what_it_had() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    stage.agree().await;
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    let pid = stage.view(node).pid.expect("it lives");
+    let id = stage.put_in(Fault::Kill { node }).await;
+    assert_eq!(letter(pid), None, "the kernel does not know it any more");
+    assert_eq!(stage.view(node).state, ChildState::Dead);
+    stage.take_out(id).await;
+    // Its log and its vote are what it had; its state follows from them.
+    assert_eq!(lives(&stage, node), [(true, false), (false, false)]);
+
+    let signal = Signal::Kill;
+    stage.do_once(Fault::Restart { node, signal }).await;
+    let signal = Signal::Term;
+    stage.do_once(Fault::Restart { node, signal }).await;
+    assert_eq!(stage.view(node).restarts, 3);
+    let id = stage.put_in(Fault::CrashLoop { node, up_ms: 100 }).await;
+    stage
+        .until("two more crashes", async || {
+            let restarts = stage.view(node).restarts;
+            (restarts >= 6)
+                .then_some(())
+                .ok_or(format!("{restarts} restarts"))
+        })
+        .await;
+    stage.take_out(id).await;
+    let restarts = stage.view(node).restarts;
+    stage.serves("after").await;
+    assert_eq!(stage.agree().await.keys, 2);
+    tokio::time::sleep(WHILE).await;
+    assert_eq!(stage.view(node).restarts, restarts, "it is left alone");
+    assert!(stage.cluster.exits().is_empty());
+}
+
+#[tokio::test]
+async fn a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then() {
+    let mut stage = Stage::of(3).await;
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    let pid = stage.view(node).pid.expect("it lives");
+    let id = stage.put_in(Fault::Pause { node }).await;
+    assert_eq!(letter(pid), Some('T'));
+    stage.serves("during").await;
+    assert_eq!(letter(pid), Some('T'));
+    stage.take_out(id).await;
+    assert_ne!(letter(pid), Some('T'));
+    assert_eq!(stage.agree().await.keys, 1);
+
+    let [run_ms, stand_ms] = [60, 60];
+    let throttle = Fault::Throttle {
+        node,
+        run_ms,
+        stand_ms,
+    };
+    let id = stage.put_in(throttle).await;
+    let began = Instant::now();
+    let (mut stood, mut ran) = (0, 0);
+    while stood < 10 || ran < 10 {
+        match letter(pid) {
+            Some('T') => stood += 1,
+            _ => ran += 1,
+        }
+        assert!(began.elapsed() < SOON, "stood {stood}, ran {ran}");
+        tokio::time::sleep(7 * MS).await;
+    }
+    stage.take_out(id).await;
+    for _ in 0..30 {
+        assert_ne!(letter(pid), Some('T'), "it stands no more");
+        tokio::time::sleep(7 * MS).await;
+    }
+    stage.serves("after").await;
+}
+
+#[tokio::test]
+async fn a_crashed_machine_does_not_answer_and_keeps_what_it_had_synced() {
+    let mut stage = Stage::start(3, 3, |config| config.power_loss = true).await;
+    for n in 0..5 {
+        stage.serves(&format!("k{n}")).await;
+    }
+    stage.agree().await;
+    let nodes = stage.nodes.clone();
+    let pids: Vec<u32> = nodes.iter().filter_map(|&id| stage.view(id).pid).collect();
+    let id = stage.put_in(Fault::Crash { nodes }).await;
+    assert!(pids.iter().all(|&pid| letter(pid).is_none()));
+    // A dead program's port refuses at once; a dead machine's stays silent.
+    let address = stage
+        .network
+        .address(whitewater::proxy::Route::clients(1, 1));
+    let connect = tokio::time::timeout(100 * MS, tokio::net::TcpStream::connect(address)).await;
+    assert!(connect.is_err(), "{connect:?}");
+    stage.take_out(id).await;
+    stage.serves("after").await;
+    assert_eq!(stage.agree().await.keys, 6, "all that was acknowledged");
+}
+
+#[tokio::test]
+async fn a_vote_is_taken_and_given_back_and_the_leadership_handed_on() {
+    let mut stage = Stage::of(3).await;
+    let all = BTreeSet::from([1, 2, 3]);
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    let id = stage.put_in(Fault::Shrink { node }).await;
+    let others: BTreeSet<u64> = all.iter().copied().filter(|&id| id != node).collect();
+    assert_eq!(stage.voters().await, others);
+    stage.serves("during").await;
+    // It learns on.
+    assert_eq!(stage.agree().await.keys, 1);
+    stage.take_out(id).await;
+    assert_eq!(stage.voters().await, all);
+
+    stage.do_once(Fault::Transfer { to: node }).await;
+    assert!(stage.status(node).await.is_leader);
+    stage.serves("after").await;
+}
+
+/// The kinds of a node's trace's starts, in order: whether each began from nothing, and whether an owner's word came
+/// before it.
+fn lives(stage: &Stage, node: u64) -> Vec<(bool, bool)> {
+    let text = std::fs::read_to_string(stage.trace(node)).unwrap();
+    let lines = trace::read(&text).unwrap();
+    let at = (0..lines.len()).filter(|&at| lines[at].e == Kind::Start);
+    at.map(|at| {
+        let start = &lines[at];
+        let empty = start.vote.is_none() && start.log.is_empty() && start.applied.is_none();
+        let replaced = at > 0 && lines[at - 1].e == Kind::Replaced;
+        (empty, replaced)
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_replaced_voter_comes_back_from_nothing_as_a_new_member() {
+    let mut stage = Stage::of(5).await;
+    stage.serves("before").await;
+    let all: BTreeSet<u64> = stage.nodes.iter().copied().collect();
+    let (_, followers) = stage.roles().await;
+    let [node, away] = [followers[0], followers[1]];
+    let pid = stage.view(node).pid.expect("it lives");
+    let id = stage.put_in(Fault::Replace { node }).await;
+    assert!(!stage.voters().await.contains(&node));
+    assert_eq!(letter(pid), None);
+    let data = stage.folder().join(format!("nodes/{node}/data"));
+    assert!(!data.exists(), "its disk is empty");
+    stage.take_out(id).await;
+    assert_eq!(stage.voters().await, all);
+    assert_eq!(lives(&stage, node), [(true, false), (true, true)]);
+
+    // The leader itself, while one of the others hears nobody.
+    let way = Way::Both;
+    let parted = stage.put_in(Fault::Isolate { node: away, way }).await;
+    let leader = stage.leader().await;
+    let id = stage.put_in(Fault::Replace { node: leader }).await;
+    stage.take_out(parted).await;
+    assert_ne!(stage.leader().await, leader);
+    stage.take_out(id).await;
+    stage
+        .until("every vote", async || {
+            let voters = stage.voters().await;
+            (voters == all).then_some(()).ok_or(format!("{voters:?}"))
+        })
+        .await;
+    stage.serves("after").await;
+    assert_eq!(stage.agree().await.keys, 2);
+    assert_eq!(lives(&stage, leader), [(true, false), (true, true)]);
+    assert!(stage.cluster.exits().is_empty());
+}
+
+#[tokio::test]
+async fn a_newcomer_gets_a_vote_and_leaves_again() {
+    let mut stage = Stage::start(4, 3, |_| ()).await;
+    stage.serves("before").await;
+    assert_eq!(stage.voters().await, BTreeSet::from([1, 2, 3]));
+    assert_eq!(stage.keys(4).await, 0, "it is no member");
+    let refused = stage.is_refused(Fault::Grow { node: 1 }).await;
+    assert!(refused.contains("a vote already"), "{refused}");
+    let refused = stage.is_refused(Fault::Replace { node: 4 }).await;
+    assert!(refused.contains("no vote"), "{refused}");
+
+    let id = stage.put_in(Fault::Grow { node: 4 }).await;
+    assert_eq!(stage.voters().await, BTreeSet::from([1, 2, 3, 4]));
+    assert_eq!(stage.agree().await.keys, 1, "it has what the others have");
+    stage.take_out(id).await;
+    stage
+        .until("its departure", async || {
+            let voters = stage.voters().await;
+            match voters == BTreeSet::from([1, 2, 3]) {
+                true => Ok(()),
+                false => Err(format!("{voters:?}")),
+            }
+        })
+        .await;
+    stage.serves("after").await;
+}
+
+#[tokio::test]
+async fn a_wiped_voter_has_forgotten_everything() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    assert!(!Fault::Wipe { node }.is_inside_the_model());
+    stage.do_once(Fault::Wipe { node }).await;
+    // It has not left, and nobody has said so in its trace: the rules will say that it forgot its vote.
+    assert_eq!(lives(&stage, node), [(true, false), (true, false)]);
+    let text = std::fs::read_to_string(stage.trace(node)).unwrap();
+    let lines = trace::read(&text).unwrap();
+    let others = stage.nodes.iter().filter(|&&id| id != node).map(|&id| {
+        let text = std::fs::read_to_string(stage.trace(id)).unwrap();
+        trace::read(&text).unwrap()
+    });
+    let files = others.chain([lines]).collect();
+    match checkers::model::conform::conform(files, None) {
+        checkers::model::conform::Conformance::Rejected(rejected) => {
+            assert_eq!(rejected.node, node, "{rejected:#?}");
+            assert!(rejected.missing.contains("its vote"), "{rejected:#?}");
+        }
+        accepted => panic!("{accepted:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_fast_clock_is_fast_on_the_nodes_own_clock_and_heals() {
+    let mut stage = Stage::of(3).await;
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    let read = async |stage: &Stage, rate: f64| -> ClockSeen {
+        let seen = stage.cluster.set_clock(node, rate, Duration::ZERO).await;
+        seen.unwrap()
+    };
+    let fast = Fault::Clock {
+        node,
+        rate_percent: 300,
+        step_ms: 0,
+    };
+    let id = stage.put_in(fast).await;
+    let one = read(&stage, 3.0).await;
+    tokio::time::sleep(200 * MS).await;
+    let two = read(&stage, 3.0).await;
+    assert!(one.leads_to(&two, 3.0, Duration::ZERO), "{one:?} {two:?}");
+    assert!(!one.leads_to(&two, 1.0, Duration::ZERO), "{one:?} {two:?}");
+    stage.take_out(id).await;
+    let one = read(&stage, 1.0).await;
+    tokio::time::sleep(200 * MS).await;
+    let two = read(&stage, 1.0).await;
+    assert!(one.leads_to(&two, 1.0, Duration::ZERO), "{one:?} {two:?}");
+    stage.serves("after").await;
+}

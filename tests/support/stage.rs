@@ -1,0 +1,289 @@
+//! A real cluster behind the network with a nemesis of its own, for tests that put single faults in and look at the
+//! nodes: children, links and hand are those of a run.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use checkers::history::Header;
+use tokio::sync::mpsc;
+use tonic::Status;
+use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash};
+use whitewater::fault::plan::Plan;
+use whitewater::fault::{Fault, FaultId};
+use whitewater::nemesis::{Deed, Nemesis, Order};
+use whitewater::proxy::{Level, MAX_NODE, Network, NetworkConfig, Party, Route};
+use whitewater::recorder::Recorder;
+use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
+use whitewater::wire::kiwi::{Binlog, BinlogEntry, MetricsResponse, WriteRequest};
+
+pub const MS: Duration = Duration::from_millis(1);
+/// Longer than anything that should happen.
+pub const SOON: Duration = Duration::from_secs(20);
+/// Several heartbeats: what is cut is seen to be, what flows is seen to flow.
+pub const WHILE: Duration = Duration::from_millis(450);
+
+/// Nodes with a leader, and who hurts them. The nemesis goes first, then the children, then the network.
+pub struct Stage {
+    pub nodes: Vec<u64>,
+    orders: mpsc::Sender<Order>,
+    deeds: mpsc::UnboundedReceiver<Deed>,
+    pub cluster: Arc<Cluster>,
+    pub network: Arc<Network>,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    /// So many nodes, all of them voters.
+    pub async fn of(nodes: u64) -> Stage {
+        Stage::start(nodes, nodes, |_| ()).await
+    }
+
+    /// So many nodes, the first of them voters.
+    pub async fn start(nodes: u64, voters: u64, change: impl FnOnce(&mut ClusterConfig)) -> Stage {
+        let dir = tempfile::tempdir().unwrap();
+        let nodes: Vec<u64> = (1..=nodes).collect();
+        let groups: Vec<u32> = vec![0, 1];
+        let network = Network::start(NetworkConfig {
+            client_groups: groups.iter().copied().collect(),
+            client_level: Level::Messages,
+            seed: 1,
+            ..NetworkConfig::default()
+        });
+        let network = Arc::new(network.unwrap());
+        let mut config = ClusterConfig::new(dir.path().into());
+        config.command = vec![env!("CARGO_BIN_EXE_whitewater").into(), "node".into()];
+        for id in 1..=MAX_NODE {
+            let address = network.address(Route::clients(0, id));
+            config.advertise.insert(id, address);
+            let others = (1..=MAX_NODE).filter(|&to| to != id);
+            let peers = others.map(|to| (to, network.address(Route::nodes(id, to))));
+            config.peers.insert(id, peers.collect());
+        }
+        change(&mut config);
+        let cluster = Arc::new(Cluster::new(config).unwrap());
+        for ready in cluster.start_all(&nodes).await.unwrap() {
+            network.set_upstream(ready.id, Some(ready.raft));
+        }
+        let voters: Vec<u64> = (1..=voters).collect();
+        cluster.initialize(&voters).await.unwrap();
+        cluster.wait_for_leader(&voters, SOON).await.unwrap();
+        let path = dir.path().join("history.jsonl");
+        let recorder = Recorder::create(&path, &Header::register(1), Vec::new()).unwrap();
+        let (tell, deeds) = mpsc::unbounded_channel();
+        let plan = Plan::default();
+        let nemesis = Nemesis::new(
+            cluster.clone(),
+            network.clone(),
+            Arc::new(recorder),
+            nodes.clone(),
+            &voters,
+            groups,
+            &plan,
+            Box::new(move |deed| {
+                // A test that has ended does not listen.
+                let _ = tell.send(deed);
+            }),
+        );
+        let (orders, asked) = mpsc::channel(8);
+        tokio::spawn(nemesis.work(plan, asked));
+        Stage {
+            nodes,
+            orders,
+            deeds,
+            cluster,
+            network,
+            dir,
+        }
+    }
+
+    /// Puts a fault in; it must take effect.
+    pub async fn put_in(&mut self, fault: Fault) -> FaultId {
+        self.orders.send(Order::Inject(fault)).await.unwrap();
+        match self.deeds.recv().await {
+            Some(Deed::In(id, ..)) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Asks for a fault that is not to be had; gives why.
+    pub async fn is_refused(&mut self, fault: Fault) -> String {
+        self.orders.send(Order::Inject(fault)).await.unwrap();
+        match self.deeds.recv().await {
+            Some(Deed::Skipped(_, _, why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Puts a fault in that is over at once.
+    pub async fn do_once(&mut self, fault: Fault) {
+        let id = self.put_in(fault).await;
+        match self.deeds.recv().await {
+            Some(Deed::Out(out, ..)) => assert_eq!(out, id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn take_out(&mut self, id: FaultId) {
+        self.orders.send(Order::Heal(id)).await.unwrap();
+        match self.deeds.recv().await {
+            Some(Deed::Out(out, ..)) => assert_eq!(out, id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn leader(&self) -> u64 {
+        let found = self.cluster.wait_for_leader(&self.nodes, SOON).await;
+        found
+            .unwrap_or_else(|error| panic!("could not {error}"))
+            .leader
+    }
+
+    /// A leader and the others, in the order of their ids.
+    pub async fn roles(&self) -> (u64, Vec<u64>) {
+        let leader = self.leader().await;
+        let others = self.nodes.iter().copied().filter(|&id| id != leader);
+        (leader, others.collect())
+    }
+
+    pub async fn status(&self, id: u64) -> MetricsResponse {
+        let began = Instant::now();
+        loop {
+            match self.cluster.status(id).await {
+                Ok(status) => return status,
+                Err(error) => assert!(began.elapsed() < SOON, "{error}"),
+            }
+        }
+    }
+
+    pub fn view(&self, id: u64) -> NodeView {
+        self.cluster.view(id).expect("it was started")
+    }
+
+    /// Those that have a vote, as the leader says.
+    pub async fn voters(&self) -> BTreeSet<u64> {
+        let leader = self.leader().await;
+        let membership = self.status(leader).await.membership;
+        let sets = membership.into_iter().flat_map(|m| m.configs);
+        sets.flat_map(|set| set.node_ids).collect()
+    }
+
+    /// Requests of these kinds that have arrived at a node from others.
+    pub async fn arrived(&self, id: u64, kinds: &[&str]) -> u64 {
+        let received = self.status(id).await.received;
+        let counted = kinds.iter().filter_map(|&kind| received.get(kind));
+        counted.sum()
+    }
+
+    /// All requests that have arrived at a node.
+    pub async fn heard(&self, id: u64) -> u64 {
+        self.status(id).await.received.values().sum()
+    }
+
+    /// The directed links between these nodes on which bytes arrived within a while.
+    pub async fn flowing(&self) -> BTreeSet<(u64, u64)> {
+        let before = self.network.snapshot();
+        tokio::time::sleep(WHILE).await;
+        let after = self.network.snapshot();
+        let pairs = self
+            .nodes
+            .iter()
+            .flat_map(|&from| self.nodes.iter().map(move |&to| (from, to)));
+        pairs
+            .filter(|&(from, to)| {
+                from != to && after.between(from, to).bytes_out > before.between(from, to).bytes_out
+            })
+            .collect()
+    }
+
+    /// Writes a key through the clients' link to a node.
+    pub async fn write(&self, to: u64, key: &str, deadline: Duration) -> Result<(), Status> {
+        let from = Party::Clients(1);
+        let address = self.network.address(Route { from, to });
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect_timeout(Duration::from_millis(500))
+            .connect_lazy();
+        let entry = BinlogEntry {
+            cf_idx: 0,
+            op_type: "Put".into(),
+            key: key.to_owned().into(),
+            value: "1".into(),
+        };
+        let request = WriteRequest {
+            binlog: Some(Binlog {
+                entries: vec![entry],
+                ..Binlog::default()
+            }),
+            ..WriteRequest::default()
+        };
+        let mut client = RaftClientServiceClient::new(channel);
+        let call = tokio::time::timeout(deadline, client.write(request)).await;
+        call.map_err(|_| Status::deadline_exceeded("no answer"))?
+            .map(drop)
+    }
+
+    /// Writes through whoever leads until one is acknowledged.
+    pub async fn serves(&self, key: &str) {
+        let began = Instant::now();
+        loop {
+            let leader = self.leader().await;
+            match self.write(leader, key, Duration::from_secs(2)).await {
+                Ok(()) => return,
+                Err(status) => assert!(began.elapsed() < SOON, "write {key}: {status}"),
+            }
+        }
+    }
+
+    /// How many keys a node holds now.
+    pub async fn keys(&self, id: u64) -> u64 {
+        self.cluster.state_hash(id).await.unwrap().keys
+    }
+
+    /// Waits until these have one state, at one applied log id.
+    pub async fn agree(&self) -> StateHash {
+        self.until("one state", async || {
+            let mut all = Vec::new();
+            for &id in &self.nodes {
+                all.push(
+                    self.cluster
+                        .state_hash(id)
+                        .await
+                        .map_err(|e| e.to_string())?,
+                );
+            }
+            match all.iter().all(|hash| *hash == all[0]) {
+                true => Ok(all.swap_remove(0)),
+                false => Err(format!("{all:?}")),
+            }
+        })
+        .await
+    }
+
+    /// Waits for something, and says what it saw last when it does not come.
+    pub async fn until<T>(&self, what: &str, look: impl AsyncFn() -> Result<T, String>) -> T {
+        let began = Instant::now();
+        loop {
+            match look().await {
+                Ok(there) => return there,
+                Err(seen) => assert!(began.elapsed() < SOON, "wait for {what}: {seen}"),
+            }
+            tokio::time::sleep(10 * MS).await;
+        }
+    }
+
+    pub fn trace(&self, id: u64) -> PathBuf {
+        self.dir.path().join("trace").join(format!("{id}.jsonl"))
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+}
