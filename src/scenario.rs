@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::defects::{self, Place};
 use crate::fault::plan::{Aim, CALM_MS, Draw, EPISODE_MS, Episode, Plan, Wish};
-use crate::fault::{KINDS, NodeId, OUTSIDE};
+use crate::fault::{KINDS, MEMBERSHIP, NodeId, OUTSIDE};
 use crate::workload::{Keys, Mix};
 
 const BUILT_IN: &[&str] = &[
@@ -154,6 +154,56 @@ pub struct Promises {
     /// Different kinds of fault that took effect.
     #[serde(default)]
     pub kinds: u64,
+    /// Snapshots that one node sent another and had answered.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub snapshots: u64,
+    /// Faults of a node that led.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub leaders_hit: u64,
+    /// Leaders that were left without a majority that hears them and is heard.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub leaders_in_minority: u64,
+    /// Leaders that were killed with entries that were not committed.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub tails: u64,
+    /// Changes of the membership that took effect.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub changes: u64,
+    /// Power losses.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub crashes: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Promises {
+    /// What is left of them where the plan is not the whole one: no more than it still holds. What cannot be counted
+    /// in a plan is not promised any more.
+    fn of_a_part(self, plan: &Plan) -> Promises {
+        let wishes = || plan.episodes.iter().flat_map(|episode| &episode.faults);
+        let planned = |kinds: &[&str]| {
+            let counted = wishes().filter(|wish| kinds.contains(&wish.kind()));
+            counted.count() as u64
+        };
+        // Of so many drawn ones one or the other finds its node still on its way back.
+        let crashes = planned(&["crash"]) * 9 / 10;
+        Promises {
+            kinds: self.kinds.min(plan.kinds().len() as u64),
+            snapshots: 0,
+            leaders_hit: 0,
+            leaders_in_minority: 0,
+            tails: 0,
+            changes: self.changes.min(planned(MEMBERSHIP)),
+            crashes: self.crashes.min(crashes),
+            ..self
+        }
+    }
 }
 
 /// What the command line changes in a scenario.
@@ -284,6 +334,12 @@ impl Scenario {
         seed: u64,
         defect: Option<String>,
     ) -> Result<Resolved, Error> {
+        // A run that was made shorter, smaller or milder promises what its plan still holds.
+        let is_part = changes
+            .seconds
+            .is_some_and(|seconds| seconds < self.seconds)
+            || changes.nodes.is_some_and(|nodes| nodes != self.nodes)
+            || changes.faults.is_some();
         self.nodes = changes.nodes.unwrap_or(self.nodes);
         self.voters = self.voters.filter(|&voters| voters < self.nodes);
         self.seconds = changes.seconds.unwrap_or(self.seconds);
@@ -335,8 +391,9 @@ impl Scenario {
                 "{kind} is outside of the fault model and is never drawn: write it into a scenario"
             )));
         }
-        // A run that was made shorter promises what its plan still holds.
-        self.promises.kinds = self.promises.kinds.min(plan.kinds().len() as u64);
+        if is_part {
+            self.promises = self.promises.of_a_part(&plan);
+        }
         Ok(Resolved {
             seed,
             defect,
@@ -553,6 +610,53 @@ mod tests {
         .unwrap();
         assert!(calm.plan.episodes.is_empty());
         assert_eq!(calm.scenario.promises, Promises::default());
+    }
+
+    #[test]
+    fn a_recipe_promises_what_it_is_for_and_a_part_of_it_only_what_it_holds() {
+        let promises = |name: &str, seconds| {
+            let changes = Changes {
+                seconds,
+                ..Changes::default()
+            };
+            let scenario = Scenario::find(name).unwrap();
+            scenario
+                .resolve(&changes, 1, None)
+                .unwrap()
+                .scenario
+                .promises
+        };
+        assert_eq!(promises("figure-8", None).tails, 2);
+        assert_eq!(promises("late-heir", None).snapshots, 1);
+        assert_eq!(promises("kill-on-append", None).leaders_hit, 3);
+        assert_eq!(promises("power-loss", None).crashes, 90);
+        assert_eq!(promises("changing-members", None).changes, 3);
+        assert_eq!(promises("partitions", None).leaders_in_minority, 1);
+        assert_eq!(promises("late-heir", Some(3)).snapshots, 0);
+        let some = promises("power-loss", Some(20)).crashes;
+        assert!((4..20).contains(&some), "{some}");
+        assert_eq!(promises("changing-members", Some(1)).changes, 0);
+    }
+
+    #[test]
+    fn a_recipe_without_newcomers_does_not_let_them_grow() {
+        let faults = |kinds: &[&str]| Changes {
+            faults: Some(kinds.iter().map(|&kind| kind.to_owned()).collect()),
+            ..Changes::default()
+        };
+        let refused = resolve(&faults(&["grow"])).unwrap_err().to_string();
+        assert!(refused.contains("voters"), "{refused}");
+        let refused = resolve(&faults(&["wipe"])).unwrap_err().to_string();
+        assert!(refused.contains("outside"), "{refused}");
+        // As many nodes as voters: the recipe goes without.
+        let three = Changes {
+            nodes: Some(3),
+            ..Changes::default()
+        };
+        let scenario = Scenario::find("changing-members").unwrap();
+        let resolved = scenario.resolve(&three, 1, None).unwrap();
+        assert_eq!(resolved.scenario.voter_ids(), [1, 2, 3]);
+        assert!(!resolved.scenario.random.kinds.contains(&"grow".to_owned()));
     }
 
     #[test]

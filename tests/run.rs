@@ -205,6 +205,51 @@ fn the_same_seed_deals_the_same_fate_to_the_same_message() {
 }
 
 #[test]
+fn a_promise_that_is_not_kept_makes_a_run_vacuous() {
+    let _machine = machine();
+    let recipe = |promises: &str| {
+        format!(
+            r#"
+            name = "promising"
+            about = "it promises what it may not do"
+            nodes = 1
+            seconds = 2
+            clients = 4
+            rate = 100
+            keys = {{ contended = 5, wide = 10 }}
+            mix = {{ read = 50, write = 50 }}
+            promises = {{ {promises} }}
+            "#
+        )
+    };
+    for (promises, code, words) in [
+        ("elections = 1", 0, None),
+        (
+            "elections = 1, snapshots = 2",
+            3,
+            Some("0 snapshots were installed, promised 2"),
+        ),
+        ("elections = 7", 3, Some("1 elections, promised 7")),
+        (
+            "changes = 1",
+            3,
+            Some("0 changes of the membership took effect, promised 1"),
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("promising.toml");
+        std::fs::write(&file, recipe(promises)).unwrap();
+        let args = [file.to_str().unwrap(), "--seed", "5"];
+        let (exit, said) = run_json(&dir.path().join("runs"), &args);
+        assert_eq!(exit, code, "{promises}: {said:#}");
+        assert_eq!(said["verdict"], "linearizable");
+        let broken = said["coverage"]["broken_promises"].as_array().unwrap();
+        let broken: Vec<&str> = broken.iter().filter_map(Value::as_str).collect();
+        assert_eq!(broken, words.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn decoys_are_never_reported() {
     let _machine = machine();
     let decoys = [

@@ -141,6 +141,9 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
+/// The kinds that change who has a vote.
+pub const MEMBERSHIP: &[&str] = &["shrink", "replace", "grow"];
+
 /// The kinds that no quorum protocol need survive. A plan never draws them; whoever writes one down gets what is found
 /// labelled.
 pub const OUTSIDE: &[&str] = &["lying-disk", "bit-flip", "wipe"];

@@ -14,7 +14,7 @@ mod wish;
 
 use serde::{Deserialize, Serialize};
 
-pub use kinds::{KINDS, Kind, OUTSIDE};
+pub use kinds::{KINDS, Kind, MEMBERSHIP, OUTSIDE};
 
 /// A node's id, 1 to 9.
 pub type NodeId = u64;
@@ -453,6 +453,16 @@ impl Fault {
     #[must_use]
     pub fn is_inside_the_model(&self) -> bool {
         !OUTSIDE.contains(&self.kind())
+    }
+
+    /// Whether its nodes die by it, as they stand.
+    #[must_use]
+    pub fn kills(&self) -> bool {
+        match self {
+            Fault::Kill { .. } | Fault::Crash { .. } | Fault::CrashLoop { .. } => true,
+            Fault::Restart { signal, .. } => *signal == Signal::Kill,
+            _ => false,
+        }
     }
 
     /// The node whose membership this fault changes.

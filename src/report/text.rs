@@ -59,6 +59,22 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         let fates: Vec<String> = fates.map(|(fate, n)| format!("{n} {fate}")).collect();
         writeln!(out, "single messages: {}", fates.join(", "))?;
     }
+    if !counts.dropped.is_empty() {
+        let dropped = counts.dropped.iter();
+        let dropped: Vec<String> = dropped.map(|(kind, n)| format!("{n} {kind}")).collect();
+        writeln!(out, "of these lost: {}", dropped.join(", "))?;
+    }
+    writeln!(
+        out,
+        "{} leaders hit, {} left in a minority, {} killed with a tail; {} snapshots; {} operations in flight at faults' edges; \
+         {:.1} % of the outcomes unknown",
+        counts.leader_hit,
+        counts.leader_in_minority,
+        counts.tails,
+        counts.snapshots,
+        counts.in_flight_at_edges,
+        100.0 * counts.unknown_share()
+    )?;
     if let (Some(name), Some(counts)) = (&ending.resolved.defect, ending.defect) {
         let DefectCounts { reached, triggered } = counts;
         writeln!(

@@ -6,8 +6,8 @@ use checkers::history::{ClientId, Event, EventKind, Outcome};
 use serde::Serialize;
 
 use super::notice::{By, LinkState, Notice, Role};
-use crate::fault::NodeId;
-use crate::proxy::Decisions;
+use crate::fault::{MEMBERSHIP, NodeId};
+use crate::proxy::{Action, Decisions};
 use crate::scenario::Promises;
 
 /// After the last fault went out, operations count as calm again: a failover takes 0.9 to 1.2 s.
@@ -27,6 +27,10 @@ pub(super) struct Coverage {
     snapshots: u64,
     faults: BTreeMap<&'static str, u64>,
     messages: BTreeMap<&'static str, u64>,
+    dropped: BTreeMap<&'static str, u64>,
+    /// Leaders that, as they said last, had more in their log than was committed.
+    with_tail: BTreeSet<NodeId>,
+    tails: u64,
     skipped: u64,
     indeterminate: u64,
     in_flight_at_edges: u64,
@@ -73,6 +77,8 @@ pub struct Counts {
     pub faults: BTreeMap<String, u64>,
     /// Single messages that met a fate, by the fate.
     pub messages: BTreeMap<String, u64>,
+    /// Single messages that were lost, requests, answers and refused ones together, by the method.
+    pub dropped: BTreeMap<String, u64>,
     /// Faults that did not.
     pub skipped: u64,
     /// Faults of which nobody can say it.
@@ -85,6 +91,8 @@ pub struct Counts {
     pub leader_hit: u64,
     /// How often a leader came to be where no majority heard it and was heard by it.
     pub leader_in_minority: u64,
+    /// How often a leader was killed that had entries which were not committed.
+    pub tails: u64,
     /// Snapshots that one node sent another and had answered.
     pub snapshots: u64,
     /// Operations that began and ended with no fault in, at least 2 s after the last.
@@ -131,6 +139,11 @@ impl Coverage {
         match notice {
             Notice::Node { node } => {
                 self.roles.insert(node.id, node.role);
+                if node.role == Role::Leader && node.last_log > node.committed {
+                    self.with_tail.insert(node.id);
+                } else {
+                    self.with_tail.remove(&node.id);
+                }
                 if node.role == Role::Leader {
                     self.leaders.insert((node.term, node.id));
                 }
@@ -158,6 +171,9 @@ impl Coverage {
                 {
                     self.leader_isolated += 1;
                 }
+                if fault.kills() && hit.iter().any(|node| self.with_tail.contains(node)) {
+                    self.tails += 1;
+                }
             }
             Notice::FaultOut { by, .. } => {
                 self.active = self.active.saturating_sub(1);
@@ -182,6 +198,12 @@ impl Coverage {
     pub(super) fn messages(&mut self, decisions: &Decisions) {
         for decision in &decisions.made {
             *self.messages.entry(decision.action.name()).or_default() += 1;
+            if matches!(
+                decision.action,
+                Action::DropRequest | Action::DropResponse | Action::Fail(_)
+            ) {
+                *self.dropped.entry(decision.method.name()).or_default() += 1;
+            }
         }
     }
 
@@ -216,18 +238,16 @@ impl Coverage {
     pub(super) fn counts(&self) -> Counts {
         let mut ops = self.outcomes;
         ops.unknown += self.open.len() as u64;
+        let named = |counts: &BTreeMap<&'static str, u64>| {
+            let counts = counts.iter();
+            counts.map(|(name, n)| ((*name).to_owned(), *n)).collect()
+        };
         Counts {
             ops,
-            faults: self
-                .faults
-                .iter()
-                .map(|(kind, n)| ((*kind).to_owned(), *n))
-                .collect(),
-            messages: self
-                .messages
-                .iter()
-                .map(|(fate, n)| ((*fate).to_owned(), *n))
-                .collect(),
+            faults: named(&self.faults),
+            messages: named(&self.messages),
+            dropped: named(&self.dropped),
+            tails: self.tails,
             skipped: self.skipped,
             indeterminate: self.indeterminate,
             elections: self.leaders.len() as u64,
@@ -254,14 +274,60 @@ impl Counts {
                 self.elections, promises.elections
             ));
         }
-        let kinds = self.faults.len() as u64;
-        if kinds < promises.kinds {
-            broken.push(format!(
-                "{kinds} kinds of fault took effect, promised {}",
-                promises.kinds
-            ));
+        let took_effect = |kinds: &[&str]| -> u64 {
+            kinds.iter().filter_map(|&kind| self.faults.get(kind)).sum()
+        };
+        let Promises {
+            kinds,
+            snapshots,
+            leaders_hit,
+            leaders_in_minority,
+            tails,
+            changes,
+            crashes,
+            ..
+        } = *promises;
+        for (done, promised, what) in [
+            (
+                self.faults.len() as u64,
+                kinds,
+                "kinds of fault took effect",
+            ),
+            (self.snapshots, snapshots, "snapshots were installed"),
+            (self.leader_hit, leaders_hit, "faults hit the node that led"),
+            (
+                self.leader_in_minority,
+                leaders_in_minority,
+                "leaders were left without a majority",
+            ),
+            (
+                self.tails,
+                tails,
+                "leaders were killed with entries that were not committed",
+            ),
+            (
+                took_effect(MEMBERSHIP),
+                changes,
+                "changes of the membership took effect",
+            ),
+            (took_effect(&["crash"]), crashes, "power losses took effect"),
+        ] {
+            if done < promised {
+                broken.push(format!("{done} {what}, promised {promised}"));
+            }
         }
         broken
+    }
+
+    /// Of all operations the share of those whose outcome nobody knows: the more there are, the less is proven.
+    #[must_use]
+    pub fn unknown_share(&self) -> f64 {
+        let Outcomes {
+            ok,
+            failed,
+            unknown,
+        } = self.ops;
+        unknown as f64 / (ok + failed + unknown).max(1) as f64
     }
 }
 
@@ -410,6 +476,31 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_that_dies_with_a_tail_is_counted_and_one_without_is_not() {
+        let mut coverage = Coverage::default();
+        let mut kill = |id, role, last_log, fault: Fault| {
+            let node = NodeView {
+                id,
+                role,
+                last_log,
+                committed: 7,
+                ..NodeView::default()
+            };
+            coverage.notice(0, &Notice::Node { node });
+            let by = By::Plan;
+            coverage.notice(1, &Notice::FaultIn { id: 1, fault, by });
+            coverage.counts().tails
+        };
+        let killed = |node| Fault::Kill { node };
+        assert_eq!(kill(1, Role::Leader, 7, killed(1)), 0, "all is committed");
+        assert_eq!(kill(2, Role::Follower, 9, killed(2)), 0, "it does not lead");
+        assert_eq!(kill(3, Role::Leader, 9, Fault::Pause { node: 3 }), 0);
+        assert_eq!(kill(3, Role::Leader, 9, killed(3)), 1);
+        let nodes = vec![1, 4];
+        assert_eq!(kill(4, Role::Leader, 8, Fault::Crash { nodes }), 2);
+    }
+
+    #[test]
     fn what_was_promised_and_not_done_is_named() {
         let counts = Counts {
             elections: 1,
@@ -418,8 +509,14 @@ mod tests {
         let broken = counts.broken_promises(&Promises {
             elections: 2,
             kinds: 3,
+            snapshots: 1,
+            leaders_hit: 1,
+            leaders_in_minority: 1,
+            tails: 1,
+            changes: 1,
+            crashes: 1,
         });
-        assert_eq!(broken.len(), 3, "{broken:?}");
+        assert_eq!(broken.len(), 9, "{broken:?}");
         let kept = Counts {
             ops: Outcomes {
                 ok: 1,
