@@ -13,13 +13,23 @@ use crate::scenario::Promises;
 /// After the last fault went out, operations count as calm again: a failover takes 0.9 to 1.2 s.
 const CALM_AFTER_NS: u64 = 2_000_000_000;
 
+/// What a node said before a fault is told by then: it is asked ten times a second, and looked at twenty times.
+const TOLD_WITHIN_NS: u64 = 150_000_000;
+
+/// A node that a fault hit: when, and whether that ended it.
+#[derive(Clone, Copy, Debug)]
+struct Struck {
+    time_ns: u64,
+    kills: bool,
+}
+
 /// Counts what the clients saw and what was done to the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Coverage {
     outcomes: Outcomes,
     calm: Share,
     leaders: BTreeSet<(u64, NodeId)>,
-    leader_isolated: u64,
+    leader_hit: u64,
     leader_in_minority: u64,
     /// Of the nodes that led when it was last looked, those that no majority heard.
     lonely: BTreeSet<NodeId>,
@@ -31,6 +41,8 @@ pub(super) struct Coverage {
     /// Leaders that, as they said last, had more in their log than was committed.
     with_tail: BTreeSet<NodeId>,
     tails: u64,
+    /// Whom a fault hit that was not seen to lead then.
+    struck: BTreeMap<NodeId, Struck>,
     skipped: u64,
     indeterminate: u64,
     in_flight_at_edges: u64,
@@ -147,6 +159,7 @@ impl Coverage {
                 if node.role == Role::Leader {
                     self.leaders.insert((node.term, node.id));
                 }
+                self.look_at_struck(time_ns, node.id);
                 self.look_for_lonely_leaders();
             }
             Notice::Link { from, to, state } => {
@@ -165,14 +178,10 @@ impl Coverage {
                     crate::fault::Fault::Isolate { node, .. } => vec![*node],
                     other => other.children(),
                 };
-                if hit
-                    .iter()
-                    .any(|node| self.roles.get(node) == Some(&Role::Leader))
-                {
-                    self.leader_isolated += 1;
-                }
-                if fault.kills() && hit.iter().any(|node| self.with_tail.contains(node)) {
-                    self.tails += 1;
+                let kills = fault.kills();
+                for node in hit {
+                    self.struck.insert(node, Struck { time_ns, kills });
+                    self.look_at_struck(time_ns, node);
                 }
             }
             Notice::FaultOut { by, .. } => {
@@ -212,12 +221,38 @@ impl Coverage {
         self.snapshots = sent;
     }
 
+    /// Counts a node that was hit while it led. What it said last may be told after the fault: it still counts.
+    fn look_at_struck(&mut self, time_ns: u64, node: NodeId) {
+        let Some(&Struck {
+            time_ns: since,
+            kills,
+        }) = self.struck.get(&node)
+        else {
+            return;
+        };
+        let late = time_ns.saturating_sub(since) > TOLD_WITHIN_NS;
+        let led = !late && self.roles.get(&node) == Some(&Role::Leader);
+        if led {
+            self.leader_hit += 1;
+            self.tails += u64::from(kills && self.with_tail.contains(&node));
+        }
+        if led || late {
+            self.struck.remove(&node);
+        }
+    }
+
     /// Counts the leaders that have just lost their majority; those that have lost it before count once.
     fn look_for_lonely_leaders(&mut self) {
         let hears = |a, b| !self.cut.contains(&(a, b)) && !self.cut.contains(&(b, a));
         let lonely = |leader: NodeId| {
-            let heard = self.roles.keys().filter(|&&other| hears(leader, other));
-            heard.count() * 2 <= self.roles.len()
+            // A learner's ear is none of a majority's.
+            let voters = self
+                .roles
+                .iter()
+                .filter(|(_, role)| **role != Role::Learner);
+            let voters: Vec<NodeId> = voters.map(|(&id, _)| id).collect();
+            let heard = voters.iter().filter(|&&other| hears(leader, other));
+            heard.count() * 2 <= voters.len()
         };
         let leaders = self.roles.iter();
         let leaders = leaders.filter(|&(_, role)| *role == Role::Leader);
@@ -252,7 +287,7 @@ impl Coverage {
             indeterminate: self.indeterminate,
             elections: self.leaders.len() as u64,
             in_flight_at_edges: self.in_flight_at_edges,
-            leader_hit: self.leader_isolated,
+            leader_hit: self.leader_hit,
             leader_in_minority: self.leader_in_minority,
             snapshots: self.snapshots,
             calm: self.calm,
@@ -478,7 +513,9 @@ mod tests {
     #[test]
     fn a_leader_that_dies_with_a_tail_is_counted_and_one_without_is_not() {
         let mut coverage = Coverage::default();
+        let mut now_ns = 0;
         let mut kill = |id, role, last_log, fault: Fault| {
+            now_ns += 1_000_000_000;
             let node = NodeView {
                 id,
                 role,
@@ -486,9 +523,9 @@ mod tests {
                 committed: 7,
                 ..NodeView::default()
             };
-            coverage.notice(0, &Notice::Node { node });
+            coverage.notice(now_ns, &Notice::Node { node });
             let by = By::Plan;
-            coverage.notice(1, &Notice::FaultIn { id: 1, fault, by });
+            coverage.notice(now_ns, &Notice::FaultIn { id: 1, fault, by });
             coverage.counts().tails
         };
         let killed = |node| Fault::Kill { node };
@@ -498,6 +535,23 @@ mod tests {
         assert_eq!(kill(3, Role::Leader, 9, killed(3)), 1);
         let nodes = vec![1, 4];
         assert_eq!(kill(4, Role::Leader, 8, Fault::Crash { nodes }), 2);
+    }
+
+    #[test]
+    fn a_leader_whose_last_word_is_told_after_the_fault_was_hit_and_a_later_one_was_not() {
+        for (told_ns, hits) in [(100_000_000, 1), (2_000_000_000, 0)] {
+            let mut coverage = Coverage::default();
+            let fault = Fault::Pause { node: 1 };
+            let by = By::Plan;
+            coverage.notice(0, &Notice::FaultIn { id: 1, fault, by });
+            let node = NodeView {
+                id: 1,
+                role: Role::Leader,
+                ..NodeView::default()
+            };
+            coverage.notice(told_ns, &Notice::Node { node });
+            assert_eq!(coverage.counts().leader_hit, hits, "{told_ns}");
+        }
     }
 
     #[test]
