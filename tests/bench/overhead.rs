@@ -1,5 +1,6 @@
 //! What the network costs: unary gRPC echoes direct, through a link of bytes and through a link of messages, with 1
-//! and 32 calls in flight, and 64 KiB messages. Prints one line a case; `cargo run --release --example overhead`.
+//! and 32 calls in flight, and 64 KiB messages; and how long a change of a link takes to act. Prints one line a case;
+//! `cargo run --release --example overhead`.
 //!
 //! The three ways take turns in short rounds, so that whatever else the machine does meets all of them. Where `socat`
 //! is installed, it is measured too, as the peer for bytes.
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
-use whitewater::proxy::{Level, Network, NetworkConfig, Route};
+use whitewater::proxy::{ByteFault, Half, Leg, Level, Network, NetworkConfig, Route};
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::raft_client_service_server::{
     RaftClientService, RaftClientServiceServer,
@@ -25,6 +26,12 @@ const ROUNDS: usize = 5;
 
 /// How long one round of one way takes.
 const ROUND: Duration = Duration::from_millis(1000);
+
+/// A link is held and let go so many times,
+const CHANGES: usize = 200;
+
+/// for so long each time: far longer than it may take to act.
+const HELD: Duration = Duration::from_millis(20);
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -90,6 +97,58 @@ async fn measure() {
     }
     for (size, in_flight) in [(256, 1), (256, 32), (64 << 10, 1), (64 << 10, 8)] {
         case(&ways, size, in_flight).await;
+    }
+    for (way, network) in ways[1..].iter().zip([&bytes, &messages]) {
+        changes(way, network, route).await;
+    }
+}
+
+/// Holds a link and lets it go again and again under calls one after the other. A hold acts when the last call ends
+/// that it did not catch; letting go acts when the caught call ends.
+async fn changes(way: &Way, network: &Network, route: Route) {
+    let over = Arc::new(AtomicBool::new(false));
+    let (mut client, stop) = (way.client.clone(), over.clone());
+    let (tell, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let caller = tokio::spawn(async move {
+        let key = bytes::Bytes::from(vec![7; 256]);
+        while !stop.load(Ordering::Relaxed) {
+            let answer = client.read(ReadRequest { key: key.clone() }).await;
+            answer.expect("an echo");
+            if tell.send(Instant::now()).is_err() {
+                return;
+            }
+        }
+    });
+    let legs = [Half::Request, Half::Response].map(|half| Leg { route, half });
+    let (mut to_hold, mut to_go_on) = (Vec::new(), Vec::new());
+    for _ in 0..CHANGES {
+        ended.recv().await.expect("calls go on");
+        while ended.try_recv().is_ok() {}
+        let put_in = Instant::now();
+        let guard = network.put(&legs, ByteFault::Hold);
+        tokio::time::sleep(HELD).await;
+        let mut last = put_in;
+        while let Ok(at) = ended.try_recv() {
+            last = last.max(at);
+        }
+        to_hold.push((last - put_in).as_micros());
+        let taken_out = Instant::now();
+        guard.heal();
+        let first = ended.recv().await.expect("calls go on");
+        to_go_on.push(first.saturating_duration_since(taken_out).as_micros());
+    }
+    over.store(true, Ordering::Relaxed);
+    caller.await.expect("the caller");
+    for (what, mut micros) in [("hold", to_hold), ("go on", to_go_on)] {
+        micros.sort_unstable();
+        let at = |share: usize| micros[(micros.len() - 1) * share / 100];
+        println!(
+            "change     {what:<12} {:<9} p50 {:>6} us  p99 {:>6} us  most {:>6} us  (target: under 5000 us)",
+            way.name,
+            at(50),
+            at(99),
+            at(100),
+        );
     }
 }
 
