@@ -29,6 +29,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/flapping.toml"),
     include_str!("scenarios/bad-disks.toml"),
     include_str!("scenarios/lying-disk.toml"),
+    include_str!("scenarios/flipped-bits.toml"),
     include_str!("scenarios/power-loss-on-sync.toml"),
     include_str!("scenarios/kill-in-snapshot.toml"),
     include_str!("scenarios/stand-still.toml"),
