@@ -250,6 +250,42 @@ fn a_promise_that_is_not_kept_makes_a_run_vacuous() {
 }
 
 #[test]
+fn what_is_found_after_a_wiped_voter_is_labelled_as_outside_of_the_model() {
+    let _machine = machine();
+    let recipe = r#"
+        name = "wiped"
+        about = "a voter forgets its vote and what it acknowledged"
+        nodes = 3
+        seconds = 6
+        clients = 4
+        rate = 100
+        keys = { contended = 5, wide = 10 }
+        mix = { read = 50, write = 50 }
+        [[opening]]
+        at_ms = 1000
+        for_ms = 100
+        faults = [{ fault = "wipe", who = "follower 0" }]
+    "#;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("wiped.toml");
+    std::fs::write(&file, recipe).unwrap();
+    let out = dir.path().join("runs");
+    let (code, said) = run_json(&out, &[file.to_str().unwrap(), "--seed", "5"]);
+    assert_eq!(code, 1, "{said:#}");
+    let findings = said["findings"].as_array().unwrap();
+    let forgot = |finding: &Value| {
+        finding["oracle"] == "trace"
+            && finding["evidence"]
+                .as_str()
+                .is_some_and(|e| e.contains("its vote was saved as"))
+    };
+    assert!(findings.iter().any(forgot), "{said:#}");
+    let outside = said["outside_the_model"].as_array().unwrap();
+    assert_eq!(outside.len(), 1, "{said:#}");
+    assert_nothing_left(dir.path(), Duration::ZERO);
+}
+
+#[test]
 fn decoys_are_never_reported() {
     let _machine = machine();
     let decoys = [

@@ -1,14 +1,13 @@
 //! The hand itself: puts one fault in, sees that it is, and takes it out.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::members::Votes;
 use crate::cluster::{ChildState, Cluster, ClusterError, DiskProbe, DiskSwitches, Limit, Ready};
 use crate::fault::{Act, DiskHarm, Fault, LimitOf, NodeId, Of, Signal};
 use crate::proxy::{
@@ -29,56 +28,12 @@ pub(super) struct Hand {
     pub(super) votes: Arc<Votes>,
 }
 
-/// Who is to have a vote, as far as the faults go that are in.
-#[derive(Debug, Default)]
-pub(super) struct Votes {
-    /// Whether the membership was ever touched.
-    changed: AtomicBool,
-    /// Those that are to have none now.
-    away: Mutex<BTreeSet<NodeId>>,
-}
-
-impl Votes {
-    /// At the start of a run some nodes may have none.
-    pub(super) fn begin(nodes: &[NodeId], voters: &[NodeId]) -> Votes {
-        let away = nodes.iter().filter(|node| !voters.contains(node));
-        let away: BTreeSet<NodeId> = away.copied().collect();
-        Votes {
-            changed: AtomicBool::new(!away.is_empty()),
-            away: Mutex::new(away),
-        }
-    }
-
-    /// The first node that has none.
-    pub(super) fn newcomer(&self) -> Option<NodeId> {
-        self.away().first().copied()
-    }
-
-    fn away(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
-        self.away.lock().expect("nobody panics while listing")
-    }
-
-    fn take(&self, node: NodeId) {
-        self.changed.store(true, Ordering::Relaxed);
-        self.away().insert(node);
-    }
-
-    fn give(&self, node: NodeId) {
-        self.changed.store(true, Ordering::Relaxed);
-        self.away().remove(&node);
-    }
-}
-
 /// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
 const UNAVAILABLE: u8 = 14;
 /// At most so many requests wait while others overtake them.
 const MOST_HELD: u32 = 16;
 /// A clock is watched for so long before it is believed.
 const CLOCK_SEEN_FOR: Duration = Duration::from_millis(30);
-/// A change of the membership is taken within this, or it did not take effect.
-const MEMBERS_WITHIN: Duration = Duration::from_millis(2_000);
-/// A member has left within this, a leader after an election at the latest, or it is not replaced.
-const LEAVE_WITHIN: Duration = Duration::from_millis(4_000);
 /// An heir leads within this, or the transfer did not take effect.
 const TRANSFER_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -291,13 +246,7 @@ impl Hand {
                 None
             }
             Fault::Shrink { node } => {
-                let others = self.voters_without(*node)?;
-                self.votes.take(*node);
-                let taken = self.cluster.set_voters(&others, MEMBERS_WITHIN).await;
-                if let Err(error) = taken {
-                    self.votes.give(*node);
-                    return Err(words(error));
-                }
+                self.shrink(*node).await?;
                 None
             }
             Fault::Replace { node } => {
@@ -305,22 +254,11 @@ impl Hand {
                 None
             }
             Fault::Grow { node } => {
-                if !self.votes.away().contains(node) {
-                    return Err(format!("n{node} has a vote already"));
-                }
-                self.votes.give(*node);
-                if let Err(why) = self.set_voters(MEMBERS_WITHIN).await {
-                    self.votes.take(*node);
-                    return Err(why);
-                }
+                self.grow(*node).await?;
                 None
             }
             Fault::Wipe { node } => {
-                self.cluster.kill(*node).await.map_err(words)?;
-                self.network.set_upstream(*node, None);
-                self.cluster.wipe(*node).await.map_err(words)?;
-                let ready = self.cluster.start(*node).await.map_err(words)?;
-                self.network.set_upstream(*node, Some(ready.raft));
+                self.wipe(*node).await.map_err(words)?;
                 None
             }
             Fault::Transfer { to } => {
@@ -353,44 +291,6 @@ impl Hand {
         let ready = self.cluster.start(node).await?;
         self.network.set_upstream(node, Some(ready.raft));
         Ok(ready)
-    }
-
-    /// The voters but for this one, which must be one of several.
-    fn voters_without(&self, node: NodeId) -> Result<Vec<NodeId>, String> {
-        let away = self.votes.away();
-        if away.contains(&node) {
-            return Err(format!("n{node} has no vote"));
-        }
-        let voters = self.nodes.iter().filter(|other| !away.contains(other));
-        let others: Vec<NodeId> = voters.copied().filter(|&other| other != node).collect();
-        if others.is_empty() {
-            return Err("the last vote cannot be taken away".to_owned());
-        }
-        Ok(others)
-    }
-
-    /// A voter leaves, is ended, and its disk is emptied: in this order, or what it promised would be forgotten by one
-    /// on whom a quorum counts. Where it does not leave in time nothing is done to it.
-    async fn replace(&self, node: NodeId) -> Result<(), String> {
-        let words = |error: ClusterError| error.to_string();
-        self.voters_without(node)?;
-        self.votes.take(node);
-        let left = match self.cluster.leave(node, LEAVE_WITHIN).await {
-            Ok(left) => left,
-            Err(error) => {
-                self.votes.give(node);
-                return Err(words(error));
-            }
-        };
-        self.cluster.kill(node).await.map_err(words)?;
-        self.network.set_upstream(node, None);
-        if let Err(error) = self.cluster.replace(left).await {
-            // It comes back as it was, and is given its vote at the end.
-            self.votes.give(node);
-            let _ = self.start(&[node]).await;
-            return Err(words(error));
-        }
-        Ok(())
     }
 
     /// Cuts a node's links with every group of clients, both ways.
@@ -442,30 +342,6 @@ impl Hand {
         Err(format!(
             "the clock went otherwise: {before:?}, {begun:?}, {after:?}"
         ))
-    }
-
-    /// Gives every node a vote, if any was ever asked for or any has none: also one whose loss came about after it was
-    /// given up. A cluster that does not take it now is not accused: it may lack its quorum.
-    ///
-    /// # Errors
-    /// What was seen last.
-    pub(super) async fn restore_votes(&self, within: Duration) -> Result<(), String> {
-        self.votes.away().clear();
-        if !self.votes.changed.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.set_voters(within).await
-    }
-
-    /// Makes those the voters that no fault keeps away.
-    async fn set_voters(&self, within: Duration) -> Result<(), String> {
-        let voters: Vec<NodeId> = {
-            let away = self.votes.away();
-            let voters = self.nodes.iter().filter(|node| !away.contains(node));
-            voters.copied().collect()
-        };
-        let given = self.cluster.set_voters(&voters, within).await;
-        given.map_err(|error| error.to_string())
     }
 
     /// Why nobody can say that a fault which is still in has had any effect: its rules were there, and nothing met them.
@@ -526,20 +402,16 @@ impl Hand {
                 vec![(node, right.map(drop))]
             }
             Fault::Shrink { node } => {
-                self.votes.give(node);
-                // What a majority does not take now is taken at the end of the run.
-                let _ = self.set_voters(MEMBERS_WITHIN).await;
+                self.give_back(node).await;
                 Vec::new()
             }
             Fault::Replace { node } => {
                 let back = self.start(&[node]).await;
-                self.votes.give(node);
-                let _ = self.set_voters(MEMBERS_WITHIN).await;
+                self.give_back(node).await;
                 back
             }
             Fault::Grow { node } => {
-                self.votes.take(node);
-                let _ = self.cluster.leave(node, MEMBERS_WITHIN).await;
+                self.let_go(node).await;
                 Vec::new()
             }
             _ => Vec::new(),
@@ -551,7 +423,7 @@ impl Hand {
     }
 
     /// Starts these nodes at the same time and tells the network where they listen.
-    async fn start(&self, nodes: &[NodeId]) -> Vec<(NodeId, Result<(), ClusterError>)> {
+    pub(super) async fn start(&self, nodes: &[NodeId]) -> Vec<(NodeId, Result<(), ClusterError>)> {
         let starts = nodes.iter().map(|&node| async move {
             let ready = self.cluster.start(node).await;
             let ready = ready.map(|ready| self.network.set_upstream(node, Some(ready.raft)));

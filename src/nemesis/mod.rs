@@ -7,6 +7,7 @@
 
 mod anchor;
 mod hand;
+mod members;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use crate::fault::{By, Fault, FaultId, NodeId};
 use crate::proxy::Network;
 use crate::recorder::Recorder;
 use anchor::Watched;
-use hand::{Active, Hand, Votes};
+use hand::{Active, Hand};
+use members::Votes;
 
 /// What the nemesis is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,17 @@ const VOTES_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AT_ANCHORS_EVERY: Duration = Duration::from_millis(5);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Who there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parties {
+    /// The nodes that run.
+    pub nodes: Vec<NodeId>,
+    /// Those of them that have a vote at the start; at the end all have one.
+    pub voters: Vec<NodeId>,
+    /// The groups of clients.
+    pub groups: Vec<u32>,
+}
 
 /// Carries out one plan, and orders in between.
 pub struct Nemesis {
@@ -132,19 +145,21 @@ impl PlanClock {
 }
 
 impl Nemesis {
-    /// A nemesis for `nodes`, of which `voters` have a vote, and these groups of clients; its plan stands until
-    /// [`Order::Begin`].
+    /// A nemesis for these parties, whose plan stands until [`Order::Begin`].
     #[must_use]
     pub fn new(
         cluster: Arc<Cluster>,
         network: Arc<Network>,
         recorder: Arc<Recorder>,
-        nodes: Vec<NodeId>,
-        voters: &[NodeId],
-        groups: Vec<u32>,
+        parties: Parties,
         plan: &Plan,
         listener: Listener,
     ) -> Nemesis {
+        let Parties {
+            nodes,
+            voters,
+            groups,
+        } = parties;
         let mut edges = Vec::new();
         for (episode, planned) in plan.episodes.iter().enumerate() {
             let at = Duration::from_millis(planned.at_ms);
@@ -156,7 +171,7 @@ impl Nemesis {
             }
         }
         edges.sort_by_key(|edge| edge.at);
-        let votes = Arc::new(Votes::begin(&nodes, voters));
+        let votes = Arc::new(Votes::begin(&nodes, &voters));
         Nemesis {
             hand: Hand {
                 cluster,

@@ -27,7 +27,7 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         for span in ending.outside_the_model() {
             writeln!(
                 out,
-                "outside of the fault model: {}; what was found after it accuses nobody",
+                "after {}: what was found then accuses nobody",
                 span.fault
             )?;
         }

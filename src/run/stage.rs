@@ -17,7 +17,7 @@ use super::{Setup, after};
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready};
 use crate::fault::NodeId;
 use crate::fault::defects::Place;
-use crate::nemesis::{self, Deed, Nemesis, Order};
+use crate::nemesis::{self, Deed, Nemesis, Order, Parties};
 use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
 
 /// The first leader must be there by then.
@@ -102,9 +102,11 @@ impl Stage {
             cluster.clone(),
             network.clone(),
             desk.recorder.clone(),
-            nodes.clone(),
-            &voters,
-            groups.clone(),
+            Parties {
+                nodes: nodes.clone(),
+                voters,
+                groups: groups.clone(),
+            },
             &resolved.plan,
             deed_teller(desk, nodes.clone(), tell_lost),
         );

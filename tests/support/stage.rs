@@ -18,7 +18,7 @@ use tonic::Status;
 use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash};
 use whitewater::fault::plan::Plan;
 use whitewater::fault::{Fault, FaultId};
-use whitewater::nemesis::{Deed, Nemesis, Order};
+use whitewater::nemesis::{Deed, Nemesis, Order, Parties};
 use whitewater::proxy::{Level, MAX_NODE, Network, NetworkConfig, Party, Route};
 use whitewater::recorder::Recorder;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
@@ -83,9 +83,11 @@ impl Stage {
             cluster.clone(),
             network.clone(),
             Arc::new(recorder),
-            nodes.clone(),
-            &voters,
-            groups,
+            Parties {
+                nodes: nodes.clone(),
+                voters,
+                groups,
+            },
             &plan,
             Box::new(move |deed| {
                 // A test that has ended does not listen.
