@@ -19,6 +19,7 @@
 
 mod climb;
 mod demand;
+mod dense;
 mod sources;
 mod world;
 
@@ -100,6 +101,11 @@ fn sandwich<const W: usize>(
         schedule: &schedule(ops, events),
         future: &Future::of(ops, values),
     };
+    if W == 1
+        && let Some(outcome) = dense::decide(&course, values, budget)
+    {
+        return outcome;
+    }
     let mut climb = Climb::<W>::new(course.future);
     let patience = 32 * ops.len() as u64 + 1_000;
     for (times, width) in [(1, 64), (16, 2048), (u64::MAX, 0)] {

@@ -59,10 +59,16 @@ impl Demand {
         )
     }
 
-    fn demanded(&self, writer: usize, finder: usize) -> bool {
+    /// The same, behind as many writers and finders.
+    pub(super) fn demanded(&self, writer: usize, finder: usize) -> bool {
         let next = self.writers.get(writer).copied().unwrap_or(NEVER);
         let first = self.finders.get(finder);
         first.is_some_and(|(_, end)| *end < next)
+    }
+
+    /// The begin of a writer, by number; [`NEVER`] behind the last.
+    pub(super) fn writer(&self, number: usize) -> u32 {
+        self.writers.get(number).copied().unwrap_or(NEVER)
     }
 
     /// Whether somebody begins to write it after `now` and before `end`.
