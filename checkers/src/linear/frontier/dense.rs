@@ -25,7 +25,7 @@ mod world;
 use super::{Course, Outcome, produces};
 use crate::history::{End, Kind, NEVER, Op};
 use crate::linear::Budget;
-use climb::{Climb, Climbed};
+use climb::{Climb, Climbed, NARROW, NARROWEST};
 use open::{Open, Plan};
 use world::World;
 
@@ -36,13 +36,16 @@ const FEW: usize = 64;
 /// What that grows by, when the beam does not get through.
 const MORE: usize = 8;
 
+/// With how many others a world is compared: of more, the best or first ones.
+const COMPARED: usize = 1024;
+
 /// Decides the history, where it is one of few values and few clients.
 pub(super) fn decide(course: &Course<'_>, values: usize, budget: &mut Budget) -> Option<Outcome> {
     let mut search = Dense::new(course, values)?;
     let mut exact = Place::first(course);
     let mut most = FEW;
-    let mut patience = 32 * course.ops.len() as u64 + 1_000;
-    let mut proven_to = 0;
+    let mut patience = 12 * course.ops.len() as u64 + 1_000;
+    let mut climb: Option<Climb> = None;
     loop {
         let beam = Beam::exact(most);
         let ended = loop {
@@ -51,24 +54,36 @@ pub(super) fn decide(course: &Course<'_>, values: usize, budget: &mut Budget) ->
                 Step::Alive => {}
                 Step::TooWide => break None,
                 Step::Dead => break Some(Outcome::Fails(exact.at)),
-                Step::Exhausted => break Some(Outcome::Exhausted(exact.at.max(proven_to))),
+                Step::Exhausted => {
+                    let climbed = climb.as_ref().map_or(0, Climb::proven_to);
+                    break Some(Outcome::Exhausted(exact.at.max(climbed)));
+                }
                 Step::Over => break Some(Outcome::Holds),
             }
         };
         if ended.is_some() {
             return ended;
         }
-        let mut climb = Climb::new(&exact);
-        match climb.go(&mut search, patience, budget)? {
-            Climbed::Holds => return Some(Outcome::Holds),
-            Climbed::Exhausted => {
-                return Some(Outcome::Exhausted(climb.proven_to().max(proven_to)));
+        let climbs = if climb.is_none() {
+            &[NARROWEST, NARROW][..]
+        } else {
+            &[NARROW]
+        };
+        for narrow in climbs {
+            let climb = match &mut climb {
+                Some(climb) if climb.narrow() == *narrow => climb,
+                other => other.insert(Climb::new(&exact, *narrow)),
+            };
+            match climb.go(&mut search, patience, budget)? {
+                Climbed::Holds => return Some(Outcome::Holds),
+                Climbed::Exhausted => {
+                    return Some(Outcome::Exhausted(climb.proven_to().max(exact.at)));
+                }
+                Climbed::Tired => patience = patience.saturating_mul(2),
             }
-            Climbed::Tired => {}
         }
-        proven_to = proven_to.max(climb.proven_to());
         most *= MORE;
-        patience = patience.saturating_mul(MORE as u64);
+        patience = patience.saturating_mul(2);
     }
 }
 
@@ -98,6 +113,7 @@ struct Beam {
     width: usize,
     /// Steps within one expansion.
     steps: usize,
+    slack: usize,
     /// Whether nothing may be dropped.
     exact: bool,
 }
@@ -107,6 +123,7 @@ impl Beam {
         Self {
             width: usize::MAX,
             steps: most * 64,
+            slack: 0,
             exact: true,
         }
     }
@@ -286,12 +303,18 @@ impl<'a> Dense<'a> {
         while level < self.levels.len() {
             let Some(world) = self.levels[level].pop() else {
                 level += 1;
+                // A beam looks for what is cheap, not for everything.
+                if !beam.exact && level >= cheapest(&self.after, look).saturating_add(beam.slack) {
+                    self.levels.iter_mut().for_each(Vec::clear);
+                }
                 continue;
             };
             let better = |other: &World| other.dominates(&world, reads, writes);
             let seen = &mut self.seen[world.value as usize];
             let done = |other: &&World| other.done & look.goal.mask != 0;
-            if seen.iter().any(better) || self.after.iter().filter(done).any(better) {
+            if seen.iter().take(COMPARED).any(better)
+                || self.after.iter().filter(done).take(COMPARED).any(better)
+            {
                 continue;
             }
             steps += 1;
@@ -389,6 +412,12 @@ impl<'a> Dense<'a> {
             self.reach(look, next);
         }
     }
+}
+
+/// The fewest unknown operations that a world used in which the goal is done.
+fn cheapest(after: &[World], look: &Look<'_>) -> usize {
+    let least = after.iter().map(|world| world.total - look.base).min();
+    least.map_or(usize::MAX, |least| least as usize)
 }
 
 /// What an expansion needs to know of the moment.

@@ -3,8 +3,9 @@
 use super::{Beam, Dense, Place, Step};
 use crate::linear::Budget;
 
-/// How wide the beam is where nothing is wrong.
-const NARROW: usize = 8;
+/// How wide the beam is where nothing is wrong: for a quick try, and for a patient one.
+pub(super) const NARROWEST: usize = 2;
+pub(super) const NARROW: usize = 8;
 /// How wide it becomes at most.
 const WIDEST: usize = 1 << 13;
 /// Events between checkpoints, while there are few.
@@ -25,6 +26,8 @@ pub(super) enum Climbed {
 /// A beam, where it was before, and how it fared.
 pub(super) struct Climb {
     place: Place,
+    /// How wide it is where nothing is wrong.
+    narrow: usize,
     checkpoints: Vec<Place>,
     stride: u32,
     /// How often it died since it got past the place where it died.
@@ -35,14 +38,19 @@ pub(super) struct Climb {
 
 impl Climb {
     /// Begins where nothing was dropped.
-    pub(super) fn new(from: &Place) -> Self {
+    pub(super) fn new(from: &Place, narrow: usize) -> Self {
         Self {
+            narrow,
             place: from.clone(),
             checkpoints: Vec::new(),
             stride: STRIDE,
             level: 0,
             farthest: from.at,
         }
+    }
+
+    pub(super) fn narrow(&self) -> usize {
+        self.narrow
     }
 
     /// Everything before this position has an order.
@@ -81,10 +89,19 @@ impl Climb {
     }
 
     fn beam(&self) -> Beam {
-        let width = (NARROW << (self.level * 2).min(32)).min(WIDEST);
+        let width = (self.narrow << (self.level * 2).min(32)).min(WIDEST);
+        if self.level == 0 && self.narrow == NARROWEST {
+            return Beam {
+                width,
+                steps: 8 * width,
+                slack: 1,
+                exact: false,
+            };
+        }
         Beam {
             width,
             steps: 4 * width,
+            slack: usize::MAX,
             exact: false,
         }
     }

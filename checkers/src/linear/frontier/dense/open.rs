@@ -2,7 +2,7 @@
 
 use super::super::{Course, Future, demand, produces};
 use super::VALUES;
-use super::world::{World, givers, is_left};
+use super::world::{World, bits, givers, is_left, supplied};
 use crate::history::{ABSENT, End, Kind, NEVER, Op};
 
 /// Of each kind of unknown write, how many unknown writes of any kind began before each of it.
@@ -55,6 +55,9 @@ pub(super) struct Open {
     pub(super) writes_of: [u64; VALUES],
     pub(super) cas_from: [u64; VALUES],
     pub(super) cas_to: [u64; VALUES],
+    /// Values that an open read found, and that an open cas takes, as bits.
+    read_values: u64,
+    cas_values: u64,
     /// How many unknown operations of each kind have begun.
     available: [u8; VALUES * VALUES],
     /// How many unknown writes have begun.
@@ -82,6 +85,8 @@ impl Open {
             writes_of: [0; VALUES],
             cas_from: [0; VALUES],
             cas_to: [0; VALUES],
+            read_values: 0,
+            cas_values: 0,
             available: [0; VALUES * VALUES],
             epoch: 0,
             begun: [(0, 0); VALUES],
@@ -130,6 +135,7 @@ impl Open {
             Kind::Read => {
                 self.reads |= mask;
                 self.reads_of[new] |= mask;
+                self.read_values |= 1 << new;
                 for world in worlds.iter_mut().filter(|w| w.value as usize == new) {
                     world.done |= mask;
                 }
@@ -141,6 +147,7 @@ impl Open {
             Kind::Cas => {
                 self.cas |= mask;
                 self.cas_from[op.old as usize] |= mask;
+                self.cas_values |= 1 << op.old;
                 self.cas_to[new] |= mask;
             }
         }
@@ -185,6 +192,8 @@ impl Open {
         self.writes_of[new] &= mask;
         self.cas_to[new] &= mask;
         self.cas_from[old] &= mask;
+        self.read_values &= !(u64::from(self.reads_of[new] == 0) << new);
+        self.cas_values &= !(u64::from(self.cas_from[old] == 0) << old);
         for world in worlds {
             world.done &= mask;
             world.behind &= mask;
@@ -250,11 +259,14 @@ impl Open {
 
     /// Values, as bits, that a cas would take: an open one, or an unknown one that leads to what somebody open found.
     pub(super) fn taken(&self, world: &World) -> u64 {
-        let (mut taken, mut read) = (0u64, 0u64);
-        for value in 0..VALUES {
-            taken |= u64::from(self.cas_from[value] & !world.done != 0) << value;
-            read |= u64::from(self.reads_of[value] & !world.done != 0) << value;
-        }
+        let of = |values: u64, slots: &[u64; VALUES]| {
+            let undone = |value: &u8| slots[*value as usize] & !world.done != 0;
+            bits(values)
+                .filter(undone)
+                .fold(0u64, |set, value| set | 1 << value)
+        };
+        let mut taken = of(self.cas_values, &self.cas_from);
+        let read = of(self.read_values, &self.reads_of);
         let mut todo = taken | read;
         let mut seen = todo;
         while todo != 0 {
@@ -269,18 +281,21 @@ impl Open {
 
     /// Whether somebody can certainly not find what it found any more: nobody is left to write it in time.
     pub(super) fn doomed(&self, world: &World) -> bool {
-        for value in 0..VALUES {
+        let found_or_taken = self.read_values | self.cas_values | u64::from(self.demanded);
+        let suspects = found_or_taken & !supplied(world.left) & !(1 << world.value);
+        for value in bits(suspects) {
+            let value = value as usize;
             let found = (self.reads_of[value] | self.cas_from[value]) & !world.done;
             let demanded = self.demanded >> value & 1 != 0;
-            if (found == 0 && !demanded) || value == world.value as usize {
-                continue;
-            }
             let writers = (self.writes_of[value] | self.cas_to[value]) & !world.done;
-            if writers != 0 || world.left >> (value * 8) & 0xff != 0 {
+            if (found == 0 && !demanded) || writers != 0 {
                 continue;
             }
-            let first = self.rets[self.first_to_end(found.max(1)).trailing_zeros() as usize];
-            if demanded || first < self.next_writer[value] {
+            if demanded {
+                return true;
+            }
+            let first = self.rets[self.first_to_end(found).trailing_zeros() as usize];
+            if first < self.next_writer[value] {
                 return true;
             }
         }

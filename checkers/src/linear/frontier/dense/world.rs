@@ -3,8 +3,8 @@
 //! A kind of unknown operation is a bit of a word: that of the new value's byte whose number is the old value, and for
 //! a write, which needs none, the new value again (a cas from a value to itself changes nothing, and need not be known).
 
-use super::VALUES;
 use super::open::Open;
+use super::{COMPARED, VALUES};
 use crate::history::ABSENT;
 
 /// The first bit of each byte.
@@ -46,6 +46,26 @@ pub(super) fn takers(left: u64, old: u8) -> u64 {
 /// The values, as bits, from which an unknown cas leads to `new`.
 pub(super) fn givers(left: u64, new: u8) -> u64 {
     (left & !WRITES) >> (new * 8) & 0xff
+}
+
+/// The values, as bits, that some unknown operation that is left produces.
+pub(super) fn supplied(left: u64) -> u64 {
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let some = (((left & !TOPS) + !TOPS) | left) & TOPS;
+    // One bit a byte, gathered into the top byte.
+    (some >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// The values of a set of bits, ascending.
+pub(super) fn bits(mut set: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let first = set.trailing_zeros() as u8;
+        if set == 0 {
+            return None;
+        }
+        set &= set - 1;
+        Some(first)
+    })
 }
 
 impl World {
@@ -107,7 +127,7 @@ pub(super) fn keep_best(worlds: &mut Vec<World>, spare: &mut Vec<World>, open: &
             group = spare.len();
         }
         let better = |other: &World| other.dominates(world, reads, writes);
-        if !spare[group..].iter().any(better) {
+        if !spare[group..].iter().take(COMPARED).any(better) {
             spare.push(*world);
         }
     }
@@ -135,4 +155,25 @@ pub(super) fn narrow(worlds: &mut Vec<World>, open: &Open, width: usize) {
         .into_iter()
         .map(|(_, i)| worlds[i as usize])
         .collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_supplied_where_its_byte_has_a_bit() {
+        let mut left = 0x1234_5678_9abc_def0_u64;
+        for _ in 0..10_000 {
+            left = left.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let sparse = left & left.rotate_left(17) & left.rotate_left(31) & left.rotate_left(43);
+            let byte = |value: &u8| sparse >> (value * 8) & 0xff != 0;
+            let expected: Vec<u8> = (0..8).filter(byte).collect();
+            assert_eq!(
+                bits(supplied(sparse)).collect::<Vec<_>>(),
+                expected,
+                "{sparse:x}"
+            );
+        }
+    }
 }
