@@ -124,3 +124,46 @@ fn what_gen_makes_has_the_verdict_that_was_asked_for() {
         assert_eq!(make(&["--violate", kind]), 1, "{kind}");
     }
 }
+
+#[test]
+fn a_failed_cas_is_an_answer_only_where_it_is_taken_at_its_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("h.jsonl");
+    let file = path.to_str().unwrap();
+    // 1 is there from #0 to #6. While it is, a cas fails; the write of 2 is open on one of the keys.
+    let history = |expected: u8, other: &str| {
+        format!(
+            r#"{{"whitewater":1,"spec":"register"}}
+{{"index":0,"time_ns":0,"client":1,"type":"invoke","f":"write","key":"k","value":1}}
+{{"index":1,"time_ns":1,"client":1,"type":"ok"}}
+{{"index":2,"time_ns":2,"client":2,"type":"invoke","f":"write","key":"{other}","value":2}}
+{{"index":3,"time_ns":3,"client":1,"type":"invoke","f":"cas","key":"k","value":[{expected},3]}}
+{{"index":4,"time_ns":4,"client":1,"type":"fail"}}
+{{"index":5,"time_ns":5,"client":1,"type":"invoke","f":"read","key":"k"}}
+{{"index":6,"time_ns":6,"client":1,"type":"ok","value":1}}
+{{"index":7,"time_ns":7,"client":2,"type":"ok"}}
+"#
+        )
+    };
+    // Where it is another key's, the cas fails for nothing at once; else only the read says that 2 was not there yet.
+    for (other, expected, event) in [("other", &[0, 3][..], 4), ("k", &[0, 3, 5], 6)] {
+        fs::write(&path, history(1, other)).unwrap();
+        let (code, out, _) = said(&["check", file]);
+        assert_eq!(code, 0, "failed operations never happened: {out}");
+        let (code, out, err) = said(&["check", "--strict", "--explain", file]);
+        assert_eq!(code, 1, "{out}{err}");
+        assert!(out.contains("#3 compared with 1 and failed"), "{out}");
+        let (_, out, _) = said(&["check", "--strict", "--json", file]);
+        let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let operations = found["counterexample"].as_array().unwrap();
+        let ids: Vec<&serde_json::Value> = operations.iter().map(|op| &op["id"]).collect();
+        assert_eq!(ids, expected, "{out}");
+        assert_eq!(
+            (&found["culprit"], &found["event"]),
+            (&3.into(), &event.into())
+        );
+        fs::write(&path, history(2, other)).unwrap();
+        let (code, out, _) = said(&["check", "--strict", file]);
+        assert_eq!(code, 0, "2 was not there: {out}");
+    }
+}

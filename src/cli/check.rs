@@ -38,6 +38,10 @@ pub(crate) struct CheckArgs {
     /// What an ok read of nil means: the key was absent (checked), or nothing. Each format has its own default.
     #[arg(long)]
     nil: Option<NilArg>,
+    /// Take failed cas at their word, as Knossos does: "the value was not what you expect" is an answer, too. Only for
+    /// histories in which a cas fails by comparison alone: one that was refused for another reason would be accused.
+    #[arg(long)]
+    strict: bool,
     /// One JSON object a file on stdout, and nothing else.
     #[arg(long)]
     json: bool,
@@ -286,7 +290,10 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
                 let own = &history.header.spec;
                 return Err(Usage(format!("{name} is a history of {own}, not of {spec}")).into());
             }
-            let report = linear::check(&history, &options);
+            let mut report = linear::check(&history, &options);
+            if args.strict && report.verdict.holds() {
+                report.verdict = linear::strict::check(&history, &options);
+            }
             let explained = args.explain.then(|| {
                 let explained = explanation(&history, &report, &options);
                 (json!(explained), explain::more(&explained, &history))
@@ -301,6 +308,10 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
                 names: history.names,
             };
             (notes, Came::Judged(Box::new(judged)))
+        }
+        Ok(Read::Judged(_)) if args.strict => {
+            let why = "is too long to be held, and --strict needs all of it: allow more --memory";
+            return Err(Usage(format!("{name} {why}")).into());
         }
         Ok(Read::Judged(streamed)) => {
             let judged = Judged {

@@ -15,9 +15,127 @@
 //! Precondition: a register whose failed cas all failed by comparison. Cost: that of the witness, O(n log n) more; the
 //! search where a failed cas does not fit.
 
-use super::{Budget, Judgement, Options, dfs, frontier, judge_key, witness};
+use rayon::prelude::*;
+
+use super::{Budget, Judgement, Options, dfs, evidence, frontier, judge_key, prefix, witness};
 use crate::history::{End, History, KeyHistory, Kind, NEVER, Op};
 use crate::spec::{Register, RegisterOp, Spec, Timed};
+use crate::verdict::{Counterexample, Verdict};
+
+/// What is left of a yes when failed cas are taken at their word. Of several violations, the one whose completing event
+/// is earliest is reported.
+#[must_use]
+pub fn check(history: &History, options: &Options) -> Verdict {
+    let judged: Vec<(&KeyHistory, Judgement)> = history
+        .keys
+        .par_iter()
+        .map(|key| (key, judge(history, key, options)))
+        .collect();
+    let first = judged
+        .iter()
+        .filter(|(_, judgement)| *judgement == Judgement::Fails)
+        .map(|(key, _)| explain(history, key, options))
+        .min_by_key(|found| found.event);
+    if let Some(found) = first {
+        return Verdict::Violation(Box::new(found));
+    }
+    let unknown = judged.iter().find_map(|(key, judgement)| match judgement {
+        Judgement::Unknown {
+            proven_to,
+            exhausted,
+        } => Some(evidence::reason(history, key, *proven_to, *exhausted)),
+        Judgement::Holds | Judgement::Fails => None,
+    });
+    unknown.map_or(Verdict::Linearizable, Verdict::Unknown)
+}
+
+/// The evidence that a key fails, though it holds where failed cas say nothing.
+fn explain(history: &History, key: &KeyHistory, options: &Options) -> Counterexample {
+    let fails = |ops: Vec<Op>| {
+        let key = KeyHistory { ops, ..key.clone() };
+        judge(history, &key, options) == Judgement::Fails
+    };
+    let until = |last| prefix(&key.ops, last);
+    let last = evidence::first_bad_by(0, key.events - 1, key.events, |last| fails(until(last)));
+    let counts = |op: &Op| frontier::matters(op) || failed_cas(op);
+    let mut ops: Vec<Op> = until(last).into_iter().filter(counts).collect();
+    // Who only looks can be left out. A write can't: it may be what was there instead.
+    let mut i = ops.len();
+    while i > 0 && ops.len() <= SHRUNK {
+        i -= 1;
+        if ops[i].kind == Kind::Read || failed_cas(&ops[i]) {
+            let mut rest = ops.clone();
+            rest.remove(i);
+            if fails(rest.clone()) {
+                ops = rest;
+            }
+        }
+    }
+    let at_end = |op: &&Op| op.ret == last;
+    let culprit = ops.iter().copied().filter(failed_cas);
+    let culprit = culprit
+        .max_by_key(|op| (op.ret == last, op.ret))
+        .or(ops.iter().find(at_end).copied());
+    let mut ops = match culprit {
+        Some(cas) => held(&ops, &cas).unwrap_or(ops),
+        None => ops,
+    };
+    ops.sort_unstable_by_key(|op| op.call);
+    let id = |op: &Op| history.invoked(op.row);
+    let name = |value| {
+        key.values
+            .value(value)
+            .map_or("absent".to_owned(), |value| value.to_string())
+    };
+    let why = culprit.map(|cas| {
+        format!(
+            "#{} compared with {} and failed, so something else was there at some moment between its begin and its end; \
+             in no order of the others is there such a moment",
+            id(&cas),
+            name(cas.old)
+        )
+    });
+    let others = KeyHistory {
+        ops: ops.iter().copied().filter(|op| !failed_cas(op)).collect(),
+        ..key.clone()
+    };
+    Counterexample {
+        key: key.name.clone(),
+        operations: ops.iter().map(|op| history.operation(op.row)).collect(),
+        order: witness::witness(history, &others, options).unwrap_or_default(),
+        culprit: culprit.map_or(0, |op| id(&op)),
+        why: why.into_iter().collect(),
+        event: evidence::event_at(history, key, last),
+        staleness: None,
+    }
+}
+
+/// The most operations that are dropped one by one.
+const SHRUNK: usize = 400;
+
+/// Where what the cas compared with was written once and certainly there all the time: the operations that say so.
+fn held(ops: &[Op], cas: &Op) -> Option<Vec<Op>> {
+    let mut writers = ops
+        .iter()
+        .filter(|op| op.kind != Kind::Read && !failed_cas(op) && op.value == cas.old);
+    let (writer, another) = (writers.next()?, writers.next());
+    if another.is_some() || cas.old == crate::history::ABSENT || writer.kind != Kind::Write {
+        return None;
+    }
+    let found = |op: &&Op| {
+        let reads = op.kind == Kind::Read && op.value == cas.old;
+        op.end == End::Ok && (reads || op.row == writer.row)
+    };
+    let first = ops.iter().filter(found).min_by_key(|op| op.ret)?;
+    let last = ops.iter().filter(found).max_by_key(|op| op.call)?;
+    if first.ret > cas.call || last.call < cas.ret {
+        return None;
+    }
+    let mut few = vec![*writer, *first, *last, *cas];
+    few.sort_unstable_by_key(|op| op.call);
+    few.dedup_by_key(|op| op.row);
+    Some(few)
+}
 
 /// Judges a key whose failed cas are all answers.
 #[must_use]

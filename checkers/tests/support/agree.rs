@@ -201,6 +201,19 @@ pub(crate) fn check_explanation(seed: u64, most_ops: usize) -> bool {
         oracle::linearizable_strictly(&operations),
         "seed {seed}: failed cas at their word: {events:#?}"
     );
+    if report.verdict.holds() {
+        match strict::check(&history, &Options::default()) {
+            Verdict::Linearizable => assert_eq!(strictly, Judgement::Holds, "seed {seed}"),
+            Verdict::Unknown(reason) => panic!("seed {seed}: {reason}"),
+            Verdict::Violation(found) => {
+                assert_eq!(strictly, Judgement::Fails, "seed {seed}");
+                assert!(
+                    !oracle::linearizable_strictly(&found.operations),
+                    "seed {seed}: no evidence {found:?}"
+                );
+            }
+        }
+    }
     let told = weaker(&history, &history.keys[0]);
     if let Some(sequential) = told.sequential {
         assert_eq!(
