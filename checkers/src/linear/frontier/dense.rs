@@ -427,3 +427,43 @@ struct Look<'a> {
     base: u32,
     goal: Goal,
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::generate::{Domain, Generator, Recipe};
+    use crate::history::{Builder, KeyHistory};
+    use crate::linear::{Judgement, Options, judge_key};
+
+    /// Jepsen's own shape: one half reads, one sixth writes, one third cas, five values.
+    fn jepsens(clients: u64, seed: u64) -> KeyHistory {
+        let recipe = Recipe {
+            ops: 1_000,
+            clients,
+            pending: 0.05,
+            cas: 1.0 / 3.0,
+            read: 0.75,
+            values: Domain::Small(5),
+            seed,
+            ..Recipe::default()
+        };
+        let mut builder = Builder::new(recipe.header());
+        for event in Generator::new(recipe) {
+            builder
+                .event(&event)
+                .expect("the generator makes histories");
+        }
+        builder.finish().keys.swap_remove(0)
+    }
+
+    #[test]
+    fn jepsens_shape_takes_few_configurations() {
+        for clients in [5, 10, 20] {
+            for seed in 0..10 {
+                let judged = judge_key(&jepsens(clients, seed), &Options::default());
+                assert_eq!(judged.judgement, Judgement::Holds, "{clients}, {seed}");
+                let most = 100 * 1_000;
+                assert!(judged.configurations < most, "{clients}, {seed}: {judged:?}");
+            }
+        }
+    }
+}
