@@ -462,7 +462,10 @@ mod tests {
                 let judged = judge_key(&jepsens(clients, seed), &Options::default());
                 assert_eq!(judged.judgement, Judgement::Holds, "{clients}, {seed}");
                 let most = 100 * 1_000;
-                assert!(judged.configurations < most, "{clients}, {seed}: {judged:?}");
+                assert!(
+                    judged.configurations < most,
+                    "{clients}, {seed}: {judged:?}"
+                );
             }
         }
     }
