@@ -199,13 +199,16 @@ fn draw_message(rng: &mut ChaCha8Rng, kind: &str, any: impl Fn(&mut ChaCha8Rng) 
         Act::Drop | Act::Refuse => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Peers]),
         Act::Swallow => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Clients, Of::Writes]),
         Act::Late => pick(rng, &[Of::Votes, Of::Appends, Of::Peers, Of::Snapshots]),
+        Act::CutStream | Act::Stall => pick(rng, &[Of::Appends, Of::Snapshots]),
         // A client's request has no number of its own: a second one may be applied twice, and legally so.
-        Act::Double | Act::Reorder => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Appends]),
+        Act::Double | Act::Reorder | Act::Replay | Act::Corrupt => {
+            pick(rng, &[Of::Votes, Of::Heartbeats, Of::Appends])
+        }
     };
     let who = rng.random_bool(0.5).then(|| any(rng));
     let ms = match act {
         Act::Late | Act::Double | Act::Reorder => (10.0 * 30f64.powf(rng.random::<f64>())) as u64,
-        Act::Drop | Act::Swallow | Act::Refuse => 0,
+        _ => 0,
     };
     Wish::Message {
         act,

@@ -128,6 +128,22 @@ pub const KINDS: &[Kind] = &[
         about: "hand the leadership to another node",
     },
     Kind {
+        name: "replay",
+        about: "deliver an old request between nodes again, before a new one",
+    },
+    Kind {
+        name: "cut-stream",
+        about: "reset streams of appends or snapshots after their first request",
+    },
+    Kind {
+        name: "stall",
+        about: "let streams of appends or snapshots stand after their first request",
+    },
+    Kind {
+        name: "corrupt",
+        about: "flip a bit of each request; OUTSIDE of the fault model, never drawn: TCP does not do that",
+    },
+    Kind {
         name: "replace",
         about: "take a voter out of the membership, end it and empty its disk; later it joins as a new one",
     },
@@ -146,4 +162,4 @@ pub const MEMBERSHIP: &[&str] = &["shrink", "replace", "grow"];
 
 /// The kinds that no quorum protocol need survive. A plan never draws them; whoever writes one down gets what is found
 /// labelled.
-pub const OUTSIDE: &[&str] = &["lying-disk", "bit-flip", "wipe"];
+pub const OUTSIDE: &[&str] = &["lying-disk", "bit-flip", "wipe", "corrupt"];

@@ -238,7 +238,7 @@ pub enum Fault {
 
 /// What becomes of single messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Act {
     /// The request never arrives and is never answered.
     Drop,
@@ -252,17 +252,29 @@ pub enum Act {
     Reorder,
     /// The request never arrives and is answered with an error at once.
     Refuse,
+    /// An old request of the same kind arrives again, before the new one.
+    Replay,
+    /// A stream is reset after its first request.
+    CutStream,
+    /// After a stream's first request the others wait until the fault is out.
+    Stall,
+    /// One bit of the request is flipped. Outside of the fault model: TCP does not let that happen.
+    Corrupt,
 }
 
 impl Act {
     /// Every one of them.
-    pub const ALL: [Act; 6] = [
+    pub const ALL: [Act; 10] = [
         Act::Drop,
         Act::Swallow,
         Act::Late,
         Act::Double,
         Act::Reorder,
         Act::Refuse,
+        Act::Replay,
+        Act::CutStream,
+        Act::Stall,
+        Act::Corrupt,
     ];
 
     /// The name of its kind in [`KINDS`].
@@ -275,7 +287,17 @@ impl Act {
             Act::Double => "double",
             Act::Reorder => "reorder",
             Act::Refuse => "refuse",
+            Act::Replay => "replay",
+            Act::CutStream => "cut-stream",
+            Act::Stall => "stall",
+            Act::Corrupt => "corrupt",
         }
+    }
+
+    /// Whether a request arrives more than once by it.
+    #[must_use]
+    pub fn repeats(self) -> bool {
+        matches!(self, Act::Double | Act::Replay)
     }
 }
 

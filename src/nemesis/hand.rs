@@ -222,7 +222,7 @@ impl Hand {
                 Some(self.network.slow(Direction::nodes(*from, *to), delay))
             }
             Fault::Crash { nodes } => Some(self.crash(nodes).await?),
-            Fault::Message { act, of, node, .. } if *act == Act::Double && of.is_of_clients() => {
+            Fault::Message { act, of, node, .. } if act.repeats() && of.is_of_clients() => {
                 let whose = node.map_or("everywhere".to_owned(), |node| format!("at n{node}"));
                 return Err(format!(
                     "{} have no numbers of their own ({whose}): two of them would be two writes",
@@ -550,6 +550,10 @@ fn action(act: Act, time: Duration) -> Action {
             most_held: MOST_HELD,
         },
         Act::Refuse => Action::Fail(UNAVAILABLE),
+        Act::Replay => Action::Replay,
+        Act::CutStream => Action::CutStream { after: 1 },
+        Act::Stall => Action::Stall { after: 1 },
+        Act::Corrupt => Action::Corrupt,
     }
 }
 
