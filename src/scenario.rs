@@ -185,8 +185,8 @@ fn is_none(count: &u64) -> bool {
 
 impl Promises {
     /// What is left of them where the plan is not the whole one: no more than it still holds. What cannot be counted
-    /// in a plan is not promised any more.
-    fn of_a_part(self, plan: &Plan) -> Promises {
+    /// in a plan is not promised any more. `seconds`: how long it is now, and how long it was.
+    fn of_a_part(self, plan: &Plan, seconds: [u64; 2]) -> Promises {
         let wishes = || plan.episodes.iter().flat_map(|episode| &episode.faults);
         let planned = |kinds: &[&str]| {
             let counted = wishes().filter(|wish| kinds.contains(&wish.kind()));
@@ -194,7 +194,10 @@ impl Promises {
         };
         // Of so many drawn ones one or the other finds its node still on its way back.
         let crashes = planned(&["crash"]) * 9 / 10;
+        let [now, before] = seconds;
+        let elections = (self.elections * now / before.max(1)).max(2);
         Promises {
+            elections: self.elections.min(elections),
             kinds: self.kinds.min(plan.kinds().len() as u64),
             snapshots: 0,
             leaders_hit: 0,
@@ -341,6 +344,7 @@ impl Scenario {
             .is_some_and(|seconds| seconds < self.seconds)
             || changes.nodes.is_some_and(|nodes| nodes != self.nodes)
             || changes.faults.is_some();
+        let whole = self.seconds;
         self.nodes = changes.nodes.unwrap_or(self.nodes);
         self.voters = self.voters.filter(|&voters| voters < self.nodes);
         self.seconds = changes.seconds.unwrap_or(self.seconds);
@@ -393,7 +397,7 @@ impl Scenario {
             )));
         }
         if is_part {
-            self.promises = self.promises.of_a_part(&plan);
+            self.promises = self.promises.of_a_part(&plan, [self.seconds, whole]);
         }
         Ok(Resolved {
             seed,
@@ -634,8 +638,9 @@ mod tests {
         assert_eq!(promises("changing-members", None).changes, 3);
         assert_eq!(promises("partitions", None).leaders_in_minority, 1);
         assert_eq!(promises("late-heir", Some(3)).snapshots, 0);
-        let some = promises("power-loss", Some(20)).crashes;
-        assert!((4..20).contains(&some), "{some}");
+        let some = promises("power-loss", Some(20));
+        assert!((4..20).contains(&some.crashes), "{some:?}");
+        assert_eq!(some.elections, 2, "of 20 in 225 s");
         assert_eq!(promises("changing-members", Some(1)).changes, 0);
     }
 
