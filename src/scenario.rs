@@ -205,7 +205,6 @@ impl Promises {
             tails: 0,
             changes: self.changes.min(planned(MEMBERSHIP)),
             crashes: self.crashes.min(crashes),
-            ..self
         }
     }
 }
