@@ -81,6 +81,20 @@ impl Budget {
         self.exhausted.is_none()
     }
 
+    /// A budget of its own with half of what is left; what it spends is still to be [charged](Self::charge) here.
+    pub(crate) fn half(&self) -> Self {
+        let left = self.options.budget.saturating_sub(self.configurations);
+        Self::new(&Options {
+            budget: left / 2,
+            ..self.options
+        })
+    }
+
+    /// Spends work that is worth so many configurations; whether that was too much is seen at the next one.
+    pub(crate) fn charge(&mut self, configurations: u64) {
+        self.configurations += configurations;
+    }
+
     /// How many configurations were visited.
     #[must_use]
     pub fn spent(&self) -> u64 {

@@ -101,17 +101,24 @@ fn sandwich<const W: usize>(
         schedule: &schedule(ops, events),
         future: &Future::of(ops, values),
     };
-    if W == 1
-        && let Some(outcome) = dense::decide(&course, values, budget)
-    {
-        return outcome;
+    let mut proven = 0;
+    if W == 1 {
+        // Where it gets lost among many worlds, the other one may not.
+        let mut half = budget.half();
+        let outcome = dense::decide(&course, values, &mut half);
+        budget.charge(half.spent());
+        match outcome {
+            Some(Outcome::Exhausted(at)) => proven = at,
+            Some(outcome) => return outcome,
+            None => {}
+        }
     }
     let mut climb = Climb::<W>::new(course.future);
     let patience = 32 * ops.len() as u64 + 1_000;
     for (times, width) in [(1, 64), (16, 2048), (u64::MAX, 0)] {
         match climb.go(&course, patience.saturating_mul(times), budget) {
             Climbed::Decided(outcome) => return outcome,
-            Climbed::Exhausted => return Outcome::Exhausted(climb.proven_to()),
+            Climbed::Exhausted => break,
             Climbed::Tired => {}
         }
         let mut endless = Frontier::<W>::before(course.future, Supply::Endless, width);
@@ -121,7 +128,7 @@ fn sandwich<const W: usize>(
             Outcome::Fails(_) | Outcome::Holds => {}
         }
     }
-    Outcome::Exhausted(climb.proven_to())
+    Outcome::Exhausted(climb.proven_to().max(proven))
 }
 
 /// Feeds the whole history.

@@ -39,6 +39,9 @@ const MORE: usize = 8;
 /// With how many others a world is compared: of more, the best or first ones.
 const COMPARED: usize = 1024;
 
+/// So many comparisons of worlds take as long as one configuration.
+const COMPARISONS: u64 = 32;
+
 /// Decides the history, where it is one of few values and few clients.
 pub(super) fn decide(course: &Course<'_>, values: usize, budget: &mut Budget) -> Option<Outcome> {
     let mut search = Dense::new(course, values)?;
@@ -241,7 +244,8 @@ impl<'a> Dense<'a> {
                 other => return other,
             }
             let mut after = std::mem::take(&mut self.after);
-            world::keep_best(&mut after, &mut self.spare, &place.open);
+            let compared = world::keep_best(&mut after, &mut self.spare, &place.open);
+            budget.charge(compared / COMPARISONS);
             if after.len() > beam.width {
                 world::narrow(&mut after, &place.open, beam.width);
             }
@@ -249,7 +253,8 @@ impl<'a> Dense<'a> {
             self.after = after;
         } else if place.worlds.len() > 16 {
             // What told worlds apart may be gone.
-            world::keep_best(&mut place.worlds, &mut self.spare, &place.open);
+            let compared = world::keep_best(&mut place.worlds, &mut self.spare, &place.open);
+            budget.charge(compared / COMPARISONS);
         }
         if place.worlds.is_empty() {
             return Step::Dead;
@@ -309,12 +314,17 @@ impl<'a> Dense<'a> {
                 }
                 continue;
             };
-            let better = |other: &World| other.dominates(&world, reads, writes);
+            let mut compared = 0;
+            let mut better = |other: &World| {
+                compared += 1;
+                other.dominates(&world, reads, writes)
+            };
             let seen = &mut self.seen[world.value as usize];
             let done = |other: &&World| other.done & look.goal.mask != 0;
-            if seen.iter().take(COMPARED).any(better)
-                || self.after.iter().filter(done).take(COMPARED).any(better)
-            {
+            let worse = seen.iter().take(COMPARED).any(&mut better)
+                || self.after.iter().filter(done).take(COMPARED).any(better);
+            budget.charge(compared / COMPARISONS);
+            if worse {
                 continue;
             }
             steps += 1;

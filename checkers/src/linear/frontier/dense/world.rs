@@ -113,11 +113,12 @@ impl World {
     }
 }
 
-/// Drops the worlds that others dominate.
-pub(super) fn keep_best(worlds: &mut Vec<World>, spare: &mut Vec<World>, open: &Open) {
+/// Drops the worlds that others dominate; gives how many comparisons that took.
+pub(super) fn keep_best(worlds: &mut Vec<World>, spare: &mut Vec<World>, open: &Open) -> u64 {
     if worlds.len() < 2 {
-        return;
+        return 0;
     }
+    let mut compared = 0;
     let (reads, writes) = (open.reads, open.writes);
     worlds.sort_unstable_by_key(|w| (w.value, w.total, (reads & !w.done).count_ones()));
     spare.clear();
@@ -126,12 +127,16 @@ pub(super) fn keep_best(worlds: &mut Vec<World>, spare: &mut Vec<World>, open: &
         if spare.last().is_some_and(|last| last.value != world.value) {
             group = spare.len();
         }
-        let better = |other: &World| other.dominates(world, reads, writes);
+        let better = |other: &World| {
+            compared += 1;
+            other.dominates(world, reads, writes)
+        };
         if !spare[group..].iter().take(COMPARED).any(better) {
             spare.push(*world);
         }
     }
     std::mem::swap(worlds, spare);
+    compared
 }
 
 /// Keeps `width` worlds: the best, but not only those of one value.
