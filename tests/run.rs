@@ -297,7 +297,7 @@ fn decoys_are_never_reported() {
     ];
     for decoy in decoys {
         let dir = tempfile::tempdir().unwrap();
-        let args = ["--time", "6", "--seed", "2", "--decoy", decoy];
+        let args = ["--time", "5", "--seed", "2", "--decoy", decoy];
         let (code, said) = run_json(dir.path(), &args);
         assert_eq!(said["verdict"], "linearizable", "{decoy}: {said:#}");
         assert_eq!(

@@ -9,17 +9,39 @@
 pub mod bench;
 
 use std::io::{BufRead, BufReader};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Held by a test while a cluster of its own works: on two cores, two clusters would starve each other's elections.
-pub fn machine() -> MutexGuard<'static, ()> {
-    static MACHINE: Mutex<()> = Mutex::new(());
-    // A test that failed while it held the machine has ended its cluster.
-    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Held by a test while a cluster of its own works.
+#[derive(Debug)]
+pub struct Turn(());
+
+/// How many clusters work now, and who waits to be told that there is one less.
+static CLUSTERS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// Waits for a turn: there are as many as the machine has cores, since clusters that share one would starve each
+/// other's elections.
+pub fn machine() -> Turn {
+    let turns = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let working = CLUSTERS.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut working = CLUSTERS
+        .1
+        .wait_while(working, |working| *working >= turns)
+        .unwrap_or_else(PoisonError::into_inner);
+    *working += 1;
+    Turn(())
+}
+
+impl Drop for Turn {
+    // A test that failed has ended its cluster, too.
+    fn drop(&mut self) {
+        *CLUSTERS.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        CLUSTERS.1.notify_one();
+    }
 }
 
 /// The program.
