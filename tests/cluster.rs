@@ -22,11 +22,7 @@ async fn a_cut_leader_is_replaced(level: Level) {
     guard.heal();
     bench.write_somewhere("after").await;
     assert_eq!(bench.agree().await.keys, 3);
-    assert!(
-        bench.cluster.exits().is_empty(),
-        "{:?}",
-        bench.cluster.exits()
-    );
+    bench.nobody_ended_by_itself();
 }
 
 #[tokio::test]
@@ -123,11 +119,7 @@ async fn a_paused_leader_comes_back_as_a_follower_and_a_restarted_node_keeps_its
     assert_eq!(bench.agree().await.keys, 2);
     let view = bench.cluster.view(follower).unwrap();
     assert_eq!((view.state, view.restarts), (ChildState::Up, 1));
-    assert!(
-        bench.cluster.exits().is_empty(),
-        "{:?}",
-        bench.cluster.exits()
-    );
+    bench.nobody_ended_by_itself();
 }
 
 #[tokio::test]

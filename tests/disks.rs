@@ -87,11 +87,7 @@ async fn a_disk_whose_syncs_fail_acknowledges_nothing_and_is_whole_after_a_new_s
     }
     bench.write_somewhere("after").await;
     assert_eq!(bench.agree().await.keys, 2);
-    assert!(
-        bench.cluster.exits().is_empty(),
-        "{:?}",
-        bench.cluster.exits()
-    );
+    bench.nobody_ended_by_itself();
 }
 
 #[tokio::test]
@@ -168,11 +164,7 @@ async fn a_full_disk_acknowledges_nothing_that_it_cannot_hold() {
         left >= acknowledged + 2 && left <= acknowledged + 4,
         "{left}, {acknowledged}"
     );
-    assert!(
-        bench.cluster.exits().is_empty(),
-        "{:?}",
-        bench.cluster.exits()
-    );
+    bench.nobody_ended_by_itself();
 }
 
 /// Harms a follower's disk so that it must notice: it ends, the others go on, and it comes back whole.
@@ -191,11 +183,7 @@ async fn a_follower_ends_under(harm: DiskSwitches, says: &str) {
     bench.start_again(follower).await;
     bench.write_somewhere("after").await;
     assert_eq!(bench.agree().await.keys, 3);
-    assert!(
-        bench.cluster.exits().is_empty(),
-        "{:?}",
-        bench.cluster.exits()
-    );
+    bench.nobody_ended_by_itself();
 }
 
 #[tokio::test]
@@ -305,11 +293,7 @@ async fn a_node_that_may_write_no_file_acknowledges_nothing_and_comes_back_whole
     }
     bench.write_somewhere("after").await;
     bench.agree().await;
-    assert!(
-        bench.cluster.exits().is_empty(),
-        "{:?}",
-        bench.cluster.exits()
-    );
+    bench.nobody_ended_by_itself();
 }
 
 #[tokio::test]
@@ -333,9 +317,5 @@ async fn a_node_that_may_open_no_file_takes_no_connection_and_comes_back_whole()
     bench.start_again(follower).await;
     bench.write_somewhere("after").await;
     assert_eq!(bench.agree().await.keys, 3);
-    assert!(
-        bench.cluster.exits().is_empty(),
-        "{:?}",
-        bench.cluster.exits()
-    );
+    bench.nobody_ended_by_itself();
 }

@@ -170,6 +170,12 @@ impl Bench {
         self.network.set_upstream(node, Some(ready.raft));
     }
 
+    /// Fails where a child ended and nobody had ended it.
+    pub fn nobody_ended_by_itself(&self) {
+        let exits = self.cluster.exits();
+        assert!(exits.is_empty(), "{exits:?}");
+    }
+
     /// Waits until a child has ended by itself.
     pub async fn ended(&self, node: u64) {
         let began = Instant::now();

@@ -21,6 +21,7 @@ mod climb;
 mod demand;
 mod dense;
 mod sources;
+mod trail;
 mod world;
 
 use rustc_hash::{FxHashMap, FxHashSet};

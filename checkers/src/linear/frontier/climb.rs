@@ -13,6 +13,7 @@
 //!
 //! What it finds is exact: a beam that gets through has an order; one that dies and had never dropped a world has none.
 
+use super::trail::Trail;
 use super::{Frontier, Future, Outcome, Step, Supply};
 use crate::history::{NEVER, Op};
 use crate::linear::Budget;
@@ -21,11 +22,6 @@ use crate::linear::Budget;
 const NARROW: usize = 8;
 /// How wide it becomes at most.
 const WIDEST: usize = 1 << 16;
-/// Events between checkpoints, while there are few.
-const STRIDE: usize = 32;
-/// Checkpoints at most: of more, every second one is dropped.
-const CHECKPOINTS: usize = 512;
-
 /// The history, as every run over it needs it.
 pub(super) struct Course<'a> {
     pub(super) ops: &'a [Op],
@@ -43,16 +39,11 @@ pub(super) enum Climbed {
     Exhausted,
 }
 
-/// A beam, where it was before, and how it fared.
+/// A beam, and where it was before.
 pub(super) struct Climb<const W: usize> {
     frontier: Frontier<W>,
-    at: usize,
-    checkpoints: Vec<(usize, Frontier<W>)>,
-    stride: usize,
-    /// How often it died since it got past the place where it died.
-    level: u32,
-    /// The farthest place where it died: all before has an order.
-    farthest: usize,
+    at: u32,
+    trail: Trail<Frontier<W>>,
 }
 
 impl<const W: usize> Climb<W> {
@@ -60,27 +51,25 @@ impl<const W: usize> Climb<W> {
         Self {
             frontier: Frontier::before(future, Supply::Counted, NARROW),
             at: 0,
-            checkpoints: Vec::new(),
-            stride: STRIDE,
-            level: 0,
-            farthest: 0,
+            trail: Trail::from(0),
         }
     }
 
     /// Everything before this position has an order.
     pub(super) fn proven_to(&self) -> u32 {
-        self.farthest.max(self.at) as u32
+        self.trail.proven_to().max(self.at)
     }
 
     /// Goes on for `allowed` configurations.
     pub(super) fn go(&mut self, course: &Course<'_>, allowed: u64, budget: &mut Budget) -> Climbed {
         let until = budget.spent().saturating_add(allowed);
-        while self.at < course.schedule.len() {
+        while let Some(&entry) = course.schedule.get(self.at as usize) {
             if budget.spent() > until {
                 return Climbed::Tired;
             }
-            self.mark();
-            let entry = course.schedule[self.at];
+            if self.trail.mark(self.at, &self.frontier) {
+                self.frontier.width = NARROW;
+            }
             if entry == NEVER {
                 self.at += 1;
                 continue;
@@ -95,7 +84,7 @@ impl<const W: usize> Climb<W> {
                 Step::Alive => self.at += 1,
                 Step::Exhausted => return Climbed::Exhausted,
                 Step::Dead if !self.frontier.truncated => {
-                    return Climbed::Decided(Outcome::Fails(self.at as u32));
+                    return Climbed::Decided(Outcome::Fails(self.at));
                 }
                 Step::Dead => self.go_back(),
             }
@@ -103,49 +92,12 @@ impl<const W: usize> Climb<W> {
         Climbed::Decided(Outcome::Holds)
     }
 
-    /// Keeps a checkpoint where one is due, and grows narrow again past the last death.
-    fn mark(&mut self) {
-        if self.level > 0 && self.at > self.farthest + 4 * STRIDE {
-            self.level = 0;
-            self.frontier.width = NARROW;
-        }
-        let due = self
-            .checkpoints
-            .last()
-            .is_none_or(|(at, _)| self.at >= at + self.stride);
-        if !due {
-            return;
-        }
-        if self.checkpoints.len() >= CHECKPOINTS {
-            let mut number = 0;
-            self.checkpoints.retain(|_| {
-                number += 1;
-                number % 2 == 1
-            });
-            self.stride *= 2;
-        }
-        self.checkpoints.push((self.at, self.frontier.clone()));
-    }
-
-    /// Back to a checkpoint: the farther and the wider, the oftener it died.
+    /// Back to a checkpoint, and wider from there.
     fn go_back(&mut self) {
-        if self.at > self.farthest + 4 * STRIDE {
-            self.level = 0;
+        if let Some((at, frontier)) = self.trail.back_from(self.at) {
+            (self.at, self.frontier) = (at, frontier);
         }
-        self.farthest = self.farthest.max(self.at);
-        self.level += 1;
-        let distance = STRIDE << self.level.min(32);
-        let target = self.farthest.saturating_sub(distance);
-        while self.checkpoints.len() > 1
-            && self.checkpoints.last().is_some_and(|(at, _)| *at > target)
-        {
-            self.checkpoints.pop();
-        }
-        if let Some((at, frontier)) = self.checkpoints.last() {
-            self.at = *at;
-            self.frontier = frontier.clone();
-        }
-        self.frontier.width = (NARROW << (self.level * 2).min(32)).min(WIDEST);
+        self.frontier.width = (NARROW << (self.trail.level() * 2).min(32)).min(WIDEST);
         if self.at == 0 && self.frontier.width == WIDEST {
             self.frontier.width = usize::MAX;
         }
