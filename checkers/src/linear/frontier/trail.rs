@@ -93,7 +93,7 @@ mod tests {
             range.filter(|at| trail.mark(*at, at)).count()
         };
         assert_eq!(walk(&mut trail, 0..1_000), 0);
-        let back = |trail: &mut Trail<u32>| trail.back_from(1_000).map(|(at, place)| (at, place));
+        let back = |trail: &mut Trail<u32>| trail.back_from(1_000);
         assert_eq!(back(&mut trail), Some((928, 928)));
         assert_eq!(back(&mut trail), Some((864, 864)));
         assert_eq!((trail.level(), trail.proven_to()), (2, 1_000));
