@@ -22,9 +22,19 @@ fn main() {
     if let Some(("--case", rest)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
         return case(rest);
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let corpus = arguments.iter().position(|argument| argument == "--corpus");
-    let corpus = corpus.and_then(|at| arguments.get(at + 1));
+    let mut quick = false;
+    let mut corpus = None;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match (argument.as_str(), rest.len()) {
+            ("--quick", _) => quick = true,
+            ("--corpus", 1..) => corpus = rest.next(),
+            _ => {
+                eprintln!("{argument}? This takes --quick and --corpus DIR");
+                std::process::exit(64);
+            }
+        }
+    }
     let folder = tempfile::tempdir().expect("a folder for files");
     println!(
         "{:<66} {:>10} {:>9} {:>9} {:>8}  target",

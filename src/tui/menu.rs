@@ -54,6 +54,12 @@ pub fn entries(app: &App) -> Vec<Entry> {
         take_a_vote(app, leader),
         freeze(app),
         disk_of_leader("let the leader's disk lie", leader, DiskHarm::LyingSync),
+        disk_of_leader("hold the leader's syncs", leader, DiskHarm::HoldSync),
+        messages("old messages once more", Act::Replay, Of::Peers, 300, 0),
+        messages("cut append streams", Act::CutStream, Of::Appends, 1_000, 0),
+        messages("stall append streams", Act::Stall, Of::Appends, 1_000, 0),
+        kill_followers(app, leader),
+        replace_a_follower(app, leader),
     ]
 }
 
@@ -246,6 +252,19 @@ fn kill_minority(app: &App, leader: Option<NodeId>) -> Entry {
     entry("kill a minority", done)
 }
 
+fn kill_followers(app: &App, leader: Option<NodeId>) -> Entry {
+    let mut nodes = up(app);
+    nodes.retain(|&id| Some(id) != leader);
+    let done = leader.ok_or(NO_LEADER.to_owned()).and_then(|_| {
+        if nodes.is_empty() {
+            return Err("no follower runs".to_owned());
+        }
+        let detail = format!("SIGKILL {} at once", names(&nodes));
+        Ok((detail, inject(vec![Fault::KillSeveral { nodes }])))
+    });
+    entry("kill all followers", done)
+}
+
 fn rolling_restart(app: &App) -> Entry {
     let up = up(app);
     let done = if up.is_empty() {
@@ -296,7 +315,7 @@ fn messages(name: &'static str, act: Act, of: Of, per_mille: u32, ms: u64) -> En
     let share = format!("{} %", per_mille / 10);
     let detail = match act {
         Act::Late => format!("{share} of them by {ms} ms"),
-        Act::Swallow => format!("{share} of {}", of.name()),
+        Act::CutStream | Act::Stall => format!("{share}, after one request"),
         _ => format!("{share} of {}", of.name()),
     };
     let fault = Fault::Message {
@@ -345,6 +364,18 @@ fn take_a_vote(app: &App, leader: Option<NodeId>) -> Entry {
             (format!("n{node} learns on without one"), taken)
         });
     entry("take a vote away", done)
+}
+
+fn replace_a_follower(app: &App, leader: Option<NodeId>) -> Entry {
+    let follower = up(app).into_iter().find(|&id| Some(id) != leader);
+    let done = leader
+        .ok_or(NO_LEADER.to_owned())
+        .and_then(|_| follower.ok_or("nobody else is up".to_owned()))
+        .map(|node| {
+            let replaced = inject(vec![Fault::Replace { node }]);
+            (format!("n{node} comes back on an empty disk"), replaced)
+        });
+    entry("replace a follower", done)
 }
 
 fn transfer(app: &App, leader: Option<NodeId>) -> Entry {

@@ -196,6 +196,16 @@ fn the_fault_menu_does_what_it_says_or_says_why_not() {
         "f down down down down down enter",
         &[inject(Fault::Pause { node: 1 })],
     );
+    sends(
+        fixtures::cut(),
+        "f G enter",
+        &[inject(Fault::Replace { node: 2 })],
+    );
+    sends(
+        fixtures::cut(),
+        "f G up enter",
+        &[inject(Fault::KillSeveral { nodes: vec![2, 3] })],
+    );
     refuses(
         fixtures::cut(),
         "f 2",

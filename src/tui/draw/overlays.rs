@@ -200,7 +200,12 @@ fn faults(app: &App, row: usize, area: Rect, buf: &mut Buffer) {
         }
     }
     let [up, down, ..] = theme.glyphs.arrows;
-    let keys = format!("{up}{down} or digit to choose   enter do it   0 heal all   esc never mind");
+    let below = entries.len().saturating_sub(first + room);
+    if below > 0 {
+        let more = format!("{down} {below} more");
+        text::put(buf, inner, 4, room as u16, &more, theme.dim());
+    }
+    let keys = format!("{up}{down} or a digit   enter do it   0 heal all   esc never mind");
     // Rows may be fewer than entries: the keys keep the last one.
     let last = inner.height.saturating_sub(1);
     text::put(
