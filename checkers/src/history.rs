@@ -14,6 +14,7 @@
 
 mod builder;
 mod lint;
+mod values;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use builder::{Answer, Builder, Malformed, Nil};
 pub use lint::Lint;
+pub use values::Values;
 
 /// A register's value. Formats whose values are not integers intern them, and keep their names in [`History::names`].
 pub type Value = i64;
@@ -257,78 +259,6 @@ pub struct Op {
     pub kind: Kind,
     /// How it ended.
     pub end: End,
-}
-
-/// The values of one key, numbered densely in order of appearance; 0 is "absent".
-#[derive(Clone, Debug, Default)]
-pub struct Values {
-    /// The numbers of small values, by value; 0 where there is none. A workload that counts upwards needs no hashing.
-    small: Vec<u32>,
-    /// The numbers of the others.
-    numbers: FxHashMap<Value, u32>,
-    values: Vec<Value>,
-}
-
-impl Values {
-    /// The number of `value`, given now if it has none.
-    pub fn number(&mut self, value: Value) -> u32 {
-        if let Ok(at) = usize::try_from(value)
-            && let Some(number) = self.small.get(at)
-            && *number != 0
-        {
-            return *number;
-        }
-        self.number_slowly(value)
-    }
-
-    fn number_slowly(&mut self, value: Value) -> u32 {
-        let next = self.values.len() as u32 + 1;
-        // It may have come before it counted as small.
-        if let Some(number) = self.numbers.get(&value) {
-            return *number;
-        }
-        self.values.push(value);
-        match usize::try_from(value) {
-            Ok(at) if at < self.values.len() * 3 + 64 => {
-                if at >= self.small.len() {
-                    self.small.resize(at + 1 + at / 4, 0);
-                }
-                self.small[at] = next;
-            }
-            _ => {
-                self.numbers.insert(value, next);
-            }
-        }
-        next
-    }
-
-    /// A number for a value that occurs nowhere else, and has no name.
-    pub(crate) fn nameless(&mut self) -> u32 {
-        self.values.push(0);
-        self.values.len() as u32
-    }
-
-    /// The value that has `number`; `None` for absent.
-    #[must_use]
-    pub fn value(&self, number: u32) -> Option<Value> {
-        (number != ABSENT).then(|| self.values[number as usize - 1])
-    }
-
-    /// How many numbers are in use, absent included.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.values.len() + 1
-    }
-
-    fn bytes(&self) -> usize {
-        self.small.len() * 4 + self.numbers.len() * 32 + self.values.len() * 8
-    }
-
-    /// Never: absent is always there.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        false
-    }
 }
 
 /// The operations of one key, in order of invocation.
