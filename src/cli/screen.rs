@@ -45,7 +45,7 @@ pub(crate) struct ScreenArgs {
     #[arg(long, conflicts_with = "tui")]
     headless: bool,
     /// The screen, or an error where there is no terminal.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     tui: bool,
     #[command(flatten)]
     look: Look,
@@ -121,7 +121,10 @@ pub(crate) fn run(args: &ScreenArgs) -> anyhow::Result<u8> {
         hold: true,
         ..setup
     };
-    let ending = tui::run(setup, args.look.options())?;
+    let ending = tui::run(setup, args.look.options(), |before| {
+        let failed = report::save(before).err();
+        failed.map(|error| format!("could not save the run before: {error}"))
+    })?;
     report::save(&ending)?;
     report::text(&mut io::stdout().lock(), &ending)?;
     Ok(ending.exit())

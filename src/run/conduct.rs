@@ -87,6 +87,7 @@ impl Desk {
             },
             defect: resolved.defect.clone(),
             dir: self.dir.clone(),
+            again: ending.again(),
         });
         self.phase(Phase::Starting);
         let set = tokio::select! {
@@ -198,6 +199,11 @@ impl Desk {
         let verdict = judge.verdict();
         certified(&dir, resolved, &verdict, &teller, ending);
         if let Verdict::Violation(counterexample) = &verdict {
+            if !ending.alarmed {
+                // Found by the final reads, when nobody waited for an alarm any more.
+                let counterexample = counterexample.clone();
+                teller.tell(Notice::Alarm { counterexample });
+            }
             ending.beliefs = watch.beliefs_at(culprit_answered_ns(counterexample));
         }
         // Where the cluster never came up nothing happened, and an empty history proves nothing.

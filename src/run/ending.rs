@@ -48,6 +48,8 @@ pub struct Ending {
     pub seconds: f64,
     /// From the workload's begin to the alarm, in seconds.
     pub alarm_seconds: Option<f64>,
+    /// Whether a violation was told while the run went on.
+    pub(super) alarmed: bool,
     /// Whether somebody ended it before its time, at once.
     pub interrupted: bool,
     /// How many events of the nodes' traces the model's rules explained; absent when they did not explain all.
@@ -79,6 +81,7 @@ impl Ending {
             beliefs: Vec::new(),
             seconds: 0.0,
             alarm_seconds: None,
+            alarmed: false,
             interrupted: false,
             trace_events: None,
             trace_us: 0.0,

@@ -268,6 +268,9 @@ pub enum Notice {
         defect: Option<String>,
         /// The run's folder.
         dir: PathBuf,
+        /// How to run it again, as a command; empty in what was recorded before runs said this.
+        #[serde(default)]
+        again: String,
     },
     /// The run goes on to its next phase.
     Phase {

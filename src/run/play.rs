@@ -43,8 +43,10 @@ pub(super) struct Play<'a> {
     gate: watch::Sender<Gate>,
     begun: Instant,
     over: Instant,
-    /// What a violation holds, and since when.
-    held: Option<(Instant, Guard)>,
+    /// What a violation holds.
+    held: Option<Guard>,
+    /// Since when nothing is asked: the run's time stands meanwhile.
+    quiet_since: Option<Instant>,
     /// What goes on when nothing holds it any more.
     plan_on: bool,
     workload_held: bool,
@@ -80,6 +82,7 @@ impl<'a> Play<'a> {
             begun,
             over: begun + span,
             held: None,
+            quiet_since: None,
             plan_on: true,
             workload_held: false,
             alarmed: false,
@@ -100,7 +103,7 @@ impl<'a> Play<'a> {
                 biased;
                 command = commands.recv() => self.obey(command.unwrap_or(Command::Stop)).await,
                 Ok(counterexample) = &mut alarm, if !self.alarmed => self.alarm(counterexample).await,
-                () = tokio::time::sleep_until(self.over), if self.held.is_none() => Some(Why::Over),
+                () = tokio::time::sleep_until(self.over), if self.quiet_since.is_none() => Some(Why::Over),
                 _ = tick.tick() => self.look().await,
             };
             if let Some(why) = end {
@@ -141,6 +144,7 @@ impl<'a> Play<'a> {
         if self.held.is_none() {
             self.open_gate();
         }
+        self.count_time();
         let words = if held {
             "workload held"
         } else {
@@ -165,6 +169,7 @@ impl<'a> Play<'a> {
         self.ending.alarm_seconds.get_or_insert(at);
         let (key, event) = (&counterexample.key, counterexample.event);
         self.desk.recorder.mark(format!("alarm: {key} at #{event}"));
+        self.ending.alarmed = true;
         self.desk.teller.tell(Notice::Alarm { counterexample });
         self.hold_or_end().await
     }
@@ -202,7 +207,8 @@ impl<'a> Play<'a> {
             let network = self.stage.network.hold();
             self.gate.send_replace(Gate::Held);
             self.stage.order(Order::Plan(false)).await;
-            self.held = Some((Instant::now(), network));
+            self.held = Some(network);
+            self.count_time();
             self.tell_held(true);
         }
         None
@@ -210,12 +216,25 @@ impl<'a> Play<'a> {
 
     /// Takes back what [`hold_or_end`](Self::hold_or_end) did; the run's time goes on from there.
     async fn go_on(&mut self) {
-        if let Some((since, network)) = self.held.take() {
+        if let Some(network) = self.held.take() {
             network.heal();
-            self.over += since.elapsed();
+            self.count_time();
             self.open_gate();
             self.stage.order(Order::Plan(self.plan_on)).await;
             self.tell_held(false);
+        }
+    }
+
+    /// While the workload is held, by a person or by a violation, its time does not pass.
+    fn count_time(&mut self) {
+        let quiet = self.workload_held || self.held.is_some();
+        match (quiet, self.quiet_since) {
+            (true, None) => self.quiet_since = Some(Instant::now()),
+            (false, Some(since)) => {
+                self.over += since.elapsed();
+                self.quiet_since = None;
+            }
+            (true, Some(_)) | (false, None) => {}
         }
     }
 

@@ -195,6 +195,10 @@ pub struct App {
     pub overlay: Option<Overlay>,
     /// What was told since the screen was frozen; `None` while it is not.
     pub frozen: Option<VecDeque<Told>>,
+    /// How the run stands while the screen is frozen: commands go by this, not by what is still shown.
+    ahead: Option<Box<Picture>>,
+    /// The alarm that is known was seen, and its culprit selected.
+    alarm_seen: bool,
     /// How many facts were lost because the screen fell behind.
     pub behind: u64,
     /// What just happened, or why a key did nothing; and until when.
@@ -265,6 +269,8 @@ impl App {
             typing: false,
             overlay: None,
             frozen: None,
+            ahead: None,
+            alarm_seen: false,
             behind: 0,
             flash: None,
             log: (0, Vec::new()),
@@ -308,33 +314,44 @@ impl App {
             notice: Notice::Alarm { counterexample },
         } = &told
         {
-            let first = self.picture.alarm.is_none();
             self.picture.alarm(*time_ns, counterexample.clone());
-            if first {
-                self.verdict = VerdictView::default();
-                let culprit = counterexample
-                    .operations
-                    .iter()
-                    .position(|op| op.id == counterexample.culprit);
-                self.verdict.operation = culprit.unwrap_or(0);
-                // The culprit's lane is in sight.
-                let client = self
-                    .picture
-                    .alarm
-                    .as_ref()
-                    .and_then(|found| found.culprit())
-                    .map(|op| op.client);
-                let lanes = super::draw::lanes(self);
-                self.lane = lanes
-                    .iter()
-                    .position(|lane| Some(*lane) == client)
-                    .unwrap_or(self.lane);
-                self.flash("a violation: 3 shows the operations that prove it");
-            }
+            self.see_alarm();
+        }
+        if let (Some(ahead), Told::Notice { .. }) = (&mut self.ahead, &told) {
+            ahead.told(told.clone());
         }
         match &mut self.frozen {
             Some(backlog) => backlog.push_back(told),
             None => self.picture.told(told),
+        }
+    }
+
+    /// How the run stands now, as far as commands go: also while the screen is frozen.
+    #[must_use]
+    pub fn present(&self) -> &Picture {
+        self.ahead.as_deref().unwrap_or(&self.picture)
+    }
+
+    /// A violation that was not there before: its culprit is selected, and its lane is in sight.
+    fn see_alarm(&mut self) {
+        let known = std::mem::replace(&mut self.alarm_seen, self.picture.alarm.is_some());
+        let Some(found) = self.picture.alarm.as_ref().filter(|_| !known) else {
+            return;
+        };
+        let culprit = found
+            .operations
+            .iter()
+            .position(|op| op.id == found.culprit);
+        let client = found.culprit().map(|op| op.client);
+        self.verdict = VerdictView {
+            operation: culprit.unwrap_or(0),
+            ..VerdictView::default()
+        };
+        let lanes = super::draw::lanes(self);
+        let lane = lanes.iter().position(|lane| Some(*lane) == client);
+        self.lane = lane.unwrap_or(self.lane);
+        if self.replay.is_none() {
+            self.flash("a violation: 3 shows the operations that prove it");
         }
     }
 
@@ -352,6 +369,12 @@ impl App {
         {
             self.zoom_checked_ns = self.clock_ns;
             self.fit_median();
+        }
+        if self.present().stands {
+            // Nothing more goes wrong while somebody looks at what did.
+            for errand in &mut self.errands {
+                errand.due_ns = errand.due_ns.saturating_add(passed_ns);
+            }
         }
         self.history.refresh(
             &self.picture.operations,
@@ -404,10 +427,8 @@ impl App {
                     commands.extend(faults.iter().cloned().map(Command::Inject))
                 }
                 What::Heal(faults) => {
-                    let ours = self
-                        .picture
-                        .active()
-                        .filter(|span| faults.contains(&span.fault));
+                    let active = self.present().active();
+                    let ours = active.filter(|span| faults.contains(&span.fault));
                     commands.extend(ours.map(|span| Command::Heal(span.id)));
                 }
             }
@@ -421,7 +442,7 @@ impl App {
                 What::Heal(faults) => What::Inject(faults),
             };
         }
-        errands.retain(|errand| errand.due_ns != u64::MAX && self.picture.is_live());
+        errands.retain(|errand| errand.due_ns != u64::MAX && self.is_live());
         self.errands = errands;
         (!commands.is_empty()).then_some(Action::Send(commands))
     }
@@ -432,6 +453,7 @@ impl App {
             replay.playing = false;
         } else if self.frozen.is_none() && self.picture.is_live() {
             self.frozen = Some(VecDeque::new());
+            self.ahead = Some(Box::new(self.picture.bare()));
         }
     }
 
@@ -441,6 +463,7 @@ impl App {
         if let Some(replay) = &mut self.replay {
             replay.playing = true;
         }
+        self.ahead = None;
         for told in self.frozen.take().into_iter().flatten() {
             self.picture.told(told);
         }
@@ -456,6 +479,7 @@ impl App {
         if replay.playing {
             replay.advance(passed_ns, &mut self.picture);
             self.now_ns = replay.at_ns;
+            self.see_alarm();
         }
     }
 
@@ -467,6 +491,7 @@ impl App {
         replay.seek(to_ns, &mut self.picture);
         self.now_ns = replay.at_ns;
         self.history.forget();
+        self.see_alarm();
     }
 
     /// Forgets the run before.
@@ -486,7 +511,7 @@ impl App {
     /// Whether the bench behind the screen can be told anything.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.replay.is_none() && self.picture.is_live()
+        self.replay.is_none() && self.present().is_live()
     }
 
     /// The selected node, when there is one.

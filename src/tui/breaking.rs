@@ -12,9 +12,9 @@ pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
         return link_commands(app, verb);
     }
     let id = app.selected_node().ok_or("no node is selected")?;
-    let child = app.picture.nodes[&id].child;
+    let child = app.present().nodes[&id].child;
     let active = |wanted: &dyn Fn(&Fault) -> bool| -> Vec<FaultId> {
-        app.picture
+        app.present()
             .active()
             .filter(|span| wanted(&span.fault))
             .map(|span| span.id)
@@ -85,12 +85,12 @@ pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
                 Ok(heal(wrong))
             }
         }
-        (Verb::Transfer, _) if app.picture.leader() == Some(id) => {
+        (Verb::Transfer, _) if app.present().leader() == Some(id) => {
             Err(format!("n{id} leads already; select its heir"))
         }
         (Verb::Transfer, ChildState::Up) => Ok(vec![Command::Inject(Fault::Transfer { to: id })]),
         (Verb::Transfer, _) => Err(format!("n{id} is not up and cannot lead")),
-        (Verb::Isolate, _) if app.picture.nodes.len() < 2 => {
+        (Verb::Isolate, _) if app.present().nodes.len() < 2 => {
             Err("there is no peer to isolate it from".to_owned())
         }
         (Verb::Isolate, _) => {
@@ -112,7 +112,7 @@ pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
             if !slowed.is_empty() {
                 return Ok(heal(slowed));
             }
-            let peers = app.picture.ids().into_iter().filter(|&peer| peer != id);
+            let peers = app.present().ids().into_iter().filter(|&peer| peer != id);
             let links: Vec<_> = peers.flat_map(|peer| [(id, peer), (peer, id)]).collect();
             if links.is_empty() {
                 Err("there is no link to delay".to_owned())
@@ -155,7 +155,7 @@ pub(super) fn link_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
         _ => false,
     };
     let heal: Vec<Command> = app
-        .picture
+        .present()
         .active()
         .filter(|span| ours(&span.fault))
         .map(|span| Command::Heal(span.id))
@@ -168,11 +168,11 @@ pub(super) fn link_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
     }
     if links
         .iter()
-        .all(|&(from, to)| app.picture.link(from, to) == LinkState::Cut)
+        .all(|&(from, to)| app.present().link(from, to) == LinkState::Cut)
     {
-        let ids = app.picture.ids();
+        let ids = app.present().ids();
         let cause = app
-            .picture
+            .present()
             .active()
             .find(|span| span.fault.links(&ids).contains(&(from, to)));
         let cause = cause.map_or_else(
@@ -196,7 +196,7 @@ pub(super) fn send(app: &mut App, commands: Vec<Command>) -> Action {
         .map(|command| match command {
             Command::Inject(fault) => fault.to_string(),
             Command::Heal(id) => match app
-                .picture
+                .present()
                 .active()
                 .find(|span| span.id == *id)
                 .map(|span| &span.fault)

@@ -50,6 +50,7 @@ impl Teller {
                 },
                 defect: None,
                 dir: PathBuf::from("runs/20261123-141503-rapids-7141"),
+                again: "whitewater run rapids --nodes 3 --time 60 --seed 7141".into(),
             },
         );
         for id in 1..=nodes {

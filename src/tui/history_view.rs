@@ -130,7 +130,9 @@ fn term(word: &str, operations: &Operations) -> Term {
     }
     if let Some(text) = word.strip_prefix('>') {
         let ms = text.trim_end_matches("ms").parse::<u64>();
-        return ms.map_or(Term::Nothing, |ms| Term::Slower(ms * 1_000_000));
+        return ms.map_or(Term::Nothing, |ms| {
+            Term::Slower(ms.saturating_mul(1_000_000))
+        });
     }
     (number("c").map(Term::Client))
         .or_else(|| number("n").map(Term::Node))

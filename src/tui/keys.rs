@@ -263,16 +263,16 @@ pub const KEYS: &[Binding] = keys! {
 
     Up        [Named(KeyCode::Up), Char('k')]    "up"    Move EVERYWHERE 0 "the row above";
     Down      [Named(KeyCode::Down), Char('j')]  "down"  Move EVERYWHERE 0 "the row below";
-    Left      [Named(KeyCode::Left), Char('h')]  "left"  Move EVERYWHERE 0 "the cell to the left; in time: earlier";
-    Right     [Named(KeyCode::Right), Char('l')] "right" Move EVERYWHERE 0 "the cell to the right; in time: later";
+    Left      [Named(KeyCode::Left), Char('h')]  "left"  Move EVERYWHERE 0 "the cell to the left; in time: earlier; on the Model screen: the lines above";
+    Right     [Named(KeyCode::Right), Char('l')] "right" Move EVERYWHERE 0 "the cell to the right; in time: later; on the Model screen: the lines below";
     First     [Char('g'), Named(KeyCode::Home)]  "first" Move EVERYWHERE 0 "the first row; in time: the beginning";
     Last      [Char('G'), Named(KeyCode::End)]   "last"  Move EVERYWHERE 0 "the last row; in time: now";
     PageUp    [Named(KeyCode::PageUp)]           "page up"   Move EVERYWHERE 0 "a page up; in time: a window earlier";
     PageDown  [Named(KeyCode::PageDown)]         "page down" Move EVERYWHERE 0 "a page down; in time: a window later";
-    NextPanel [Named(KeyCode::Tab)]              "panel" Move EVERYWHERE 12 "the next panel";
-    PreviousPanel [Named(KeyCode::BackTab)]      "panel back" Move EVERYWHERE 0 "the previous panel";
+    NextPanel [Named(KeyCode::Tab)]              "panel" Move LIVE 12 "the next panel";
+    PreviousPanel [Named(KeyCode::BackTab)]      "panel back" Move LIVE 0 "the previous panel";
     Open      [Named(KeyCode::Enter)] "open"     Move EVERYWHERE 0 "open what is selected: a node's card, a moment; heal a selected fault";
-    Zoom      [Char('z')] "zoom"                 Move EVERYWHERE 13 "the focused panel on the whole screen, or back";
+    Zoom      [Char('z')] "zoom"                 Move LIVE 13 "the focused panel on the whole screen, or back";
     Filter    [Char('/')] "filter"               Move EVERYWHERE 0 "filter this list; a leading ! excludes";
     ZoomIn    [Char('+'), Char('=')] "zoom in"   Move TIMED 0 "less time on the screen";
     ZoomOut   [Char('-')] "zoom out"             Move TIMED 0 "more time on the screen";

@@ -27,8 +27,8 @@ pub struct Deed {
 /// The entries as they are now. Their order and number never change, so that a digit always means the same.
 #[must_use]
 pub fn entries(app: &App) -> Vec<Entry> {
-    let ids = app.picture.ids();
-    let leader = app.picture.leader();
+    let ids = app.present().ids();
+    let leader = app.present().leader();
     vec![
         isolate_leader(&ids, leader, Way::Both),
         split_halves(&ids),
@@ -148,7 +148,7 @@ fn cut_one_way(app: &App, leader: Option<NodeId>) -> Entry {
 
 /// The selected link, else one from the leader, else the first there is.
 fn a_link(app: &App, leader: Option<NodeId>) -> Result<(NodeId, NodeId), String> {
-    let ids = app.picture.ids();
+    let ids = app.present().ids();
     at_least(&ids, 2)?;
     let from = leader.unwrap_or(ids[0]);
     let to = ids
@@ -207,7 +207,7 @@ fn pause_leader(leader: Option<NodeId>) -> Entry {
 }
 
 fn up(app: &App) -> Vec<NodeId> {
-    let nodes = app.picture.nodes.values();
+    let nodes = app.present().nodes.values();
     nodes
         .filter(|node| node.child == ChildState::Up)
         .map(|node| node.id)
@@ -231,7 +231,7 @@ fn freeze(app: &App) -> Entry {
 }
 
 fn kill_minority(app: &App, leader: Option<NodeId>) -> Entry {
-    let (up, all) = (up(app), app.picture.nodes.len());
+    let (up, all) = (up(app), app.present().nodes.len());
     // As many as can die with a quorum left; followers first, since the leader has an entry of its own.
     let spare = up.len().saturating_sub(all / 2 + 1);
     let mut victims: Vec<NodeId> = up

@@ -113,6 +113,8 @@ pub struct Checked {
 pub struct ModelView {
     /// The selected subject.
     pub row: usize,
+    /// How many lines of what is said of it are scrolled past.
+    pub scroll: usize,
     /// What is being checked, and since when on the session's clock.
     pub running: Option<(usize, u64)>,
     /// What was found.

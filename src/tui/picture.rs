@@ -94,6 +94,8 @@ pub struct Picture {
     pub defect: Option<String>,
     /// The run's folder.
     pub dir: PathBuf,
+    /// How to run it again, as a command.
+    pub again: String,
     /// Where the run stands; `None` until it has started.
     pub phase: Option<Phase>,
     /// The instant of the newest fact.
@@ -139,6 +141,15 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// The same without operations and lines: enough to decide what a command is.
+    pub(super) fn bare(&mut self) -> Picture {
+        let operations = std::mem::take(&mut self.operations);
+        let lines = std::mem::take(&mut self.lines);
+        let bare = self.clone();
+        (self.operations, self.lines) = (operations, lines);
+        bare
+    }
+
     /// Takes the next fact.
     pub fn told(&mut self, told: Told) {
         match told {
@@ -163,9 +174,11 @@ impl Picture {
                 load,
                 defect,
                 dir,
+                again,
             } => {
                 (self.scenario, self.load, self.clients) = (scenario, load, load.clients);
                 (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
+                self.again = again;
                 self.phase = Some(Phase::Starting);
                 self.nemesis = true;
                 self.nodes = nodes

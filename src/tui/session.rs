@@ -27,6 +27,8 @@ use crate::run::{self, Command, Drill, Ending, Handle, Notice, Scenario, Setup, 
 const FRAME: Duration = Duration::from_millis(50);
 /// The most facts that are folded before keys are looked at again.
 const BATCH: usize = 4096;
+/// How long a stop of the program waits for the workload to be quiet.
+const QUIET: Duration = Duration::from_millis(500);
 /// How much of a node's log is read for its card.
 const LOG_TAIL: u64 = 64 * 1024;
 
@@ -42,11 +44,15 @@ pub struct Options {
 }
 
 /// Starts a run and shows it until the person leaves; then ends it and gives how it ended. When another run was picked
-/// on the screen, it is that one's ending.
+/// on the screen, it is that one's ending, and `before` has those of the runs before it; what it says is shown.
 ///
 /// # Errors
 /// Where the terminal cannot be used. The run is ended in order all the same.
-pub fn run(setup: Setup, options: Options) -> anyhow::Result<Ending> {
+pub fn run(
+    setup: Setup,
+    options: Options,
+    mut before: impl FnMut(&Ending) -> Option<String>,
+) -> anyhow::Result<Ending> {
     let mut session = Session::new(options);
     session.app.picker.recipes = recipes();
     session.app.picker.clients = setup.changes.clients;
@@ -58,7 +64,7 @@ pub fn run(setup: Setup, options: Options) -> anyhow::Result<Ending> {
     on_a_runtime(async {
         let mut signals = Signals::new().context("could not listen to signals")?;
         let mut live = Live::start(setup);
-        let shown = session.show(&mut live, &mut signals).await;
+        let shown = session.show(&mut live, &mut signals, &mut before).await;
         // The terminal is ours no more: what follows is said on the normal screen.
         let ending = live.end(&mut signals).await;
         shown.map(|()| ending)
@@ -167,8 +173,6 @@ struct Session {
     /// Where a check of the model says what it found.
     checked: Option<mpsc::Sender<(usize, Checked)>>,
     drawn_second: u64,
-    /// We held the workload for a stop of the program, and nobody else had.
-    held_for_stop: bool,
 }
 
 /// What the loop does after an input.
@@ -229,12 +233,16 @@ impl Session {
             dirty: true,
             checked: None,
             drawn_second: 0,
-            held_for_stop: false,
         }
     }
 
     /// Shows runs until the person leaves; the last one is still to be ended.
-    async fn show(&mut self, live: &mut Live, signals: &mut Signals) -> anyhow::Result<()> {
+    async fn show(
+        &mut self,
+        live: &mut Live,
+        signals: &mut Signals,
+        before: &mut dyn FnMut(&Ending) -> Option<String>,
+    ) -> anyhow::Result<()> {
         terminal::give_back_on_panic(self.dir.clone());
         let mut screen =
             Taken::take(!self.options.no_mouse).context("could not use the terminal")?;
@@ -251,7 +259,7 @@ impl Session {
             let next = tokio::select! {
                 biased;
                 event = keys.next() => match event {
-                    Some(event) => self.event(event?, &mut screen, Some(live))?,
+                    Some(event) => self.event(event?, &mut screen, Some(&mut *live)).await?,
                     // The terminal is gone: nobody looks, and nobody can press a key.
                     None => Next::Leave,
                 },
@@ -276,9 +284,9 @@ impl Session {
                         self.input(Input::Behind(behind));
                     }
                     let action = self.tick(&mut screen)?;
-                    self.act(action, &mut screen, Some(live))?
+                    self.act(action, &mut screen, Some(&mut *live)).await?
                 }
-                woken = signals.next() => self.signal(woken, &mut screen, Some(live))?,
+                woken = signals.next() => self.signal(woken, &mut screen, Some(&mut *live)).await?,
             };
             match next {
                 Next::Stay => {}
@@ -295,7 +303,10 @@ impl Session {
                 },
             }
             if over && let Some(setup) = picked.take() {
-                self.again(live, setup);
+                let ending = self.again(live, setup);
+                if let Some(said) = before(&ending) {
+                    self.input(Input::Say(said));
+                }
                 over = false;
             }
         }
@@ -328,7 +339,7 @@ impl Session {
             let next = tokio::select! {
                 biased;
                 event = keys.next() => match event {
-                    Some(event) => self.event(event?, &mut screen, None)?,
+                    Some(event) => self.event(event?, &mut screen, None).await?,
                     None => Next::Leave,
                 },
                 Some((at, checked)) = checked.recv() => {
@@ -339,9 +350,9 @@ impl Session {
                     let playing = self.app.replay.as_ref().is_some_and(|replay| replay.playing);
                     self.dirty |= playing;
                     let action = self.tick(&mut screen)?;
-                    self.act(action, &mut screen, None)?
+                    self.act(action, &mut screen, None).await?
                 }
-                woken = signals.next() => self.signal(woken, &mut screen, None)?,
+                woken = signals.next() => self.signal(woken, &mut screen, None).await?,
             };
             if matches!(next, Next::Leave) {
                 return Ok(());
@@ -380,11 +391,11 @@ impl Session {
     }
 
     /// A key, a click, a new size: answered and drawn at once.
-    fn event(
+    async fn event(
         &mut self,
         event: Event,
         screen: &mut Taken,
-        live: Option<&Live>,
+        live: Option<&mut Live>,
     ) -> anyhow::Result<Next> {
         let clock_ns = self.clock();
         update(&mut self.app, Input::Clock(clock_ns));
@@ -394,7 +405,7 @@ impl Session {
             Event::Resize(columns, rows) => self.input(Input::Size(columns, rows)),
             Event::FocusGained | Event::FocusLost | Event::Paste(_) => None,
         };
-        let next = self.act(action, screen, live)?;
+        let next = self.act(action, screen, live).await?;
         if matches!(next, Next::Stay | Next::Start(_)) {
             self.draw(screen)?;
         }
@@ -420,24 +431,24 @@ impl Session {
         screen.draw(&self.app).context("could not draw")
     }
 
-    fn act(
+    async fn act(
         &mut self,
         action: Option<Action>,
         screen: &mut Taken,
-        live: Option<&Live>,
+        live: Option<&mut Live>,
     ) -> anyhow::Result<Next> {
         match action {
             None => {}
             Some(Action::Send(commands)) => {
                 for command in commands {
-                    if let Some(live) = live {
+                    if let Some(live) = &live {
                         live.handle.send(command);
                     }
                 }
             }
             Some(Action::Leave) => return Ok(Next::Leave),
             Some(Action::Start(pick)) => return Ok(Next::Start(pick)),
-            Some(Action::Suspend) => self.suspend(screen, live)?,
+            Some(Action::Suspend) => self.suspend(screen, live).await?,
             Some(Action::Copy(text)) => screen.whisper(&terminal::clipboard(&text))?,
             Some(Action::Check(at)) => self.check(at)?,
             Some(Action::ReadLog(node)) => {
@@ -455,15 +466,15 @@ impl Session {
         Ok(Next::Stay)
     }
 
-    fn signal(
+    async fn signal(
         &mut self,
         woken: Woken,
         screen: &mut Taken,
-        live: Option<&Live>,
+        live: Option<&mut Live>,
     ) -> anyhow::Result<Next> {
         match woken {
             Woken::End => return Ok(Next::Leave),
-            Woken::Stop => self.suspend(screen, live)?,
+            Woken::Stop => self.suspend(screen, live).await?,
             // Stopped by SIGSTOP and continued: the terminal may have been used meanwhile.
             Woken::GoOn => {
                 screen.again()?;
@@ -496,28 +507,50 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the terminal back, holds the workload, stops, and goes on where it was when the shell continues us.
-    fn suspend(&mut self, screen: &mut Taken, live: Option<&Live>) -> anyhow::Result<()> {
+    /// Gives the terminal back, holds the workload, stops, and goes on where it was when the shell continues us. The
+    /// workload's time stands meanwhile.
+    async fn suspend(
+        &mut self,
+        screen: &mut Taken,
+        mut live: Option<&mut Live>,
+    ) -> anyhow::Result<()> {
         terminal::give_back();
-        self.held_for_stop = !self.app.picture.held && self.app.is_live();
-        if let Some(live) = live.filter(|_| self.held_for_stop) {
+        let ours = !self.app.present().held && self.app.is_live();
+        if let Some(live) = live.as_mut().filter(|_| ours) {
             live.handle.send(Command::HoldWorkload(true));
+            // The run's thread stops with us: it has to hear of it first, and what is asked has to be answered.
+            let quiet = async {
+                while !self.is_quiet() {
+                    match live.told.recv().await {
+                        Some(told) => self.input(Input::Told(told)),
+                        None => break,
+                    };
+                }
+            };
+            // A cluster that answers nobody does not keep a person from the shell.
+            let _ = tokio::time::timeout(QUIET, quiet).await;
         }
         let _ =
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
         screen.again()?;
-        if let Some(live) = live.filter(|_| std::mem::take(&mut self.held_for_stop)) {
+        if let Some(live) = live.filter(|_| ours) {
             live.handle.send(Command::HoldWorkload(false));
         }
         self.resize(screen)
     }
 
-    /// Starts what was picked, now that the run before has ended.
-    fn again(&mut self, live: &mut Live, setup: Setup) {
+    /// Whether the workload is held and no operation is open.
+    fn is_quiet(&self) -> bool {
+        let frozen = self.app.frozen.is_some();
+        self.app.present().held && (frozen || self.app.picture.progress.open == 0)
+    }
+
+    /// Starts what was picked, now that the run before has ended; gives how that one did.
+    fn again(&mut self, live: &mut Live, setup: Setup) -> Ending {
         // The channel is closed: the old run's thread has ended or is about to, without children.
         let before = std::mem::replace(live, Live::start(setup));
-        let _ = before.handle.join();
         self.input(Input::NewRun);
+        before.handle.join()
     }
 }
 

@@ -52,6 +52,8 @@ pub fn update(app: &mut App, input: Input) -> Option<Action> {
 fn key(app: &mut App, event: &KeyEvent) -> Option<Action> {
     let key = Key::of(event);
     if matches!(key, Key::Ctrl('c' | 'z')) {
+        // Whoever wants to leave types no filter any more.
+        app.typing = false;
         return press(app, keys::verb(key, app.screen)?);
     }
     if app.typing {
@@ -136,11 +138,11 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         | Verb::Finish => can_break(app),
         Verb::FewerClients | Verb::MoreClients | Verb::FewerKeys => {
             can_break(app)?;
-            asked_by(verb, &app.picture).map(|_| ())
+            asked_by(verb, app.present()).map(|_| ())
         }
         Verb::GoOn => {
             can_break(app)?;
-            if app.picture.stands {
+            if app.present().stands {
                 Ok(())
             } else {
                 Err("nothing is held; a violation holds the network".to_owned())
@@ -178,7 +180,7 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
 fn can_break(app: &App) -> Result<(), String> {
     if app.replay.is_some() {
         Err("this is a replay: what happened can not be changed".to_owned())
-    } else if !app.picture.is_live() {
+    } else if !app.present().is_live() {
         Err("the run is over; s starts another".to_owned())
     } else if app.picture.nodes.is_empty() {
         Err("the nodes are starting".to_owned())
@@ -206,15 +208,17 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
             Some(send(app, commands))
         }
         Verb::HealAll => Some(heal_all(app)),
-        Verb::Nemesis => Some(Action::Send(vec![Command::Nemesis(!app.picture.nemesis)])),
-        Verb::Hold => Some(Action::Send(vec![Command::HoldWorkload(!app.picture.held)])),
+        Verb::Nemesis => Some(Action::Send(vec![Command::Nemesis(!app.present().nemesis)])),
+        Verb::Hold => Some(Action::Send(vec![Command::HoldWorkload(
+            !app.present().held,
+        )])),
         Verb::Less
         | Verb::More
         | Verb::FewerClients
         | Verb::MoreClients
         | Verb::FewerKeys
         | Verb::MoreKeys => {
-            let load = asked_by(verb, &app.picture).ok()?;
+            let load = asked_by(verb, app.present()).ok()?;
             app.flash(format!("{load} …"));
             Some(Action::Send(vec![Command::Load(load)]))
         }
@@ -237,7 +241,11 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         Verb::Suspend => Some(Action::Suspend),
         Verb::CopyPath => {
             let path = draw::path_shown(app);
-            app.flash(format!("copied {path}"));
+            let later = match path.ends_with("counterexample.txt") && app.is_live() {
+                true => " (written when the run ends)",
+                false => "",
+            };
+            app.flash(format!("copied {path}{later}"));
             Some(Action::Copy(path))
         }
         Verb::Live | Verb::History | Verb::Verdict | Verb::Charts | Verb::Model => {
@@ -437,7 +445,10 @@ fn back(app: &mut App) {
     } else if app.screen == Screen::Live && app.link.is_some() {
         app.link = None;
     } else if app.screen == Screen::Live && app.end_ns.is_some() {
-        to_now(app);
+        match app.replay {
+            Some(_) => app.end_ns = None,
+            None => to_now(app),
+        }
     } else if app.screen == Screen::History && app.history.row.is_some() {
         app.history.row = None;
     } else if app.screen == Screen::Verdict && app.picture.alarm.is_some() && !app.verdict.table {
@@ -492,7 +503,7 @@ fn open(app: &mut App) -> Option<Action> {
                     app.flash(why);
                     return None;
                 }
-                let Some(id) = app.picture.active().nth(app.fault).map(|span| span.id) else {
+                let Some(id) = app.present().active().nth(app.fault).map(|span| span.id) else {
                     app.flash("no fault is active; f opens the fault menu");
                     return None;
                 };
@@ -508,7 +519,7 @@ fn open(app: &mut App) -> Option<Action> {
             Panel::Events => app.zoomed = !app.zoomed,
         },
         Screen::Model => return check_model(app),
-        Screen::Charts => app.zoomed = !app.zoomed,
+        Screen::Charts => app.flash("nothing to open here"),
     }
     None
 }
@@ -526,7 +537,12 @@ fn show_moment(app: &mut App, position: usize) {
     app.screen = Screen::Live;
     app.focus = Panel::Operations;
     app.freeze();
-    app.end_ns = Some((end + margin).min(app.picture.time_ns.max(end)));
+    if app.replay.is_some() {
+        app.end_ns = None;
+        app.seek(end + margin);
+    } else {
+        app.end_ns = Some((end + margin).min(app.picture.time_ns.max(end)));
+    }
     app.lane = draw::lanes(app)
         .iter()
         .position(|lane| *lane == client)
@@ -568,7 +584,10 @@ fn step(app: &mut App, by: i32) {
             }
             _ => app.verdict.row = stepped(app.verdict.row, by, app.picture.operations.keys()),
         },
-        Screen::Model => app.model.row = stepped(app.model.row, by, model_view::subjects().len()),
+        Screen::Model => {
+            app.model.row = stepped(app.model.row, by, model_view::subjects().len());
+            app.model.scroll = 0;
+        }
         Screen::Charts => {}
     }
 }
@@ -620,6 +639,10 @@ fn sideways(app: &mut App, by: i32) {
         }
         (Screen::Live, _) | (Screen::Charts, _) => scroll_time(app, i64::from(by) * 8),
         (Screen::Verdict, _) if app.picture.alarm.is_some() && !app.verdict.table => step(app, by),
+        (Screen::Model, _) => {
+            let most = draw::model_lines(app).saturating_sub(1);
+            app.model.scroll = stepped(app.model.scroll, by, most + 1);
+        }
         _ => app.flash("nothing lies that way"),
     }
 }

@@ -144,6 +144,7 @@ fn loaded(operations: u64) -> App {
         },
         defect: None,
         dir: "runs/bench".into(),
+        again: String::new(),
     };
     update(&mut app, notice(0, started));
     update(

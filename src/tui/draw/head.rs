@@ -151,6 +151,11 @@ pub(super) fn headline(app: &App) -> (String, Style) {
     }
     let [ok, failed, unknown] = picture.operations.sums();
     if let Some(end) = &picture.end {
+        if end.exit == 70 && end.verdict != VerdictWord::Violation {
+            return ("! THE BENCH FAILED: no verdict".into(), theme.loud());
+        }
+        let ops = text::number(ok + failed + unknown);
+        let dot = glyphs.dot;
         match end.verdict {
             // Without the operations: a violation that was found only at the end, by the last verdict.
             VerdictWord::Violation => {
@@ -159,16 +164,27 @@ pub(super) fn headline(app: &App) -> (String, Style) {
                     theme.violation(),
                 );
             }
+            VerdictWord::Unknown if end.exit == 130 => {
+                let words = "INTERRUPTED: nothing was judged".into();
+                return (text(glyphs.unknown, words), theme.unknown());
+            }
             VerdictWord::Unknown => {
                 return (
                     text(glyphs.unknown, "UNKNOWN: a budget ended first".into()),
                     theme.unknown(),
                 );
             }
+            VerdictWord::Linearizable if end.exit == 130 => {
+                let words = format!("INTERRUPTED {dot} {ops} ops, linearizable");
+                return (text(glyphs.unknown, words), theme.unknown());
+            }
+            VerdictWord::Linearizable if end.exit == 3 => {
+                let words = format!("VACUOUS {dot} {ops} ops, linearizable");
+                return (text(glyphs.unknown, words), theme.unknown());
+            }
             VerdictWord::Linearizable if picture.findings.is_empty() => {
-                let ops = text::number(ok + failed + unknown);
                 let keys = picture.operations.keys();
-                let words = format!("LINEARIZABLE {} {ops} ops, {keys} keys", glyphs.dot);
+                let words = format!("LINEARIZABLE {dot} {ops} ops, {keys} keys");
                 return (text(glyphs.holds, words), theme.good());
             }
             VerdictWord::Linearizable => {}

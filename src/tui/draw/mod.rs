@@ -150,6 +150,11 @@ pub(super) fn chart_cell_ns(app: &App) -> u64 {
     charts::cell_ns(app, app.size.0.saturating_sub(charts::MARGIN + 2))
 }
 
+/// How many lines the Model screen has to say of what is selected.
+pub(super) fn model_lines(app: &App) -> usize {
+    model::detail_lines(app, app.size.0)
+}
+
 /// The path of what is shown, to be copied.
 pub(super) fn path_shown(app: &App) -> String {
     let dir = &app.picture.dir;

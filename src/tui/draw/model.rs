@@ -3,6 +3,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
@@ -96,68 +97,87 @@ impl Model<'_> {
         let Some(subject) = subjects.get(row) else {
             return;
         };
-        let inner = text::frame(buf, area, theme, false, &subject.name(), Line::default());
-        let width = usize::from(inner.width.saturating_sub(2));
-        let mut lines: Vec<_> = text::wrap(&theme.glyphs.spell(subject.about()), width)
-            .into_iter()
-            .map(|line| (line, theme.ok()))
-            .collect();
-        lines.push((String::new(), theme.ok()));
-        match (app.model.results.get(&row), app.model.running) {
-            (Some(found), _) => {
-                let style = if found.as_it_should {
-                    theme.bold()
-                } else {
-                    theme.loud()
-                };
-                lines.extend(
-                    text::wrap(&theme.glyphs.spell(&found.said), width)
-                        .into_iter()
-                        .map(|line| (line, style)),
-                );
-                let per_second = found.states as f64 / found.seconds.max(0.001);
-                let numbers = format!(
-                    "{} different states in {:.1} s, {} a second",
-                    text::number(found.states),
-                    found.seconds,
-                    text::size(per_second as u64)
-                );
-                lines.push((numbers, theme.dim()));
-                for (i, step) in found.steps.iter().enumerate() {
-                    let step = format!("{:>2} {}", i + 1, theme.glyphs.spell(step));
-                    lines.extend(
-                        text::wrap(&step, width)
-                            .into_iter()
-                            .map(|line| (line, theme.ok())),
-                    );
-                }
+        let lines = said_of(app, subject, row, area.width);
+        let room = usize::from(area.height.saturating_sub(2));
+        // The last line stays in sight, however far one scrolls.
+        let first = app.model.scroll.min(lines.len().saturating_sub(room));
+        let right = match lines.len() > room {
+            true => {
+                let [_, _, left, right] = theme.glyphs.arrows;
+                let last = (first + room).min(lines.len());
+                format!(
+                    " lines {} to {last} of {} {left} {right} ",
+                    first + 1,
+                    lines.len()
+                )
             }
-            (None, Some((running, since_ns))) if running == row => {
-                let seconds = text::span(app.clock_ns.saturating_sub(since_ns));
-                lines.push((
-                    format!("{} being checked for {seconds}", theme.glyphs.working),
-                    theme.bold(),
-                ));
-            }
-            (None, _) => {
-                lines.push((
-                    "enter checks it: that takes a core for some seconds".to_owned(),
-                    theme.ok(),
-                ));
-                if let Subject::Rules(pinned) = subject {
-                    lines.push((
-                        format!("{} states are expected", text::number(pinned.unique)),
-                        theme.dim(),
-                    ));
-                }
-            }
-        }
-        for (y, (line, style)) in lines
-            .into_iter()
-            .take(usize::from(inner.height))
-            .enumerate()
-        {
+            false => String::new(),
+        };
+        let right = Line::from(Span::styled(right, theme.dim()));
+        let inner = text::frame(buf, area, theme, false, &subject.name(), right);
+        for (y, (line, style)) in lines.into_iter().skip(first).take(room).enumerate() {
             text::put(buf, inner, 1, y as u16, &line, style);
         }
     }
+}
+
+/// How many lines there are to say of the selected subject.
+pub(super) fn detail_lines(app: &App, width: u16) -> usize {
+    let subjects = subjects();
+    let row = app.model.row.min(subjects.len().saturating_sub(1));
+    let subject = subjects.get(row);
+    subject.map_or(0, |subject| said_of(app, subject, row, width).len())
+}
+
+/// What is known of a subject, in lines for a panel of that width.
+fn said_of(app: &App, subject: &Subject, row: usize, width: u16) -> Vec<(String, Style)> {
+    let theme = app.theme;
+    let width = usize::from(width.saturating_sub(4));
+    let wrapped = |said: &str, style: Style| {
+        let lines = text::wrap(&theme.glyphs.spell(said), width);
+        lines.into_iter().map(move |line| (line, style))
+    };
+    let mut lines: Vec<_> = wrapped(subject.about(), theme.ok()).collect();
+    lines.push((String::new(), theme.ok()));
+    match (app.model.results.get(&row), app.model.running) {
+        (Some(found), _) => {
+            let style = if found.as_it_should {
+                theme.bold()
+            } else {
+                theme.loud()
+            };
+            lines.extend(wrapped(&found.said, style));
+            let per_second = found.states as f64 / found.seconds.max(0.001);
+            let numbers = format!(
+                "{} different states in {:.1} s, {} a second",
+                text::number(found.states),
+                found.seconds,
+                text::size(per_second as u64)
+            );
+            lines.push((numbers, theme.dim()));
+            for (i, step) in found.steps.iter().enumerate() {
+                lines.extend(wrapped(&format!("{:>2} {step}", i + 1), theme.ok()));
+            }
+        }
+        (None, Some((running, since_ns))) if running == row => {
+            let seconds = text::span(app.clock_ns.saturating_sub(since_ns));
+            lines.push((
+                format!("{} being checked for {seconds}", theme.glyphs.working),
+                theme.bold(),
+            ));
+        }
+        (None, _) => {
+            lines.push((
+                "enter checks it: that takes a core for some seconds".to_owned(),
+                theme.ok(),
+            ));
+            if let Subject::Rules(pinned) = subject {
+                lines.push((
+                    format!("{} states are expected", text::number(pinned.unique)),
+                    theme.dim(),
+                ));
+            }
+        }
+    }
+    lines
 }

@@ -4,6 +4,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Color;
+use rayon::prelude::*;
 
 use crate::tui::app::{App, Input, Overlay, Panel};
 use crate::tui::fixtures;
@@ -150,13 +151,15 @@ fn everything_draws_at_every_size() {
             }
         }
     }
-    // Every single size, on the screen that has the most panels.
-    let busy = fixtures::five();
-    for columns in 1..=130 {
-        for rows in 1..=45 {
-            picture(&busy, columns, rows);
+    // Every single size, on every screen, with a violation.
+    let screens = Screen::ALL.map(|screen| with(fixtures::violation(), |app| app.screen = screen));
+    (1..=130).into_par_iter().for_each(|columns| {
+        for app in &screens {
+            for rows in 1..=45 {
+                picture(app, columns, rows);
+            }
         }
-    }
+    });
 }
 
 #[test]

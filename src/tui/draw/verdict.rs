@@ -15,6 +15,9 @@ use crate::fault::NodeId;
 use crate::tui::app::App;
 use crate::tui::operations::Operations;
 
+/// How long a fault that is over may still be to blame: a failover and a lease.
+const RECENT_NS: u64 = 3_000_000_000;
+
 /// The Verdict screen.
 pub(super) struct Verdict<'a> {
     pub(super) app: &'a App,
@@ -73,19 +76,25 @@ impl Widget for &Proof<'_> {
                 area,
                 1,
                 area.height - 2,
-                &format!("{dir}/counterexample.txt"),
+                &format!(
+                    "{dir}/counterexample.txt{}",
+                    if app.is_live() {
+                        ", when the run ends"
+                    } else {
+                        ""
+                    }
+                ),
                 theme.dim(),
             );
-            let defect = picture
-                .defect
-                .as_ref()
-                .map_or_else(String::new, |defect| format!(" --defect {defect}"));
-            let again = format!(
-                "again: whitewater run {} --nodes {} --seed {}{defect}",
-                picture.scenario,
-                picture.nodes.len(),
-                picture.seed
-            );
+            let again = match picture.again.as_str() {
+                // A run recorded before runs said this themselves.
+                "" => format!(
+                    "whitewater run {} --seed {}",
+                    picture.scenario, picture.seed
+                ),
+                again => again.to_owned(),
+            };
+            let again = format!("again: {again}");
             text::put(buf, area, 1, area.height - 1, &again, theme.dim());
         }
     }
@@ -398,15 +407,14 @@ impl Proof<'_> {
             facts.push(format!("n{node} answered #{}{at}.", op.id));
         }
         let ids: Vec<NodeId> = picture.ids();
-        let touches = |fault: &crate::fault::Fault| match op.node {
-            None => true,
-            Some(node) => {
-                fault.children().contains(&node)
-                    || fault
-                        .links(&ids)
-                        .iter()
-                        .any(|&(a, b)| a == node || b == node)
-            }
+        let touches = |fault: &crate::fault::Fault| {
+            let (children, links) = (fault.children(), fault.links(&ids));
+            // What names no node and no link, as lost messages do, may have touched any.
+            let everybody = children.is_empty() && links.is_empty();
+            op.node.is_none_or(|node| {
+                let linked = links.iter().any(|&(a, b)| a == node || b == node);
+                everybody || linked || children.contains(&node)
+            })
         };
         let mut quiet = true;
         for span in picture
@@ -423,6 +431,14 @@ impl Proof<'_> {
         if quiet {
             facts.push("No fault touched it at that moment.".to_owned());
         }
+        // A restart is over at once, and is felt afterwards.
+        let recent = picture.faults.iter().rev().filter_map(|span| {
+            let since_ns = end_ns.checked_sub(span.out_ns?)?;
+            (since_ns < RECENT_NS && touches(&span.fault)).then_some((since_ns, &span.fault))
+        });
+        facts.extend(recent.take(2).map(|(since_ns, fault)| {
+            format!("“{fault}” had been over for {}.", text::span(since_ns))
+        }));
         // What an answer of a newer term proves is worth more than when a new leader was heard of.
         let newer = found_before(&picture.operations, op, end_ns);
         if let Some((id, node, term)) = newer {
