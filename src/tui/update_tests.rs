@@ -641,3 +641,70 @@ fn a_replay_is_scrubbed_and_can_not_be_broken() {
     );
     assert_eq!(possible_now(&app, Verb::Slower), Ok(()));
 }
+
+fn tell(app: &mut App, ms: u64, notice: crate::run::Notice) {
+    let time_ns = ms * 1_000_000;
+    let told = crate::run::Told::Notice { time_ns, notice };
+    update(app, Input::Told(told));
+}
+
+#[test]
+fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
+    let mut app = fixtures::cut();
+    assert_eq!(press(&mut app, "space p"), {
+        let pause = Command::Inject(Fault::Pause { node: 1 });
+        Some(Action::Send(vec![pause]))
+    });
+    // What came of it is not drawn yet.
+    let mut paused = fixtures::view(1, 1, 4, 1204);
+    paused.child = crate::run::ChildState::Paused;
+    tell(
+        &mut app,
+        5_200,
+        crate::run::Notice::FaultIn {
+            id: 77,
+            fault: Fault::Pause { node: 1 },
+            by: crate::run::By::You,
+        },
+    );
+    tell(&mut app, 5_201, crate::run::Notice::Node { node: paused });
+    assert_eq!(
+        press(&mut app, "p"),
+        Some(Action::Send(vec![Command::Heal(77)])),
+        "the second press undoes the first"
+    );
+    tell(&mut app, 5_300, crate::run::Notice::Held { held: true });
+    assert_eq!(
+        press(&mut app, "u"),
+        Some(Action::Send(vec![Command::GoOn]))
+    );
+    assert!(app.frozen.is_some(), "and the picture stands all the while");
+}
+
+#[test]
+fn nothing_more_goes_wrong_while_a_violation_holds_the_network() {
+    let mut app = fixtures::cut();
+    press(&mut app, "f 8");
+    let clock = app.clock_ns;
+    let at = |app: &mut App, ms: u64| update(app, Input::Clock(clock + ms * 1_000_000));
+    assert!(at(&mut app, 1).is_some(), "the first restart");
+    tell(&mut app, 5_200, crate::run::Notice::Held { held: true });
+    for ms in [1_001, 2_001, 3_001, 4_001] {
+        assert_eq!(at(&mut app, ms), None, "the second one waits");
+    }
+    tell(&mut app, 9_300, crate::run::Notice::Held { held: false });
+    assert_eq!(
+        at(&mut app, 5_501),
+        None,
+        "and not only for its old instant"
+    );
+    assert!(at(&mut app, 6_101).is_some());
+}
+
+#[test]
+fn leaving_wins_over_a_filter_that_is_being_typed() {
+    let mut app = fixtures::cut();
+    press(&mut app, "2 / k ^c");
+    assert_eq!(app.overlay, Some(Overlay::Leave));
+    assert_eq!(press(&mut app, "y"), Some(Action::Leave));
+}

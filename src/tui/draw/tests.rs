@@ -226,3 +226,33 @@ fn the_background_is_never_painted() {
         );
     }
 }
+
+#[test]
+fn the_last_verdict_says_no_more_than_the_exit_code() {
+    let ended = |verdict, exit| {
+        let mut app = fixtures::cut();
+        let notice = crate::run::Notice::Ended {
+            verdict,
+            exit,
+            summary: String::new(),
+        };
+        let time_ns = app.picture.time_ns;
+        app.picture
+            .told(crate::run::Told::Notice { time_ns, notice });
+        text(&picture(&app, 120, 40))
+    };
+    use crate::run::VerdictWord::{Linearizable, Unknown};
+    for (verdict, exit, words) in [
+        (Linearizable, 0, "✓ LINEARIZABLE ·"),
+        (Linearizable, 3, "? VACUOUS ·"),
+        (Linearizable, 130, "? INTERRUPTED ·"),
+        (Linearizable, 70, "! THE BENCH FAILED: no verdict"),
+        (Unknown, 2, "? UNKNOWN: a budget ended first"),
+        (Unknown, 130, "? INTERRUPTED: nothing was judged"),
+        (Unknown, 70, "! THE BENCH FAILED: no verdict"),
+    ] {
+        let seen = ended(verdict, exit);
+        let first = seen.lines().next().unwrap_or_default();
+        assert!(first.contains(words), "{exit}: {first}");
+    }
+}
