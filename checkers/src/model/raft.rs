@@ -72,12 +72,15 @@ pub struct Raft<const SLOTS: usize> {
 }
 
 impl<const SLOTS: usize> Raft<SLOTS> {
-    /// The model of `configuration`.
+    /// The model of `configuration`. Nothing is forgotten where its broken rule makes forgetting unsound
+    /// ([`Mutant::breaks_reduction`]): that is seen to here, so that every search of the model has it.
     ///
     /// # Panics
     /// If `SLOTS` is not three times its terms, or it has more than four entries.
     #[must_use]
-    pub fn new(configuration: Configuration) -> Self {
+    pub fn new(mut configuration: Configuration) -> Self {
+        let broken = configuration.rules.broken;
+        configuration.reduce &= !broken.is_some_and(Mutant::breaks_reduction);
         assert_eq!(SLOTS, configuration.terms as usize * NODES);
         assert!(configuration.entries <= 4);
         let order = PackedOrder {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use stateright::{Checker, Model};
+use stateright::{Checker, HasDiscoveries, Model};
 
 use super::check::{Configuration, ROWS, run_row, search};
 use super::mutants::{self, Mutant};
@@ -105,6 +105,41 @@ fn stateright_counts_the_same_states() {
         };
         assert_eq!(unique as u64, row.unique, "{name}");
     }
+}
+
+/// The invariants that stateright's search finds violated in a model made as `model explore --mutant` makes it.
+fn discovered<const SLOTS: usize>(c: Configuration) -> Vec<&'static str> {
+    let found = Raft::<SLOTS>::new(c)
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let mut names: Vec<_> = found.discoveries().into_keys().collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn the_explorer_serves_each_mutant_that_forgetting_would_hide() {
+    let hidden = mutants::all()
+        .iter()
+        .filter(|p| p.mutant.breaks_reduction());
+    let mut tried = 0;
+    for pinned in hidden {
+        let mut c = named("2x2");
+        c.rules.broken = Some(pinned.mutant);
+        let ours = search(&c, Trail::Forget).violation.expect("it is killed");
+        let theirs = discovered::<6>(c);
+        let want = format!("{:?}", ours.invariant);
+        assert!(
+            theirs.contains(&want.as_str()),
+            "{:?}: {theirs:?}, not {want}",
+            pinned.mutant
+        );
+        tried += 1;
+    }
+    assert_eq!(tried, 5);
+    assert_eq!(discovered::<3>(named("1x2")), Vec::<&str>::new());
 }
 
 /// Every state that is reachable, each mapped by `project`.
