@@ -372,7 +372,7 @@ fn run_trace(dir: &Path, json: bool) -> anyhow::Result<u8> {
         Conformance::Rejected(r) => {
             writeln!(
                 out,
-                "consensus: node {} did what the rules do not allow, after {} events explained",
+                "consensus: what node {} did is not explained, after {} events of all nodes that are",
                 r.node, r.explained
             )?;
             for line in &r.before {

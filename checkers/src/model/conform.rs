@@ -14,12 +14,12 @@ mod lives;
 mod logs;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde::Serialize;
 
 use super::rules::{Answer, Ballot, Log, Order, Received, Rules};
-use super::trace::{Entry, Kind, Line, LogId, Vote};
+use super::trace::{self, Entry, Kind, LAST_NODE, Line, LogId, Vote};
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -197,8 +197,14 @@ struct Replay {
 
 /// Replays the nodes' traces, one file a node. `first_voters` are in force where a log has no membership entry: `None`
 /// for real nodes, whose first entry is one.
+///
+/// A voter that a membership names, committed or not, must have a file: what it did would otherwise be taken on trust.
+/// A learner need not, nor a node that no membership ever named.
 #[must_use]
 pub fn conform(files: Vec<Vec<Line>>, first_voters: Option<&[u64]>) -> Conformance {
+    if let Some(rejected) = unusable(&files, first_voters.unwrap_or_default()) {
+        return Conformance::Rejected(rejected);
+    }
     let replay = Replay {
         rules: Rules::default(),
         said: BTreeMap::new(),
@@ -209,58 +215,86 @@ pub fn conform(files: Vec<Vec<Line>>, first_voters: Option<&[u64]>) -> Conforman
         explained: 0,
         starts: 0,
     };
-    let reject = |node, event: &str, missing: &str| {
-        Conformance::Rejected(Rejected {
+    let mut nodes: Vec<Node> = files
+        .into_iter()
+        .map(|lines| Node {
+            id: lines[0].node,
+            lines: lines.into(),
+            ..Node::default()
+        })
+        .collect();
+    nodes.sort_by_key(|n| n.id);
+    replay.run(&mut nodes)
+}
+
+/// Why these files show nothing, whatever is in their lines: one is missing, empty, cut off at its front or there
+/// twice, or an id fits in no set.
+fn unusable(files: &[Vec<Line>], first_voters: &[u64]) -> Option<Rejected> {
+    let reject = |node, event: String, missing: String| {
+        Some(Rejected {
             node,
-            event: event.into(),
+            event,
             before: Vec::new(),
-            missing: missing.into(),
+            missing,
             explained: 0,
         })
     };
     if files.is_empty() {
         return reject(
             0,
-            "no trace",
-            "there is no file: nothing was recorded, so nothing is shown",
+            "no trace".into(),
+            "there is no file: nothing was recorded, so nothing is shown".into(),
         );
     }
-    let mut nodes = Vec::new();
+    let mut there = BTreeSet::new();
     for lines in files {
         let Some(first) = lines.first() else {
             return reject(
                 0,
-                "an empty trace",
-                "a file holds no event: nothing was recorded, so nothing is shown",
+                "an empty trace".into(),
+                "a file holds no event: nothing was recorded, so nothing is shown".into(),
             );
         };
         if first.e != Kind::Start {
-            return reject(
-                first.node,
-                &text(first),
-                "the node has no start: its trace is cut off at the front",
-            );
+            let missing = "the node has no start: its trace is cut off at the front";
+            return reject(first.node, text(first), missing.into());
         }
-        if let Some(far) = lines.iter().find(|l| l.node >= 64) {
-            return reject(far.node, &text(far), "node ids go up to 63");
+        if let Some((line, far)) = lines.iter().find_map(|l| Some((l, trace::beyond(l)?))) {
+            let missing = format!("node ids go up to {LAST_NODE}, and this is {far}");
+            return reject(first.node, text(line), missing);
         }
-        if nodes.iter().any(|n: &Node| n.id == first.node) {
-            return reject(first.node, &text(first), "two files are of one node");
+        if !there.insert(first.node) {
+            return reject(first.node, text(first), "two files are of one node".into());
         }
-        nodes.push(Node {
-            id: first.node,
-            lines: lines.into(),
-            ..Node::default()
-        });
     }
-    nodes.sort_by_key(|n| n.id);
-    replay.run(&mut nodes)
+    if let Some(far) = first_voters.iter().find(|&&id| id > LAST_NODE) {
+        let missing = format!("node ids go up to {LAST_NODE}, and the first voters have {far}");
+        return reject(*far, "no trace".into(), missing);
+    }
+    // What a voter without a file did may be anything: the quorums that the others need of it prove nothing.
+    let absent = first_voters.iter().find(|id| !there.contains(id));
+    if let Some(&id) = absent {
+        let missing = format!("n{id} is a voter from the beginning, and there is no file of it");
+        return reject(id, "no trace".into(), missing);
+    }
+    for line in files.iter().flatten() {
+        let mut voters = line.members.iter().flat_map(|(_, sets)| sets).flatten();
+        if let Some(&id) = voters.find(|id| !there.contains(id)) {
+            let missing = format!(
+                "the trace of n{} names n{id} as a voter, and there is no file of it",
+                line.node
+            );
+            return reject(id, "no trace".into(), missing);
+        }
+    }
+    None
 }
 
 fn text(line: &Line) -> String {
     serde_json::to_string(line).expect("a line is plain data")
 }
 
+/// Nodes as bits; their ids are [`LAST_NODE`] at most, as [`unusable`] sees to.
 fn bits(nodes: &[u64]) -> u64 {
     nodes.iter().fold(0, |set, n| set | 1 << n)
 }

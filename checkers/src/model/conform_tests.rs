@@ -228,6 +228,77 @@ fn nothing_recorded_is_no_proof() {
 }
 
 #[test]
+fn a_voter_without_a_file_is_named() {
+    // n1 and n2 are a quorum and explain everything; n3 might have forgotten its vote.
+    let follows = r#""e":"vote","vote":[1,1,true]"#;
+    let whole = || a_replacement(&[r#""e":"start""#, follows, FIRST_FOUR, LAST_TWO]);
+    assert!(matches!(conform(whole(), None), Conformance::Accepted(_)));
+    for absent in 0..3 {
+        let mut files = whole();
+        let node = files.remove(absent)[0].node;
+        match conform(files, None) {
+            Conformance::Rejected(r) => {
+                let missing = format!("names n{node} as a voter, and there is no file of it");
+                assert_eq!((r.node, r.event.as_str()), (node, "no trace"));
+                assert!(r.missing.contains(&missing), "{r:#?}");
+            }
+            Conformance::Accepted(a) => panic!("{a:?}"),
+        }
+    }
+    // One that votes from the middle on counts too, and so does one of voters that no membership names.
+    let mut grows = alone();
+    grows[7].members = vec![(2, vec![vec![1], vec![1, 2]])];
+    rejects(vec![grows], "names n2 as a voter");
+    match conform(vec![alone()], Some(&[1, 2])) {
+        Conformance::Rejected(r) => assert_eq!(r.node, 2, "{r:#?}"),
+        Conformance::Accepted(a) => panic!("{a:?}"),
+    }
+    // A learner has no vote: its file is read if there is one.
+    let learner = file(4, &[r#""e":"start""#, follows, FIRST_FOUR]);
+    let with_learner = whole().into_iter().chain([learner]).collect();
+    assert!(matches!(
+        conform(with_learner, None),
+        Conformance::Accepted(_)
+    ));
+}
+
+#[test]
+fn ids_that_fit_in_no_set_are_refused() {
+    for id in [64, 65, u64::MAX] {
+        let missing = format!("node ids go up to 63, and this is {id}");
+        for members in [vec![vec![1, id]], vec![vec![1], vec![id]]] {
+            let mut file = alone();
+            file[1].members = vec![(0, members)];
+            rejects(vec![file], &missing);
+        }
+        let mut installs = alone();
+        installs[11].e = Kind::Install;
+        installs[11].members = vec![(0, vec![vec![id]])];
+        rejects(vec![installs], &missing);
+        let mut far = alone();
+        for line in &mut far {
+            line.node = id;
+        }
+        rejects(vec![far], &missing);
+        match conform(vec![alone()], Some(&[1, id])) {
+            Conformance::Rejected(r) => assert!(r.missing.contains("go up to 63"), "{r:#?}"),
+            Conformance::Accepted(a) => panic!("{a:?}"),
+        }
+    }
+    let highest = format!(
+        r#"{{"seq":1,"t_us":0,"node":{0},"e":"start"}}
+{{"seq":2,"t_us":0,"node":{0},"e":"append","entries":[[0,{0},0,7]],"members":[[0,[[{0}]]]]}}
+"#,
+        trace::LAST_NODE
+    );
+    let highest = trace::read(&highest).unwrap();
+    assert!(matches!(
+        conform(vec![highest], None),
+        Conformance::Accepted(_)
+    ));
+}
+
+#[test]
 fn a_start_that_lost_something_is_refused() {
     let change = |edit: fn(&mut Line), missing: &str| {
         let mut file = alone();

@@ -58,7 +58,7 @@
 //!   other way has forgotten its vote, and is rejected. It has no done.
 //! * `done`: the effect of the line whose `seq` is `of` is durable. Effects may overlap; each has its own done.
 //!
-//! The reader refuses unknown kinds, unknown fields and gaps in `seq`; it forgives a last line that was cut short.
+//! The reader refuses unknown kinds, unknown fields, node ids above 63 and gaps in `seq`; it forgives a last line that was cut short.
 
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +138,9 @@ impl From<Entry> for (u64, u64, u64, u64) {
         (entry.id.term, entry.id.node, entry.id.index, entry.payload)
     }
 }
+
+/// The highest id that a node of a trace may have: sets of nodes are the bits of a word.
+pub const LAST_NODE: u64 = 63;
 
 /// A run of entries of one leader: `[term, node, first index, last index]`.
 pub type Run = (u64, u64, u64, u64);
@@ -255,7 +258,8 @@ pub struct Malformed {
 /// Reads one node's file. A last line without its `\n` is left out.
 ///
 /// # Errors
-/// A line that is no object of this format, that misses its kind's field, belongs to another node, or breaks `seq`.
+/// A line that is no object of this format, that misses its kind's field, belongs to another node, breaks `seq`, or
+/// names a node above [`LAST_NODE`].
 pub fn read(text: &str) -> Result<Vec<Line>, Malformed> {
     let mut lines: Vec<Line> = Vec::new();
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
@@ -280,11 +284,25 @@ pub fn read(text: &str) -> Result<Vec<Line>, Malformed> {
         if line.seq != expected {
             return Err(bad(format!("seq is {}, {expected} was expected", line.seq)));
         }
+        if let Some(id) = beyond(&line) {
+            return Err(bad(format!(
+                "node ids go up to {LAST_NODE}, and this is {id}"
+            )));
+        }
         complete(&line)
             .map_err(|missing| bad(format!("{:?} needs {missing}", line.e).to_lowercase()))?;
         lines.push(line);
     }
     Ok(lines)
+}
+
+/// An id in the line, its writer's or that of a voter, which is beyond [`LAST_NODE`].
+pub(super) fn beyond(line: &Line) -> Option<u64> {
+    let voters = line.members.iter().flat_map(|(_, sets)| sets).flatten();
+    voters
+        .chain([&line.node])
+        .copied()
+        .find(|&id| id > LAST_NODE)
 }
 
 /// Whether the line has the fields that its kind cannot do without.
@@ -358,6 +376,10 @@ mod tests {
             (
                 r#"{"seq":2,"t_us":9,"node":1,"e":"done","of":1,"x":1}"#,
                 "unknown field",
+            ),
+            (
+                r#"{"seq":2,"t_us":9,"node":1,"e":"append","entries":[[0,1,0,7]],"members":[[0,[[1,64]]]]}"#,
+                "node ids go up to 63, and this is 64",
             ),
         ] {
             let error = read(&format!("{start}\n{line}\n")).unwrap_err();
