@@ -228,6 +228,29 @@ fn nothing_recorded_is_no_proof() {
 }
 
 #[test]
+fn a_leaders_entry_comes_after_its_committed_vote() {
+    let start = r#""e":"start""#;
+    let first = r#""e":"append","entries":[[0,1,0,7]],"members":[[0,[[1]]]]"#;
+    let asks = r#""e":"vote","vote":[1,1,false]"#;
+    let leads = r#""e":"vote","vote":[1,1,true]"#;
+    let blank = r#""e":"append","entries":[[1,1,1,0]]"#;
+    let in_order = file(1, &[start, first, asks, leads, blank]);
+    assert!(matches!(
+        conform(vec![in_order], None),
+        Conformance::Accepted(_)
+    ));
+    let missing = "it offers 1.1-1 before it has saved that it leads term 1";
+    rejects(vec![file(1, &[start, first, asks, blank, leads])], missing);
+    rejects(vec![file(1, &[start, first, asks, blank])], missing);
+    // A kill before the committed vote was saved: the node starts as a candidate that was, and leads no more.
+    let mut killed = file(1, &[start, first, asks, leads]);
+    killed.pop();
+    let again = r#""e":"start","vote":[1,1,false],"log":[[0,1,0,0]]"#;
+    killed.extend(file(1, &[again, blank]));
+    rejects(vec![killed], missing);
+}
+
+#[test]
 fn a_voter_without_a_file_is_named() {
     // n1 and n2 are a quorum and explain everything; n3 might have forgotten its vote.
     let follows = r#""e":"vote","vote":[1,1,true]"#;

@@ -68,7 +68,7 @@ impl Replay {
     }
 
     /// The node becomes the leader under `leader`: a quorum must have granted its vote.
-    pub(super) fn lead(&mut self, node: &Node, leader: Leader) -> Result<(), Missing> {
+    fn lead(&mut self, node: &Node, leader: Leader) -> Result<(), Missing> {
         let sets = self
             .in_force(&node.log)
             .ok_or_else(|| Ever("it knows of no voters".into()))?;

@@ -62,13 +62,19 @@ impl Replay {
     }
 
     /// A leader's own entries. They may reach others before they are on its disk.
-    pub(super) fn offer(&mut self, node: &mut Node, entries: &[Entry]) -> Result<(), Missing> {
+    ///
+    /// The committed vote comes first: openraft's `establish_leader` saves it, and appends the leader's blank entry
+    /// only after that (`SaveVote`, then `AppendEntries`, carried out one after the other).
+    fn offer(&mut self, node: &Node, entries: &[Entry]) -> Result<(), Missing> {
         let leader = leader_of(entries[0].id);
-        if !self.said.get(&leader).is_some_and(|s| s.led) {
-            // The committed vote of a new leader may be saved after its first entry.
-            self.lead(node, leader)?;
-        }
-        let said = self.said.get_mut(&leader).expect("it leads");
+        let leads = node.vote.is_some_and(|v| v.committed);
+        let Some(said) = self.said.get_mut(&leader).filter(|s| s.led && leads) else {
+            return Err(Ever(format!(
+                "it offers {} before it has saved that it leads term {}",
+                id(entries[0].id),
+                leader.0
+            )));
+        };
         if said.log.length() != node.log.length() {
             return Err(Ever(format!(
                 "it offered {} entries in term {} and goes on after {}",
