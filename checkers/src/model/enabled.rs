@@ -228,13 +228,11 @@ impl<const SLOTS: usize> Raft<SLOTS> {
         self.quorum(holders, n.log)
     }
 
-    /// The membership entry that the leader may append: the joint one once its own first entry is committed, the
-    /// final one once the joint one is.
+    /// The membership entry that the leader may append: the joint one, and once that is committed the final one.
+    /// openraft's `ensure_committed` asks only whether the last membership is committed, not whether an entry of the
+    /// leader's own term is, as the paper's correction for changes without a joint step wants. The first membership
+    /// is in no log of the model and counts as committed; openraft makes a leader that has not heard so wait.
     pub(super) fn next_membership(&self, n: &Node) -> Option<u8> {
-        let first = self.own_first(n);
-        if first == 0 || n.commit < first {
-            return None;
-        }
         let last = (1..=n.log.len())
             .rev()
             .find(|&p| n.log.entry(p) >> 4 >= op::JOINT);

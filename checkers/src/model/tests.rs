@@ -20,7 +20,7 @@ fn named(name: &str) -> Configuration {
 fn every_small_row_has_its_pinned_count_and_fires_every_action() {
     for row in ROWS
         .iter()
-        .filter(|r| r.depth != super::check::Depth::Full && r.unique < 150_000)
+        .filter(|r| r.depth != super::check::Depth::Full && r.unique < 200_000)
     {
         assert_eq!(run_row(row).failures, Vec::<String>::new());
     }
