@@ -21,7 +21,7 @@ impl<const SLOTS: usize> Raft<SLOTS> {
             if !n.leads() {
                 if term_of(n.lid()) < c.terms
                     && (n.bits & LEASE == 0 || self.has(Mutant::ElectIgnoresLease))
-                    && self.votes_in(i, n.log)
+                    && self.may_campaign(i, n)
                 {
                     out.push(Action::Elect(me));
                 }
@@ -200,6 +200,13 @@ impl<const SLOTS: usize> Raft<SLOTS> {
         }
     }
 
+    /// Whether the node is a voter of its last membership, or of the last one that it knows to be committed:
+    /// `is_voter_in_effective_or_committed`. Only the former's voters make a quorum.
+    #[inline]
+    fn may_campaign(&self, i: usize, n: &Node) -> bool {
+        self.votes_in(i, n.log) || self.votes_in(i, n.log.prefix(n.commit))
+    }
+
     /// Whether the candidate `i` has a quorum of grants.
     #[inline]
     fn wins(&self, s: &State<SLOTS>, i: usize) -> bool {
@@ -210,7 +217,7 @@ impl<const SLOTS: usize> Raft<SLOTS> {
                 granted |= s.slot(l).granted();
             }
         }
-        self.votes_in(i, n.log) && self.quorum(granted, n.log)
+        self.quorum(granted, n.log)
     }
 
     /// Whether the leader `i` may commit up to `position`: its own entry, acknowledged by a quorum.
