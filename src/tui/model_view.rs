@@ -75,9 +75,10 @@ impl Subject {
                     (None, Some((invariant, depth))) => {
                         format!("killed by {invariant} at depth {depth}")
                     }
-                    (None, None) => {
-                        "survives, as it should: it is equivalent to the rule".to_owned()
-                    }
+                    (None, None) => match pinned.spared {
+                        Some(why) => format!("survives, as it should: {why}"),
+                        None => "survives".to_owned(),
+                    },
                 };
                 let told = checkers::model::explain(pinned.mutant);
                 let steps = told.steps.into_iter().map(|step| step.sentence);
@@ -137,5 +138,18 @@ mod tests {
             "{checked:?}"
         );
         assert!(checked.steps.len() > 2, "{:?}", checked.steps);
+    }
+
+    #[test]
+    fn a_survivor_says_why_it_survives() {
+        let survivor = |name: &str| {
+            let named = |subject: &Subject| subject.name() == name;
+            subjects().into_iter().find(named).unwrap().check()
+        };
+        let equivalent = survivor("NoPrevTruncate");
+        let needs_five = survivor("MissingVoteAsDefault");
+        assert!(equivalent.as_it_should && needs_five.as_it_should);
+        assert!(equivalent.said.contains("equivalent to the rule"));
+        assert!(needs_five.said.contains("with five") && !needs_five.said.contains("equivalent"));
     }
 }

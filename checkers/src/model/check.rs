@@ -120,7 +120,7 @@ pub const ROWS: &[Row] = {
         row(Configuration { name: "2x3 shrink", about: "joint change from three voters to one", entries: 3, change: Some((0b111, 0b001)), ..BASE }, Quick, 1_456_977),
         row(Configuration { name: "2x3 grow", about: "joint change from one voter to three", entries: 3, change: Some((0b001, 0b111)), ..BASE }, Quick, 71_682),
         row(Configuration { name: "2x4 replace", about: "joint change from two voters to another two", entries: 4, change: Some((0b011, 0b110)), ..BASE }, Full, 580_138),
-        row(Configuration { name: "2x3 snapshot", about: "snapshots are installed", entries: 3, snapshots: true, ..BASE }, Quick, 515_154),
+        row(Configuration { name: "2x3 snapshot", about: "snapshots are installed: by steps of their own, to no other states", entries: 3, snapshots: true, ..BASE }, Quick, 515_154),
         row(Configuration { name: "2x3 read", about: "one ReadIndex read", entries: 3, reads: 1, ..BASE }, Quick, 1_869_696),
         row(Configuration { name: "2x3 lease", about: "promises and reads under a lease", entries: 3, lease: true, ..BASE }, Quick, 1_358_385),
         row(Configuration { name: "2x4", about: "two terms, four entries", entries: 4, ..BASE }, Full, 2_011_865),

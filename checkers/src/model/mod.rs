@@ -51,6 +51,14 @@
 //!   announced: a superset of what openraft's replication streams send. What they never send costs states, no truth.
 //! * *Pre-vote, leadership transfer, learners.* Pre-vote only removes campaigns. A transfer is a campaign that
 //!   bypasses promises; `ElectIgnoresLease` shows what that means for lease reads. Learners have no vote.
+//! * *Purged logs.* A snapshot reaches a follower here while the leader's log still holds all that it covers, so an
+//!   installation leads where the slice from the log's beginning leads: "2x3 snapshot" has exactly the states of
+//!   "2x3", and a test holds that. What the row adds are the installations themselves, steps of their own after which
+//!   every invariant is looked at: one that cuts a conflicting log must be met, and the mutant `SnapshotDropsTail`,
+//!   which differs from the rule in them alone, dies there. A log that begins after a snapshot is in no proof; the
+//!   replay of real traces knows purges, and lets a node purge only what is committed and what it holds elsewhere.
+//! * *The first membership's commit.* It is in no log here and counts as committed, so that a leader may change it at
+//!   once; openraft makes a leader that has not heard of its commit wait, which only removes behaviours.
 //! * *Time.* A lease and a promise end by steps of their own; the one thing that clocks must give, that a promise ends
 //!   after the part of a lease that it paid for, is a guard, and `ClockDrift` is what happens without it.
 //! * *Reads after the leadership.* An open read is given up when its leader steps back. Had it been confirmed before,

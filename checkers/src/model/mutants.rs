@@ -62,7 +62,12 @@ pub struct Pinned {
     pub configuration: &'static str,
     /// The invariant and the depth of its first violation; `None` for an expected survivor.
     pub killer: Option<(Invariant, u32)>,
+    /// Why nothing kills it, as the end of a sentence about it; `None` for one that dies.
+    pub spared: Option<&'static str>,
 }
+
+/// Of a mutant that decides as the rule does wherever it matters.
+const EQUIVALENT: &str = "it is equivalent to the rule";
 
 const fn kills(
     mutant: Mutant,
@@ -76,15 +81,22 @@ const fn kills(
         sentence,
         configuration,
         killer: Some((by, depth)),
+        spared: None,
     }
 }
 
-const fn survives(mutant: Mutant, configuration: &'static str, sentence: &'static str) -> Pinned {
+const fn survives(
+    mutant: Mutant,
+    configuration: &'static str,
+    spared: &'static str,
+    sentence: &'static str,
+) -> Pinned {
     Pinned {
         mutant,
         sentence,
         configuration,
         killer: None,
+        spared: Some(spared),
     }
 }
 
@@ -115,12 +127,12 @@ pub const ALL: &[Pinned] = {
         kills(M::ClockDrift, "2x3 lease", I::LeaseReadFresh, 14, "a follower's promise may end before the leader's lease that it paid for"),
         kills(M::VoteIgnoresLease, "2x3 lease", I::LeaseReadFresh, 13, "a node grants a vote although it promised its leader not to"),
         kills(M::ElectIgnoresLease, "2x3 lease", I::LeaseReadFresh, 13, "a node campaigns although it promised its leader not to"),
-        survives(M::NoPrevTruncate, "2x2", "a follower only reports a mismatch of the previous entry and cuts nothing (the paper's rule)"),
-        survives(M::LearnCommitted, "2x2", "a node that hears of a newer established vote takes it over as established"),
+        survives(M::NoPrevTruncate, "2x2", EQUIVALENT, "a follower only reports a mismatch of the previous entry and cuts nothing (the paper's rule)"),
+        survives(M::LearnCommitted, "2x2", EQUIVALENT, "a node that hears of a newer established vote takes it over as established"),
         kills(M::JointAsUnion, "2x3 shrink", I::LeaderCompleteness, 11, "a joint membership is flattened to one set: a majority of the union counts (Kiwi's wire format)"),
         kills(M::SkipJoint, "2x2 shrink", I::LeaderCompleteness, 8, "a membership change goes from the old voters to the new without the joint step"),
         kills(M::ConflictAsSuccess, "2x2", I::CommittedOnQuorum, 5, "a follower's conflict is read as success: it acknowledges what it refused (Kiwi's result mapping)"),
-        survives(M::MissingVoteAsDefault, "2x2", "a leader's vote is lost on the wire and read as the default, which a node without a vote accepts and does not save (Kiwi's conversion; harmless with three nodes, see its page)"),
+        survives(M::MissingVoteAsDefault, "2x2", "three nodes do not tell it from the rule, and with five it loses a committed entry", "a leader's vote is lost on the wire and read as the default, which a node without a vote accepts and does not save (Kiwi's conversion; harmless with three nodes, see its page)"),
         kills(M::SnapshotDropsTail, "2x3 snapshot", I::CommittedOnQuorum, 7, "a snapshot replaces a log that goes beyond it, and the matching entries behind it are lost"),
         kills(M::RestoreVolatileCommit, "2x2 read", I::ReadFresh, 11, "a leader restarts as the leader of the same term and forgets what was committed (openraft 0.9.25)"),
     ]
@@ -221,8 +233,9 @@ pub fn run_pinned(pinned: Pinned) -> MutantReport {
             pinned.sentence
         )),
         (Some((by, depth)), None) => Some(format!(
-            "{name} ({}) is equivalent to the rule, but {by} kills it at depth {depth}",
-            pinned.sentence
+            "{name} ({}) should survive, since {}; but {by} kills it at depth {depth}",
+            pinned.sentence,
+            pinned.spared.unwrap_or("it is pinned so")
         )),
         (Some((by, depth)), Some((want, at))) => Some(format!(
             "{name} ({}) is killed by {by} at depth {depth}; pinned are {want} and depth {at}: the rules changed",

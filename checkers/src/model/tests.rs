@@ -34,6 +34,30 @@ fn every_mutant_dies_as_pinned_or_survives_as_expected() {
 }
 
 #[test]
+fn only_those_that_survive_are_spared_and_one_of_them_is_not_equivalent() {
+    for pinned in mutants::all() {
+        assert_eq!(pinned.spared.is_none(), pinned.killer.is_some());
+    }
+    let why = |mutant: Mutant| mutant.pinned().spared.unwrap();
+    assert!(why(Mutant::NoPrevTruncate).contains("equivalent"));
+    assert!(!why(Mutant::MissingVoteAsDefault).contains("equivalent"));
+}
+
+#[test]
+fn a_snapshot_reaches_no_other_state_by_steps_of_its_own() {
+    // Nothing is purged, so an installation does what the slice from the log's beginning does: see the module's page.
+    let without = named("2x2");
+    let with = Configuration {
+        snapshots: true,
+        ..without
+    };
+    let all = |c| reachable(&Raft::<6>::new(c), |s| *s);
+    assert!(all(with) == all(without));
+    let steps = |c| search(c, Trail::Forget).generated;
+    assert!(steps(&with) > steps(&without));
+}
+
+#[test]
 fn a_changed_count_says_so() {
     let mut row = *ROWS.iter().find(|r| r.configuration.name == "1x1").unwrap();
     row.unique += 1;
