@@ -27,8 +27,11 @@ use crate::wire::kiwi::{self, raft_client_service_server::RaftClientService};
 pub(crate) const MAX_KEY: usize = 64 << 10;
 /// Bytes of a value, at most.
 pub(crate) const MAX_VALUE: usize = 1 << 20;
-/// Bytes of all keys and values of one command, at most: it has to fit into one message between nodes.
+/// Bytes of one command, at most: its keys, its values and [`ENTRY_COST`] for each of its entries. It has to fit into one
+/// message between nodes, with a batch of others before it.
 pub(crate) const MAX_COMMAND: usize = 4 << 20;
+/// Bytes of an entry beside its key and its value: no fewer than the log (25) and the wire spend on it.
+const ENTRY_COST: usize = 32;
 
 const LEADER_ID: &str = "kiwi-leader-id";
 const LEADER_ADDR: &str = "kiwi-leader-addr";
@@ -42,7 +45,7 @@ pub(crate) struct Client {
     pub(crate) state: StateMachine,
     pub(crate) reads: ReadMode,
     pub(crate) timeout: Duration,
-    /// How long a quorum's acknowledgement vouches for a leader.
+    /// How long a quorum's acknowledgement vouches for a leader: see [`super::NodeArgs::lease`].
     pub(crate) lease: Duration,
     pub(crate) planted: Planted,
 }
@@ -335,14 +338,14 @@ fn check_command(command: &Command) -> Result<(), Refusal> {
                 "the value has {length} bytes, {MAX_VALUE} are allowed"
             ));
         }
-        total += entry.key.len() + length;
+        total += entry.key.len() + length + ENTRY_COST;
     }
     if let Some(Condition::Value(expected)) = &command.condition {
         total += expected.len();
     }
     if total > MAX_COMMAND {
         return refuse(format!(
-            "the command has {total} bytes, {MAX_COMMAND} are allowed"
+            "the command has {total} bytes ({ENTRY_COST} for each entry beside its key and value), {MAX_COMMAND} are allowed"
         ));
     }
     Ok(())
@@ -409,5 +412,75 @@ pub(crate) fn ok() -> kiwi::Response {
     kiwi::Response {
         success: true,
         message: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::EntryPayload;
+    use prost::Message;
+
+    use super::*;
+    use crate::node::{
+        codec,
+        peers::MESSAGE_BYTES,
+        types::{BinlogEntry, Entry, LeaderId, Operation},
+    };
+
+    fn puts(count: usize, key: usize, value: usize) -> Command {
+        let entry = BinlogEntry {
+            cf_idx: 0,
+            op: Operation::Put,
+            key: vec![b'k'; key],
+            value: Some(vec![b'v'; value]),
+        };
+        Command {
+            binlog: Binlog {
+                entries: vec![entry; count],
+                ..Binlog::default()
+            },
+            client_id: u64::MAX,
+            sequence: u64::MAX,
+            condition: None,
+        }
+    }
+
+    /// Bytes of the command in an entry of the log, and of that entry on the wire.
+    fn costs(command: Command) -> (usize, usize) {
+        let leader_id = LeaderId {
+            term: 1 << 56,
+            node_id: u64::MAX,
+        };
+        let entry = Entry {
+            log_id: LogId::new(leader_id, 1 << 56),
+            payload: EntryPayload::Normal(command),
+        };
+        let wire = kiwi::Entry::from(&entry).encoded_len();
+        (codec::encode(&entry).len(), wire)
+    }
+
+    #[test]
+    fn a_command_is_refused_by_what_its_entry_costs() {
+        for (key, value) in [(1, 0), (1, 1), (1, 200), (MAX_KEY, 0), (1, MAX_VALUE)] {
+            let most = MAX_COMMAND / (key + value + ENTRY_COST);
+            let largest = puts(most, key, value);
+            assert!(check_command(&largest).is_ok(), "{most} of {key}, {value}");
+            let (log, wire) = costs(largest);
+            let allowed = MAX_COMMAND + 256;
+            assert!(
+                log <= allowed && wire <= allowed,
+                "{key}, {value}: {log}, {wire}"
+            );
+            let refused = check_command(&puts(most + 1, key, value)).expect_err("too much");
+            assert_eq!(refused.code, Code::InvalidArgument);
+            assert_eq!(refused.fate, Fate::NotApplied);
+            assert!(refused.reason.contains("are allowed"), "{refused}");
+        }
+        let many = puts(700_000, 1, 0);
+        assert!(check_command(&many).is_err());
+        assert!(
+            costs(many).0 > MESSAGE_BYTES,
+            "and no message could hold it"
+        );
     }
 }
