@@ -1,4 +1,4 @@
-//! The Redis protocol on `--resp`: enough for `redis-cli`, `redis-benchmark` and cluster-aware clients.
+//! The Redis protocol on `--resp`: enough for `redis-cli`, `redis-benchmark` and clients that follow MOVED.
 //!
 //! GET, SET (NX, XX), DEL, PING, ECHO, INFO and what clients ask when they connect. Writes go through the log and reads
 //! by the read mode, as over gRPC. A node that does not lead answers `MOVED slot leader`, which proves that it did
@@ -299,18 +299,31 @@ fn first_key(command: &Command) -> Vec<u8> {
     first.map(|entry| entry.key.clone()).unwrap_or_default()
 }
 
-/// Each key is deleted on its own: a failure leaves those before it deleted.
+/// Each key is deleted on its own: a failure leaves those before it deleted, and then is no proof of having done nothing.
 async fn delete(client: &Client, keys: &[Bytes]) -> Answer {
     let mut deleted = 0;
     for key in keys {
         let command = command(key, Operation::Delete, None, Some(Condition::Present));
         let written = client.write(command).await;
-        let written = written.map_err(|refusal| complaint(key, refusal))?;
+        let written = written.map_err(|refusal| complaint(key, refused_after(deleted, refusal)))?;
         if matches!(written.data, Applied::Done { .. }) {
             deleted += 1;
         }
     }
     Ok(BytesFrame::Integer(deleted))
+}
+
+/// What a refusal says of the whole command, of which `done` changes have been carried out before it.
+fn refused_after(done: i64, refusal: Refusal) -> Refusal {
+    if done == 0 {
+        return refusal;
+    }
+    let reason = format!("{done} done before: {}", refusal.reason);
+    Refusal {
+        fate: Fate::Unknown,
+        reason,
+        ..refusal
+    }
 }
 
 /// One change of one key.
@@ -471,7 +484,10 @@ fn header(source: &[u8], at: &mut usize, mark: u8) -> io::Result<Option<usize>> 
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
+    use crate::node::types::Address;
 
     #[test]
     fn a_command_is_measured_only_when_it_is_whole() {
@@ -498,6 +514,26 @@ mod tests {
         ] {
             assert!(measure(text.as_bytes()).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_after_a_deletion_proves_nothing() {
+        let refusal = |code| Refusal {
+            leader: Some((
+                2,
+                Address {
+                    raft: "a:1".to_owned(),
+                    resp: "a:2".to_owned(),
+                },
+            )),
+            ..Refusal::new(code, Fate::NotApplied, "node 2 leads")
+        };
+        let said = |done, code| complaint(b"foo", refused_after(done, refusal(code))).0;
+        let (moved, wrong) = (Code::FailedPrecondition, Code::InvalidArgument);
+        assert_eq!(said(0, moved), "MOVED 12182 a:2");
+        let unknown = "UNKNOWN it may have been applied: 3 done before: node 2 leads";
+        assert_eq!(said(3, moved), unknown);
+        assert_eq!(said(3, wrong), unknown);
     }
 
     fn decoded(text: &str) -> Vec<Vec<Bytes>> {
