@@ -7,7 +7,8 @@
 //! ```
 //!
 //! An answer belongs to the oldest request that has none; it has to speak of that request's entries, else the stream
-//! ends. Conflict, higher vote and a partial success end it too, as openraft wants.
+//! ends. Conflict, higher vote and a partial success end it too, as openraft wants. A stream that has ended takes no more
+//! requests: they belong to the one that follows it.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +25,8 @@ use openraft::{
 };
 use prost::Message;
 use tokio::sync::Semaphore;
-use tonic::{Status, Streaming};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::Status;
 
 use super::{
     convert::{self, Span},
@@ -52,9 +54,20 @@ struct Sent {
 struct Window {
     room: Semaphore,
     sent: Mutex<VecDeque<Sent>>,
+    /// The stream has been given up. The call may outlive that, and so may the sending half: a call whose answers nobody
+    /// reads is not reset as long as there may be requests.
+    over: CancellationToken,
 }
 
 impl Window {
+    fn new() -> Window {
+        Window {
+            room: Semaphore::new(WINDOW),
+            sent: Mutex::default(),
+            over: CancellationToken::new(),
+        }
+    }
+
     fn oldest(&self) -> Option<Instant> {
         let sent = self.sent.lock().expect("no holder panics");
         sent.front().map(|sent| sent.at)
@@ -68,8 +81,10 @@ impl Window {
         oldest
     }
 
-    /// Ends every call in flight with the same status.
+    /// Gives the stream up, and ends every call in flight with the same status.
     fn fail_all(&self, status: &Status) {
+        // First: the room that this makes is for nobody.
+        self.over.cancel();
         while let Some(sent) = self.take_oldest() {
             sent.call.failed(status);
         }
@@ -87,10 +102,8 @@ pub(super) async fn open<'s, S>(
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
-    let window = Arc::new(Window {
-        room: Semaphore::new(WINDOW),
-        sent: Mutex::default(),
-    });
+    let window = Arc::new(Window::new());
+    let given_up = window.over.clone().drop_guard();
     let mut client = network.bulk()?;
     let mut requests = Box::pin(outgoing(input, window.clone(), network.peer.clone()));
     // openraft backs off before it gives a request: connecting has to come after that.
@@ -114,23 +127,28 @@ where
             return Err(network.error(RPCTypes::AppendEntries, network.stall, &status));
         }
     };
-    let receiving = Receiving {
+    Ok(matched(Receiving {
         network,
         window,
         answers,
-    };
-    Ok(Box::pin(stream::unfold(
-        Some(receiving),
-        |receiving| async move {
-            let mut receiving = receiving?;
-            let item = receiving.next().await?;
-            let goes_on = item.1;
-            Some((item.0, goes_on.then_some(receiving)))
-        },
-    )))
+        _given_up: given_up,
+    }))
 }
 
-/// openraft's requests, as long as there is room in the window.
+/// The answers, until one of them ends the stream.
+fn matched<'s, A>(receiving: Receiving<'s, A>) -> BoxStream<'s, Item>
+where
+    A: Stream<Item = Result<kiwi::AppendEntriesResponse, Status>> + Send + Unpin + 's,
+{
+    Box::pin(stream::unfold(Some(receiving), |receiving| async move {
+        let mut receiving = receiving?;
+        let item = receiving.next().await?;
+        let goes_on = item.1;
+        Some((item.0, goes_on.then_some(receiving)))
+    }))
+}
+
+/// openraft's requests, as long as there is room in the window; it ends when the stream is given up.
 fn outgoing<S>(
     input: S,
     window: Arc<Window>,
@@ -142,8 +160,15 @@ where
     stream::unfold(
         (input, window, peer),
         |(mut input, window, peer)| async move {
-            window.room.acquire().await.expect("never closed").forget();
-            let request = input.next().await?;
+            let next = async {
+                window.room.acquire().await.expect("never closed").forget();
+                input.next().await
+            };
+            let request = tokio::select! {
+                biased;
+                () = window.over.cancelled() => return None,
+                next = next => next?,
+            };
             let wire = kiwi::AppendEntriesRequest::from(&request);
             let sent = Sent {
                 span: Span::of(&request),
@@ -161,18 +186,23 @@ where
 }
 
 /// The receiving half.
-struct Receiving<'s> {
+struct Receiving<'s, A> {
     network: &'s mut Network,
     window: Arc<Window>,
-    answers: Streaming<kiwi::AppendEntriesResponse>,
+    answers: A,
+    /// Without it the stream is over for the sending half, too.
+    _given_up: DropGuard,
 }
 
-impl Receiving<'_> {
+impl<A> Receiving<'_, A>
+where
+    A: Stream<Item = Result<kiwi::AppendEntriesResponse, Status>> + Unpin,
+{
     /// The next answer, and whether the stream goes on after it; `None` when it ended with nothing in flight.
     async fn next(&mut self) -> Option<(Item, bool)> {
         let stalled = stalled(&self.window, self.network.stall);
         let answer = tokio::select! {
-            answer = self.answers.message() => answer,
+            answer = self.answers.next() => answer.transpose(),
             () = stalled => Err(Status::deadline_exceeded("the stream brings no answer")),
         };
         let answer = match answer {
@@ -228,5 +258,187 @@ async fn stalled(window: &Window, limit: Duration) {
         if waiting.is_some_and(|waiting| waiting > limit) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        pin::Pin,
+        sync::atomic::{AtomicU64, Ordering},
+    };
+
+    use futures::{FutureExt, channel::mpsc};
+    use openraft::{EntryPayload, network::RaftNetworkFactory};
+
+    use super::*;
+    use crate::node::{
+        defect::Planted,
+        network::NetworkFactory,
+        options::AppendMode,
+        peers::Peers,
+        types::{Address, Entry, LeaderId, LogId, Vote},
+    };
+
+    type Answers = mpsc::UnboundedSender<Result<kiwi::AppendEntriesResponse, Status>>;
+
+    const LEADER: LeaderId = LeaderId {
+        term: 3,
+        node_id: 1,
+    };
+
+    async fn network() -> Network {
+        let mut factory = NetworkFactory {
+            me: 1,
+            peers: Peers::new(BTreeMap::new(), Duration::from_secs(1)),
+            append: AppendMode::Stream,
+            stall: Duration::from_secs(60),
+            snapshot_chunk: 1_024,
+            planted: Planted::default(),
+        };
+        let address = Address {
+            raft: "127.0.0.1:1".to_owned(),
+            resp: String::new(),
+        };
+        factory.new_client(2, &address).await
+    }
+
+    fn id(index: u64) -> LogId {
+        LogId::new(LEADER, index)
+    }
+
+    /// Requests of one entry each, for ever, and how many have been drawn.
+    fn endless() -> (
+        impl Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+        Arc<AtomicU64>,
+    ) {
+        let drawn = Arc::new(AtomicU64::new(0));
+        let count = drawn.clone();
+        let request = move |index: u64| {
+            count.fetch_add(1, Ordering::Relaxed);
+            AppendEntriesRequest {
+                vote: Vote {
+                    leader_id: LEADER,
+                    committed: true,
+                },
+                prev_log_id: Some(id(index)),
+                entries: vec![Entry {
+                    log_id: id(index + 1),
+                    payload: EntryPayload::Blank,
+                }],
+                leader_commit: None,
+            }
+        };
+        (stream::iter(0..).map(request), drawn)
+    }
+
+    /// Both halves of a stream to a peer that answers when the test does.
+    fn halves<'s, S>(
+        network: &'s mut Network,
+        input: S,
+    ) -> (
+        Pin<Box<impl Stream<Item = kiwi::AppendEntriesRequest> + use<S>>>,
+        Answers,
+        BoxStream<'s, Item>,
+    )
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    {
+        let window = Arc::new(Window::new());
+        let given_up = window.over.clone().drop_guard();
+        let requests = outgoing(input, window.clone(), network.peer.clone());
+        let (answers, read) = mpsc::unbounded();
+        let receiving = Receiving {
+            network,
+            window,
+            answers: read,
+            _given_up: given_up,
+        };
+        (Box::pin(requests), answers, matched(receiving))
+    }
+
+    fn success() -> Result<kiwi::AppendEntriesResponse, Status> {
+        Ok(kiwi::AppendEntriesResponse {
+            success: true,
+            ..Default::default()
+        })
+    }
+
+    #[tokio::test]
+    async fn a_window_of_requests_is_in_flight_and_answers_are_matched_in_their_order() {
+        let (input, drawn) = endless();
+        let mut network = network().await;
+        let (mut requests, answers, mut results) = halves(&mut network, input);
+        for _ in 0..WINDOW {
+            let sent = requests.next().now_or_never();
+            assert!(sent.flatten().is_some(), "nothing has been answered yet");
+        }
+        assert!(requests.next().now_or_never().is_none(), "there is no room");
+        assert_eq!(drawn.load(Ordering::Relaxed), WINDOW as u64);
+        for index in 1..=20 {
+            answers.unbounded_send(success()).expect("it is read");
+            let result = results.next().await.expect("an answer");
+            assert_eq!(result.expect("no error"), Ok(Some(id(index))));
+            let next = requests.next().now_or_never().flatten();
+            let next = next.expect("an answer makes room for one");
+            let prev = next.prev_log_id.expect("a place").index;
+            assert_eq!(prev, index + WINDOW as u64 - 1);
+            assert!(requests.next().now_or_never().is_none(), "and for no more");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_given_up_takes_no_more_requests() {
+        type Ending = fn(&Answers, &mut Option<BoxStream<'_, Item>>);
+        let dropped: Ending = |_, results| drop(results.take());
+        let failed: Ending = |answers, results| {
+            let _ = answers.unbounded_send(Err(Status::unavailable("gone")));
+            let results = results.as_mut().expect("kept");
+            let item = results.next().now_or_never().flatten();
+            assert!(item.expect("an answer").is_err());
+        };
+        let conflict: Ending = |answers, results| {
+            let no = kiwi::AppendEntriesResponse {
+                result: kiwi::AppendEntriesResult::Conflict as i32,
+                ..Default::default()
+            };
+            let _ = answers.unbounded_send(Ok(no));
+            let results = results.as_mut().expect("kept");
+            let item = results.next().now_or_never().flatten();
+            assert!(item.expect("an answer").expect("no error").is_err());
+        };
+        for (name, end) in [
+            ("dropped", dropped),
+            ("failed", failed),
+            ("conflict", conflict),
+        ] {
+            for sent in [1, WINDOW] {
+                let (input, drawn) = endless();
+                let mut network = network().await;
+                let (mut requests, answers, results) = halves(&mut network, input);
+                for _ in 0..sent {
+                    assert!(requests.next().await.is_some());
+                }
+                let mut results = Some(results);
+                end(&answers, &mut results);
+                let next = requests.next().now_or_never();
+                assert!(matches!(next, Some(None)), "{name} after {sent}: {next:?}");
+                assert_eq!(drawn.load(Ordering::Relaxed), sent as u64, "{name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_waits_for_entries_ends_when_it_is_given_up() {
+        let (entries, input) = mpsc::unbounded();
+        let mut network = network().await;
+        let (requests, _answers, results) = halves(&mut network, input);
+        let waiting = tokio::spawn(async move { { requests }.next().await });
+        tokio::task::yield_now().await;
+        drop(results);
+        let ended = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+        assert!(ended.expect("it ends").expect("no panic").is_none());
+        assert!(entries.is_closed(), "nobody waits for entries any more");
     }
 }
