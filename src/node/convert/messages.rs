@@ -177,7 +177,8 @@ pub(crate) fn append_response(
     };
     if success {
         let matching = log_id(wire.matching)?;
-        if matching.is_none() || matching == span.last {
+        // What says that it is partial and names nothing acknowledges nothing.
+        if matching == span.last || (matching.is_none() && !wire.partial) {
             return Ok(AppendEntriesResponse::Success);
         }
         if !wire.partial || matching < span.prev || matching > span.last {

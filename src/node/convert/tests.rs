@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, TransferLeaderRequest,
+    VoteRequest, VoteResponse,
+};
 use proptest::{collection, option, prelude::*};
 use prost::Message;
 
@@ -103,23 +106,31 @@ fn append_request() -> impl Strategy<Value = AppendEntriesRequest<Types>> {
         leader_id(),
         option::of(any_log_id()),
         collection::vec(payload(), 0..5),
-        any::<bool>(),
+        0..4,
     );
-    parts.prop_map(|(leader, prev, payloads, with_commit)| {
+    parts.prop_map(|(leader, prev, payloads, commit)| {
         let prev = prev.map(|prev| LogId::new(prev.leader_id.min(leader), prev.index));
         let first = prev.map_or(0, |prev| prev.index + 1);
         let entries = (first..).zip(payloads).map(|(index, payload)| Entry {
             log_id: LogId::new(leader, index),
             payload,
         });
+        let entries: Vec<Entry> = entries.collect();
+        let last = entries.last().map(|entry| entry.log_id);
         AppendEntriesRequest {
             vote: Vote {
                 leader_id: leader,
                 committed: true,
             },
             prev_log_id: prev,
-            entries: entries.collect(),
-            leader_commit: prev.filter(|_| with_commit),
+            // Nothing, what the receiver has, what is sent, or what will be.
+            leader_commit: match commit {
+                0 => None,
+                1 => prev,
+                2 => last,
+                _ => Some(LogId::new(leader, first + 1_000)),
+            },
+            entries,
         }
     })
 }
@@ -163,11 +174,31 @@ proptest! {
             0 => AppendEntriesResponse::Success,
             1 if span.prev.is_some() => AppendEntriesResponse::Conflict,
             2 => AppendEntriesResponse::HigherVote(higher),
-            _ if span.prev < span.last && span.prev.is_some() => AppendEntriesResponse::PartialSuccess(span.prev),
+            _ if span.prev < span.last => AppendEntriesResponse::PartialSuccess(span.prev),
             _ => AppendEntriesResponse::Success,
         };
         let back = append_response(wire(append_response_out(answer.clone(), span)), span);
         prop_assert_eq!(back, Ok(answer));
+    }
+
+    #[test]
+    fn an_answer_of_the_stream_survives_the_wire(request in append_request(), higher in any_vote(), kind in 0..3) {
+        let span = Span::of(&request);
+        let result = match (kind, span.prev) {
+            (0, Some(prev)) => Err(StreamAppendError::Conflict(prev)),
+            (1, _) => Err(StreamAppendError::HigherVote(higher)),
+            _ => Ok(span.last),
+        };
+        let back = append_response(wire(append_result_out(result.clone())), span);
+        prop_assert_eq!(back.map(|back| back.into_stream_result(span.prev, span.last)), Ok(result));
+    }
+
+    #[test]
+    fn a_transfer_of_leadership_survives_the_wire(from in leader_id(), to in 1..10u64, last in option::of(any_log_id())) {
+        let from = Vote { leader_id: from, committed: true };
+        let request = TransferLeaderRequest::<Types>::new(from, to, last);
+        let back = TransferLeaderRequest::try_from(wire(kiwi::TransferLeaderRequest::from(&request)));
+        prop_assert_eq!(back, Ok(request));
     }
 
     #[test]
@@ -305,6 +336,20 @@ fn an_acknowledgement_of_more_than_was_sent_is_refused() {
         append_response(partial, span),
         Err(Malformed::Sequence(_))
     ));
+    // Nothing is less than what the request builds on, and is no acknowledgement of all of it.
+    let nothing = kiwi::AppendEntriesResponse {
+        partial: true,
+        ..append_result_out(Ok(None))
+    };
+    assert!(matches!(
+        append_response(nothing.clone(), span),
+        Err(Malformed::Sequence(_))
+    ));
+    let first = Span { prev: None, ..span };
+    assert_eq!(
+        append_response(nothing, first),
+        Ok(AppendEntriesResponse::PartialSuccess(None))
+    );
 }
 
 #[test]
