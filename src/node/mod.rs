@@ -240,7 +240,7 @@ impl Node {
                 state: state.clone(),
                 reads: args.reads,
                 timeout: Duration::from_millis(args.request_ms),
-                lease: Duration::from_millis(args.election_min_ms),
+                lease: args.lease(),
                 planted: planted.clone(),
             },
             metrics: metrics::Metrics {

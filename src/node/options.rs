@@ -61,10 +61,10 @@ pub struct NodeArgs {
     /// Time between heartbeats; also the time that a heartbeat has to be answered in.
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub heartbeat_ms: u64,
-    /// Shortest election timeout; also the leader's lease.
+    /// Shortest election timeout.
     #[arg(long, value_name = "MS", default_value_t = 300)]
     pub election_min_ms: u64,
-    /// Longest election timeout.
+    /// Longest election timeout; also the leader's lease.
     #[arg(long, value_name = "MS", default_value_t = 600)]
     pub election_max_ms: u64,
     /// Take a snapshot every so many entries.
@@ -108,13 +108,18 @@ impl NodeArgs {
         self.peers.iter().map(entry).collect()
     }
 
+    /// How long a quorum's acknowledgement vouches for a leader: openraft's leader lease.
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_millis(self.election_max_ms)
+    }
+
     /// How long after a restart this node keeps out of elections. (A node that has never voted has promised nothing.)
     pub(crate) fn vote_guard(&self) -> Option<Duration> {
         let guarded = match self.vote_guard {
             Some(switch) => switch == Switch::On,
             None => self.reads == ReadMode::Lease,
         };
-        guarded.then_some(Duration::from_millis(self.election_max_ms))
+        guarded.then_some(self.lease())
     }
 
     /// openraft's configuration; without `elect` the node does not campaign until it is told to.
