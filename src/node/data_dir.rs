@@ -56,7 +56,7 @@ impl DataDir {
             path: path.to_owned(),
             error,
         };
-        fs::create_dir_all(path).map_err(io)?;
+        make_folder(path).map_err(io)?;
         let identity = path.join(IDENTITY);
         match fs::read(&identity) {
             Ok(bytes) => check(path, &bytes, me)?,
@@ -75,6 +75,14 @@ impl DataDir {
         Ok(DataDir(path.to_owned()))
     }
 
+    /// Makes the names of what was made in it durable: a file that is synced may yet be gone with its name.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        sync_folder(&self.0)
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.0.join("log.redb")
     }
@@ -91,6 +99,22 @@ impl DataDir {
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.0.join("snapshots")
     }
+}
+
+/// Makes the folder, and those above it, where they are absent; their names are durable then.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let absent = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let made: Vec<&Path> = path.ancestors().take_while(absent).collect();
+    fs::create_dir_all(path)?;
+    made.iter()
+        .filter_map(|made| made.parent())
+        .try_for_each(sync_folder)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    // The parent of a single name is written as nothing.
+    let here = path.as_os_str().is_empty();
+    File::open(if here { Path::new(".") } else { path })?.sync_all()
 }
 
 fn check(path: &Path, bytes: &[u8], me: NodeId) -> Result<(), DataDirError> {
@@ -122,7 +146,7 @@ fn write_identity(path: &Path, me: NodeId) -> io::Result<()> {
     file.write_all(b"\n")?;
     file.sync_all()?;
     fs::rename(temporary, path.join(IDENTITY))?;
-    File::open(path)?.sync_all()
+    sync_folder(path)
 }
 
 #[cfg(test)]
@@ -132,8 +156,9 @@ mod tests {
     #[test]
     fn a_directory_belongs_to_one_node_for_ever() {
         let root = tempfile::tempdir().expect("temporary directory");
-        let path = root.path().join("data");
-        DataDir::open(&path, 1).expect("new");
+        let path = root.path().join("not/there/yet");
+        let new = DataDir::open(&path, 1).expect("new");
+        new.sync().expect("synced");
         DataDir::open(&path, 1).expect("its own");
         let refused = DataDir::open(&path, 2)
             .expect_err("another node's")

@@ -186,6 +186,7 @@ impl Node {
         let config = args.raft_config(guard.is_none());
         let config = config.map_err(NodeError::at("the timings"))?;
         let peers = Peers::new(args.dial(), Duration::from_millis(args.connect_ms));
+        data.sync().map_err(NodeError::at("the data directory"))?;
         let network = NetworkFactory {
             me: args.id,
             peers: peers.clone(),
