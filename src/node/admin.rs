@@ -16,12 +16,15 @@ use tonic::{Code, Request, Response, Status};
 use super::{
     client::ok,
     convert,
+    options::is_host_port,
     types::{Address, NodeId, Raft, Types},
 };
 use crate::wire::kiwi::{self, raft_admin_service_server::RaftAdminService};
 
 /// Changes that wait for a learner to catch up may take so long.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an address, at most: the longest name (RFC 1035: 253), a colon and a port fit.
+const MAX_ADDRESS: usize = 260;
 
 /// Hands operators' wishes to openraft.
 pub(crate) struct Admin {
@@ -237,11 +240,23 @@ fn check_addresses(nodes: &BTreeMap<NodeId, Address>) -> Result<(), Status> {
     Ok(())
 }
 
+/// Every membership entry carries the addresses: they are short, and they can be dialled.
 fn check_address(id: NodeId, address: &Address) -> Result<(), Status> {
+    let refuse = |reason| Err(Status::invalid_argument(format!("node {id} {reason}")));
     if address.raft.is_empty() {
-        return Err(Status::invalid_argument(format!(
-            "node {id} has no address"
-        )));
+        return refuse("has no address".to_owned());
+    }
+    let given = [&address.raft, &address.resp];
+    for text in given.into_iter().filter(|text| !text.is_empty()) {
+        if text.len() > MAX_ADDRESS {
+            let length = text.len();
+            return refuse(format!(
+                "has an address of {length} bytes, {MAX_ADDRESS} are allowed"
+            ));
+        }
+        if !is_host_port(text) {
+            return refuse(format!("has the address {text:?}, which is not HOST:PORT"));
+        }
     }
     Ok(())
 }

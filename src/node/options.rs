@@ -164,13 +164,20 @@ impl FromStr for Peer {
         if id == 0 {
             return Err(PeerError::Id);
         }
-        let port = address.rsplit_once(':').map(|(_, port)| port);
-        if port.and_then(|port| port.parse::<u16>().ok()).is_none() {
+        if !is_host_port(address) {
             return Err(PeerError::Address);
         }
         let address = address.to_owned();
         Ok(Peer { id, address })
     }
+}
+
+/// Whether it is `host:port`: a host without spaces, and a number.
+pub(crate) fn is_host_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let dialled = |byte: u8| byte.is_ascii_graphic() && !b"/?#@".contains(&byte);
+        !host.is_empty() && host.bytes().all(dialled) && port.parse::<u16>().is_ok()
+    })
 }
 
 /// Why a `--peer` is refused.
@@ -234,6 +241,9 @@ mod tests {
             ("x=a:1", PeerError::Id),
             ("2=a", PeerError::Address),
             ("2=a:b", PeerError::Address),
+            ("2=:1", PeerError::Address),
+            ("2=a b:1", PeerError::Address),
+            ("2=a/b:1", PeerError::Address),
         ] {
             assert_eq!(text.parse::<Peer>(), Err(error), "{text}");
         }

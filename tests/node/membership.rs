@@ -302,12 +302,22 @@ async fn senseless_changes_are_refused_with_a_reason() {
         raft_addr: address.to_owned(),
         resp_addr: String::new(),
     };
+    let resp = |address: &str| whitewater::wire::kiwi::NodeConfig {
+        resp_addr: address.to_owned(),
+        ..config(2, "a:1")
+    };
+    let long = format!("{}:1", "a".repeat(259));
     let learner = |id, node| AddLearnerRequest { node_id: id, node };
     for (request, reason) in [
         (learner(2, None), "missing"),
         (learner(0, Some(config(0, "a:1"))), "node id 0"),
         (learner(2, Some(config(3, "a:1"))), "differ"),
         (learner(2, Some(config(2, ""))), "no address"),
+        (learner(2, Some(config(2, "nowhere"))), "not HOST:PORT"),
+        (learner(2, Some(config(2, "a:65536"))), "not HOST:PORT"),
+        (learner(2, Some(config(2, "a b:1"))), "not HOST:PORT"),
+        (learner(2, Some(config(2, &long))), "261 bytes"),
+        (learner(2, Some(resp("nowhere"))), "not HOST:PORT"),
     ] {
         let status = admin.add_learner(request).await.expect_err(reason);
         assert_eq!(status.code(), Code::InvalidArgument);
