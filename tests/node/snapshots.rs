@@ -266,13 +266,10 @@ async fn a_kill_in_the_middle_of_a_snapshot_leaves_the_old_state_or_the_new_one(
     eprintln!("killed at, left: {seen:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deposed_sender_of_a_snapshot_is_answered_with_the_newer_vote() {
-    let nodes = Nodes::start(1, &[]).await;
-    nodes.initialize().await;
-    nodes.write(put("k", "v")).await;
+/// The first chunk of a snapshot that node 2 sends as the leader of this term.
+fn first_chunk(term: u64, last_index: u64) -> kiwi::InstallSnapshotRequest {
     let leader = kiwi::LeaderId {
-        term: 0,
+        term,
         node_id: Some(kiwi::NodeId { id: 2 }),
     };
     let node = kiwi::NodeConfig {
@@ -282,13 +279,13 @@ async fn a_deposed_sender_of_a_snapshot_is_answered_with_the_newer_vote() {
     };
     let log_id = kiwi::LogId {
         leader_id: Some(leader),
-        index: 9,
+        index: last_index,
     };
-    let chunk = kiwi::InstallSnapshotRequest {
-        term: 0,
+    kiwi::InstallSnapshotRequest {
+        term,
         leader_id: 2,
-        last_included_index: 9,
-        last_included_term: 0,
+        last_included_index: last_index,
+        last_included_term: term,
         vote: Some(kiwi::Vote {
             leader_id: Some(leader),
             committed: true,
@@ -299,19 +296,51 @@ async fn a_deposed_sender_of_a_snapshot_is_answered_with_the_newer_vote() {
             nodes: vec![node],
             configs: vec![kiwi::NodeIdSet { node_ids: vec![2] }],
         }),
-        snapshot_id: "old".to_owned(),
+        snapshot_id: "odd".to_owned(),
         ..Default::default()
-    };
+    }
+}
+
+/// Sends one chunk and no end: the answer must not wait for more.
+async fn send_first(
+    nodes: &Nodes,
+    chunk: kiwi::InstallSnapshotRequest,
+) -> Result<kiwi::InstallSnapshotResponse, tonic::Status> {
     let channel = nodes.channel(nodes.address(1));
     let mut client = kiwi::raft_core_service_client::RaftCoreServiceClient::new(channel);
-    // One chunk and no end: the answer must not wait for more.
     let chunks = futures::StreamExt::chain(tokio_stream::iter([chunk]), futures::stream::pending());
-    let answer = client.install_snapshot(chunks).await.expect("an answer");
-    let answer = answer.into_inner();
+    let answer = tokio::time::timeout(DEADLINE, client.install_snapshot(chunks)).await;
+    Ok(answer.expect("an answer to the first chunk")?.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposed_sender_of_a_snapshot_is_answered_with_the_newer_vote() {
+    let nodes = Nodes::start(1, &[]).await;
+    nodes.initialize().await;
+    nodes.write(put("k", "v")).await;
+    let answer = send_first(&nodes, first_chunk(0, 9)).await;
+    let answer = answer.expect("an answer");
     assert!(!answer.success);
     let vote = answer.vote.expect("a vote");
     assert!(vote.leader_id.expect("a leader").term > 0);
     assert_eq!(nodes.read("k").await.value.as_ref(), b"v");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_contradicts_what_is_committed_is_refused_and_the_node_goes_on() {
+    let nodes = Nodes::start(1, &[]).await;
+    nodes.initialize().await;
+    let written = nodes.write(put("k", "v")).await.log_id.expect("a log id");
+    // A later leader's, at an index where this node has committed an earlier one's entry.
+    for index in [1, written.index] {
+        let refused = send_first(&nodes, first_chunk(1_000, index)).await;
+        let refused = refused.expect_err("no leader sends it");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        let says = "contradicts what is committed";
+        assert!(refused.message().contains(says), "{refused}");
+    }
+    nodes.write(put("k", "w")).await;
+    assert_eq!(nodes.read("k").await.value.as_ref(), b"w");
 }
 
 #[tokio::test(flavor = "multi_thread")]

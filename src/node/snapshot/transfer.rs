@@ -15,7 +15,7 @@ use crate::{
     node::{
         convert,
         network::Client,
-        types::{Raft, SnapshotMeta, Vote},
+        types::{LogId, Raft, SnapshotMeta, Vote},
     },
     wire::kiwi,
 };
@@ -93,7 +93,8 @@ async fn feed(
 /// Receives a snapshot and installs it; gives the answer: this node's vote, and whether the sender's was good enough.
 ///
 /// # Errors
-/// When a chunk is malformed, out of place or damaged, the stream ends early, or Raft has stopped.
+/// When a chunk is malformed, out of place or damaged, the snapshot contradicts what is committed here, the stream ends
+/// early, or Raft has stopped.
 pub(crate) async fn receive(
     raft: &Raft,
     folder: &std::path::Path,
@@ -104,10 +105,8 @@ pub(crate) async fn receive(
         .await?
         .ok_or_else(|| Status::invalid_argument("no chunk came"))?;
     let (vote, meta) = convert::snapshot_meta(&first)?;
-    let mine = raft.with_raft_state(|state| *state.vote_ref()).await;
-    let mine = mine.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
-    if mine > vote {
-        return Ok(answer(vote, mine));
+    if let Some(newer) = deposed(raft, vote, &meta).await? {
+        return Ok(answer(vote, newer));
     }
     let id = first.snapshot_id.clone();
     let mut incoming = Incoming::begin(folder)?;
@@ -125,6 +124,10 @@ pub(crate) async fn receive(
         chunk = next.ok_or_else(|| Status::invalid_argument("the snapshot ends early"))?;
     }
     let file = finish(incoming, meta.clone()).await?;
+    // More may have been committed while the chunks came.
+    if let Some(newer) = deposed(raft, vote, &meta).await? {
+        return Ok(answer(vote, newer));
+    }
     let snapshot = Snapshot {
         meta,
         snapshot: file,
@@ -132,6 +135,33 @@ pub(crate) async fn receive(
     let installed = raft.install_full_snapshot(vote, snapshot).await;
     let installed = installed.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
     Ok(answer(vote, installed.vote))
+}
+
+/// This node's vote, if it is newer than the sender's.
+///
+/// # Errors
+/// INVALID_ARGUMENT for what no leader sends: openraft holds it for a damaged store, and ends the node.
+async fn deposed(raft: &Raft, vote: Vote, meta: &SnapshotMeta) -> Result<Option<Vote>, Status> {
+    let state = raft.with_raft_state(|state| (*state.vote_ref(), state.local_committed().copied()));
+    let state = state.await;
+    let (mine, committed) = state.map_err(|fatal| Status::unavailable(fatal.to_string()))?;
+    if mine > vote {
+        return Ok(Some(mine));
+    }
+    if contradicts(meta.last_log_id, committed) {
+        return Err(Status::invalid_argument(
+            "the snapshot contradicts what is committed here",
+        ));
+    }
+    Ok(None)
+}
+
+/// Whether the snapshot's last entry is newer than the last that is committed, and not behind it in the log.
+fn contradicts(last: Option<LogId>, committed: Option<LogId>) -> bool {
+    let (Some(last), Some(committed)) = (last, committed) else {
+        return false;
+    };
+    last > committed && last.index <= committed.index
 }
 
 /// A newer vote than the sender's means that the snapshot was not taken.
