@@ -11,7 +11,7 @@
 //! tested, but for `--defect` and for `chaos`, which only answers questions.
 //!
 //! # What works, and the test that shows it
-//! Tests are those of `tests/node/`, of the other files of `tests/` (`cluster`, `run`) and of the modules here (`...::tests`).
+//! Tests are those of `tests/node/`, of the other files of `tests/` (`cluster`, `disks`, `run`) and of the modules here (`...::tests`).
 //! `documented::every_row_names_a_test_that_there_is` reads these tables.
 //!
 //! | RPC | test |
@@ -37,9 +37,9 @@
 //!
 //! | section 8.2 of the reference document | how | test |
 //! | --- | --- | --- |
-//! | StreamAppend: pipelined replication | `pipeline` | `services::the_leader_and_its_calls_are_shown`, `convert::tests::an_append_answer_survives_the_wire` |
+//! | StreamAppend: pipelined replication | `pipeline` | `pipeline::tests::a_window_of_requests_is_in_flight_and_answers_are_matched_in_their_order`, `pipeline::tests::a_stream_that_is_given_up_takes_no_more_requests`, `convert::tests::an_answer_of_the_stream_survives_the_wire` |
 //! | InstallSnapshot: streamed, for large snapshots | `snapshot`, `snapshot::transfer` | `serving::the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks`, `snapshots::damaged_chunks_are_refused_and_a_whole_snapshot_is_taken_afterwards` |
-//! | connection pool with health checks | `peers`: two channels for each peer, keepalive, health | `services::a_paused_peer_is_noticed_and_so_is_its_return` |
+//! | connection pool with health checks | `peers`: two channels for each peer, keepalive, health | `snapshots::heartbeats_go_on_while_replication_is_stuck`, `peers::tests::a_peer_that_takes_the_connection_and_says_nothing_is_given_up_by_its_pings`, `services::a_paused_peer_is_noticed_and_so_is_its_return` |
 //! | latency and error statistics for each RPC | `peers`, in `Metrics` | `services::the_leader_and_its_calls_are_shown`, `peers::tests::every_latency_is_in_the_bucket_that_reaches_up_to_it` |
 //!
 //! | what the reference document or Kiwi gets wrong | here | test |
@@ -52,15 +52,19 @@
 //! | ChangeMembership swaps only the node map | voters are added, removed, replaced | `membership::a_learner_is_promoted_and_the_old_leader_removed_under_load` |
 //! | StreamAppend and InstallSnapshot are stubs | real ones, checked, cancelled, killed | `snapshots::damaged_chunks_are_refused_and_a_whole_snapshot_is_taken_afterwards`, `snapshots::a_snapshot_for_a_node_that_is_removed_is_cancelled_and_leaves_nothing`, `snapshots::a_kill_in_the_middle_of_a_snapshot_leaves_the_old_state_or_the_new_one`, `snapshots::a_deposed_sender_of_a_snapshot_is_answered_with_the_newer_vote` |
 //! | one mutex around each peer's client | two shared channels for each peer | `snapshots::heartbeats_go_on_while_replication_is_stuck` |
-//! | every error is `Network` | four kinds | `network::tests::a_status_means_to_openraft_what_it_is` |
-//! | no connect timeout, no keepalive | both | `services::a_paused_peer_is_noticed_and_so_is_its_return` |
-//! | 4 MiB a message | the limits are set, batches are bounded | `serving::the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks` |
+//! | every error is `Network` | four kinds; a call ends with its own TTL, but for entries and snapshots (below) | `network::tests::a_status_means_to_openraft_what_it_is` |
+//! | no connect timeout, no keepalive | both | `peers::tests::a_peer_that_takes_no_connection_is_given_up_after_the_connect_timeout`, `peers::tests::a_peer_that_takes_the_connection_and_says_nothing_is_given_up_by_its_pings` |
+//! | 4 MiB a message | the limits are set, commands and batches are bounded | `client::tests::a_command_is_refused_by_what_its_entry_costs`, `log_store::tests::a_batch_is_bounded_by_its_bytes_and_has_one_entry_at_least`, `serving::the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks` |
 //! | errors of Write are INTERNAL with text | status, leader hint, "not-applied" or "unknown" | `serving::three_nodes_serve_and_survive_their_leader`, `serving::a_leader_without_a_quorum_answers_no_read_and_says_what_is_known` |
-//! | nothing is fsynced | vote and log are synced before the answer | `state_machine::tests::openrafts_own_storage_suite_passes`, `log_store::tests::a_commit_position_rides_with_the_next_write_and_never_points_past_the_file` |
+//! | nothing is fsynced | vote and log are synced before the answer | `disks::a_power_loss_of_all_loses_nothing_that_was_acknowledged`, `disks::a_power_loss_of_all_loses_what_was_acknowledged_before_it_was_synced` (a planted defect), `log_store::tests::a_vote_is_in_the_file_when_it_is_answered` |
 //! | applied index in memory, data on disk | one transaction | `snapshots::a_kill_in_the_middle_of_a_snapshot_leaves_the_old_state_or_the_new_one` |
 //! | retried writes apply twice | sessions, in snapshots too | `serving::a_repeated_request_is_answered_as_the_first_one_was` |
 //! | the server binds the advertised address | a dial map goes before the membership | `snapshots::entries_go_by_unary_calls_to_peers_that_have_no_stream` (through relays) |
 //! | SIGTERM is abrupt | graceful, and a dead parent ends the node | `serving::sigterm_ends_a_node_gracefully`, `serving::a_node_ends_when_its_standard_input_is_closed` |
+//!
+//! openraft gives every call a time to live. Heartbeats, votes and transfers end with theirs. Entries, streamed or not,
+//! may stay unanswered for twice the longest election timeout: their time to live follows the heartbeat interval, a large
+//! batch on a slow disk takes longer, and giving up early would send it again. A snapshot's is for each of its chunks.
 //!
 //! No request, however malformed, ends the node (`malformed::ten_thousand_mutated_messages_are_answered_and_the_node_goes_on`).
 
@@ -182,11 +186,11 @@ impl Node {
         let planted = Planted::new(args.defect);
         let disk = Disk::new(args.power_loss);
         let (log, state) = open_storage(&args, &data, &planted, &disk)?;
+        data.sync().map_err(NodeError::at("the data directory"))?;
         let guard = log.has_voted().then(|| args.vote_guard()).flatten();
         let config = args.raft_config(guard.is_none());
         let config = config.map_err(NodeError::at("the timings"))?;
         let peers = Peers::new(args.dial(), Duration::from_millis(args.connect_ms));
-        data.sync().map_err(NodeError::at("the data directory"))?;
         let network = NetworkFactory {
             me: args.id,
             peers: peers.clone(),

@@ -307,7 +307,59 @@ fn code_name(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        net::{TcpListener, TcpSocket, TcpStream},
+        time::timeout,
+    };
+
     use super::*;
+    use crate::wire::kiwi::raft_core_service_client::RaftCoreServiceClient;
+
+    /// Much longer than any limit here, much shorter than what the system waits by itself.
+    const LATE: Duration = Duration::from_secs(20);
+
+    /// Asks for a vote there, without a limit of the call's own.
+    async fn ask(address: std::net::SocketAddr, connect_timeout: Duration) -> Status {
+        let peers = Peers::new([(2, address.to_string())].into(), connect_timeout);
+        let peer = peers.get(2, &Address::default());
+        let mut client = RaftCoreServiceClient::new(peer.control().expect("an address"));
+        let asked = client.vote(kiwi::VoteRequest::default());
+        let answer = timeout(LATE, asked).await.expect("it is given up in time");
+        answer.expect_err("nobody answers")
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_the_connection_and_says_nothing_is_given_up_by_its_pings() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let silent = tokio::spawn(async move {
+            let mut taken = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                taken.push(stream);
+            }
+        });
+        let began = Instant::now();
+        let status = ask(address, LATE).await;
+        assert!(began.elapsed() >= KEEPALIVE, "{status}");
+        silent.abort();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_no_connection_is_given_up_after_the_connect_timeout() {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let nowhere = "127.0.0.1:0".parse().expect("an address");
+        socket.bind(nowhere).expect("bound");
+        let listener = socket.listen(1).expect("listening");
+        let address = listener.local_addr().expect("bound");
+        // Nobody accepts: when the queue is full, the system answers no more.
+        let mut queued = Vec::new();
+        while let Ok(stream) = timeout(KEEPALIVE / 2, TcpStream::connect(address)).await {
+            queued.push(stream.expect("connected"));
+            assert!(queued.len() < 100, "the queue takes any number");
+        }
+        let status = ask(address, Duration::from_millis(200)).await;
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+    }
 
     #[test]
     fn every_latency_is_in_the_bucket_that_reaches_up_to_it() {

@@ -1,0 +1,159 @@
+//! What is answered is in the file, batches are bounded, and a commit position never points past the file.
+
+use std::time::{Duration, Instant};
+
+use openraft::EntryPayload;
+
+use super::*;
+use crate::node::types::{Binlog, BinlogEntry, Command, LeaderId, Operation};
+
+fn put(size: usize) -> Command {
+    let entry = BinlogEntry {
+        cf_idx: 0,
+        op: Operation::Put,
+        key: b"k".to_vec(),
+        value: Some(vec![b'v'; size]),
+    };
+    Command {
+        binlog: Binlog {
+            entries: vec![entry],
+            ..Binlog::default()
+        },
+        client_id: 0,
+        sequence: 0,
+        condition: None,
+    }
+}
+
+fn log_id(index: u64) -> LogId {
+    let leader_id = LeaderId {
+        term: 1,
+        node_id: 1,
+    };
+    LogId { leader_id, index }
+}
+
+/// Opens the log; an earlier one's writer may still be on its way out.
+fn open(path: &Path) -> LogStore {
+    let began = Instant::now();
+    loop {
+        match LogStore::open(
+            path,
+            Trace::default(),
+            &Planted::default(),
+            &Disk::default(),
+        ) {
+            Ok(log) => return log,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vote_is_in_the_file_when_it_is_answered() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let path = folder.path().join("log");
+    // What is not synced is in this process's memory, and in no copy of the file.
+    let losing = Disk::new(true);
+    let opened = LogStore::open(&path, Trace::default(), &Planted::default(), &losing);
+    let mut log = opened.expect("a new log");
+    for term in 1..=3 {
+        let vote = Vote {
+            leader_id: LeaderId { term, node_id: 2 },
+            committed: false,
+        };
+        log.save_vote(&vote).await.expect("saved");
+        let copy = folder.path().join(format!("copy{term}"));
+        std::fs::copy(&path, &copy).expect("copied");
+        let left = open(&copy).read_vote().await.expect("read");
+        assert_eq!(left, Some(vote), "the node is on its word from here on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_bounded_by_its_bytes_and_has_one_entry_at_least() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let mut log = open(&folder.path().join("log"));
+    let sizes = [
+        10,
+        BATCH_BYTES / 3,
+        BATCH_BYTES / 3,
+        BATCH_BYTES / 2,
+        10,
+        2 * BATCH_BYTES,
+        10,
+    ];
+    let entry = |(index, size): (u64, usize)| Entry {
+        log_id: log_id(index),
+        payload: EntryPayload::Normal(put(size)),
+    };
+    let entries = (0..).zip(sizes).map(entry);
+    let appended = log.append(entries, IOFlushed::noop()).await;
+    appended.expect("appended");
+    let end = sizes.len() as u64;
+    let mut batches = Vec::new();
+    let mut start = 0;
+    while start < end {
+        let batch = log.limited_get_log_entries(start, end).await;
+        let batch = batch.expect("read");
+        assert_eq!(batch[0].log_id.index, start, "{batches:?}");
+        let bytes: usize = batch.iter().map(|entry| codec::encode(entry).len()).sum();
+        assert!(bytes <= BATCH_BYTES || batch.len() == 1, "{bytes}");
+        start += batch.len() as u64;
+        batches.push(batch.len());
+    }
+    assert_eq!(batches, [3, 2, 1, 1]);
+    sync(&mut log).await;
+    // What is only in the file has a size that is not known: one at a time.
+    log.state().cache.clear();
+    let batch = log.limited_get_log_entries(0, end).await;
+    assert_eq!(batch.expect("read").len(), 1);
+}
+
+async fn append(log: &mut LogStore, indices: std::ops::Range<u64>) {
+    let entry = |index| Entry {
+        log_id: log_id(index),
+        payload: EntryPayload::Blank,
+    };
+    let appended = log.append(indices.map(entry), IOFlushed::noop()).await;
+    appended.expect("appended");
+}
+
+/// Returns when everything before it is in the file.
+async fn sync(log: &mut LogStore) {
+    let vote = Vote {
+        leader_id: log_id(0).leader_id,
+        committed: true,
+    };
+    log.save_vote(&vote).await.expect("saved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_position_rides_with_the_next_write_and_never_points_past_the_file() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let path = folder.path().join("log");
+    let mut log = open(&path);
+    append(&mut log, 0..3).await;
+    sync(&mut log).await;
+    log.save_committed(Some(log_id(1))).await.expect("saved");
+    let now = log.read_committed().await.expect("read");
+    assert_eq!(now, Some(log_id(1)));
+    drop(log);
+    let mut log = open(&path);
+    let found = log.read_committed().await.expect("read");
+    assert_eq!(found, None, "nothing was written after it");
+
+    log.save_committed(Some(log_id(2))).await.expect("saved");
+    append(&mut log, 3..4).await;
+    sync(&mut log).await;
+    // A quorum without this node has committed what is still on its way to this disk.
+    log.save_committed(Some(log_id(9))).await.expect("saved");
+    sync(&mut log).await;
+    drop(log);
+    let mut log = open(&path);
+    let found = log.read_committed().await.expect("read");
+    assert_eq!(found, Some(log_id(2)));
+    let state = log.get_log_state().await.expect("read");
+    assert_eq!(state.last_log_id, Some(log_id(3)));
+}
