@@ -62,6 +62,8 @@ pub enum Input {
     Log(NodeId, Vec<String>),
     /// The run that was asked for starts now: forget the one before.
     NewRun,
+    /// How far a check of the model is.
+    Checking(super::model_view::SoFar),
     /// What a check of the model found.
     Checked(usize, Checked),
     /// Something to say to the person.

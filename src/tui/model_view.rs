@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use checkers::model::check::{self, Row};
 use checkers::model::mutants::{self, Pinned};
+use checkers::model::search::Outcome;
 
 /// Something to be checked.
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +46,20 @@ impl Subject {
         }
     }
 
-    /// Checks it: it takes seconds. The duration is filled in by the caller, who has a clock.
+    /// Checks it: it takes seconds, and says after each depth how far it is. The duration is filled in by the caller,
+    /// who has a clock.
     #[must_use]
-    pub fn check(self) -> Checked {
+    pub fn check(self, tell: &mut dyn FnMut(SoFar)) -> Checked {
+        let mut tell = |found: &Outcome| {
+            tell(SoFar {
+                states: found.unique,
+                steps: found.generated,
+                depth: found.depth,
+            });
+        };
         match self {
             Subject::Rules(row) => {
-                let report = check::run_row(row);
+                let report = check::run_row_telling(row, &mut tell);
                 let met = |(name, depth): (&str, Option<u32>)| {
                     depth.map(|depth| format!("{name}, first at depth {depth}"))
                 };
@@ -69,7 +78,7 @@ impl Subject {
                 }
             }
             Subject::Mutant(pinned) => {
-                let report = mutants::run(pinned.mutant);
+                let report = mutants::run_telling(pinned.mutant, &mut tell);
                 let said = match (&report.surprise, report.killer) {
                     (Some(surprise), _) => surprise.clone(),
                     (None, Some((invariant, depth))) => {
@@ -92,6 +101,17 @@ impl Subject {
             }
         }
     }
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoFar {
+    /// Different states.
+    pub states: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// The depth that is searched now.
+    pub depth: u32,
 }
 
 /// What a check found.
@@ -118,6 +138,8 @@ pub struct ModelView {
     pub scroll: usize,
     /// What is being checked, and since when on the session's clock.
     pub running: Option<(usize, u64)>,
+    /// How far that is.
+    pub so_far: SoFar,
     /// What was found.
     pub results: BTreeMap<usize, Checked>,
 }
@@ -132,7 +154,9 @@ mod tests {
             .into_iter()
             .find(|subject| subject.name() == "GrantTwice")
             .unwrap();
-        let checked = subject.check();
+        let mut told = Vec::new();
+        let checked = subject.check(&mut |so_far| told.push((so_far.depth, so_far.states)));
+        assert!(told.len() > 2 && told.is_sorted(), "{told:?}");
         assert!(
             checked.as_it_should && checked.said.starts_with("killed by "),
             "{checked:?}"
@@ -144,7 +168,11 @@ mod tests {
     fn a_survivor_says_why_it_survives() {
         let survivor = |name: &str| {
             let named = |subject: &Subject| subject.name() == name;
-            subjects().into_iter().find(named).unwrap().check()
+            subjects()
+                .into_iter()
+                .find(named)
+                .unwrap()
+                .check(&mut |_| {})
         };
         let equivalent = survivor("NoPrevTruncate");
         let needs_five = survivor("MissingVoteAsDefault");

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::app::{Action, App, Input};
-use super::model_view::{self, Checked};
+use super::model_view::{self, Checked, SoFar};
 use super::picker::{Pick, Recipe};
 use super::terminal::{self, Taken};
 use super::theme::{ColorChoice, Environment, Theme};
@@ -172,6 +172,8 @@ struct Session {
     dirty: bool,
     /// Where a check of the model says what it found.
     checked: Option<mpsc::Sender<(usize, Checked)>>,
+    /// How far the running check is.
+    checking: Arc<Mutex<SoFar>>,
     drawn_second: u64,
 }
 
@@ -232,6 +234,7 @@ impl Session {
             dir: Arc::default(),
             dirty: true,
             checked: None,
+            checking: Arc::default(),
             drawn_second: 0,
         }
     }
@@ -414,6 +417,15 @@ impl Session {
 
     /// One frame: the clock goes on, and what changed is drawn. When nothing did, only each new second is.
     fn tick(&mut self, screen: &mut Taken) -> anyhow::Result<Option<Action>> {
+        if self.app.model.running.is_some() {
+            let so_far = self
+                .checking
+                .lock()
+                .map_or_else(|_| SoFar::default(), |told| *told);
+            if so_far != self.app.model.so_far {
+                self.input(Input::Checking(so_far));
+            }
+        }
         let flashing = self.app.flashing().is_some();
         let clock_ns = self.clock();
         let action = update(&mut self.app, Input::Clock(clock_ns));
@@ -493,9 +505,15 @@ impl Session {
         else {
             return Ok(());
         };
+        self.checking = Arc::default();
+        let told = self.checking.clone();
         let work = move || {
             let began = Instant::now();
-            let mut found = subject.check();
+            let mut found = subject.check(&mut |so_far| {
+                if let Ok(mut told) = told.lock() {
+                    *told = so_far;
+                }
+            });
             found.seconds = began.elapsed().as_secs_f64();
             // Nobody listens when the person has left meanwhile.
             let _ = tell.try_send((at, found));

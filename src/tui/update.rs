@@ -5,6 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use super::app::{Action, App, CELL_STEPS_NS, Input, Overlay, Panel};
 use super::breaking::{asked_by, link_commands, node_commands, send};
 use super::keys::{self, Key, Screen, Verb};
+use super::model_view::SoFar;
 use super::operations::TALLY_NS;
 use super::over::{in_overlay, stepped};
 use super::{draw, model_view, mouse};
@@ -31,6 +32,10 @@ pub fn update(app: &mut App, input: Input) -> Option<Action> {
         }
         Input::Log(node, lines) => {
             app.log = (node, lines);
+            None
+        }
+        Input::Checking(so_far) => {
+            app.model.so_far = so_far;
             None
         }
         Input::Checked(at, checked) => {
@@ -604,6 +609,7 @@ fn check_model(app: &mut App) -> Option<Action> {
         return None;
     }
     app.model.running = Some((row, app.clock_ns));
+    app.model.so_far = SoFar::default();
     Some(Action::Check(row))
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::raft::{Action, Invariant, Raft, seen};
 use super::rules::Rules;
-use super::search::{Outcome, Trail, breadth_first};
+use super::search::{Outcome, Tell, Trail, breadth_first_telling};
 
 /// How votes order: openraft has two modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -224,12 +224,20 @@ pub fn find(configuration: &Configuration) -> Outcome {
 /// With more than four terms.
 #[must_use]
 pub fn search(configuration: &Configuration, trail: Trail) -> Outcome {
+    search_telling(configuration, trail, &mut |_| {})
+}
+
+/// As [`search`], and says after each depth how far it is.
+///
+/// # Panics
+/// With more than four terms.
+pub fn search_telling(configuration: &Configuration, trail: Trail, tell: Tell<'_>) -> Outcome {
     let c = *configuration;
     match c.terms {
-        1 => breadth_first(&Raft::<3>::new(c), trail),
-        2 => breadth_first(&Raft::<6>::new(c), trail),
-        3 => breadth_first(&Raft::<9>::new(c), trail),
-        4 => breadth_first(&Raft::<12>::new(c), trail),
+        1 => breadth_first_telling(&Raft::<3>::new(c), trail, tell),
+        2 => breadth_first_telling(&Raft::<6>::new(c), trail, tell),
+        3 => breadth_first_telling(&Raft::<9>::new(c), trail, tell),
+        4 => breadth_first_telling(&Raft::<12>::new(c), trail, tell),
         terms => panic!("{terms} terms: the model goes to four"),
     }
 }
@@ -266,8 +274,13 @@ pub fn rows(full: bool) -> impl Iterator<Item = &'static Row> {
 /// Runs one row.
 #[must_use]
 pub fn run_row(row: &Row) -> RowReport {
+    run_row_telling(row, &mut |_| {})
+}
+
+/// As [`run_row`], and says after each depth how far it is.
+pub fn run_row_telling(row: &Row, tell: Tell<'_>) -> RowReport {
     let c = &row.configuration;
-    let found = search(c, Trail::Forget);
+    let found = search_telling(c, Trail::Forget, tell);
     let mut failures = Vec::new();
     if let Some(violation) = &found.violation {
         failures.push(format!(

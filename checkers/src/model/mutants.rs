@@ -6,9 +6,9 @@
 
 use serde::Serialize;
 
-use super::check::{Configuration, find};
+use super::check::{self, Configuration};
 use super::raft::Invariant;
-use super::search::Outcome;
+use super::search::{Outcome, Tell, Trail};
 
 /// One deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -216,11 +216,20 @@ pub fn run(mutant: Mutant) -> MutantReport {
     run_pinned(mutant.pinned())
 }
 
+/// As [`run`], and says after each depth how far it is.
+pub fn run_telling(mutant: Mutant, tell: Tell<'_>) -> MutantReport {
+    let pinned = mutant.pinned();
+    report(pinned, &search_telling(pinned, tell))
+}
+
 /// Runs what is pinned about a mutant, on its page or among [`FULL`].
 #[must_use]
 pub fn run_pinned(pinned: Pinned) -> MutantReport {
+    report(pinned, &search(pinned))
+}
+
+fn report(pinned: Pinned, found: &Outcome) -> MutantReport {
     let mutant = pinned.mutant;
-    let found = search(pinned);
     let killer = found
         .violation
         .as_ref()
@@ -256,9 +265,13 @@ pub fn run_pinned(pinned: Pinned) -> MutantReport {
 /// The search behind [`run`]: every invariant is watched but Vote Monotone, which is a guard for the model itself.
 #[must_use]
 pub fn search(pinned: Pinned) -> Outcome {
+    search_telling(pinned, &mut |_| {})
+}
+
+fn search_telling(pinned: Pinned, tell: Tell<'_>) -> Outcome {
     let mut configuration =
         Configuration::named(pinned.configuration).expect("a pinned configuration exists");
     configuration.rules.broken = Some(pinned.mutant);
     configuration.watched &= !Invariant::VoteMonotone.bit();
-    find(&configuration)
+    check::search_telling(&configuration, Trail::Keep, tell)
 }

@@ -108,9 +108,21 @@ impl Fingerprints {
     }
 }
 
+/// Who wants to know, after each depth, what was found so far.
+pub type Tell<'a> = &'a mut dyn FnMut(&Outcome);
+
 /// Searches the whole space, or up to the first violation.
 #[must_use]
 pub fn breadth_first<const SLOTS: usize>(model: &Raft<SLOTS>, trail: Trail) -> Outcome {
+    breadth_first_telling(model, trail, &mut |_| {})
+}
+
+/// As [`breadth_first`], and says after each depth how far it is.
+pub fn breadth_first_telling<const SLOTS: usize>(
+    model: &Raft<SLOTS>,
+    trail: Trail,
+    tell: Tell<'_>,
+) -> Outcome {
     let mut out = Outcome::default();
     let mut known = Fingerprints::default();
     let mut level = vec![State::<SLOTS>::default()];
@@ -189,6 +201,7 @@ pub fn breadth_first<const SLOTS: usize>(model: &Raft<SLOTS>, trail: Trail) -> O
         if !level.is_empty() {
             out.depth += 1;
         }
+        tell(&out);
     }
     out
 }

@@ -342,7 +342,7 @@ fn an_acknowledgement_of_more_than_was_sent_is_refused() {
         ..append_result_out(Ok(None))
     };
     assert!(matches!(
-        append_response(nothing.clone(), span),
+        append_response(nothing, span),
         Err(Malformed::Sequence(_))
     ));
     let first = Span { prev: None, ..span };

@@ -161,9 +161,19 @@ fn said_of(app: &App, subject: &Subject, row: usize, width: u16) -> Vec<(String,
         }
         (None, Some((running, since_ns))) if running == row => {
             let seconds = text::span(app.clock_ns.saturating_sub(since_ns));
+            let so_far = app.model.so_far;
             lines.push((
                 format!("{} being checked for {seconds}", theme.glyphs.working),
                 theme.bold(),
+            ));
+            lines.push((
+                format!(
+                    "{} different states, {} steps, depth {}",
+                    text::number(so_far.states),
+                    text::number(so_far.steps),
+                    so_far.depth
+                ),
+                theme.ok(),
             ));
         }
         (None, _) => {
