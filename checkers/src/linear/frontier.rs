@@ -15,7 +15,8 @@
 //!
 //! Before any of it, [who wrote what was found](sources) is narrowed down as far as that goes without a search.
 //!
-//! Precondition: none. Cost: linear in the events times the configurations alive, few in practice, exponential at worst.
+//! Precondition: at most 65,536 operations that end are open at once; with more, and where the search is needed, the
+//! outcome is [`Outcome::Exhausted`] at once. Cost: linear in the events times the configurations alive, few in practice, exponential at worst.
 
 mod climb;
 mod demand;
@@ -81,6 +82,9 @@ pub(super) fn plainly_fails_at(ops: &[Op], values: usize, events: u32) -> Option
     Some(bad)
 }
 
+/// Operations that end and are open at once, at most, where a search is tried: a bit each.
+const MOST_OPEN: usize = 1024 * 64;
+
 /// Decides by search alone.
 fn search(ops: &[Op], values: usize, events: u32, budget: &mut Budget) -> Outcome {
     match most_open(ops, events) {
@@ -88,7 +92,8 @@ fn search(ops: &[Op], values: usize, events: u32, budget: &mut Budget) -> Outcom
         65..=128 => sandwich::<2>(ops, values, events, budget),
         129..=512 => sandwich::<8>(ops, values, events, budget),
         513..=4096 => sandwich::<64>(ops, values, events, budget),
-        _ => sandwich::<1024>(ops, values, events, budget),
+        4097..=MOST_OPEN => sandwich::<1024>(ops, values, events, budget),
+        _ => Outcome::Exhausted(0),
     }
 }
 
@@ -558,4 +563,41 @@ impl<const W: usize> Here<W> {
 
 fn produced(op: &Op) -> usize {
     produces(op).unwrap_or(ABSENT) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linear::Options;
+
+    /// So many writes of two values at once, and then a read of each value.
+    fn all_at_once(writes: u32) -> (Vec<Op>, u32) {
+        let op = |row, call, ret, kind, value| Op {
+            call,
+            ret,
+            value,
+            old: ABSENT,
+            row,
+            kind,
+            end: End::Ok,
+        };
+        let write = |i| op(i, i, writes + i, Kind::Write, 1 + i % 2);
+        let mut ops: Vec<Op> = (0..writes).map(write).collect();
+        let events = writes * 2;
+        ops.push(op(writes, events, events + 1, Kind::Read, 1));
+        ops.push(op(writes + 1, events + 2, events + 3, Kind::Read, 2));
+        (ops, events + 4)
+    }
+
+    #[test]
+    fn more_operations_at_once_than_there_are_bits_are_unknown() {
+        let (ops, events) = all_at_once(MOST_OPEN as u32 + 1);
+        let mut budget = Budget::new(&Options::default());
+        let outcome = search(&ops, 3, events, &mut budget);
+        assert_eq!(outcome, Outcome::Exhausted(0));
+        // Few enough are searched.
+        let (ops, events) = all_at_once(5);
+        let outcome = search(&ops, 3, events, &mut budget);
+        assert_eq!(outcome, Outcome::Fails(events - 1));
+    }
 }
