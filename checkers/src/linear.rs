@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use crate::history::{End, History, KeyHistory, NEVER, Op};
 use crate::spec::Register;
-use crate::verdict::{Algorithm, Counterexample, Exhausted, Verdict};
+use crate::verdict::{Algorithm, Exhausted, Verdict};
 
 /// How much a check may spend, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +153,8 @@ pub enum Judgement {
     },
 }
 
-/// Checks a whole history. Of several violations, the one whose completing event is earliest is reported.
+/// Checks a whole history. Of several violations, the one whose completing event is earliest is reported; of the others
+/// it is only found out when they show.
 #[must_use]
 pub fn check(history: &History, options: &Options) -> Report {
     let judged: Vec<KeyReport> = history
@@ -161,13 +162,20 @@ pub fn check(history: &History, options: &Options) -> Report {
         .par_iter()
         .map(|key| judge_key(key, options))
         .collect();
-    let counterexample = history
+    let earliest = history
         .keys
         .par_iter()
         .zip(&judged)
         .filter(|(_, report)| report.judgement == Judgement::Fails)
-        .map(|(key, report)| (evidence::explain(history, key, options), report.algorithm))
-        .min_by_key(|(counterexample, _)| counterexample.event);
+        .map(|(key, report)| {
+            let last = evidence::first_bad(key, options);
+            let event = evidence::event_at(history, key, last);
+            (event, last, key, report.algorithm)
+        })
+        .min_by_key(|(event, ..)| *event);
+    let counterexample = earliest.map(|(_, last, key, algorithm)| {
+        (evidence::explain(history, key, last, options), algorithm)
+    });
     let undecided =
         history
             .keys
@@ -290,5 +298,58 @@ pub fn prefix(ops: &[Op], last: u32) -> Vec<Op> {
         .collect()
 }
 
-/// Alias for what [`online::Online::push`] gives.
-pub type Alarm = Option<Box<Counterexample>>;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Call, Event, EventKind, Header, Outcome};
+
+    /// A write of 1 to each key, and then a read of what nobody wrote from those keys whose number `bad` takes.
+    fn many_keys(keys: u64, bad: impl Fn(u64) -> bool) -> History {
+        let mut events = Vec::new();
+        let mut run = |key: u64, call, found| {
+            let invoke = EventKind::Invoke {
+                key: format!("k{key}"),
+                call,
+            };
+            let complete = EventKind::Complete {
+                outcome: Outcome::Ok(found),
+                at: None,
+                error: None,
+            };
+            for kind in [invoke, complete] {
+                let index = events.len() as u64;
+                events.push(Event {
+                    index,
+                    time_ns: index,
+                    client: Some(key),
+                    node: None,
+                    kind,
+                });
+            }
+        };
+        for key in 0..keys {
+            run(key, Call::Write(1), None);
+        }
+        for key in (0..keys).rev() {
+            run(key, Call::Read, Some(if bad(key) { 2 } else { 1 }));
+        }
+        History::from_events(Header::default(), &events).expect("well formed")
+    }
+
+    #[test]
+    fn every_key_is_judged_and_the_earliest_violation_is_shown() {
+        let bad = |key: u64| key.is_multiple_of(3) && key < 990;
+        let history = many_keys(1_000, bad);
+        let report = check(&history, &Options::default());
+        for (number, key) in (0..).zip(&report.keys) {
+            assert_eq!(key.judgement == Judgement::Fails, bad(number), "{number}");
+        }
+        let Verdict::Violation(found) = report.verdict else {
+            panic!("{:?}", report.verdict);
+        };
+        // The reads come in the opposite order: 12 come before that of 987.
+        let read = 2_000 + (999 - 987) * 2;
+        assert_eq!((found.key.as_str(), found.event), ("k987", read + 1));
+        assert_eq!(found.culprit, read);
+    }
+}

@@ -13,12 +13,16 @@ use crate::history::{End, History, KeyHistory, Kind, NEVER, Names, Op, Operation
 use crate::spec::Register;
 use crate::verdict::{Counterexample, Exhausted, Reason, Staleness};
 
-/// The evidence that `key` fails, at its earliest event.
-pub(super) fn explain(history: &History, key: &KeyHistory, options: &Options) -> Counterexample {
+/// The evidence that `key` fails, at its earliest event: the one at the position that [`first_bad`] gave.
+pub(super) fn explain(
+    history: &History,
+    key: &KeyHistory,
+    last: u32,
+    options: &Options,
+) -> Counterexample {
     if let Some(of_key) = &key.lists {
-        return super::lists::explain(history, key, of_key, options);
+        return super::lists::explain(history, key, of_key, last, options);
     }
-    let last = first_bad(key, options);
     let ops = prefix(&key.ops, last);
     let event = event_at(history, key, last);
     let describe = |row| history.operation(row);
@@ -122,7 +126,10 @@ pub(super) fn reason(
 }
 
 /// The position with which the key's prefix stops being linearizable.
-fn first_bad(key: &KeyHistory, options: &Options) -> u32 {
+pub(super) fn first_bad(key: &KeyHistory, options: &Options) -> u32 {
+    if let Some(of_key) = &key.lists {
+        return super::lists::first_bad(key, of_key, options);
+    }
     // A search that dies at a position knows that everything before it has an order; it mostly shows right there.
     let (_, _, _, first) = judge(&key.ops, key.values.len(), key.events, options);
     let (mut good, mut bad) = (first, key.events - 1);

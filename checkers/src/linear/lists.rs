@@ -29,17 +29,23 @@ pub(super) fn judge(
     (judgement, budget.spent())
 }
 
-/// The evidence that a list fails, at its earliest event.
+/// The position with which a list stops being linearizable.
+pub(super) fn first_bad(key: &KeyHistory, lists: &Lists, options: &Options) -> u32 {
+    first_bad_by(0, key.events - 1, key.events, |last| {
+        let ops = prefix(&key.ops, last);
+        judge(&ops, &key.values, lists, options).0 == Judgement::Fails
+    })
+}
+
+/// The evidence that a list fails, at its earliest event, which has this position.
 pub(super) fn explain(
     history: &History,
     key: &KeyHistory,
     lists: &Lists,
+    last: u32,
     options: &Options,
 ) -> Counterexample {
     let fails = |ops: &[Op]| judge(ops, &key.values, lists, options).0 == Judgement::Fails;
-    let last = first_bad_by(0, key.events - 1, key.events, |last| {
-        fails(&prefix(&key.ops, last))
-    });
     let mut ops = prefix(&key.ops, last);
     ops.retain(super::frontier::matters);
     shrink(&mut ops, &|op| elements(op, &key.values, lists), &fails);
