@@ -12,6 +12,8 @@
 //! | `jepsen-txt` | Jepsen's `history.txt` | says nothing |
 //! | `jepsen-log` | the logs of etcd that Porcupine ships | absent, checked |
 //! | `porcupine-kv` | the key-value texts that Porcupine ships | the empty text, checked |
+//!
+//! Where keys are lists (spec `list-append`), a read of nil found the empty list, whatever the format: that is checked.
 
 pub mod binary;
 pub mod jepsen;

@@ -14,17 +14,20 @@
 
 mod builder;
 mod lint;
+mod names;
 mod values;
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use builder::repeats;
 pub use builder::{Answer, Builder, Malformed, Nil};
 pub use lint::Lint;
+pub use names::Names;
+pub(crate) use names::{Named, is_datum, quoted, written};
 pub use values::Values;
 
 /// A register's value. Formats whose values are not integers intern them, and keep their names in [`History::names`].
@@ -224,6 +227,29 @@ pub enum Kind {
     Append,
 }
 
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Read,
+        Self::Write,
+        Self::Cas,
+        Self::Delete,
+        Self::Append,
+    ];
+
+    /// Its name in files and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Cas => "cas",
+            Self::Delete => "delete",
+            Self::Append => "append",
+        }
+    }
+}
+
 /// How an [`Op`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -328,100 +354,6 @@ impl LogId {
             (Ok(term), Ok(index)) if term < u32::MAX => Self { term, index },
             _ => Self::FAR,
         }
-    }
-}
-
-/// Values that are not integers: their numbers and their text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    numbers: BTreeMap<String, Value>,
-    texts: Vec<String>,
-    lists: BTreeMap<Value, Vec<Value>>,
-}
-
-/// Where the numbers of named values begin: far below what a workload writes.
-const FIRST_NAME: Value = Value::MIN / 2;
-
-impl Names {
-    /// The number of the value written `text` in its file, given now if it has none.
-    pub fn intern(&mut self, text: &str) -> Value {
-        if let Some(value) = self.numbers.get(text) {
-            return *value;
-        }
-        let value = FIRST_NAME + self.texts.len() as Value;
-        self.texts.push(text.to_owned());
-        self.numbers.insert(text.to_owned(), value);
-        value
-    }
-
-    /// The number of a list, given now if it has none (the list-append spec).
-    pub fn intern_list(&mut self, list: &[Value]) -> Value {
-        let mut text = String::from("[");
-        for (i, item) in list.iter().enumerate() {
-            if i > 0 {
-                text.push(' ');
-            }
-            // A name in quotes: the list of the text 1 is not the list of the number 1.
-            match self.get(*item) {
-                Some(name) if self.list(*item).is_none() => text.push_str(&format!("{name:?}")),
-                _ => text.push_str(&self.text(*item)),
-            }
-        }
-        text.push(']');
-        let value = self.intern(&text);
-        self.lists.entry(value).or_insert_with(|| list.to_vec());
-        value
-    }
-
-    /// The number of a text as a list of its characters, given now if it has none (Porcupine's kv texts).
-    pub fn intern_characters(&mut self, text: &str) -> Value {
-        let value = self.intern(&format!("{text:?}"));
-        if !self.lists.contains_key(&value) {
-            let mut buffer = [0; 4];
-            let characters = text.chars();
-            let list = characters
-                .map(|c| self.intern(c.encode_utf8(&mut buffer)))
-                .collect();
-            self.lists.insert(value, list);
-        }
-        value
-    }
-
-    /// The elements of a list that was interned.
-    #[must_use]
-    pub fn list(&self, value: Value) -> Option<&[Value]> {
-        self.lists.get(&value).map(Vec::as_slice)
-    }
-
-    /// The name of a value, where it is not an integer.
-    #[must_use]
-    pub fn get(&self, value: Value) -> Option<&str> {
-        usize::try_from(value.wrapping_sub(FIRST_NAME))
-            .ok()
-            .and_then(|i| self.texts.get(i))
-            .map(String::as_str)
-    }
-
-    /// A value as text: its name, or the integer.
-    #[must_use]
-    pub fn text(&self, value: Value) -> Cow<'_, str> {
-        match self.get(value) {
-            Some(name) => Cow::Borrowed(name),
-            None => Cow::Owned(value.to_string()),
-        }
-    }
-
-    /// The names in the order of their numbers, each as its text or as its list.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Option<&[Value]>)> {
-        let number = |i: usize| FIRST_NAME + i as Value;
-        let texts = self.texts.iter().enumerate();
-        texts.map(move |(i, text)| (text.as_str(), self.list(number(i))))
-    }
-
-    /// Whether every value is an integer.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
     }
 }
 

@@ -22,6 +22,16 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         "a cas' value must be [old, new]",
     ),
     (
+        "completed-as-another-operation.jsonl",
+        3,
+        "the completion is of a write, but client 1 asked for a read",
+    ),
+    (
+        "completed-on-another-key.edn",
+        2,
+        "the completion is of key :y, but client 0 asked for key :x",
+    ),
+    (
         "completed-twice-differently.jsonl",
         4,
         "client 1 completes its operation #0 a second time, with another outcome",
@@ -45,6 +55,11 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         "index-goes-back.jsonl",
         3,
         "event index 4 does not come after 5",
+    ),
+    (
+        "last-line-that-is-not-cut.jsonl",
+        3,
+        "an ok read without a value (null is absent)",
     ),
     ("no-colon.json", 2, "a key without a colon after it"),
     (
@@ -72,9 +87,19 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         "an ok read without a value (null is absent)",
     ),
     (
+        "process-that-is-a-word.edn",
+        3,
+        "the process must be a number (or a keyword, such as :nemesis), not worker 1",
+    ),
+    (
         "put-of-a-number.txt",
         2,
         "the value of a put must be a string, not 3",
+    ),
+    (
+        "read-twice-differently.jsonl",
+        4,
+        "client 1 completes its operation #0 a second time, with another outcome",
     ),
     (
         "transaction-of-two.edn",

@@ -275,7 +275,8 @@ pub(crate) fn read_into<S: Sink>(
             let taken = reader.record(&mut rest, &mut sink);
             taken.map_err(|reason| malformed(reader.events, reason))?;
         }
-        sink.pause();
+        let paused = sink.pause();
+        paused.map_err(|error| malformed(reader.events, error.to_string()))?;
     }
     Ok((sink, notes))
 }
@@ -333,7 +334,10 @@ impl Reader {
         let tag = rest.byte().ok_or_else(short)?;
         let what = tag & 0x0f;
         if what == NAME || what == LIST {
-            return rest.name(what, sink).ok_or_else(short);
+            return match rest.name(what, sink).ok_or_else(short)? {
+                true => Ok(()),
+                false => Err("a value is named twice".to_owned()),
+            };
         }
         self.events += 1;
         self.index = self.index.wrapping_add(rest.number().ok_or_else(short)?);
@@ -476,18 +480,20 @@ impl<'a> Rest<'a> {
         Some((found, at, error))
     }
 
-    /// A value that is not an integer: it gets the number that it had in the writer, since all come in order.
-    fn name(&mut self, what: u8, sink: &mut impl Sink) -> Option<()> {
+    /// A value that is not an integer: it gets the number that it had in the writer, since all come in order. Whether it
+    /// is a new one, as it must be.
+    fn name(&mut self, what: u8, sink: &mut impl Sink) -> Option<bool> {
+        let before = sink.names().len();
         if what == NAME {
-            sink.names().intern(self.text()?);
-            return Some(());
+            sink.names().intern_written(self.text()?);
+        } else {
+            let mut items = Vec::new();
+            for _ in 0..self.number()? {
+                items.push(self.signed()?);
+            }
+            sink.names().intern_list(&items);
         }
-        let mut items = Vec::new();
-        for _ in 0..self.number()? {
-            items.push(self.signed()?);
-        }
-        sink.names().intern_list(&items);
-        Some(())
+        Some(sink.names().len() > before)
     }
 }
 

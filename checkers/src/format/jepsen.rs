@@ -1,16 +1,18 @@
 //! What Jepsen writes and what reads like it: EDN, the same as JSON (elle-cli), `history.txt`, Porcupine's logs.
 //!
-//! `:fail` never happened; `:info` is open to the end; a keyword as process (the nemesis) is no client but a mark.
+//! `:fail` never happened; `:info` is open to the end; a keyword as process or the text `nemesis` is no client but a
+//! mark, and any other process must be a number. A completion must be of what was asked: the same f, the same key.
 //! Keys are sniffed: where values look like `[k v]` (and a cas like `[k [old new]]`), each k is a key of its own
 //! (`jepsen.independent`); what was assumed is said.
 
 use std::io::{BufRead, Write};
 
+use super::sink::answers;
 use super::tree::{Reader, Syntax, Tree, Trouble};
 use super::{Error, Loaded};
 use crate::history::{
-    Answer, Builder, Call, EventKind, Header, History, LIST_APPEND, Malformed, Names, Nil, Outcome,
-    Value,
+    Answer, Builder, Call, ClientId, EventKind, Header, History, Kind, LIST_APPEND, Malformed,
+    Named, Names, Nil, Outcome, Value, is_datum, quoted,
 };
 
 /// Reads EDN: one vector or list of maps, or a stream of maps.
@@ -48,19 +50,26 @@ fn read_trees<R: BufRead>(mut reader: Reader<R>, name: &str, nil: Nil) -> Result
 }
 
 /// Reads `history.txt` and the logs that Porcupine ships: `P :type :f value` after `jepsen.util - ` or by itself,
-/// separated by tabs or spaces. Log lines about something else are skipped.
+/// separated by tabs or spaces. Log lines about something else are skipped; those of them that may be more are counted.
 ///
 /// # Errors
 /// As [`read_edn`].
 pub fn read_log(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Error> {
     let mut feed = Feed::new(nil);
+    // How many, and the first.
+    let mut unclear = (0, u64::MAX);
     for (i, line) in input.lines().enumerate() {
         let line = line.map_err(|source| Error::Io {
             name: name.to_owned(),
             source,
         })?;
-        let Some(text) = event_text(&line) else {
-            continue;
+        let text = match said(&line) {
+            Said::Event(text) => text,
+            Said::Unclear => {
+                unclear = (unclear.0 + 1, unclear.1.min(i as u64 + 1));
+                continue;
+            }
+            Said::Nothing => continue,
         };
         parse_log_line(text)
             .and_then(|line| feed.take(&line))
@@ -70,20 +79,40 @@ pub fn read_log(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Err
         let reason = "no line of it is a Jepsen event".to_owned();
         return Err(malformed(name, 1, reason));
     }
-    Ok(feed.finish(name))
+    let mut loaded = feed.finish(name);
+    if let (lines @ 1.., first) = unclear {
+        loaded.notes.push(format!(
+            "{name}: {lines} lines with :invoke, :ok, :fail or :info in them are no events and were skipped, line {first} first"
+        ));
+    }
+    Ok(loaded)
 }
 
-/// The part of a log line that is an event.
-fn event_text(line: &str) -> Option<&str> {
+/// What a log line says.
+enum Said<'a> {
+    /// This is an event.
+    Event(&'a str),
+    /// It has the word for a type of event, elsewhere than in an event.
+    Unclear,
+    /// Something else.
+    Nothing,
+}
+
+fn said(line: &str) -> Said<'_> {
     let text = match line.find("jepsen.util - ") {
         Some(at) => &line[at + "jepsen.util - ".len()..],
         None => line,
     };
     let text = text.trim();
-    let mut words = text.split_ascii_whitespace();
-    let (process, kind) = (words.next()?, words.next()?);
-    let known = matches!(kind, ":invoke" | ":ok" | ":fail" | ":info");
-    (known && (process.starts_with(':') || process.parse::<i64>().is_ok())).then_some(text)
+    let known = |word: &str| matches!(word, ":invoke" | ":ok" | ":fail" | ":info");
+    if text.split_ascii_whitespace().nth(1).is_some_and(known) {
+        return Said::Event(text);
+    }
+    let mut words = line.split(|c: char| c.is_whitespace() || "()[]{},\"".contains(c));
+    match words.any(known) {
+        true => Said::Unclear,
+        false => Said::Nothing,
+    }
 }
 
 fn parse_log_line(text: &str) -> Result<Line, String> {
@@ -221,12 +250,9 @@ impl Feed {
         let index = self.events;
         self.events += 1;
         let say = |error: Malformed| error.to_string();
-        let client = match &line.process {
-            Tree::Int(process) => *process as u64,
-            other => {
-                let text = format!("{} {} {}", other.text(), line.f, line.value.text());
-                return self.builder.mark(index, line.time_ns, &text).map_err(say);
-            }
+        let Some(client) = client(&line.process)? else {
+            let text = format!("{} {} {}", line.process.text(), line.f, line.value.text());
+            return self.builder.mark(index, line.time_ns, &text).map_err(say);
         };
         if line.kind == "invoke" {
             let (key, value) = self.split(line)?;
@@ -236,8 +262,17 @@ impl Feed {
                 .invoke(index, line.time_ns, client, None, &key, call)
                 .map_err(say);
         }
+        let kind = kind(&line.f).ok_or_else(|| unknown_f(&line.f))?;
+        let key = match (&line.key, &line.value) {
+            (Some(key), _) => Some(key.name()),
+            (None, Tree::List(pair)) if self.independent == Some(true) && pair.len() == 2 => {
+                Some(pair[0].name())
+            }
+            _ => None,
+        };
+        answers(&self.builder, client, Some(kind), key.as_deref())?;
         let outcome = match line.kind.as_str() {
-            "ok" if reads(&line.f) => {
+            "ok" if kind == Kind::Read => {
                 let (_, value) = self.split(line)?;
                 Outcome::Ok(self.value(&value)?)
             }
@@ -264,7 +299,7 @@ impl Feed {
     /// The key and the value proper.
     fn split(&mut self, line: &Line) -> Result<(String, Tree), String> {
         if let Some(key) = &line.key {
-            return Ok((key.text(), line.value.clone()));
+            return Ok((key.name(), line.value.clone()));
         }
         let pair = match &line.value {
             Tree::List(items) if items.len() == 2 => Some((&items[0], &items[1])),
@@ -279,7 +314,7 @@ impl Feed {
             });
         }
         match (self.independent, pair) {
-            (Some(true), Some((key, value))) => Ok((key.text(), value.clone())),
+            (Some(true), Some((key, value))) => Ok((key.name(), value.clone())),
             (Some(true), None) => Err(format!(
                 "the value {} is not [key value], as those before it",
                 shorten(&line.value.text())
@@ -293,12 +328,12 @@ impl Feed {
             LIST_APPEND.clone_into(&mut self.builder.header().spec);
         }
         let some = |value: Option<Value>| value.ok_or_else(|| format!("a {f} of nil"));
-        match f {
-            _ if reads(f) => Ok(Call::Read),
-            "write" | "w" | "put" => Ok(Call::Write(some(self.value(value)?)?)),
-            "append" => Ok(Call::Append(some(self.value(value)?)?)),
-            "delete" => Ok(Call::Delete),
-            "cas" => match value {
+        match kind(f).ok_or_else(|| unknown_f(f))? {
+            Kind::Read => Ok(Call::Read),
+            Kind::Write => Ok(Call::Write(some(self.value(value)?)?)),
+            Kind::Append => Ok(Call::Append(some(self.value(value)?)?)),
+            Kind::Delete => Ok(Call::Delete),
+            Kind::Cas => match value {
                 Tree::List(items) if items.len() == 2 => Ok(Call::Cas {
                     old: some(self.value(&items[0])?)?,
                     new: some(self.value(&items[1])?)?,
@@ -308,9 +343,6 @@ impl Feed {
                     shorten(&other.text())
                 )),
             },
-            other => Err(format!(
-                "the f {other:?} is not known; read, write, cas, delete and append are"
-            )),
         }
     }
 
@@ -326,7 +358,8 @@ impl Feed {
                 }
                 Ok(Some(self.builder.names().intern_list(&list)))
             }
-            other => Ok(Some(self.builder.names().intern(&other.text()))),
+            Tree::Text(text) => Ok(Some(self.builder.names().intern(text))),
+            other => Ok(Some(self.builder.names().intern_datum(&other.text()))),
         }
     }
 
@@ -344,8 +377,37 @@ impl Feed {
     }
 }
 
-fn reads(f: &str) -> bool {
-    matches!(f, "read" | "r" | "get")
+/// Who did it; `None` for what is no client.
+fn client(process: &Tree) -> Result<Option<ClientId>, String> {
+    let number = match process {
+        Tree::Int(process) => Some(*process),
+        Tree::Keyword(_) => return Ok(None),
+        Tree::Text(text) if text == "nemesis" => return Ok(None),
+        // Two ways to write one number would be two processes somewhere else.
+        Tree::Text(text) => text.parse().ok().filter(|n: &i64| n.to_string() == *text),
+        _ => None,
+    };
+    let number = number.ok_or_else(|| {
+        let process = shorten(&process.name());
+        format!("the process must be a number (or a keyword, such as :nemesis), not {process}")
+    })?;
+    Ok(Some(number as ClientId))
+}
+
+/// What an `f` asks.
+fn kind(f: &str) -> Option<Kind> {
+    Some(match f {
+        "read" | "r" | "get" => Kind::Read,
+        "write" | "w" | "put" => Kind::Write,
+        "append" => Kind::Append,
+        "delete" => Kind::Delete,
+        "cas" => Kind::Cas,
+        _ => return None,
+    })
+}
+
+fn unknown_f(f: &str) -> String {
+    format!("the f {f:?} is not known; read, write, cas, delete and append are")
 }
 
 /// A text that fits into a message.
@@ -356,15 +418,25 @@ pub(super) fn shorten(text: &str) -> String {
     }
 }
 
-/// A value as EDN: a list of its elements, a string for a name, or the integer.
+/// A value as EDN.
 fn edn_text(names: &Names, value: Value) -> String {
-    if let Some(list) = names.list(value) {
-        let items: Vec<String> = list.iter().map(|item| edn_text(names, *item)).collect();
-        return format!("[{}]", items.join(" "));
-    }
-    match names.get(value) {
-        Some(name) => format!("{name:?}"),
+    match names.what(value) {
+        Some(Named::List(list)) => {
+            let items: Vec<String> = list.iter().map(|item| edn_text(names, *item)).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Some(Named::Text(text)) => quoted(&text),
+        Some(Named::Datum(datum)) => datum.to_owned(),
         None => value.to_string(),
+    }
+}
+
+/// A key as EDN: as the datum whose name it is, or else as a string.
+fn edn_key(key: &str) -> String {
+    let is_integer = |number: i64| number.to_string() == key;
+    match is_datum(key) || key.parse().is_ok_and(is_integer) {
+        true => key.to_owned(),
+        false => quoted(key),
     }
 }
 
@@ -381,9 +453,11 @@ pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()>
         match event.kind {
             EventKind::Mark(mark) => writeln!(
                 out,
-                "{head}:type :info, :process :nemesis, :f :mark, :value {mark:?}}}"
+                "{head}:type :info, :process :nemesis, :f :mark, :value {}}}",
+                quoted(&mark)
             )?,
             EventKind::Invoke { key, call } => {
+                let key = edn_key(&key);
                 let (f, value) = match call {
                     Call::Read => ("read", "nil".to_owned()),
                     Call::Write(value) => ("write", text(value)),
@@ -393,7 +467,7 @@ pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()>
                 };
                 writeln!(
                     out,
-                    "{head}:type :invoke, :process {client}, :f :{f}, :value [{key:?} {value}]}}"
+                    "{head}:type :invoke, :process {client}, :f :{f}, :value [{key} {value}]}}"
                 )?;
                 open.insert(client, (f, key, value));
             }
@@ -411,10 +485,192 @@ pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()>
                 };
                 writeln!(
                     out,
-                    "{head}:type :{kind}, :process {client}, :f :{f}, :value [{key:?} {value}]}}"
+                    "{head}:type :{kind}, :process {client}, :f :{f}, :value [{key} {value}]}}"
                 )?;
             }
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{self, Format};
+    use crate::linear::{Options, check};
+
+    fn load(text: &str, format: Format) -> Result<Loaded, String> {
+        format::read(text.as_bytes(), "h", Some(format), None).map_err(|error| error.to_string())
+    }
+
+    /// A write and a read of something else, each by a process.
+    fn two(writer: &str, reader: &str) -> String {
+        format!(
+            "[{{\"type\":\"invoke\",\"f\":\"write\",\"process\":{writer},\"value\":1}},
+              {{\"type\":\"ok\",\"f\":\"write\",\"process\":{writer},\"value\":1}},
+              {{\"type\":\"invoke\",\"f\":\"read\",\"process\":{reader},\"value\":null}},
+              {{\"type\":\"ok\",\"f\":\"read\",\"process\":{reader},\"value\":2}}]"
+        )
+    }
+
+    #[test]
+    fn a_process_is_a_number_or_a_mark_or_malformed() {
+        for (writer, reader) in [("0", "1"), ("\"0\"", "\"1\""), ("0", "\"0\"")] {
+            let history = load(&two(writer, reader), Format::Json)
+                .expect(writer)
+                .history;
+            assert_eq!(history.len(), 2, "{writer} {reader}");
+            let verdict = check(&history, &Options::default()).verdict;
+            assert_eq!(verdict.name(), "violation", "{writer} {reader}");
+        }
+        for process in [
+            "null", "1.0", "true", "\"01\"", "\"a\"", "[1]", "{}", "\"\"",
+        ] {
+            let error = load(&two("0", process), Format::Json).expect_err(process);
+            assert!(error.contains("the process must be a number"), "{error}");
+        }
+        let history = load(&two("0", "\"nemesis\""), Format::Json)
+            .expect("a mark")
+            .history;
+        assert_eq!((history.len(), history.marks.len()), (1, 2));
+    }
+
+    #[test]
+    fn a_log_line_that_may_be_an_event_is_not_dropped_silently() {
+        let good = "0 :invoke :write 1\n0 :ok :write 1\nnothing of ours\n";
+        assert_eq!(load(good, Format::JepsenTxt).expect("a log").notes.len(), 0);
+        let error = load(&format!("{good}w1 :invoke :read nil\n"), Format::JepsenTxt);
+        let error = error.expect_err("no process");
+        assert!(
+            error.starts_with("h:4: the process must be a number"),
+            "{error}"
+        );
+        let odd = format!("{good}{{:process 1, :type :invoke, :f :read}}\nworker 1 :ok :read 2\n");
+        let notes = load(&odd, Format::JepsenTxt).expect("a log").notes;
+        let note = "h: 2 lines with :invoke, :ok, :fail or :info in them are no events and were skipped, line 4 first";
+        assert_eq!(notes, [note]);
+    }
+
+    #[test]
+    fn what_looks_alike_is_told_apart_and_stays_so_in_every_format() {
+        let values = [
+            "1", "\"1\"", "1.5", "\"1.5\"", ":a", "\":a\"", "true", "\"true\"", "[1]",
+        ];
+        let values =
+            values
+                .into_iter()
+                .chain(["\"[1]\"", "[\"1\"]", "\"\"", "\"a b\"", "\"\\u0007\""]);
+        let values: Vec<&str> = values.collect();
+        for wrote in &values {
+            for found in &values {
+                let text = format!(
+                    "{{:process 0, :type :invoke, :f :write, :value [:k {wrote}]}}
+                     {{:process 0, :type :ok, :f :write, :value [:k {wrote}]}}
+                     {{:process 0, :type :invoke, :f :read, :value [:k nil]}}
+                     {{:process 0, :type :ok, :f :read, :value [:k {found}]}}"
+                );
+                let mut history = load(&text, Format::Edn).expect("well formed").history;
+                let expected = if wrote == found {
+                    "linearizable"
+                } else {
+                    "violation"
+                };
+                for format in [Format::Jsonl, Format::Binary, Format::Edn, Format::Jsonl] {
+                    let verdict = check(&history, &Options::default()).verdict;
+                    assert_eq!(verdict.name(), expected, "{wrote} {found}");
+                    let mut bytes = Vec::new();
+                    format::write(&mut bytes, &history, format).expect("a vector");
+                    let again = format::read(bytes.as_slice(), "h", Some(format), None);
+                    let again = again.unwrap_or_else(|error| panic!("{wrote} {found}: {error}"));
+                    let texts = |history: &History| {
+                        let values = history.operations().map(|op| match op.outcome {
+                            Outcome::Ok(Some(value)) => history.names.text(value).into_owned(),
+                            _ => String::new(),
+                        });
+                        (values.collect::<Vec<_>>(), history.keys[0].name.clone())
+                    };
+                    let (values, key) = texts(&history);
+                    assert_eq!(texts(&again.history), (values, key), "{wrote} {found}");
+                    history = again.history;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keys_that_look_alike_are_apart() {
+        let keys = [
+            "1", "\"1\"", ":k", "\":k\"", "[1]", "[\"1\"]", "\"[1]\"", "true", "\"true\"",
+        ];
+        let mut text = String::new();
+        for (value, key) in keys.iter().enumerate() {
+            for kind in [":invoke", ":ok"] {
+                text.push_str(&format!(
+                    "{{:process 0, :type {kind}, :f :write, :value [{key} {value}]}}\n"
+                ));
+            }
+        }
+        let mut history = load(&text, Format::Edn).expect("well formed").history;
+        for format in [Format::Edn, Format::Jsonl, Format::Edn, Format::Binary] {
+            assert_eq!(history.keys.len(), keys.len(), "{:?}", history.keys);
+            let mut bytes = Vec::new();
+            format::write(&mut bytes, &history, format).expect("a vector");
+            let again = format::read(bytes.as_slice(), "h", Some(format), None);
+            history = again.expect("a history").history;
+        }
+    }
+
+    #[test]
+    fn a_completion_must_be_of_what_was_asked() {
+        let with = |f: &str, value: &str| {
+            let text = format!(
+                "{{:process 0, :type :invoke, :f :write, :value [:x 1]}}
+                 {{:process 0, :type :info, :f {f}, :value {value}}}"
+            );
+            load(&text, Format::Edn).map(|loaded| loaded.history.len())
+        };
+        for (f, value) in [
+            (":write", "[:x 1]"),
+            (":w", "nil"),
+            (":write", ":timed-out"),
+        ] {
+            assert_eq!(with(f, value), Ok(1), "{f} {value}");
+        }
+        for (f, value, expected) in [
+            (
+                ":read",
+                "[:x 1]",
+                "of a read, but client 0 asked for a write",
+            ),
+            (
+                ":write",
+                "[:y 1]",
+                "of key :y, but client 0 asked for key :x",
+            ),
+        ] {
+            let error = with(f, value).expect_err("it contradicts");
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_ok_read_of_nil_is_the_empty_list_whenever_the_lists_are_known() {
+        let read = "{:process 1, :type :invoke, :f :read, :value [:k nil]}
+            {:process 1, :type :ok, :f :read, :value [:k nil]}
+            {:process 1, :type :ok, :f :read, :value [:k nil]}\n";
+        let append = "{:process 0, :type :invoke, :f :append, :value [:k 1]}
+            {:process 0, :type :ok, :f :append, :value [:k 1]}\n";
+        for (text, expected) in [
+            (format!("{read}{append}"), "linearizable"),
+            (format!("{append}{read}"), "violation"),
+            (format!("{read}{append}{read}"), "violation"),
+        ] {
+            let history = load(&text, Format::Edn).expect("well formed").history;
+            let ignored =
+                |lint: &crate::history::Lint| lint.to_string().contains("ignored (Knossos");
+            assert!(!history.lints.iter().any(ignored), "{:?}", history.lints);
+            let verdict = check(&history, &Options::default()).verdict;
+            assert_eq!(verdict.name(), expected, "{text}");
+        }
+    }
 }

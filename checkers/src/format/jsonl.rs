@@ -8,8 +8,12 @@
 //! ```
 //!
 //! `type` is invoke, ok, fail, info (unknown) or mark; `f` is read, write, cas, delete or, where the spec is
-//! list-append, append; a cas' value is `[old, new]`. `null` is absent. Completions need not repeat `f` and `key`. A line that was cut off by a crash of
-//! its writer is tolerated at the end of the file, and nowhere else.
+//! list-append, append; a cas' value is `[old, new]`. `null` is absent. Completions need not repeat `f` and `key`, and
+//! must not contradict them. A line that was cut off by a crash of its writer is tolerated at the end of the file, and
+//! nowhere else.
+//!
+//! A value is an integer, a string, a list of values, or `{"edn":":a"}`: a keyword, a boolean or a number that is no
+//! 64-bit integer, out of a format that has them. All these are different values, however they look.
 
 mod blocks;
 mod line;
@@ -19,10 +23,11 @@ use std::io::{self, BufRead, Read, Write};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::sink::{Moment, Sink};
+use super::sink::{Moment, Sink, answers};
 use super::{Error, Loaded};
 use crate::history::{
-    At, Builder, Call, Event, EventKind, Header, Kind, Malformed, Names, Nil, Outcome, Value,
+    At, Builder, Call, Event, EventKind, Header, Kind, Malformed, Named, Names, Nil, Outcome,
+    Value, is_datum,
 };
 use blocks::Blocks;
 use line::{Ended, Line, What};
@@ -120,18 +125,23 @@ fn write_value(out: &mut impl Write, value: Value, names: Option<&Names>) -> io:
     let Some(names) = names else {
         return write!(out, "{value}");
     };
-    if let Some(list) = names.list(value) {
-        out.write_all(b"[")?;
-        for (i, item) in list.iter().enumerate() {
-            if i > 0 {
-                out.write_all(b",")?;
+    match names.what(value) {
+        Some(Named::List(list)) => {
+            out.write_all(b"[")?;
+            for (i, item) in list.iter().enumerate() {
+                if i > 0 {
+                    out.write_all(b",")?;
+                }
+                write_value(out, *item, Some(names))?;
             }
-            write_value(out, *item, Some(names))?;
+            out.write_all(b"]")
         }
-        return out.write_all(b"]");
-    }
-    match names.get(value) {
-        Some(name) => Ok(serde_json::to_writer(&mut *out, name)?),
+        Some(Named::Text(text)) => Ok(serde_json::to_writer(&mut *out, &text)?),
+        Some(Named::Datum(datum)) => {
+            out.write_all(br#"{"edn":"#)?;
+            serde_json::to_writer(&mut *out, datum)?;
+            out.write_all(b"}")
+        }
         None => write!(out, "{value}"),
     }
 }
@@ -207,6 +217,25 @@ pub(crate) fn read_into<S: Sink>(
 pub(crate) struct Bad {
     line: u64,
     reason: String,
+}
+
+/// Why a line can't be taken.
+struct Refused {
+    reason: String,
+    /// Whether it is the beginning of a line: what is there is right, and its end is missing.
+    cut: bool,
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self { reason, cut: false }
+    }
+}
+
+impl From<&str> for Refused {
+    fn from(reason: &str) -> Self {
+        reason.to_owned().into()
+    }
 }
 
 /// Reads the first line.
@@ -287,15 +316,18 @@ fn take_ours(sink: &mut impl Sink, text: &[u8], line: &Line) -> Result<(), Strin
 const NO_VALUE: &str = "an ok read without a value (null is absent)";
 
 /// Takes one line, whatever its shape.
-fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), String> {
+fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), Refused> {
     let line: General<'_> =
-        serde_json::from_slice(line.trim_ascii_end()).map_err(|error| plain(&error))?;
-    let malformed = |error: Malformed| error.to_string();
+        serde_json::from_slice(line.trim_ascii_end()).map_err(|error| Refused {
+            reason: plain(&error),
+            cut: error.is_eof(),
+        })?;
+    let malformed = |error: Malformed| Refused::from(error.to_string());
     if line.kind == "mark" {
         let text = match line.value {
             Some(raw) => serde_json::from_str::<String>(raw.get())
                 .map_err(|_| "a mark's value must be a string".to_owned())?,
-            None => return Err("a mark without a value".to_owned()),
+            None => return Err("a mark without a value".into()),
         };
         return sink
             .mark(line.index, line.time_ns, &text)
@@ -310,6 +342,10 @@ fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), String> {
         client,
         node: line.node,
     };
+    if line.kind != "invoke" {
+        let f = line.f.map(parse_kind).transpose()?;
+        answers(sink, client, f, line.key.as_deref())?;
+    }
     let outcome = match line.kind {
         "invoke" => {
             let key = line.key.ok_or("an invocation without a key")?;
@@ -318,20 +354,29 @@ fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), String> {
             return sink.invoke(from, &key, call).map_err(malformed);
         }
         "ok" => match (sink.open_call(client), line.value) {
-            (Some(Kind::Read), None) => return Err(NO_VALUE.to_owned()),
+            (Some(Kind::Read), None) => return Err(NO_VALUE.into()),
             (Some(Kind::Read), Some(raw)) => Outcome::Ok(parse_value(sink.names(), raw.get())?),
             _ => Outcome::Ok(None),
         },
         "fail" => Outcome::Failed,
         "info" => Outcome::Unknown,
         other => {
-            return Err(format!(
-                "the type {other:?} is not known; invoke, ok, fail, info and mark are"
-            ));
+            let known = "invoke, ok, fail, info and mark are";
+            return Err(format!("the type {other:?} is not known; {known}").into());
         }
     };
     sink.complete(from, outcome, line.at, line.error.as_deref())
         .map_err(malformed)
+}
+
+/// The kind of operation that an `f` names.
+fn parse_kind(f: &str) -> Result<Kind, String> {
+    let named = Kind::ALL.into_iter().find(|kind| kind.name() == f);
+    named.ok_or_else(|| unknown_f(f))
+}
+
+fn unknown_f(f: &str) -> String {
+    format!("the f {f:?} is not known; read, write, cas, delete and append are")
 }
 
 /// What is asked.
@@ -355,13 +400,11 @@ fn parse_call(names: &mut Names, f: &str, value: Option<&RawValue>) -> Result<Ca
                 new: some(parse_value(names, new.get())?)?,
             })
         }
-        other => Err(format!(
-            "the f {other:?} is not known; read, write, cas, delete and append are"
-        )),
+        other => Err(unknown_f(other)),
     }
 }
 
-/// A value: an integer as itself, a string or a list by its name, null as absent.
+/// A value: an integer as itself, a string, a list or a datum of EDN by its name, null as absent.
 fn parse_value(names: &mut Names, raw: &str) -> Result<Option<Value>, String> {
     if let Ok(value) = raw.parse::<Value>() {
         return Ok(Some(value));
@@ -377,10 +420,19 @@ fn parse_value(names: &mut Names, raw: &str) -> Result<Option<Value>, String> {
             }
             Ok(Some(names.intern_list(&list)))
         }
-        _ => Err(format!(
-            "the value {raw} is neither an integer, a string, a list nor null"
-        )),
+        Ok(serde_json::Value::Object(members)) if members.len() == 1 => {
+            let datum = members.get("edn").and_then(|datum| datum.as_str());
+            let datum = datum
+                .filter(|datum| is_datum(datum))
+                .ok_or_else(|| no_value(raw))?;
+            Ok(Some(names.intern_datum(datum)))
+        }
+        _ => Err(no_value(raw)),
     }
+}
+
+fn no_value(raw: &str) -> String {
+    format!("the value {raw} is neither an integer, a string, a list nor null")
 }
 
 /// What serde_json says, without its line number: it saw one line only.
@@ -430,6 +482,62 @@ mod tests {
     }
 
     #[test]
+    fn a_last_line_that_is_wrong_and_not_cut_is_malformed() {
+        for (line, expected) in [
+            (
+                "{\"index\":1,\"client\":3,\"type\":\"ok\"}",
+                "an ok read without a value (null is absent)",
+            ),
+            (
+                "{\"index\":0,\"client\":3,\"type\":\"fail\"}",
+                "event index 0 does not come after 0",
+            ),
+            (
+                "{\"index\":1,\"client\":\"3\",\"ty",
+                "invalid type: string \"3\", expected u64 (column 23)",
+            ),
+        ] {
+            let text = [HEADER, INVOKE, line].concat();
+            check(&text, &format!("h.jsonl:3: {expected}"));
+        }
+    }
+
+    #[test]
+    fn whatever_is_cut_off_the_last_line_is_forgiven() {
+        let ok = "{\"index\":1,\"time_ns\":9,\"client\":3,\"type\":\"ok\",\"value\":[1,\"\u{e9}\\u00e9\"],\"at\":{\"term\":1,\"index\":9}}";
+        let whole = [HEADER, INVOKE, ok].concat().into_bytes();
+        let from = HEADER.len() + INVOKE.len();
+        for end in from..whole.len() {
+            let loaded = read(&whole[..end], "h", Nil::Absent).expect("a cut line");
+            assert_eq!(loaded.history.events(), 1, "{end}");
+            assert_eq!(loaded.notes.is_empty(), end == from, "{end}");
+        }
+        let loaded = read(whole.as_slice(), "h", Nil::Absent).expect("a history");
+        assert_eq!((loaded.history.events(), loaded.notes.len()), (2, 0));
+    }
+
+    #[test]
+    fn a_read_that_is_completed_twice_must_be_answered_alike() {
+        let answer = |index: u64, value: &str| {
+            format!("{{\"index\":{index},\"client\":3,\"type\":\"ok\",\"value\":{value}}}\n")
+        };
+        for (first, second) in [("null", "null"), ("7", "7"), ("null", "7"), ("7", "null")] {
+            let text = [HEADER, INVOKE, &answer(1, first), &answer(2, second)].concat();
+            match read(text.as_bytes(), "h", Nil::Absent) {
+                Ok(loaded) => {
+                    assert_eq!(first, second);
+                    assert_eq!(loaded.history.lints.len(), 1, "{first}");
+                }
+                Err(error) => {
+                    assert_ne!(first, second, "{error}");
+                    let expected = "h:4: client 3 completes its operation #0 a second time, with another outcome";
+                    assert_eq!(error.to_string(), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_half_written_line_in_the_middle_is_malformed() {
         let text = [HEADER, "{\"index\":1,\"time\n", INVOKE].concat();
         check(&text, "h.jsonl:2: EOF while parsing a string (column 16)");
@@ -460,11 +568,11 @@ mod tests {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let Err(reason) = take_any(&mut builder, line) else {
+            let Err(Refused { reason, cut }) = take_any(&mut builder, line) else {
                 continue;
             };
             let number = i + 2;
-            if line.last() == Some(&b'\n') {
+            if !cut || line.last() == Some(&b'\n') {
                 return Err(bad(number, reason));
             }
             notes.push(format!(

@@ -11,9 +11,10 @@
 use std::io::BufRead;
 
 use super::jepsen::{malformed, shorten, trouble};
+use super::sink::answers;
 use super::tree::{Reader, Syntax, Tree};
 use super::{Error, Loaded};
-use crate::history::{Answer, Builder, Call, Header, LIST_APPEND, Nil, Outcome, Value};
+use crate::history::{Answer, Builder, Call, Header, Kind, LIST_APPEND, Nil, Outcome, Value};
 
 /// Reads such a text.
 ///
@@ -64,23 +65,34 @@ fn take(builder: &mut Builder, index: u64, tree: &Tree) -> Result<(), String> {
         None => return Err("an event without :process".to_owned()),
     };
     let (kind, f) = (word("type")?, word("f")?);
+    let key = match tree.get("key") {
+        Some(Tree::Text(key)) => Some(key.as_str()),
+        Some(other) => {
+            let text = shorten(&other.text());
+            return Err(format!("the key must be a string, not {text}"));
+        }
+        None => None,
+    };
     if kind == "invoke" {
-        let key = tree.get("key").ok_or("an invocation without :key")?.text();
+        let key = key.ok_or("an invocation without :key")?;
         let value = tree.get("value").unwrap_or(&Tree::Nil);
         let call = match f {
             "get" => Call::Read,
             "put" => Call::Write(text(builder, f, value)?),
             "append" => Call::Append(text(builder, f, value)?),
-            other => {
-                return Err(format!(
-                    "the f {other:?} is not known; get, put and append are"
-                ));
-            }
+            other => return Err(unknown_f(other)),
         };
         return builder
-            .invoke(index, 0, client, None, &key, call)
+            .invoke(index, 0, client, None, key, call)
             .map_err(|error| error.to_string());
     }
+    let asked = match f {
+        "get" => Kind::Read,
+        "put" => Kind::Write,
+        "append" => Kind::Append,
+        other => return Err(unknown_f(other)),
+    };
+    answers(builder, client, Some(asked), key)?;
     let outcome = match (kind, f) {
         ("ok", "get") => match tree.get("value") {
             Some(Tree::Nil) => Outcome::Ok(None),
@@ -105,6 +117,10 @@ fn take(builder: &mut Builder, index: u64, tree: &Tree) -> Result<(), String> {
     builder
         .complete(index, 0, client, answer, error.as_deref())
         .map_err(|error| error.to_string())
+}
+
+fn unknown_f(f: &str) -> String {
+    format!("the f {f:?} is not known; get, put and append are")
 }
 
 /// A text by its number, its characters noted.

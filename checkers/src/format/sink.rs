@@ -7,8 +7,12 @@ pub(crate) trait Sink: Send {
     /// The names of values that are not integers.
     fn names(&mut self) -> &mut Names;
 
-    /// What the client's open operation asks, where it has one.
+    /// What the client's open operation asks, or, where none is open, what its last one asked whose end is known: a
+    /// second completion is about that one.
     fn open_call(&self, client: ClientId) -> Option<Kind>;
+
+    /// The key of that operation.
+    fn open_key(&self, client: ClientId) -> Option<&str>;
 
     /// Takes an invocation.
     fn invoke(&mut self, from: Moment, key: &str, call: Call) -> Result<(), Malformed>;
@@ -26,7 +30,9 @@ pub(crate) trait Sink: Send {
     fn mark(&mut self, index: u64, time_ns: u64, text: &str) -> Result<(), Malformed>;
 
     /// Called now and then.
-    fn pause(&mut self) {}
+    fn pause(&mut self) -> Result<(), Malformed> {
+        Ok(())
+    }
 }
 
 /// Where an event comes from.
@@ -38,6 +44,29 @@ pub(crate) struct Moment {
     pub(crate) node: Option<u64>,
 }
 
+/// Refuses a completion that says another operation or another key than its invocation.
+pub(crate) fn answers(
+    sink: &impl Sink,
+    client: ClientId,
+    f: Option<Kind>,
+    key: Option<&str>,
+) -> Result<(), String> {
+    if let (Some(said), Some(asked)) = (f, sink.open_call(client))
+        && said != asked
+    {
+        let (said, asked) = (said.name(), asked.name());
+        return Err(format!(
+            "the completion is of a {said}, but client {client} asked for a {asked}"
+        ));
+    }
+    match (key, sink.open_key(client)) {
+        (Some(said), Some(asked)) if said != asked => Err(format!(
+            "the completion is of key {said}, but client {client} asked for key {asked}"
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl Sink for Builder {
     fn names(&mut self) -> &mut Names {
         Builder::names(self)
@@ -45,6 +74,10 @@ impl Sink for Builder {
 
     fn open_call(&self, client: ClientId) -> Option<Kind> {
         Builder::open_call(self, client)
+    }
+
+    fn open_key(&self, client: ClientId) -> Option<&str> {
+        Builder::open_key(self, client)
     }
 
     fn invoke(&mut self, from: Moment, key: &str, call: Call) -> Result<(), Malformed> {

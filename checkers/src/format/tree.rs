@@ -4,6 +4,8 @@
 
 use std::io::BufRead;
 
+use crate::history::{quoted, written};
+
 /// One datum.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Tree {
@@ -39,7 +41,34 @@ impl Tree {
         }
     }
 
-    /// As text, for names and messages.
+    /// The name of what it is: different data have different names, however they look.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Text(text) => written(text).into_owned(),
+            other => other.in_full(),
+        }
+    }
+
+    /// With every string in quotes.
+    fn in_full(&self) -> String {
+        match self {
+            Self::Text(text) => quoted(text),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(Self::in_full).collect();
+                format!("[{}]", items.join(" "))
+            }
+            Self::Map(entries) => {
+                let entries: Vec<String> = entries
+                    .iter()
+                    .map(|(key, value)| format!("{} {}", key.in_full(), value.in_full()))
+                    .collect();
+                format!("{{{}}}", entries.join(", "))
+            }
+            atom => atom.text(),
+        }
+    }
+
+    /// As text, for messages.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Nil => "nil".to_owned(),

@@ -92,10 +92,11 @@ pub struct Builder {
     last_index: Option<u64>,
     last_key: u32,
     nil_reads: Nil,
-    nil_ignored: u64,
+    /// The rows of reads that said nothing.
+    nil_ignored: Vec<u32>,
 }
 
-/// What an ok read without a value means.
+/// What an ok read without a value means. In a history of lists it is the empty list, whatever is said here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Nil {
     /// The key was absent, and this is checked.
@@ -122,7 +123,7 @@ impl Builder {
             last_index: None,
             last_key: 0,
             nil_reads: Nil::Absent,
-            nil_ignored: 0,
+            nil_ignored: Vec::new(),
         }
     }
 
@@ -141,17 +142,34 @@ impl Builder {
         &mut self.history.names
     }
 
-    /// What the client's open operation asks, where it has one.
+    /// What the client's open operation asks, or, where none is open, what its last one asked whose end is known: a
+    /// second completion is about that one.
     #[must_use]
     pub fn open_call(&self, client: ClientId) -> Option<Kind> {
+        let facts = self.open_row(client)?;
+        Some(self.history.keys[facts.key as usize].ops[facts.op as usize].kind)
+    }
+
+    /// The key of the operation that [`Builder::open_call`] is about.
+    #[must_use]
+    pub fn open_key(&self, client: ClientId) -> Option<&str> {
+        let facts = self.open_row(client)?;
+        Some(&self.history.keys[facts.key as usize].name)
+    }
+
+    fn open_row(&self, client: ClientId) -> Option<Row> {
         let number = self.known_client(client)?;
         match self.doing[number as usize] {
-            Doing::Open(row) => {
-                let facts = self.history.rows[row as usize];
-                Some(self.history.keys[facts.key as usize].ops[facts.op as usize].kind)
-            }
-            Doing::Idle | Doing::Done(_) | Doing::Unknown => None,
+            Doing::Open(row) | Doing::Done(row) => Some(self.history.rows[row as usize]),
+            Doing::Idle | Doing::Unknown => None,
         }
+    }
+
+    /// The clients whose last operation has an outcome that nobody knows.
+    pub(crate) fn unknown_clients(&self) -> Vec<ClientId> {
+        let doing = self.history.clients.iter().zip(&self.doing);
+        let unknown = doing.filter(|(_, doing)| matches!(doing, Doing::Unknown));
+        unknown.map(|(client, _)| *client).collect()
     }
 
     /// Takes one event.
@@ -314,7 +332,7 @@ impl Builder {
                     (Kind::Read, Some(value)) => op.value = of_key.values.number(value),
                     (Kind::Read, None) if self.nil_reads == Nil::Any => {
                         op.end = End::Failed;
-                        self.nil_ignored += 1;
+                        self.nil_ignored.push(row);
                     }
                     (_, Some(found)) => {
                         let wrote = of_key.values.value(op.value);
@@ -365,12 +383,8 @@ impl Builder {
     ) -> Result<(), Malformed> {
         let first = self.history.operation(row);
         let operation = first.id;
-        let same = match (first.outcome, outcome) {
-            // A write may be answered with what it wrote, or with nothing.
-            (Outcome::Ok(_), Outcome::Ok(_)) if first.call != Call::Read => true,
-            (first, second) => first == second,
-        };
-        if !same {
+        let is_read = first.call == Call::Read;
+        if !repeats(is_read, self.nil_reads, first.outcome, outcome) {
             return Err(Malformed::CompletedTwice { client, operation });
         }
         self.history.lints.push(Lint::CompletedTwice {
@@ -384,13 +398,19 @@ impl Builder {
     /// The history so far; what is open stays unknown.
     #[must_use]
     pub fn finish(mut self) -> History {
-        if self.nil_ignored > 0 {
-            self.history.lints.push(Lint::NilReadsIgnored {
-                reads: self.nil_ignored,
-            });
-        }
-        if self.history.header.is_lists() {
+        let lists = self.history.header.is_lists();
+        if lists {
+            // Not before all is read it is known for sure that these are lists: then nil is the empty one.
+            for row in std::mem::take(&mut self.nil_ignored) {
+                let facts = self.history.rows[row as usize];
+                self.history.keys[facts.key as usize].ops[facts.op as usize].end = End::Ok;
+            }
             self.number_lists();
+        }
+        if !self.nil_ignored.is_empty() {
+            self.history.lints.push(Lint::NilReadsIgnored {
+                reads: self.nil_ignored.len() as u64,
+            });
         }
         self.history
     }
@@ -487,6 +507,18 @@ impl Builder {
         };
         self.last_key
     }
+}
+
+/// Whether a second completion says the same as the first.
+pub(crate) fn repeats(is_read: bool, nil: Nil, first: Outcome, second: Outcome) -> bool {
+    let plain = |outcome| match outcome {
+        // A write may be answered with what it wrote, or with nothing.
+        Outcome::Ok(_) if !is_read => Outcome::Ok(None),
+        // A read that says nothing was taken as a failed one.
+        Outcome::Ok(None) if nil == Nil::Any => Outcome::Failed,
+        other => other,
+    };
+    plain(first) == plain(second)
 }
 
 /// What a completion says.

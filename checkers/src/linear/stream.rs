@@ -2,7 +2,8 @@
 //!
 //! A history that fits into the limit is kept whole: then a verdict comes with all that the whole can tell. With the
 //! event that exceeds it, what was kept is fed to the [online](super::online) checker and let go, and everything after
-//! goes the same way: memory is then the open operations, the live values, and a bounded record for the evidence.
+//! goes the same way: memory is then the open operations, the live values, what each client did last, and a bounded
+//! record for the evidence. Only registers can be judged so: a history of lists is kept whole, however long it is.
 
 use std::io::BufRead;
 
@@ -10,8 +11,11 @@ use super::Options;
 use super::online::{Online, record};
 use crate::format::sink::{Moment, Sink};
 use crate::format::{self, Came, Error, Format, Loaded};
+use rustc_hash::FxHashMap;
+
 use crate::history::{
     At, Builder, Call, ClientId, EventKind, Header, History, Kind, Malformed, Names, Nil, Outcome,
+    repeats,
 };
 use crate::verdict::Verdict;
 
@@ -33,6 +37,8 @@ pub struct Streamed {
     pub ops: u64,
     /// Keys.
     pub keys: u64,
+    /// The sequential machine, as the header names it.
+    pub spec: String,
     /// The names of values that are not integers.
     pub names: Names,
     /// What was tolerated or assumed, as sentences: shown beside the verdict.
@@ -41,7 +47,7 @@ pub struct Streamed {
 
 /// Reads a history, and judges it on its way where it would hold more than `options.memory` bytes. The options' budget
 /// gives way to the one that the header pins, unless `pinned` says that the caller insists. Formats that are not ours
-/// are always kept whole.
+/// and histories of lists are always kept whole; the latter with a note where they are longer.
 ///
 /// # Errors
 /// As [`format::read`].
@@ -65,18 +71,27 @@ pub fn read(
             options,
             nil,
             taking: Taking::Whole(Box::new(builder)),
+            kept_for_its_lists: false,
         }
     };
     match format::read_into(input, name, format, nil, begin)? {
         Came::Whole(loaded) => Ok(Read::Whole(loaded)),
         Came::Through(gauge, mut notes) => Ok(match gauge.taking {
-            Taking::Whole(builder) => Read::Whole(Box::new(Loaded {
-                history: builder.finish(),
-                notes,
-            })),
+            Taking::Whole(builder) => {
+                if gauge.kept_for_its_lists {
+                    notes.push(format!(
+                        "{name}: longer than {} MB of memory hold; kept whole all the same, since only registers can be judged on their way",
+                        options.memory >> 20
+                    ));
+                }
+                Read::Whole(Box::new(Loaded {
+                    history: builder.finish(),
+                    notes,
+                }))
+            }
             Taking::Passing(passing) => {
                 notes.push(format!(
-                    "{name}: longer than {} MB of memory hold; judged on its way, with recent operations as evidence",
+                    "{name}: longer than {} MB of memory hold; judged on its way, with recent operations as evidence; lints were not looked for",
                     options.memory >> 20
                 ));
                 Read::Judged(Box::new(passing.finish(notes)))
@@ -90,6 +105,8 @@ struct Gauge {
     options: Options,
     nil: Nil,
     taking: Taking,
+    /// It was too large, and could not be let go.
+    kept_for_its_lists: bool,
 }
 
 enum Taking {
@@ -101,23 +118,82 @@ enum Taking {
 struct Passing {
     online: Online,
     nil: Nil,
+    spec: String,
     names: Names,
+    clients: Clients,
     last_index: Option<u64>,
     ops: u64,
 }
 
+/// What each client did last: so that a second completion is known as one.
+#[derive(Default)]
+struct Clients {
+    few: Vec<Client>,
+    others: FxHashMap<ClientId, Client>,
+}
+
+/// One client.
+#[derive(Clone, Default)]
+struct Client {
+    doing: Doing,
+    /// The key of its last operation.
+    key: String,
+}
+
+/// What a client is doing.
+#[derive(Clone, Copy, Default)]
+enum Doing {
+    #[default]
+    Idle,
+    /// The event index of the invocation, and what it asks.
+    Open(u64, Kind),
+    /// The same, and how it ended.
+    Done(u64, Kind, Outcome),
+    Unknown,
+}
+
+impl Clients {
+    /// Ids below this have a place in the table.
+    const FEW: u64 = 1 << 16;
+
+    fn of(&mut self, client: ClientId) -> &mut Client {
+        if client >= Self::FEW {
+            return self.others.entry(client).or_default();
+        }
+        let at = client as usize;
+        if at >= self.few.len() {
+            let table = (at + 1).next_power_of_two();
+            self.few.resize(table, Client::default());
+        }
+        &mut self.few[at]
+    }
+
+    fn known(&self, client: ClientId) -> Option<&Client> {
+        match usize::try_from(client) {
+            Ok(at) if client < Self::FEW => self.few.get(at),
+            _ => self.others.get(&client),
+        }
+    }
+}
+
 impl Gauge {
     /// The history was too large: it is replayed, and let go.
-    fn let_go(&mut self) {
+    fn let_go(&mut self) -> Result<(), Malformed> {
         let Taking::Whole(builder) = &mut self.taking else {
-            return;
+            return Ok(());
         };
         let builder = std::mem::replace(&mut **builder, Builder::new(Header::default()));
-        let mut passing = Passing::new(self.options, self.nil);
+        let unknown = builder.unknown_clients();
         let history = builder.finish();
-        passing.replay(&history);
+        let mut passing = Passing::new(self.options, self.nil, history.header.spec.clone());
+        passing.replay(&history)?;
+        // A read without an answer counts as failed, but its client does not know.
+        for client in unknown {
+            passing.clients.of(client).doing = Doing::Unknown;
+        }
         passing.names = history.names;
         self.taking = Taking::Passing(Box::new(passing));
+        Ok(())
     }
 }
 
@@ -132,7 +208,17 @@ impl Sink for Gauge {
     fn open_call(&self, client: ClientId) -> Option<Kind> {
         match &self.taking {
             Taking::Whole(builder) => builder.open_call(client),
-            Taking::Passing(passing) => passing.online.open_call(client),
+            Taking::Passing(passing) => {
+                let ended = || passing.last(client).map(|(kind, _)| kind);
+                passing.online.open_call(client).or_else(ended)
+            }
+        }
+    }
+
+    fn open_key(&self, client: ClientId) -> Option<&str> {
+        match &self.taking {
+            Taking::Whole(builder) => builder.open_key(client),
+            Taking::Passing(passing) => passing.last(client).map(|(_, key)| key),
         }
     }
 
@@ -163,28 +249,49 @@ impl Sink for Gauge {
         }
     }
 
-    fn pause(&mut self) {
-        if let Taking::Whole(builder) = &self.taking
-            && builder.bytes() + record::bytes(self.options.memory) > self.options.memory
-        {
-            self.let_go();
+    fn pause(&mut self) -> Result<(), Malformed> {
+        let Taking::Whole(builder) = &mut self.taking else {
+            return Ok(());
+        };
+        if builder.bytes() + record::bytes(self.options.memory) <= self.options.memory {
+            return Ok(());
         }
+        if builder.header().is_lists() {
+            self.kept_for_its_lists = true;
+            return Ok(());
+        }
+        self.let_go()
     }
 }
 
 impl Passing {
-    fn new(options: Options, nil: Nil) -> Self {
+    fn new(options: Options, nil: Nil, spec: String) -> Self {
         Self {
             online: Online::new(options),
             nil,
+            spec,
             names: Names::default(),
+            clients: Clients::default(),
             last_index: None,
             ops: 0,
         }
     }
 
-    fn replay(&mut self, history: &History) {
+    /// What a client asked last, and of which key, where that is open or its end is known.
+    fn last(&self, client: ClientId) -> Option<(Kind, &str)> {
+        let client = self.clients.known(client)?;
+        match client.doing {
+            Doing::Open(_, kind) | Doing::Done(_, kind, _) => Some((kind, &client.key)),
+            Doing::Idle | Doing::Unknown => None,
+        }
+    }
+
+    fn replay(&mut self, history: &History) -> Result<(), Malformed> {
+        let mut taken = Ok(());
         history.replay(|event| {
+            if taken.is_err() {
+                return;
+            }
             // What a builder took is well formed, and nil reads that say nothing have become failed ones.
             let moment = Moment {
                 index: event.index,
@@ -192,19 +299,29 @@ impl Passing {
                 client: event.client.unwrap_or_default(),
                 node: event.node,
             };
-            let taken = match &event.kind {
+            taken = match &event.kind {
                 EventKind::Mark(_) => Ok(()),
                 EventKind::Invoke { key, call } => self.invoke(moment, key, *call),
                 EventKind::Complete { outcome, at, .. } => self.complete(moment, *outcome, *at),
             };
-            debug_assert!(taken.is_ok(), "{taken:?}");
         });
+        taken
     }
 
     fn invoke(&mut self, from: Moment, key: &str, call: Call) -> Result<(), Malformed> {
         self.rises(from.index)?;
         self.online.invoke(&from, key, call)?;
         self.ops += 1;
+        let kind = match call {
+            Call::Read => Kind::Read,
+            Call::Write(_) => Kind::Write,
+            Call::Cas { .. } => Kind::Cas,
+            Call::Delete => Kind::Delete,
+            Call::Append(_) => Kind::Append,
+        };
+        let client = self.clients.of(from.client);
+        client.doing = Doing::Open(from.index, kind);
+        key.clone_into(&mut client.key);
         Ok(())
     }
 
@@ -215,9 +332,26 @@ impl Passing {
         at: Option<At>,
     ) -> Result<(), Malformed> {
         self.rises(from.index)?;
-        let says_nothing = self.nil == Nil::Any
-            && outcome == Outcome::Ok(None)
-            && self.online.open_call(from.client) == Some(Kind::Read);
+        let client = from.client;
+        let doing = &mut self.clients.of(client).doing;
+        let (operation, kind) = match *doing {
+            Doing::Open(operation, kind) => (operation, kind),
+            Doing::Done(operation, kind, first) => {
+                return match repeats(kind == Kind::Read, self.nil, first, outcome) {
+                    true => Ok(()),
+                    false => Err(Malformed::CompletedTwice { client, operation }),
+                };
+            }
+            // Unknown is the weaker claim.
+            Doing::Unknown => return Ok(()),
+            Doing::Idle => return Err(Malformed::NothingOpen { client }),
+        };
+        *doing = match outcome {
+            Outcome::Unknown => Doing::Unknown,
+            Outcome::Ok(_) | Outcome::Failed => Doing::Done(operation, kind, outcome),
+        };
+        let says_nothing =
+            self.nil == Nil::Any && outcome == Outcome::Ok(None) && kind == Kind::Read;
         let outcome = if says_nothing {
             Outcome::Failed
         } else {
@@ -243,6 +377,7 @@ impl Passing {
             ops: self.ops,
             keys: self.online.progress().keys.len() as u64,
             verdict: self.online.finish(),
+            spec: self.spec,
             names: self.names,
             notes,
         }
@@ -307,6 +442,137 @@ mod tests {
                     assert_eq!(streamed.event, whole.event);
                 }
                 other => panic!("{violate:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_history_of_lists_is_kept_whole_and_holds() {
+        let mut text = b"{\"whitewater\":1,\"spec\":\"list-append\"}\n".to_vec();
+        let mut index = 0;
+        let mut event = |rest: String| {
+            let line = format!("{{\"index\":{index},\"client\":1,{rest}}}\n");
+            text.extend_from_slice(line.as_bytes());
+            index += 1;
+        };
+        for i in 0..20_000 {
+            let key = i / 2;
+            if i % 2 == 0 {
+                event(format!(
+                    "\"type\":\"invoke\",\"f\":\"append\",\"key\":\"k{key}\",\"value\":{i}"
+                ));
+                event("\"type\":\"ok\"".to_owned());
+            } else {
+                event(format!(
+                    "\"type\":\"invoke\",\"f\":\"read\",\"key\":\"k{key}\""
+                ));
+                event(format!("\"type\":\"ok\",\"value\":[{}]", i - 1));
+            }
+        }
+        let options = Options {
+            memory: 1 << 20,
+            ..Options::default()
+        };
+        let came = read(text.as_slice(), "h", None, None, &options, false).expect("a history");
+        let Read::Whole(loaded) = came else {
+            panic!("lists can't be judged on their way");
+        };
+        assert!(loaded.notes[0].contains("kept whole"), "{:?}", loaded.notes);
+        assert_eq!(loaded.history.len(), 20_000);
+        assert!(check(&loaded.history, &options).verdict.holds());
+    }
+
+    /// What whoever reads the whole says of a text, and what is said on its way.
+    fn both(text: &[u8]) -> [String; 2] {
+        let whole = format::read(text, "h", None, None).map(|loaded| loaded.history);
+        let whole = whole.map(|history| check(&history, &Options::default()).verdict);
+        let streamed = streamed(text, 1 << 20).map(|streamed| {
+            let note = streamed.notes.last().expect("a note");
+            assert!(note.contains("lints were not looked for"), "{note}");
+            streamed.verdict
+        });
+        [whole, streamed].map(|came| match came {
+            Ok(verdict) => verdict.name().to_owned(),
+            Err(error) => error.to_string(),
+        })
+    }
+
+    #[test]
+    fn a_second_completion_is_taken_as_in_the_whole() {
+        let plain = text(None, 6);
+        let events = plain.iter().filter(|byte| **byte == b'\n').count() - 1;
+        let write = "\"type\":\"invoke\",\"f\":\"write\",\"key\":\"new\",\"value\":1";
+        let read = "\"type\":\"invoke\",\"f\":\"read\",\"key\":\"new\"";
+        let cases: [(&[&str], &str); 6] = [
+            (
+                &[write, "\"type\":\"ok\"", "\"type\":\"ok\""],
+                "linearizable",
+            ),
+            (
+                &[write, "\"type\":\"info\"", "\"type\":\"ok\""],
+                "linearizable",
+            ),
+            (
+                &[read, "\"type\":\"info\"", "\"type\":\"fail\""],
+                "linearizable",
+            ),
+            (
+                &[
+                    read,
+                    "\"type\":\"ok\",\"value\":null",
+                    "\"type\":\"ok\",\"value\":null",
+                ],
+                "linearizable",
+            ),
+            (
+                &[
+                    read,
+                    "\"type\":\"ok\",\"value\":null",
+                    "\"type\":\"ok\",\"value\":7",
+                ],
+                "with another outcome",
+            ),
+            (
+                &[write, "\"type\":\"ok\"", "\"type\":\"fail\""],
+                "with another outcome",
+            ),
+        ];
+        for (lines, expected) in cases {
+            // At the end, and between what is kept and what passes.
+            for at_once in [false, true] {
+                let client = 900_000;
+                let mut text = Vec::new();
+                let mut plain = plain.split_inclusive(|byte| *byte == b'\n');
+                text.extend_from_slice(plain.next().expect("a header"));
+                let mut index = 0;
+                let mut add = |text: &mut Vec<u8>, line: &str| {
+                    let line = format!("{{\"index\":{index},\"client\":{client},{line}}}\n");
+                    index += 1;
+                    text.extend_from_slice(line.as_bytes());
+                };
+                if at_once {
+                    for line in &lines[..2] {
+                        add(&mut text, line);
+                    }
+                }
+                for line in plain {
+                    let line = String::from_utf8_lossy(line);
+                    let (_, rest) = line.split_once(",\"client\":").expect("an event");
+                    let (id, rest) = rest.split_once(',').expect("an event");
+                    let line = format!("{{\"index\":{index},\"client\":{id},{rest}");
+                    index += 1;
+                    text.extend_from_slice(line.as_bytes());
+                }
+                let left = if at_once { 2 } else { 0 };
+                for line in &lines[left..] {
+                    let line = format!("{{\"index\":{index},\"client\":{client},{line}}}\n");
+                    index += 1;
+                    text.extend_from_slice(line.as_bytes());
+                }
+                assert_eq!(index, events + lines.len());
+                let [whole, streamed] = both(&text);
+                assert_eq!(whole, streamed, "{lines:?} {at_once}");
+                assert!(whole.contains(expected), "{lines:?}: {whole}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::line::{self, Line};
-use super::{Bad, Error, Sink, take_any, take_ours};
+use super::{Bad, Error, Refused, Sink, take_any, take_ours};
 
 /// Bytes of a block, where its lines are not longer.
 const BLOCK: usize = 1 << 19;
@@ -56,21 +56,25 @@ impl Block {
         for (i, parsed) in self.lines.iter().enumerate() {
             let text = &self.bytes[parsed.from..parsed.to];
             let taken = match &parsed.line {
-                Some(line) => take_ours(sink, text, line),
+                Some(line) => take_ours(sink, text, line).map_err(Refused::from),
                 None if text.trim_ascii().is_empty() => Ok(()),
                 None => take_any(sink, text),
             };
-            let Err(reason) = taken else {
+            let Err(Refused { reason, cut }) = taken else {
                 continue;
             };
             let line = self.first_line + i as u64;
-            if parsed.to == self.bytes.len() {
+            if cut && parsed.to == self.bytes.len() {
                 // It lacks its end: its writer was stopped while writing it.
                 return Ok(Some(line));
             }
             return Err(Bad { line, reason });
         }
-        sink.pause();
+        let line = self.first_line + (self.lines.len() as u64).saturating_sub(1);
+        sink.pause().map_err(|error| Bad {
+            line,
+            reason: error.to_string(),
+        })?;
         Ok(None)
     }
 }
