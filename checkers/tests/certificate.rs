@@ -10,7 +10,7 @@ use checkers::linear::certificate::{Certificate, Rule, certificate, certificate_
 use checkers::linear::{Options, check};
 
 /// One operation a word: `w1@3` writes 1 at entry 3, `r1@3` reads it there, `c1>2@4`, `d@5`; `?` is unknown. `a..b`
-/// overlap: the second begins before the first ends.
+/// overlap: the second begins before the first ends. `j:` before it is another key.
 fn history(words: &str) -> History {
     let mut lines = vec!["{\"whitewater\":1,\"spec\":\"register\"}".to_owned()];
     let mut open: Vec<String> = Vec::new();
@@ -23,6 +23,7 @@ fn history(words: &str) -> History {
             Some(what) => (what, "?"),
             None => word.split_once('@').expect("an entry"),
         };
+        let (key, what) = what.split_once(':').unwrap_or(("k", what));
         let (f, rest) = what.split_at(1);
         let (f, asked, found) = match f {
             "w" => ("write", rest.to_owned(), "null".to_owned()),
@@ -37,7 +38,7 @@ fn history(words: &str) -> History {
         let head = |index: usize| format!("{{\"index\":{index},\"client\":{client}");
         let index = lines.len();
         lines.push(format!(
-            "{},\"type\":\"invoke\",\"f\":\"{f}\",\"key\":\"k\",\"value\":{asked}}}",
+            "{},\"type\":\"invoke\",\"f\":\"{f}\",\"key\":\"{key}\",\"value\":{asked}}}",
             head(index)
         ));
         let end = match at.split_once('.') {
@@ -78,6 +79,9 @@ fn what_the_log_explains_holds() {
         "w1@1 w2? r1@1 r2@2",
         "w1@1 w2? r2@2 w3@3 r3@3",
         "d? w1@1 r-@2",
+        // Two unknown writes, and two entries for them.
+        "w1@1 w2? j:w3? j:r3@3 r2@3",
+        "j:w3? w2? w4? j:r3@1 r2@2 r4@3",
     ] {
         assert_eq!(rule(words), None, "{words}");
     }
@@ -101,6 +105,12 @@ fn what_the_log_contradicts_is_rejected() {
         ("w1@1 r1@2 w2? r2@2", Rule::Prefix),
         // One unknown write can't take effect twice.
         ("w1@1 w2? r2@2 w3@3 r2@4", Rule::Prefix),
+        // Only entry 2 is free, and two unknown writes of different keys must both be it.
+        ("w1@1 w2? j:w3? j:r3@2 r2@2", Rule::OneLog),
+        // Three for the entries 2 and 3.
+        ("w1@1 w2? j:w3? i:w4? j:r3@3 i:r4@3 r2@3", Rule::OneLog),
+        // Entries 1 and 2 are free; who began behind 1 and who is found at 2 are two for the second of them.
+        ("r-@1 w2? j:w3? r2@2 j:r3@2", Rule::OneLog),
         // Between two reads of entry 3 there is no entry.
         ("w1@1 w2? r1@3 r2@3", Rule::Prefix),
     ] {

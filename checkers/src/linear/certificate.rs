@@ -13,14 +13,16 @@
 //! 3. *Prefix*: a read, or a cas that took effect, finds what the entries before it left in its key.
 //!
 //! An operation with an unknown outcome has no log id. It is put where a read asks for it, if an entry is free there
-//! and it had begun by then; one that nobody asks for need not have happened.
+//! and it had begun by then; one that nobody asks for need not have happened. An entry is free for one of them only,
+//! over all keys.
 //!
 //! Precondition: registers, and a log id with every ok answer; else it is [`Certificate::Silent`]. Cost: O(n log n).
 //! Where it holds, its witness is an order of all operations: whoever claims a violation then is wrong. Where it is
 //! contradicted, the history may be linearizable all the same, in an order that is not the log's; either way a node
 //! has told something untrue, and a disagreement with the verdict is a finding in itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use serde::{Deserialize, Serialize};
 
@@ -239,6 +241,7 @@ fn prefixes(history: &History, keys: &[&KeyHistory], placed: &[Vec<Placed>]) -> 
     // Place, whether it is a known one, begin, id: an unknown operation stands right before who asked for it.
     let mut witness: Vec<(u64, bool, u64, u64)> = Vec::new();
     let mut guessed = false;
+    let mut needs = Vec::new();
     for (key, of_key) in keys.iter().zip(placed) {
         let mut replay = Replay {
             history,
@@ -250,8 +253,9 @@ fn prefixes(history: &History, keys: &[&KeyHistory], placed: &[Vec<Placed>]) -> 
         };
         guessed |= replay.unknown.ambiguous;
         for placed in of_key {
-            if let Err(contradiction) = replay.take(placed, &mut witness) {
-                if guessed {
+            match replay.take(placed, &mut witness) {
+                Ok(need) => needs.extend(need),
+                Err(_) if guessed => {
                     return Certificate::Silent {
                         why: format!(
                             "unknown cas on {} may explain what #{} found",
@@ -260,14 +264,73 @@ fn prefixes(history: &History, keys: &[&KeyHistory], placed: &[Vec<Placed>]) -> 
                         ),
                     };
                 }
-                return Certificate::Contradiction(contradiction);
+                Err(contradiction) => return Certificate::Contradiction(contradiction),
             }
         }
+    }
+    if let Some(need) = without_entry(needs, &taken) {
+        let (unknown, asker) = (history.invoked(need.unknown), history.invoked(need.asker));
+        if guessed {
+            return Certificate::Silent {
+                why: format!(
+                    "unknown cas may take other entries than those that #{asker} leaves to #{unknown}"
+                ),
+            };
+        }
+        return Certificate::Contradiction(Contradiction {
+            rule: Rule::OneLog,
+            operations: vec![unknown, asker],
+            why: format!(
+                "#{asker} found what #{unknown} must have left at one of the entries {} to {}, but others need all that are free there.",
+                need.first, need.last
+            ),
+        });
     }
     witness.sort_unstable();
     Certificate::Holds {
         witness: witness.into_iter().map(|(_, _, _, id)| id).collect(),
     }
+}
+
+/// An unknown operation that somebody found to have taken effect: it is one of these entries. Both ends count.
+#[derive(Clone, Copy, Debug)]
+struct Need {
+    first: u64,
+    last: u64,
+    /// Its row, and that of who found it.
+    unknown: u32,
+    asker: u32,
+}
+
+/// Gives each its own entry, where that is possible; else one that is left without. The next free entry always goes to
+/// whose last one comes first, which is as good as any choice. `taken` is in order.
+fn without_entry(mut needs: Vec<Need>, taken: &[u64]) -> Option<Need> {
+    needs.sort_unstable_by_key(|need| (need.first, need.unknown));
+    let mut taken = taken.iter().copied().peekable();
+    let mut waiting = BinaryHeap::new();
+    let (mut next, mut entry) = (0, 0u64);
+    while next < needs.len() || !waiting.is_empty() {
+        if waiting.is_empty() {
+            entry = entry.max(needs[next].first);
+        }
+        while let Some(other) = taken.next_if(|other| *other <= entry) {
+            if other == entry {
+                entry = entry.saturating_add(1);
+            }
+        }
+        while let Some(need) = needs.get(next).filter(|need| need.first <= entry) {
+            waiting.push(Reverse((need.last, next)));
+            next += 1;
+        }
+        let Some(Reverse((last, at))) = waiting.pop() else {
+            continue;
+        };
+        if last < entry {
+            return Some(needs[at]);
+        }
+        entry = entry.saturating_add(1);
+    }
+    None
 }
 
 /// The highest place among the operations that had ended by each event.
@@ -331,20 +394,21 @@ impl Unknown {
         unknown
     }
 
-    /// Takes out one that may be an entry up to `last`, and leaves `value` where `cell` was.
-    fn take(&mut self, value: u32, cell: u32, last: u64) -> Option<u32> {
+    /// Takes out one that may be an entry up to `last`, and leaves `value` where `cell` was: the first entry that it may
+    /// be, and its row.
+    fn take(&mut self, value: u32, cell: u32, last: u64) -> Option<(u64, u32)> {
         if let Some(sets) = self.sets.get_mut(&value)
             && let Some(first) = sets.first().copied().filter(|(from, _)| *from <= last)
         {
             sets.remove(&first);
-            return Some(first.1);
+            return Some(first);
         }
         let cas = self.cas.get_mut(&value)?;
         let first = *cas.range((cell, 0, 0)..).next()?;
         let fits = first.0 == cell && first.1 <= last;
         fits.then(|| {
             cas.remove(&first);
-            first.2
+            (first.1, first.2)
         })
     }
 }
@@ -362,12 +426,14 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Takes the next operation in the log's order.
+    /// Takes the next operation in the log's order; gives what must have taken effect before it without a place of its
+    /// own.
     fn take(
         &mut self,
         placed: &Placed,
         witness: &mut Vec<(u64, bool, u64, u64)>,
-    ) -> Result<(), Contradiction> {
+    ) -> Result<Option<Need>, Contradiction> {
+        let mut need = None;
         let op = placed.op;
         let id = self.history.invoked(op.row);
         let needs = match op.kind {
@@ -377,13 +443,22 @@ impl Replay<'_> {
         };
         if let Some(value) = needs.filter(|value| *value != self.cell) {
             // A read stands behind the entry that it names, so that may be the missing one; a cas names its own.
-            let below = placed.at.index + u64::from(op.kind == Kind::Read);
+            let below = placed
+                .at
+                .index
+                .saturating_add(u64::from(op.kind == Kind::Read));
             let row = (self.free(below) > 0)
                 .then(|| self.unknown.take(value, self.cell, below - 1))
                 .flatten();
-            let Some(row) = row else {
+            let Some((from, row)) = row else {
                 return Err(self.not_there(placed, value));
             };
+            need = Some(Need {
+                first: from.max(self.last_entry.saturating_add(1)),
+                last: below - 1,
+                unknown: row,
+                asker: op.row,
+            });
             let row_id = self.history.invoked(row);
             witness.push((placed.place, false, 0, row_id));
             self.cell = value;
@@ -393,12 +468,12 @@ impl Replay<'_> {
         }
         self.last_entry = placed.at.index;
         witness.push((placed.place, true, id, id));
-        Ok(())
+        Ok(need)
     }
 
     /// How many entries behind the last settled one and below an index are nobody's.
     fn free(&self, below: u64) -> u64 {
-        let between = below.saturating_sub(self.last_entry + 1);
+        let between = below.saturating_sub(self.last_entry.saturating_add(1));
         let from = self
             .taken
             .partition_point(|index| *index <= self.last_entry);
