@@ -284,12 +284,7 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
                 budget: pinned.unwrap_or(options.budget),
                 ..options
             };
-            if let Some(spec) = &args.spec
-                && *spec != history.header.spec
-            {
-                let own = &history.header.spec;
-                return Err(Usage(format!("{name} is a history of {own}, not of {spec}")).into());
-            }
+            is_of(&name, &history.header.spec, args.spec.as_deref())?;
             let mut report = linear::check(&history, &options);
             if args.strict && report.verdict.holds() {
                 report.verdict = linear::strict::check(&history, &options);
@@ -314,6 +309,7 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
             return Err(Usage(format!("{name} {why}")).into());
         }
         Ok(Read::Judged(streamed)) => {
+            is_of(&name, &streamed.spec, args.spec.as_deref())?;
             let judged = Judged {
                 verdict: streamed.verdict,
                 ops: streamed.ops,
@@ -337,6 +333,16 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
         notes,
         came,
     })
+}
+
+/// Whether a file is a history of the spec that was asked for, where one was.
+fn is_of(name: &str, own: &str, wanted: Option<&str>) -> Result<(), Usage> {
+    match wanted {
+        Some(wanted) if wanted != own => Err(Usage(format!(
+            "{name} is a history of {own}, not of {wanted}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 impl Checked {
