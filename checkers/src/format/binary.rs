@@ -564,6 +564,19 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_named_twice_is_malformed() {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes, &Header::default()).expect("a vector");
+        for _ in 0..2 {
+            writer.block.push(NAME);
+            writer.text("a");
+        }
+        writer.finish().expect("a vector");
+        let error = load(&bytes).expect_err("the numbers of all after it would be others");
+        assert_eq!(error.to_string(), "h.ww:1: a value is named twice");
+    }
+
+    #[test]
     fn the_largest_numbers_fit() {
         let mut writer = Writer::new(Vec::new(), &Header::default()).expect("a vector");
         let numbers = [i64::MIN, i64::MAX, -1, 0, 63, 64];
