@@ -93,6 +93,16 @@ impl std::fmt::Display for Reason {
             Exhausted::Memory { bytes } => {
                 write!(f, "key {}: {bytes} bytes ran out", self.key)?;
             }
+            Exhausted::Open { most } => write!(
+                f,
+                "key {}: more than {most} operations were open at once, which no budget changes",
+                self.key
+            )?,
+            Exhausted::Worlds { most } => write!(
+                f,
+                "key {}: more than {most} states were possible at once, which no budget changes",
+                self.key
+            )?,
         }
         match self.proven_to {
             Some(event) => write!(f, "; proven up to #{event}")?,
@@ -121,6 +131,16 @@ pub enum Exhausted {
     Memory {
         /// How many bytes were allowed.
         bytes: u64,
+    },
+    /// Places for operations that are open at once on one key, while the history grows.
+    Open {
+        /// How many there are.
+        most: u64,
+    },
+    /// Places for possible states of one key, while the history grows: some were dropped, and none of the others fits.
+    Worlds {
+        /// How many there are.
+        most: u64,
     },
 }
 

@@ -76,12 +76,6 @@ impl Values {
         Some(near[at].1)
     }
 
-    /// A number for a value that occurs nowhere else, and has no name.
-    pub(crate) fn nameless(&mut self) -> u32 {
-        self.values.push(0);
-        self.values.len() as u32
-    }
-
     /// The value that has `number`; `None` for absent.
     #[must_use]
     pub fn value(&self, number: u32) -> Option<Value> {

@@ -22,6 +22,7 @@ mod climb;
 mod demand;
 mod dense;
 mod future;
+mod growing;
 mod moves;
 mod sources;
 mod trail;
@@ -33,6 +34,7 @@ use super::Budget;
 use crate::history::{ABSENT, End, Kind, NEVER, Op};
 use climb::{Climb, Climbed, Course};
 pub(super) use future::Future;
+pub(super) use growing::GONE;
 use moves::{Goal, Reach};
 use sources::Sources;
 use world::{Bits, World};
@@ -283,6 +285,8 @@ pub(super) struct Frontier<const W: usize> {
     chances: Vec<Chance>,
     kinds: FxHashMap<(Option<u32>, u32), u32>,
     ends: u32,
+    /// The kinds of the unknown operations that are only tried.
+    tried: Option<Vec<u32>>,
     /// Values that somebody who has not begun can find only if they are there now, or an open operation writes them.
     demanded: Vec<u32>,
 }
@@ -305,6 +309,7 @@ impl<const W: usize> Frontier<W> {
             chances: Vec::new(),
             kinds: FxHashMap::default(),
             ends: 0,
+            tried: None,
             demanded: Vec::new(),
         }
     }
@@ -421,7 +426,7 @@ impl<const W: usize> Frontier<W> {
             world.done.clear(slot);
             world.hidden.clear(slot);
         }
-        self.ends += 1;
+        self.ends = self.ends.wrapping_add(1);
         if let Some(future) = future
             && self.ends.is_multiple_of(64)
         {
@@ -498,20 +503,29 @@ impl<const W: usize> Frontier<W> {
         let next = self.chances.len() as u32;
         let kind = *self.kinds.entry((old, new)).or_insert(next);
         if kind == next {
-            self.chances.push(Chance {
+            self.place_chance(Chance {
                 old,
                 new,
                 available: 0,
             });
-            match old {
-                Some(old) => {
-                    self.here[old as usize].chances_from.push(kind);
-                    self.here[new as usize].chances_to.push(kind);
-                }
-                None => self.here[new as usize].chance = kind,
-            }
         }
         self.chances[kind as usize].available += 1;
+        if let Some(tried) = &mut self.tried {
+            tried.push(kind);
+        }
+    }
+
+    /// Adds a kind, and enters it with its values.
+    fn place_chance(&mut self, chance: Chance) {
+        let kind = self.chances.len() as u32;
+        match chance.old {
+            Some(old) => {
+                self.here[old as usize].chances_from.push(kind);
+                self.here[chance.new as usize].chances_to.push(kind);
+            }
+            None => self.here[chance.new as usize].chance = kind,
+        }
+        self.chances.push(chance);
     }
 
     fn take_slot(&mut self, op: &Op) -> u32 {

@@ -4,7 +4,14 @@
 //! key is deleted, a few operations that stand for its past go into a frontier (`tail`), which goes on from there.
 //! Memory is the open operations, the live values, and a bounded record of recent operations for the evidence, 16 MB
 //! over all keys (`record`): no verdict needs it.
+//!
+//! Two things do grow, because they may matter at any time to come: each *unknown* operation that nobody has seen the
+//! effect of, some 100 bytes, may still take effect; and an operation without any completion (a client that vanished
+//! and of whom nobody recorded that the outcome is unknown) keeps all that came on its key since it began, and makes
+//! each event there cost more, since how it ends is part of every verdict. Record `Unknown` for it, and it is settled.
 
+#[cfg(test)]
+mod lasting_tests;
 mod live;
 mod open;
 pub(super) mod record;

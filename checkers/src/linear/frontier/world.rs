@@ -135,6 +135,34 @@ impl<const W: usize> World<W> {
         self.spent.retain(|entry| keep(entry.0));
     }
 
+    /// The kinds of which something was used.
+    pub(super) fn spent_kinds(&self) -> impl Iterator<Item = u32> + '_ {
+        self.spent.iter().map(|entry| entry.0)
+    }
+
+    /// So many of a kind, all of which were used, do not count any more.
+    pub(super) fn give_back(&mut self, kind: u32, used: u32) {
+        if let Ok(i) = self.spent.binary_search_by_key(&kind, |entry| entry.0) {
+            self.spent[i].1 -= used;
+            if self.spent[i].1 == 0 {
+                self.spent.remove(i);
+            }
+        }
+    }
+
+    /// Kinds have new numbers, in the same order.
+    pub(super) fn rename_spent(&mut self, numbers: &[u32]) {
+        for entry in &mut self.spent {
+            entry.0 = numbers[entry.0 as usize];
+        }
+    }
+
+    /// Bytes that it holds.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.spent.capacity() * size_of::<(u32, u32)>()
+    }
+
     fn spent_within(&self, other: &Self) -> bool {
         // Both ascend by kind, so one pass over both is enough.
         let mut theirs = other.spent.iter();

@@ -1,14 +1,20 @@
 //! A frontier that follows a growing history.
 //!
 //! The frontier wants to know how an operation ends when it begins. So events are *committed* up to the begin of the
-//! oldest open operation: before it, all ends are known. What comes after is the *tail*: it is run through a copy of
-//! the frontier, with what is open taken as unknown. Short tails are run at each completion, long ones (an operation
-//! is stuck) each time they have grown by a sixteenth, so that the cost of an event stays bounded.
+//! oldest open operation: before it, all ends are known. What comes after is the *tail*: it is rehearsed on the
+//! frontier, with what is open taken as unknown, and taken back. Short tails are run at each completion, long ones (an
+//! operation is stuck) each time they have grown by a sixteenth.
+//!
+//! Values that nothing names any more are forgotten, so what an event costs and what is held follow from what is open
+//! and from the *unknown* operations nobody has seen the effect of: those are kept for ever, since each may still take
+//! effect. An operation that neither ends nor becomes unknown keeps all that came after it.
 
 use std::collections::VecDeque;
 
-use crate::history::{ABSENT, Call, End, Kind, NEVER, Op, Outcome, Value, Values};
-use crate::linear::frontier::{Frontier, Step, Supply, matters};
+use rustc_hash::FxHashMap;
+
+use crate::history::{ABSENT, Call, End, Kind, NEVER, Op, Outcome, Value};
+use crate::linear::frontier::{Frontier, GONE, Step, Supply, matters};
 use crate::linear::{Budget, Options};
 use crate::verdict::Exhausted;
 
@@ -21,11 +27,17 @@ const WORDS: usize = 4;
 /// Configurations that are kept at most.
 const WIDTH: usize = 4096;
 
+/// So many values have a number before any is forgotten: looking less often costs less.
+const FORGET_AT: u32 = 64;
+
+/// So many events after the one from which ends are counted, they are counted anew: they must fit in 32 bits.
+const FAR: u64 = 1 << 31;
+
 /// A key whose values repeat.
 #[derive(Debug)]
 pub(super) struct Tail {
     frontier: Frontier<WORDS>,
-    values: Values,
+    values: Names,
     /// The operations of events that are not committed, and perhaps some others.
     ops: VecDeque<Followed>,
     /// The number of the first of them.
@@ -33,6 +45,8 @@ pub(super) struct Tail {
     /// Events that are not committed: an operation's number, and whether it ends.
     events: VecDeque<(u64, bool)>,
     last_event: u64,
+    /// The event from which the frontier counts ends.
+    origin: u64,
     /// How many events were not looked at yet, and how many of them are ends.
     unsettled: usize,
     unsettled_ends: u64,
@@ -61,6 +75,50 @@ struct Followed {
     committed: bool,
 }
 
+/// The numbers of the values that are named now.
+#[derive(Debug)]
+struct Names {
+    numbers: FxHashMap<Value, u32>,
+    /// How many numbers were given, absent and nameless values included.
+    given: u32,
+    /// With how many it is looked which of them are still needed.
+    forget_at: u32,
+}
+
+impl Names {
+    fn new() -> Self {
+        Self {
+            numbers: FxHashMap::default(),
+            given: ABSENT + 1,
+            forget_at: FORGET_AT,
+        }
+    }
+
+    fn number(&mut self, value: Value) -> u32 {
+        *self.numbers.entry(value).or_insert_with(|| {
+            self.given += 1;
+            self.given - 1
+        })
+    }
+
+    /// The number of a value that nobody can find.
+    fn nameless(&mut self) -> u32 {
+        self.given += 1;
+        self.given - 1
+    }
+
+    /// Values have new numbers, those that have none are forgotten.
+    fn renumber(&mut self, numbers: &[u32]) {
+        self.numbers.retain(|_, number| {
+            *number = numbers[*number as usize];
+            *number != GONE
+        });
+        self.given = numbers.iter().filter(|number| **number != GONE).count() as u32;
+        self.forget_at = (self.given * 2).max(FORGET_AT);
+        self.numbers.shrink_to(self.forget_at as usize);
+    }
+}
+
 /// Still open.
 const OPEN: u64 = u64::MAX;
 
@@ -69,7 +127,7 @@ impl Tail {
     pub(super) fn take_over(stand_ins: &[StandIn], open: &mut Open) -> Self {
         let mut tail = Self {
             frontier: Frontier::new(Supply::Counted, WIDTH),
-            values: Values::default(),
+            values: Names::new(),
             ops: VecDeque::new(),
             base: 0,
             unsettled: 0,
@@ -77,6 +135,7 @@ impl Tail {
             first_unsettled: None,
             events: VecDeque::new(),
             last_event: 0,
+            origin: 0,
             worlds: 1,
         };
         let mut ghost = ABSENT;
@@ -109,6 +168,7 @@ impl Tail {
             }
         }
         moments.sort_unstable();
+        tail.origin = moments.first().map_or(0, |moment| moment.0);
         tail.last_event = moments.last().map_or(0, |moment| moment.0);
         tail.events = moments.into_iter().map(|(_, n, ends)| (n, ends)).collect();
         tail.unsettled = tail.events.len();
@@ -144,6 +204,21 @@ impl Tail {
             Call::Cas { old, new } => (Kind::Cas, number(new), number(old)),
         };
         self.follow(invoked, kind, value, old)
+    }
+
+    /// How many values have a number now.
+    #[cfg(test)]
+    pub(super) fn numbers(&self) -> u32 {
+        self.values.given
+    }
+
+    /// Bytes that it holds.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let names = self.values.numbers.capacity() * (size_of::<(Value, u32)>() + 1);
+        let ops = self.ops.capacity() * size_of::<Followed>();
+        let events = self.events.capacity() * size_of::<(u64, bool)>();
+        names + ops + events + self.frontier.bytes()
     }
 
     fn at(&mut self, number: u64) -> &mut Followed {
@@ -227,7 +302,30 @@ impl Tail {
         self.unsettled = 0;
         self.unsettled_ends = 0;
         self.first_unsettled = None;
+        let many = self.values.given >= self.values.forget_at;
+        if many || self.last_event - self.origin > FAR {
+            self.forget();
+        }
         found
+    }
+
+    /// Forgets the values that nothing names any more, and counts ends from what is not committed on.
+    fn forget(&mut self) {
+        let front = self.events.front();
+        let from = front.map_or(self.last_event, |&(number, ends)| {
+            self.ops[(number - self.base) as usize].moment(ends)
+        });
+        let earlier = from.saturating_sub(self.origin).min(u64::from(NEVER)) as u32;
+        self.origin += u64::from(earlier);
+        let held = self.ops.iter().flat_map(|f| [f.op.value, f.op.old]);
+        let numbers = self
+            .frontier
+            .renumber(held, self.values.given as usize, earlier);
+        for Followed { op, .. } in &mut self.ops {
+            op.value = numbers[op.value as usize];
+            op.old = numbers[op.old as usize];
+        }
+        self.values.renumber(&numbers);
     }
 
     /// Moves the frontier up to the begin of the oldest open operation: a copy has just got through there.
@@ -238,18 +336,17 @@ impl Tail {
             if followed.completed > last {
                 break;
             }
-            let op = followed.as_of(last);
-            if self.frontier.open_ends() >= Frontier::<WORDS>::room() {
-                return too_many(options, before);
-            }
-            if ends && matters(&op) && op.end == End::Ok {
-                let mut budget = Budget::new(options);
-                match self.frontier.end(&op, None, &mut budget) {
-                    Step::Alive => {}
-                    Step::Dead | Step::Exhausted => return too_many(options, before),
-                }
-            } else if !ends && matters(&op) {
-                self.frontier.begin(&op);
+            let op = followed.as_of(last, self.origin);
+            let mut budget = Budget::new(options);
+            if let Err(found) = feed(
+                &mut self.frontier,
+                &op,
+                followed.moment(ends),
+                ends,
+                before,
+                &mut budget,
+            ) {
+                return found;
             }
             before = Some(followed.moment(ends));
             self.events.pop_front();
@@ -262,38 +359,31 @@ impl Tail {
         Found::Nothing
     }
 
-    /// Runs the tail through a copy of the frontier, as it stood right after event `last`.
+    /// Rehearses the tail, as it stood right after event `last`.
     fn look(&mut self, last: u64, options: &Options) -> Found {
-        let mut frontier = self.frontier.clone();
-        let mut budget = Budget::new(options);
-        let mut before = None;
-        for &(number, ends) in &self.events {
-            let followed = self.ops[(number - self.base) as usize];
-            let at = followed.moment(ends);
-            if at > last {
-                break;
-            }
-            let op = followed.as_of(last);
-            if !matters(&op) {
-                continue;
-            }
-            if !ends {
-                if op.end == End::Ok && frontier.open_ends() >= Frontier::<WORDS>::room() {
-                    return too_many(options, before);
+        let (events, ops, base, origin) = (&self.events, &self.ops, self.base, self.origin);
+        let looked = self.frontier.rehearse(|frontier| {
+            let mut budget = Budget::new(options);
+            let mut before = None;
+            for &(number, ends) in events {
+                let followed = ops[(number - base) as usize];
+                let at = followed.moment(ends);
+                if at > last {
+                    break;
                 }
-                frontier.begin(&op);
-            } else if op.end == End::Ok {
-                match frontier.end(&op, None, &mut budget) {
-                    Step::Alive => {}
-                    Step::Dead if frontier.truncated() => return too_many(options, before),
-                    Step::Dead => return Found::Violation(at),
-                    Step::Exhausted => return too_many(options, before),
-                }
+                let op = followed.as_of(last, origin);
+                feed(frontier, &op, at, ends, before, &mut budget)?;
+                before = Some(at);
             }
-            before = Some(at);
+            Ok(frontier.worlds() as u64)
+        });
+        match looked {
+            Ok(worlds) => {
+                self.worlds = worlds;
+                Found::Nothing
+            }
+            Err(found) => found,
         }
-        self.worlds = frontier.worlds() as u64;
-        Found::Nothing
     }
 
     /// The first event with which the tail fails, by bisection.
@@ -322,8 +412,8 @@ impl Followed {
         if ends { self.completed } else { self.invoked }
     }
 
-    /// As the frontier wants it, as it stood right after event `last`.
-    fn as_of(&self, last: u64) -> Op {
+    /// As the frontier wants it, as it stood right after event `last`; ends count from event `origin`.
+    fn as_of(&self, last: u64, origin: u64) -> Op {
         let mut op = self.op;
         if self.completed > last {
             op.end = End::Unknown;
@@ -332,17 +422,38 @@ impl Followed {
             }
         } else if op.end != End::Unknown {
             // Only the order of ends matters to the frontier; event indices keep it.
-            op.ret = self.completed.min(u64::from(NEVER - 1)) as u32;
+            op.ret = (self.completed - origin).min(u64::from(NEVER - 1)) as u32;
         }
         op
     }
 }
 
-fn too_many(options: &Options, proven_to: Option<u64>) -> Found {
-    Found::Exhausted(
-        Exhausted::Configurations {
-            budget: options.budget,
-        },
-        proven_to,
-    )
+/// Feeds the begin or the end of an operation, which is event `at`; what came to light if it can't go on. All up to
+/// event `before` is proven.
+fn feed(
+    frontier: &mut Frontier<WORDS>,
+    op: &Op,
+    at: u64,
+    ends: bool,
+    before: Option<u64>,
+    budget: &mut Budget,
+) -> Result<(), Found> {
+    let gave_up = |what| Err(Found::Exhausted(what, before));
+    if !matters(op) || (ends && op.end != End::Ok) {
+        return Ok(());
+    }
+    if !ends {
+        let most = Frontier::<WORDS>::room();
+        if op.end == End::Ok && frontier.open_ends() >= most {
+            return gave_up(Exhausted::Open { most: most as u64 });
+        }
+        frontier.begin(op);
+        return Ok(());
+    }
+    match frontier.end(op, None, budget) {
+        Step::Alive => Ok(()),
+        Step::Dead if frontier.truncated() => gave_up(Exhausted::Worlds { most: WIDTH as u64 }),
+        Step::Dead => Err(Found::Violation(at)),
+        Step::Exhausted => gave_up(budget.reason()),
+    }
 }
