@@ -95,6 +95,11 @@ impl Budget {
         self.configurations += configurations;
     }
 
+    /// Nothing is left, for a reason that is not the options'.
+    pub(crate) fn give_up(&mut self, why: Exhausted) {
+        self.exhausted = Some(why);
+    }
+
     /// How many configurations were visited.
     #[must_use]
     pub fn spent(&self) -> u64 {

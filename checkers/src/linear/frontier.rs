@@ -16,7 +16,8 @@
 //! Before any of it, [who wrote what was found](sources) is narrowed down as far as that goes without a search.
 //!
 //! Precondition: at most 65,536 operations that end are open at once; with more, and where the search is needed, the
-//! outcome is [`Outcome::Exhausted`] at once. Cost: linear in the events times the configurations alive, few in practice, exponential at worst.
+//! outcome is [`Outcome::Exhausted`] at once. Cost: linear in the events times the configurations alive, few in practice,
+//! exponential at worst.
 
 mod climb;
 mod demand;
@@ -32,6 +33,7 @@ use rustc_hash::FxHashMap;
 
 use super::Budget;
 use crate::history::{ABSENT, End, Kind, NEVER, Op};
+use crate::verdict::Exhausted;
 use climb::{Climb, Climbed, Course};
 pub(super) use future::Future;
 pub(super) use growing::GONE;
@@ -95,7 +97,12 @@ fn search(ops: &[Op], values: usize, events: u32, budget: &mut Budget) -> Outcom
         129..=512 => sandwich::<8>(ops, values, events, budget),
         513..=4096 => sandwich::<64>(ops, values, events, budget),
         4097..=MOST_OPEN => sandwich::<1024>(ops, values, events, budget),
-        _ => Outcome::Exhausted(0),
+        _ => {
+            budget.give_up(Exhausted::Open {
+                most: MOST_OPEN as u64,
+            });
+            Outcome::Exhausted(0)
+        }
     }
 }
 
@@ -609,6 +616,8 @@ mod tests {
         let mut budget = Budget::new(&Options::default());
         let outcome = search(&ops, 3, events, &mut budget);
         assert_eq!(outcome, Outcome::Exhausted(0));
+        let most = MOST_OPEN as u64;
+        assert_eq!(budget.reason(), Exhausted::Open { most });
         // Few enough are searched.
         let (ops, events) = all_at_once(5);
         let outcome = search(&ops, 3, events, &mut budget);
