@@ -2,8 +2,13 @@
 //! fates that the rules of one route deal out.
 //!
 //! A message's fate is drawn from a hash of (seed, route, method, half, its ordinal there, the kind of action). Timing
-//! does not change it: the same message of the same run meets the same fate. Every fate that a rule dealt is
+//! does not change the draw: the same message of the same run draws the same lot. Every fate that a rule dealt is
 //! written into a journal with its ordinal.
+//!
+//! Not all of a fate is such a function. Which messages a rule meets at all begins and ends with its put-in and take-out,
+//! and [`Match::nth`] counts from the put-in. What a message says (term, entries) is the nodes' doing. Whether
+//! [`Action::Reorder`] lets a message wait depends on how many wait already, and which one [`Action::Replay`] sends again
+//! on which old ones are kept. [`Action::CutStream`] and [`Action::Stall`] count a stream's own messages.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
