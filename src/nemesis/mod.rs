@@ -5,6 +5,7 @@
 //! whoever listens. A fault of the network is held by guards and heals when they go; a fault of a child is taken out
 //! by starting or resuming it.
 
+mod agenda;
 mod anchor;
 mod hand;
 mod members;
@@ -17,10 +18,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
-use crate::fault::plan::Plan;
+use crate::fault::plan::{Episode, Plan};
 use crate::fault::{By, Fault, FaultId, NodeId};
 use crate::proxy::Network;
 use crate::recorder::Recorder;
+use agenda::{Agenda, Edge, Turn};
 use anchor::Watched;
 use hand::{Active, Hand};
 use members::Votes;
@@ -92,31 +94,11 @@ pub struct Nemesis {
     active: BTreeMap<FaultId, Active>,
     next_id: FaultId,
     clock: PlanClock,
-    edges: Vec<Edge>,
-    next_edge: usize,
+    agenda: Agenda,
+    /// The episode whose faults go in now: who led when it began, and how many of its faults were seen to.
+    under_way: Option<(Option<NodeId>, usize)>,
     watched: Vec<Watched>,
     listener: Listener,
-}
-
-/// One end of an episode, or the beginning of its wait.
-#[derive(Clone, Copy, Debug)]
-struct Edge {
-    at: Duration,
-    episode: usize,
-    turn: Turn,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// From here on its anchor is waited for.
-    Watch,
-    In,
-    Out,
-}
-
-/// The two ends of an episode that begins then.
-fn ends(episode: usize, at: Duration, lasts: Duration) -> [Edge; 2] {
-    [(at, Turn::In), (at + lasts, Turn::Out)].map(|(at, turn)| Edge { at, episode, turn })
 }
 
 /// Time on the plan: it stands while the plan is held.
@@ -160,17 +142,6 @@ impl Nemesis {
             voters,
             groups,
         } = parties;
-        let mut edges = Vec::new();
-        for (episode, planned) in plan.episodes.iter().enumerate() {
-            let at = Duration::from_millis(planned.at_ms);
-            if planned.when.is_some() {
-                let turn = Turn::Watch;
-                edges.push(Edge { at, episode, turn });
-            } else {
-                edges.extend(ends(episode, at, Duration::from_millis(planned.for_ms)));
-            }
-        }
-        edges.sort_by_key(|edge| edge.at);
         let votes = Arc::new(Votes::begin(&nodes, &voters));
         Nemesis {
             hand: Hand {
@@ -184,8 +155,8 @@ impl Nemesis {
             active: BTreeMap::new(),
             next_id: 1,
             clock: PlanClock::default(),
-            edges,
-            next_edge: 0,
+            agenda: Agenda::of(plan),
+            under_way: None,
             watched: Vec::new(),
             listener,
         }
@@ -224,9 +195,7 @@ impl Nemesis {
                 None => {
                     self.look_at_anchors(&plan);
                     let now = self.clock.at(Instant::now());
-                    if let Some(&edge) = self.edges.get(self.next_edge)
-                        && edge.at <= now
-                    {
+                    if let Some(edge) = self.agenda.next().filter(|edge| edge.at <= now) {
                         self.edge(edge, &plan, &mut put_in).await;
                     }
                 }
@@ -236,7 +205,7 @@ impl Nemesis {
 
     /// When the plan wants something next.
     fn wake(&self, now: Instant) -> Option<Instant> {
-        let edge = self.edges.get(self.next_edge);
+        let edge = self.agenda.next();
         let edge = edge.and_then(|edge| self.clock.instant_of(edge.at, now));
         let look = !self.watched.is_empty() && self.clock.running_since.is_some();
         edge.into_iter()
@@ -255,11 +224,8 @@ impl Nemesis {
                     (self.listener)(Deed::Anchored(when.to_string()));
                 }
                 let at = now + Duration::from_millis(planned.after_ms);
-                let lasts = Duration::from_millis(planned.for_ms);
-                for edge in ends(watched.episode, at, lasts) {
-                    let later = self.edges[self.next_edge..].partition_point(|e| e.at <= edge.at);
-                    self.edges.insert(self.next_edge + later, edge);
-                }
+                let (episode, turn) = (watched.episode, Turn::In);
+                self.agenda.insert(Edge { at, episode, turn });
             } else if now < watched.until {
                 self.watched.push(watched);
             } else if let Some(when) = planned.when {
@@ -271,7 +237,7 @@ impl Nemesis {
         }
     }
 
-    /// Does the next edge of the plan.
+    /// Does the next edge of the plan, or a part of it.
     async fn edge(&mut self, edge: Edge, plan: &Plan, put_in: &mut [Vec<FaultId>]) {
         let Edge { at, episode, turn } = edge;
         match (turn, plan.episodes[episode].when) {
@@ -279,43 +245,65 @@ impl Nemesis {
                 for id in std::mem::take(&mut put_in[episode]) {
                     self.heal(id, By::Plan).await;
                 }
-                self.next_edge += 1;
-                return;
+                self.agenda.pass();
             }
             (Turn::Watch, Some(when)) => {
                 let until = at + Duration::from_millis(plan.episodes[episode].within_ms());
                 let watched = Watched::begin(&self.hand, episode, when, until);
                 self.watched.push(watched);
-                self.next_edge += 1;
-                return;
+                self.agenda.pass();
             }
-            _ => {}
+            _ => self.next_fault(edge, plan, &mut put_in[episode]).await,
         }
-        let faults = &plan.episodes[episode].faults;
-        let leader = self.hand.leader();
-        // Who joins does not depend on a leader; whether anybody can is said below.
-        let newcomer = Some(self.hand.nodes[0]);
-        if leader.is_none()
-            && faults
-                .iter()
-                .any(|wish| wish.resolve(&self.hand.nodes, None, newcomer).is_err())
-        {
-            // Between two leaders: the edge waits, and what comes after it does, too.
-            if self.clock.at(Instant::now()) < at + LEADER_WITHIN {
-                tokio::time::sleep(LOOK_EVERY).await;
-                return;
+    }
+
+    /// Puts the next fault of an episode in, so that an order is heard between two of them; behind the last one it
+    /// writes down when they go out.
+    async fn next_fault(&mut self, edge: Edge, plan: &Plan, put_in: &mut Vec<FaultId>) {
+        let planned = &plan.episodes[edge.episode];
+        let (leader, done) = match self.under_way.take() {
+            Some(under_way) => under_way,
+            None if self.agenda.puts_off(plan) => return,
+            None => {
+                let leader = self.hand.leader();
+                // Between two leaders: the edge waits, and what comes after it does, too.
+                if leader.is_none()
+                    && self.needs_a_leader(planned)
+                    && self.clock.at(Instant::now()) < edge.at + LEADER_WITHIN
+                {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    return;
+                }
+                (leader, 0)
             }
+        };
+        let Some(wish) = planned.faults.get(done) else {
+            self.agenda.pass();
+            let lasts = Duration::from_millis(planned.for_ms);
+            self.agenda.insert(Edge {
+                at: self.clock.at(Instant::now()) + lasts,
+                turn: Turn::Out,
+                ..edge
+            });
+            return;
+        };
+        self.under_way = Some((leader, done + 1));
+        match wish.resolve(&self.hand.nodes, leader, self.hand.votes.newcomer()) {
+            Ok(fault) => put_in.extend(self.inject(fault, By::Plan).await),
+            Err(why) => (self.listener)(Deed::Missed(format!(
+                "the plan's {} fault was skipped: {why}",
+                wish.kind()
+            ))),
         }
-        self.next_edge += 1;
-        for wish in faults {
-            match wish.resolve(&self.hand.nodes, leader, self.hand.votes.newcomer()) {
-                Ok(fault) => put_in[episode].extend(self.inject(fault, By::Plan).await),
-                Err(why) => (self.listener)(Deed::Missed(format!(
-                    "the plan's {} fault was skipped: {why}",
-                    wish.kind()
-                ))),
-            }
-        }
+    }
+
+    /// Whether one of its faults aims at the leader, or at somebody beside it.
+    fn needs_a_leader(&self, planned: &Episode) -> bool {
+        // Who joins does not depend on a leader; whether anybody can is said when it does.
+        let nodes = &self.hand.nodes;
+        let newcomer = Some(nodes[0]);
+        let mut faults = planned.faults.iter();
+        faults.any(|wish| wish.resolve(nodes, None, newcomer).is_err())
     }
 
     /// Puts a fault in; gives its number if it took effect and lasts.
