@@ -14,7 +14,7 @@
 //! | | drop, refuse | `dropped_heartbeats_do_not_arrive_and_refused_writes_are_not_applied` |
 //! | | replay, stall, cut-stream | `replayed_heartbeats_arrive_again_and_streams_stall_or_break_until_healed` |
 //! | | slow, reorder | `a_slow_link_is_slow_and_reordered_heartbeats_all_arrive` |
-//! | processes | kill, restart, crash loop | `a_killed_node_is_gone_and_comes_back_with_what_it_had` |
+//! | processes | kill, restart, crash loop | `a_killed_node_is_gone_and_comes_back_with_what_it_had`, `a_crash_loop_waits_while_somebody_holds_the_run` |
 //! | | pause, throttle | `a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then` |
 //! | | crash | `a_crashed_machine_does_not_answer_and_keeps_what_it_had_synced`; what was not synced is lost: `tests/cluster.rs` |
 //! | membership | shrink, transfer | `a_vote_is_taken_and_given_back_and_the_leadership_handed_on` |
@@ -471,6 +471,31 @@ async fn a_killed_node_is_gone_and_comes_back_with_what_it_had() {
     tokio::time::sleep(WHILE).await;
     assert_eq!(stage.view(node).restarts, restarts, "it is left alone");
     assert!(stage.cluster.exits().is_empty());
+}
+
+#[tokio::test]
+async fn a_crash_loop_waits_while_somebody_holds_the_run() {
+    let mut stage = Stage::of(3).await;
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    stage.hold(true);
+    let id = stage.put_in(Fault::CrashLoop { node, up_ms: 50 }).await;
+    let before = stage.view(node).restarts;
+    tokio::time::sleep(WHILE).await;
+    assert_eq!(stage.view(node).restarts, before, "nobody does it again");
+    stage.hold(false);
+    stage
+        .until("another crash", async || {
+            let restarts = stage.view(node).restarts;
+            (restarts > before)
+                .then_some(())
+                .ok_or(format!("{restarts} restarts"))
+        })
+        .await;
+    // Whoever holds the run may heal it.
+    stage.hold(true);
+    stage.take_out(id).await;
+    assert_eq!(stage.view(node).state, ChildState::Up);
 }
 
 #[tokio::test]

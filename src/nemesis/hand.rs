@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::members::Votes;
@@ -26,6 +27,8 @@ pub(super) struct Hand {
     pub(super) groups: Vec<u32>,
     /// Who has a vote.
     pub(super) votes: Arc<Votes>,
+    /// Whether somebody holds the run.
+    pub(super) held: watch::Receiver<bool>,
 }
 
 /// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
@@ -82,11 +85,7 @@ fn crash_again(
 ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
     move |stop| {
         async move {
-            while stop
-                .run_until_cancelled(tokio::time::sleep(up))
-                .await
-                .is_some()
-            {
+            while hand.goes_on(&stop, up).await {
                 hand.kill_and_start(node).await?;
             }
             Ok(())
@@ -104,11 +103,7 @@ fn stand_again(
 ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
     move |stop| {
         async move {
-            while stop
-                .run_until_cancelled(tokio::time::sleep(run))
-                .await
-                .is_some()
-            {
+            while hand.goes_on(&stop, run).await {
                 hand.cluster.stand(node, stand).await?;
             }
             Ok(())
@@ -118,6 +113,22 @@ fn stand_again(
 }
 
 impl Hand {
+    /// Whether somebody holds the run.
+    pub(super) fn is_held(&self) -> bool {
+        *self.held.borrow()
+    }
+
+    /// Lets the time pass, and then for as long as somebody holds the run; `false` once it is stopped.
+    async fn goes_on(&self, stop: &CancellationToken, time: Duration) -> bool {
+        let mut held = self.held.clone();
+        let passed = async {
+            tokio::time::sleep(time).await;
+            // Whoever could hold it may be gone.
+            let _ = held.wait_for(|held| !held).await;
+        };
+        stop.run_until_cancelled(passed).await.is_some()
+    }
+
     /// The node that leads as far as the nodes' last words tell: of those that say so, the one with the highest term.
     pub(super) fn leader(&self) -> Option<NodeId> {
         self.leads().map(|(_, id)| id)

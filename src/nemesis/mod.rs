@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
@@ -151,6 +151,8 @@ impl Nemesis {
                 nodes,
                 groups,
                 votes,
+                // Nobody holds it, and nobody will.
+                held: watch::channel(false).1,
             },
             active: BTreeMap::new(),
             next_id: 1,
@@ -160,6 +162,13 @@ impl Nemesis {
             watched: Vec::new(),
             listener,
         }
+    }
+
+    /// While this is true nothing of the plan goes in, and what is done to a child again and again waits.
+    #[must_use]
+    pub fn held_by(mut self, held: watch::Receiver<bool>) -> Nemesis {
+        self.hand.held = held;
+        self
     }
 
     /// Works until it is told to end, or until nobody can tell it any more; everything is out by then.
@@ -260,6 +269,11 @@ impl Nemesis {
     /// Puts the next fault of an episode in, so that an order is heard between two of them; behind the last one it
     /// writes down when they go out.
     async fn next_fault(&mut self, edge: Edge, plan: &Plan, put_in: &mut Vec<FaultId>) {
+        if self.hand.is_held() {
+            // The order that lets the plan stand is on its way.
+            tokio::time::sleep(LOOK_EVERY).await;
+            return;
+        }
         let planned = &plan.episodes[edge.episode];
         let (leader, done) = match self.under_way.take() {
             Some(under_way) => under_way,

@@ -206,6 +206,7 @@ impl<'a> Play<'a> {
         if self.held.is_none() {
             let network = self.stage.network.hold();
             self.gate.send_replace(Gate::Held);
+            self.stage.held.send_replace(true);
             self.stage.order(Order::Plan(false)).await;
             self.held = Some(network);
             self.count_time();
@@ -220,6 +221,7 @@ impl<'a> Play<'a> {
             network.heal();
             self.count_time();
             self.open_gate();
+            self.stage.held.send_replace(false);
             self.stage.order(Order::Plan(self.plan_on)).await;
             self.tell_held(false);
         }
@@ -251,7 +253,10 @@ impl<'a> Play<'a> {
     /// The clients end: each its operation, where there is time for that.
     async fn end(mut self, why: Why) {
         // Nobody can be asked anything while the network is held.
-        self.held = None;
+        if self.held.take().is_some() {
+            self.stage.held.send_replace(false);
+            self.tell_held(false);
+        }
         self.ending.seconds = self.begun.elapsed().as_secs_f64();
         self.gate.send_replace(Gate::Closed);
         if why == Why::Over {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::clients::{Fleet, Now};
 use super::decoy::{double_everything, patience, planted};
@@ -32,6 +32,8 @@ pub(super) struct Stage {
     pub(super) fleet: Fleet,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) nemesis: Option<tokio::task::JoinHandle<()>>,
+    /// Tells the nemesis that somebody holds the run.
+    pub(super) held: watch::Sender<bool>,
     pub(super) lost: mpsc::UnboundedReceiver<(NodeId, String)>,
     pub(super) exits_seen: usize,
     pub(super) inspector: Inspector,
@@ -110,6 +112,8 @@ impl Stage {
             &resolved.plan,
             deed_teller(desk, nodes.clone(), tell_lost),
         );
+        let (held, is_held) = watch::channel(false);
+        let nemesis = nemesis.held_by(is_held);
         let (orders, asked) = mpsc::channel(ORDERS);
         let nemesis = Some(tokio::spawn(nemesis.work(resolved.plan.clone(), asked)));
         let inspector = Inspector::default();
@@ -122,6 +126,7 @@ impl Stage {
             fleet,
             orders,
             nemesis,
+            held,
             lost,
             exits_seen: 0,
             inspector,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use checkers::history::Header;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash};
 use whitewater::fault::plan::Plan;
@@ -35,6 +35,7 @@ pub struct Stage {
     pub nodes: Vec<u64>,
     orders: mpsc::Sender<Order>,
     deeds: mpsc::UnboundedReceiver<Deed>,
+    held: watch::Sender<bool>,
     pub cluster: Arc<Cluster>,
     pub network: Arc<Network>,
     dir: tempfile::TempDir,
@@ -95,15 +96,32 @@ impl Stage {
             }),
         );
         let (orders, asked) = mpsc::channel(8);
-        tokio::spawn(nemesis.work(plan, asked));
+        let (held, is_held) = watch::channel(false);
+        tokio::spawn(nemesis.held_by(is_held).work(plan, asked));
         Stage {
             nodes,
             orders,
             deeds,
+            held,
             cluster,
             network,
             dir,
         }
+    }
+
+    /// Holds the nemesis, as somebody who looks at a violation does.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    pub async fn order(&self, order: Order) {
+        self.orders.send(order).await.unwrap();
+    }
+
+    /// What the nemesis did next.
+    pub async fn deed(&mut self) -> Deed {
+        let deed = tokio::time::timeout(SOON, self.deeds.recv()).await;
+        deed.expect("it does something").expect("it lives")
     }
 
     /// Puts a fault in; it must take effect.
