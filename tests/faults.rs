@@ -15,9 +15,11 @@
 //! | | replay, stall, cut-stream | `replayed_heartbeats_arrive_again_and_streams_stall_or_break_until_healed` |
 //! | | slow, reorder | `a_slow_link_is_slow_and_reordered_heartbeats_all_arrive` |
 //! | processes | kill, restart, crash loop | `a_killed_node_is_gone_and_comes_back_with_what_it_had`, `a_crash_loop_waits_while_somebody_holds_the_run` |
+//! | | no way back | `only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back` |
 //! | | pause, throttle | `a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then` |
 //! | | crash | `a_crashed_machine_does_not_answer_and_keeps_what_it_had_synced`; what was not synced is lost: `tests/cluster.rs` |
 //! | membership | shrink, transfer | `a_vote_is_taken_and_given_back_and_the_leadership_handed_on` |
+//! | | shrink, unconfirmed | `a_vote_whose_loss_nobody_confirms_is_indeterminate_and_given_back` |
 //! | | replace, in calm and in a partition | `a_replaced_voter_comes_back_from_nothing_as_a_new_member` |
 //! | | grow | `a_newcomer_gets_a_vote_and_leaves_again` |
 //! | | wipe (outside of the model) | `a_wiped_voter_has_forgotten_everything` |
@@ -35,6 +37,7 @@ use checkers::model::trace::{self, Kind};
 use stage::{MS, SOON, Stage, WHILE};
 use whitewater::cluster::{ChildState, ClockSeen};
 use whitewater::fault::{Act, Fault, Of, Signal, Way};
+use whitewater::nemesis::{Deed, Order};
 use whitewater::proxy::Method;
 use whitewater::wire::kiwi::PeerReplication;
 
@@ -499,6 +502,36 @@ async fn a_crash_loop_waits_while_somebody_holds_the_run() {
 }
 
 #[tokio::test]
+async fn only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back() {
+    let mut stage = Stage::of(3).await;
+    let (_, followers) = stage.roles().await;
+    let [broken, homeless] = [followers[0], followers[1]];
+    // A disk that cannot be read, of a child that does not notice any more.
+    stage.cluster.pause(broken).await.unwrap();
+    let log = stage.folder().join(format!("nodes/{broken}/data/log.redb"));
+    std::fs::write(log, "no database").unwrap();
+    let signal = Signal::Kill;
+    // It was restarted, whatever became of it.
+    let node = broken;
+    stage.do_once(Fault::Restart { node, signal }).await;
+    match stage.deed().await {
+        Deed::Lost(node, _) => assert_eq!(node, broken),
+        other => panic!("{other:?}"),
+    }
+    // No folder to start in is our doing.
+    let node = homeless;
+    let id = stage.put_in(Fault::Kill { node }).await;
+    let folder = stage.folder().join(format!("nodes/{node}"));
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    stage.take_out(id).await;
+    match stage.deed().await {
+        Deed::Failed(why) => assert!(why.starts_with(&format!("n{node} ")), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then() {
     let mut stage = Stage::of(3).await;
     let (_, followers) = stage.roles().await;
@@ -576,6 +609,32 @@ async fn a_vote_is_taken_and_given_back_and_the_leadership_handed_on() {
 
     stage.do_once(Fault::Transfer { to: node }).await;
     assert!(stage.status(node).await.is_leader);
+    stage.serves("after").await;
+}
+
+#[tokio::test]
+async fn a_vote_whose_loss_nobody_confirms_is_indeterminate_and_given_back() {
+    let mut stage = Stage::of(3).await;
+    let all: BTreeSet<u64> = stage.nodes.iter().copied().collect();
+    let (_, followers) = stage.roles().await;
+    let way = Way::Both;
+    for &node in &followers {
+        stage.put_in(Fault::Isolate { node, way }).await;
+    }
+    // Who leads takes the change, and nobody else hears of it yet.
+    let shrink = Fault::Shrink { node: followers[0] };
+    stage.order(Order::Inject(shrink.clone())).await;
+    match stage.deed().await {
+        Deed::Indeterminate(None, fault, ..) => assert_eq!(fault, shrink),
+        other => panic!("{other:?}"),
+    }
+    stage.order(Order::End).await;
+    stage
+        .until("every vote", async || {
+            let voters = stage.voters().await;
+            (voters == all).then_some(()).ok_or(format!("{voters:?}"))
+        })
+        .await;
     stage.serves("after").await;
 }
 

@@ -346,8 +346,9 @@ impl Shared {
         let began = Instant::now();
         let what = "other voters";
         let known: Vec<u64> = self.config.advertise.keys().copied().collect();
+        // Whoever was ever asked may still do it.
+        let mut asked = 0;
         loop {
-            let mut asked = 0;
             let mut seen = "nobody leads".to_owned();
             for &id in &known {
                 // A deposed leader may not know it yet: whoever says that it leads is asked.

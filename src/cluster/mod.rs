@@ -526,7 +526,8 @@ impl Cluster {
     /// again, until a majority has taken the change.
     ///
     /// # Errors
-    /// At the deadline, with what was seen last. The change may come about later.
+    /// At the deadline, with who was asked last, 0 for nobody, and what was seen last. Where somebody was asked the change
+    /// may come about later.
     pub async fn set_voters(&self, ids: &[u64], deadline: Duration) -> Result<(), ClusterError> {
         let ids = ids.to_vec();
         self.on_thread(move |shared| async move { shared.set_voters(&ids, deadline).await })

@@ -31,6 +31,32 @@ pub(super) struct Hand {
     pub(super) held: watch::Receiver<bool>,
 }
 
+/// Why a fault is not in.
+#[derive(Debug)]
+pub(super) enum NotIn {
+    /// It did not take effect, and nothing of it is left.
+    Skipped(String),
+    /// Nobody can say whether it took effect, or will.
+    Unsure(String),
+    /// It took effect, and its node did not come back.
+    Lost(NodeId, ClusterError),
+}
+
+impl From<String> for NotIn {
+    fn from(why: String) -> NotIn {
+        NotIn::Skipped(why)
+    }
+}
+
+/// What became of a deed that ends a child and starts it again.
+fn ended_and_not_started(node: NodeId, error: ClusterError) -> NotIn {
+    match error {
+        // There was nobody to end.
+        ClusterError::State { .. } | ClusterError::Thread(_) => NotIn::Skipped(error.to_string()),
+        error => NotIn::Lost(node, error),
+    }
+}
+
 /// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
 const UNAVAILABLE: u8 = 14;
 /// At most so many requests wait while others overtake them.
@@ -149,8 +175,8 @@ impl Hand {
     /// Puts a fault in and probes it.
     ///
     /// # Errors
-    /// Why it is not in; nothing of it is then left.
-    pub(super) async fn put_in(&self, fault: &Fault) -> Result<Active, String> {
+    /// Why it is not in, or not any more.
+    pub(super) async fn put_in(&self, fault: &Fault) -> Result<Active, NotIn> {
         let words = |error: crate::cluster::ClusterError| error.to_string();
         let mut worker = None;
         let guard = match fault {
@@ -172,12 +198,7 @@ impl Hand {
                 None
             }
             Fault::Limit { node, of } => {
-                // A node without files may end at once.
-                self.cluster.excuse(*node);
-                self.cluster
-                    .limit(*node, (*of).into())
-                    .await
-                    .map_err(words)?;
+                self.limit(*node, (*of).into()).await?;
                 None
             }
             Fault::Restart { node, signal } => {
@@ -185,12 +206,13 @@ impl Hand {
                     Signal::Term => self.cluster.restart(*node).await,
                     Signal::Kill => self.kill_and_start(*node).await,
                 };
-                let ready = ready.map_err(words)?;
+                let ready = ready.map_err(|error| ended_and_not_started(*node, error))?;
                 self.network.set_upstream(*node, Some(ready.raft));
                 None
             }
             Fault::CrashLoop { node, up_ms } => {
-                self.kill_and_start(*node).await.map_err(words)?;
+                let begun = self.kill_and_start(*node).await;
+                begun.map_err(|error| ended_and_not_started(*node, error))?;
                 let up = Duration::from_millis(*up_ms);
                 worker = Some(Worker::start(crash_again(self.clone(), *node, up)));
                 None
@@ -213,7 +235,7 @@ impl Hand {
             | Fault::Cut { .. } => {
                 let links = fault.links(&self.nodes);
                 if links.is_empty() {
-                    return Err("it would cut no link".to_owned());
+                    return Err("it would cut no link".to_owned().into());
                 }
                 Some(Guard::join(links.into_iter().map(|(from, to)| {
                     self.network.cut(Direction::nodes(from, to))
@@ -238,7 +260,8 @@ impl Hand {
                 return Err(format!(
                     "{} have no numbers of their own ({whose}): two of them would be two writes",
                     of.name()
-                ));
+                )
+                .into());
             }
             Fault::Message { .. } => Some(self.put_rules(fault)),
             Fault::Disk { node, harm, ms } => {
@@ -269,7 +292,8 @@ impl Hand {
                 None
             }
             Fault::Wipe { node } => {
-                self.wipe(*node).await.map_err(words)?;
+                let wiped = self.wipe(*node).await;
+                wiped.map_err(|error| ended_and_not_started(*node, error))?;
                 None
             }
             Fault::Transfer { to } => {
@@ -281,7 +305,7 @@ impl Hand {
         if let Some(guard) = &guard {
             let probe = self.network.verify(guard).await;
             if !probe.effective {
-                return Err(format!("the probe did not see it: {}", probe.seen));
+                return Err(format!("the probe did not see it: {}", probe.seen).into());
             }
         }
         Ok(Active {
@@ -315,8 +339,35 @@ impl Hand {
         Guard::join(directions.map(|direction| self.network.cut(direction)))
     }
 
+    /// A new child in place of one that something may still be wrong with, or that has ended by it.
+    async fn renew(&self, node: NodeId) -> Result<(), NotIn> {
+        // It may have ended by itself.
+        let _ = self.cluster.kill(node).await;
+        for (node, started) in self.start(&[node]).await {
+            started.map_err(|error| NotIn::Lost(node, error))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves a node without files, and sees that the kernel says so.
+    async fn limit(&self, node: NodeId, of: Limit) -> Result<(), NotIn> {
+        if !self.is_up(node) {
+            return Err(format!("n{node} is not up").into());
+        }
+        // A node without files may end at once.
+        self.cluster.excuse(node);
+        let limited = self.cluster.limit(node, of).await;
+        let Err(error) = limited else { return Ok(()) };
+        // Neither the limit nor the excuse may be left.
+        self.renew(node).await?;
+        Err(format!("{error}; it was killed and started again").into())
+    }
+
     /// Switches the harm on, and sees on a file of the probe's own that it is.
-    async fn harm_disk(&self, node: NodeId, harm: DiskHarm, time: Duration) -> Result<(), String> {
+    async fn harm_disk(&self, node: NodeId, harm: DiskHarm, time: Duration) -> Result<(), NotIn> {
+        if !self.is_up(node) {
+            return Err(format!("n{node} is not up").into());
+        }
         if harm.excuses_an_end() {
             // It may end before it has answered.
             self.cluster.excuse(node);
@@ -329,30 +380,44 @@ impl Hand {
             Err(_) if harm.excuses_an_end() && !self.is_up(node) => return Ok(()),
             Err(error) => error.to_string(),
         };
-        // Nothing of it may be left.
+        // Nothing of it may be left, nor of the excuse: it goes with its child, which may have met the harm already.
         let whole = self.cluster.set_disk(node, DiskSwitches::default()).await;
-        if whole.is_err() && self.cluster.kill(node).await.is_ok() {
-            self.start(&[node]).await;
+        if harm.excuses_an_end() || !whole.is_ok_and(|probe| is_whole(&probe)) {
+            self.renew(node).await?;
+            return Err(format!("{why}; it was killed and started again").into());
         }
-        Err(why)
+        Err(why.into())
     }
 
     /// Sets a node's clock, and sees that it stepped and that it runs at that rate.
-    async fn set_clock(&self, node: NodeId, rate: f64, step: Duration) -> Result<(), String> {
-        let words = |error: ClusterError| error.to_string();
-        let ask = |rate, step| async move { self.cluster.set_clock(node, rate, step).await };
-        let before = ask(1.0, Duration::ZERO).await.map_err(words)?;
-        let begun = ask(rate, step).await.map_err(words)?;
-        tokio::time::sleep(CLOCK_SEEN_FOR).await;
-        let after = ask(rate, Duration::ZERO).await.map_err(words)?;
-        if before.leads_to(&begun, 1.0, step) && begun.leads_to(&after, rate, Duration::ZERO) {
-            return Ok(());
+    async fn set_clock(&self, node: NodeId, rate: f64, step: Duration) -> Result<(), NotIn> {
+        if !self.is_up(node) {
+            return Err(format!("n{node} is not up").into());
         }
+        let ask = |rate, step| async move { self.cluster.set_clock(node, rate, step).await };
+        let seen = async {
+            let before = ask(1.0, Duration::ZERO).await?;
+            let begun = ask(rate, step).await?;
+            tokio::time::sleep(CLOCK_SEEN_FOR).await;
+            let after = ask(rate, Duration::ZERO).await?;
+            Ok::<_, ClusterError>((before, begun, after))
+        };
+        let why = match seen.await {
+            Ok((before, begun, after))
+                if before.leads_to(&begun, 1.0, step)
+                    && begun.leads_to(&after, rate, Duration::ZERO) =>
+            {
+                return Ok(());
+            }
+            Ok(seen) => format!("the clock went otherwise: {seen:?}"),
+            Err(error) => error.to_string(),
+        };
         // Nothing of it may be left.
-        let _ = ask(1.0, Duration::ZERO).await;
-        Err(format!(
-            "the clock went otherwise: {before:?}, {begun:?}, {after:?}"
-        ))
+        if ask(1.0, Duration::ZERO).await.is_err() {
+            self.renew(node).await?;
+            return Err(format!("{why}; it was killed and started again").into());
+        }
+        Err(why.into())
     }
 
     /// Why nobody can say that a fault which is still in has had any effect: its rules were there, and nothing met them.
@@ -364,8 +429,8 @@ impl Hand {
         (met == Some(0)).then(|| format!("none of the {} met it", of.name()))
     }
 
-    /// Takes a fault out. Gives the children that did not come back, each with the last lines of its log.
-    pub(super) async fn take_out(&self, active: Active) -> Vec<(NodeId, String)> {
+    /// Takes a fault out. Gives the nodes that it could not bring back to what they were, each with why.
+    pub(super) async fn take_out(&self, active: Active) -> Vec<(NodeId, ClusterError)> {
         let Active {
             fault,
             guard,
@@ -375,7 +440,7 @@ impl Hand {
         if let Some(worker) = worker
             && let (Err(error), Some(&node)) = (worker.end().await, fault.children().first())
         {
-            return vec![(node, error.to_string())];
+            return vec![(node, error)];
         }
         let back = match fault {
             Fault::Kill { node } => self.start(&[node]).await,
@@ -403,7 +468,8 @@ impl Hand {
                 let probe = self.cluster.set_disk(node, DiskSwitches::default()).await;
                 match probe {
                     Ok(probe) if !is_whole(&probe) => {
-                        return vec![(node, format!("its disk is not whole: {probe:?}"))];
+                        let (id, what, seen) = (node, "a whole disk", format!("{probe:?}"));
+                        vec![(node, Err(ClusterError::Ask { id, what, seen }))]
                     }
                     probe => vec![(node, probe.map(drop))],
                 }
@@ -429,7 +495,7 @@ impl Hand {
         };
         let lost = back
             .into_iter()
-            .filter_map(|(node, back)| back.err().map(|error| (node, error.to_string())));
+            .filter_map(|(node, back)| back.err().map(|error| (node, error)));
         lost.collect()
     }
 
@@ -444,18 +510,18 @@ impl Hand {
     }
 
     /// The power goes: the machines' links fall silent first, so that nobody hears of the end, then SIGKILL for all.
-    async fn crash(&self, nodes: &[NodeId]) -> Result<Guard, String> {
+    async fn crash(&self, nodes: &[NodeId]) -> Result<Guard, NotIn> {
         let guard = Guard::join(nodes.iter().map(|&node| self.network.vanish(node)));
         let probe = self.network.verify(&guard).await;
         if !probe.effective {
-            return Err(format!("the probe did not see it: {}", probe.seen));
+            return Err(format!("the probe did not see it: {}", probe.seen).into());
         }
         // Where one cannot be killed, dropping the guard heals the links.
         self.kill_all(nodes).await.map(|()| guard)
     }
 
     /// SIGKILL for all of them at the same time, or for none.
-    async fn kill_all(&self, nodes: &[NodeId]) -> Result<(), String> {
+    async fn kill_all(&self, nodes: &[NodeId]) -> Result<(), NotIn> {
         let kills = nodes.iter().map(|&node| async move {
             let killed = self.cluster.kill(node).await;
             self.network.set_upstream(node, None);
@@ -466,8 +532,13 @@ impl Hand {
             return Ok(());
         };
         // Whoever was killed comes back; whoever could not be is still there.
-        let _ = self.start(nodes).await;
-        Err(error.to_string())
+        for (node, started) in self.start(nodes).await {
+            match started {
+                Ok(()) | Err(ClusterError::State { .. }) => {}
+                Err(error) => return Err(NotIn::Lost(node, error)),
+            }
+        }
+        Err(error.to_string().into())
     }
 
     /// SIGSTOP for all of them at the same time, confirmed for each, or for none.

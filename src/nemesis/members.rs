@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::hand::Hand;
+use super::hand::{Hand, NotIn};
 use crate::cluster::ClusterError;
 use crate::fault::NodeId;
 
@@ -59,24 +59,44 @@ impl Votes {
 
 impl Hand {
     /// Takes a vote away; its node learns on.
-    pub(super) async fn shrink(&self, node: NodeId) -> Result<(), String> {
+    pub(super) async fn shrink(&self, node: NodeId) -> Result<(), NotIn> {
         let others = self.voters_without(node)?;
         self.votes.take(node);
-        let taken = self.cluster.set_voters(&others, MEMBERS_WITHIN).await;
-        taken.map_err(|error| {
-            self.votes.give(node);
-            error.to_string()
-        })
+        match self.cluster.set_voters(&others, MEMBERS_WITHIN).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.votes.give(node);
+                Err(self.untaken(&error).await)
+            }
+        }
     }
 
     /// Lets a node without a vote join and gives it one.
-    pub(super) async fn grow(&self, node: NodeId) -> Result<(), String> {
+    pub(super) async fn grow(&self, node: NodeId) -> Result<(), NotIn> {
         if !self.votes.away().contains(&node) {
-            return Err(format!("n{node} has a vote already"));
+            return Err(format!("n{node} has a vote already").into());
         }
         self.votes.give(node);
-        let given = self.set_voters(MEMBERS_WITHIN).await;
-        given.inspect_err(|_| self.votes.take(node))
+        match self.set_voters(MEMBERS_WITHIN).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.votes.take(node);
+                Err(self.untaken(&error).await)
+            }
+        }
+    }
+
+    /// What a change of the membership has come to that nobody has confirmed: where somebody was asked, it may still
+    /// come about. Those who were to have a vote before it are asked for again, for what that is worth.
+    async fn untaken(&self, error: &ClusterError) -> NotIn {
+        if is_unasked(error) {
+            return NotIn::Skipped(error.to_string());
+        }
+        let again = match self.set_voters(MEMBERS_WITHIN).await {
+            Ok(()) => "the voters are those that were".to_owned(),
+            Err(error) => format!("and the voters that were are not taken either: {error}"),
+        };
+        NotIn::Unsure(format!("{error}; {again}"))
     }
 
     /// Gives a vote back that a fault took. What a majority does not take now is taken at the end of the run.
@@ -117,26 +137,31 @@ impl Hand {
 
     /// A voter leaves, is ended, and its disk is emptied: in this order, or what it promised would be forgotten by one
     /// on whom a quorum counts. Where it does not leave in time nothing is done to it.
-    pub(super) async fn replace(&self, node: NodeId) -> Result<(), String> {
-        let words = |error: ClusterError| error.to_string();
+    pub(super) async fn replace(&self, node: NodeId) -> Result<(), NotIn> {
         self.voters_without(node)?;
         self.votes.take(node);
         let left = match self.cluster.leave(node, LEAVE_WITHIN).await {
             Ok(left) => left,
             Err(error) => {
                 self.votes.give(node);
-                return Err(words(error));
+                return Err(self.untaken(&error).await);
             }
         };
-        self.cluster.kill(node).await.map_err(words)?;
-        self.network.set_upstream(node, None);
-        if let Err(error) = self.cluster.replace(left).await {
-            // It comes back as it was, and is given its vote at the end.
-            self.votes.give(node);
-            let _ = self.start(&[node]).await;
-            return Err(words(error));
+        let mut replaced = self.cluster.kill(node).await.map(drop);
+        if replaced.is_ok() {
+            self.network.set_upstream(node, None);
+            replaced = self.cluster.replace(left).await;
         }
-        Ok(())
+        let Err(error) = replaced else { return Ok(()) };
+        // It has left, and goes on as it was: it is given its vote now, or at the end.
+        let mut started = self.start(&[node]).await;
+        self.give_back(node).await;
+        match started.pop() {
+            Some((node, Err(error))) if !matches!(error, ClusterError::State { .. }) => {
+                Err(NotIn::Lost(node, error))
+            }
+            _ => Err(NotIn::Unsure(format!("it has left and come back: {error}"))),
+        }
     }
 
     /// Gives every node a vote, if any was ever asked for or any has none: also one whose loss came about after it was
@@ -149,17 +174,22 @@ impl Hand {
         if !self.votes.changed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.set_voters(within).await
+        let given = self.set_voters(within).await;
+        given.map_err(|error| error.to_string())
     }
 
     /// Makes those the voters that no fault keeps away.
-    async fn set_voters(&self, within: Duration) -> Result<(), String> {
+    async fn set_voters(&self, within: Duration) -> Result<(), ClusterError> {
         let voters: Vec<NodeId> = {
             let away = self.votes.away();
             let voters = self.nodes.iter().filter(|node| !away.contains(node));
             voters.copied().collect()
         };
-        let given = self.cluster.set_voters(&voters, within).await;
-        given.map_err(|error| error.to_string())
+        self.cluster.set_voters(&voters, within).await
     }
+}
+
+/// Whether nobody was there to be asked for other members.
+fn is_unasked(error: &ClusterError) -> bool {
+    matches!(error, ClusterError::Ask { id: 0, .. })
 }

@@ -17,14 +17,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 use crate::fault::plan::{Episode, Plan};
 use crate::fault::{By, Fault, FaultId, NodeId};
 use crate::proxy::Network;
 use crate::recorder::Recorder;
 use agenda::{Agenda, Edge, Turn};
 use anchor::Watched;
-use hand::{Active, Hand};
+use hand::{Active, Hand, NotIn};
 use members::Votes;
 
 /// What the nemesis is asked to do.
@@ -51,8 +51,9 @@ pub enum Deed {
     In(FaultId, Fault, By),
     /// A fault is out.
     Out(FaultId, Fault, By),
-    /// A fault that was in and is out, and of which nobody can say whether it had any effect, and why.
-    Indeterminate(Fault, By, String),
+    /// A fault of which nobody can say whether it had any effect, and why: one that was in under this number and is out,
+    /// or one that was never seen to be in and may still come about.
+    Indeterminate(Option<FaultId>, Fault, By, String),
     /// A fault that did not take effect, and why.
     Skipped(Fault, By, String),
     /// What an episode waited for has happened.
@@ -61,8 +62,10 @@ pub enum Deed {
     Missed(String),
     /// The plan goes on, or is held.
     Plan(bool),
-    /// A child did not come back, although nothing was wrong with it.
+    /// A child ended when it was started on the disk that it had left.
     Lost(NodeId, String),
+    /// The bench could not bring a node back to what it was, and why: that accuses nobody.
+    Failed(String),
 }
 
 /// Called with each deed, in order. It must not block.
@@ -328,24 +331,59 @@ impl Nemesis {
         }
         match self.hand.put_in(&fault).await {
             Ok(active) => {
-                let id = self.next_id;
-                self.next_id += 1;
-                self.hand.recorder.mark(format!("in #{id} {fault}"));
-                (self.listener)(Deed::In(id, fault.clone(), by));
+                let id = self.is_in(&fault, by);
                 if fault.is_over_at_once() {
-                    self.hand.recorder.mark(format!("out #{id} {fault}"));
-                    (self.listener)(Deed::Out(id, fault, by));
+                    self.is_out(id, fault, by);
                     return None;
                 }
                 self.active.insert(id, active);
                 Some(id)
             }
-            Err(why) => {
+            Err(NotIn::Skipped(why)) => {
                 self.hand.recorder.mark(format!("skipped {fault}: {why}"));
                 (self.listener)(Deed::Skipped(fault, by, why));
                 None
             }
+            Err(NotIn::Unsure(why)) => {
+                self.hand
+                    .recorder
+                    .mark(format!("indeterminate {fault}: {why}"));
+                (self.listener)(Deed::Indeterminate(None, fault, by, why));
+                None
+            }
+            Err(NotIn::Lost(node, error)) => {
+                // It has happened, and it is over.
+                let id = self.is_in(&fault, by);
+                self.is_out(id, fault, by);
+                self.tell_loss(node, &error);
+                None
+            }
         }
+    }
+
+    fn is_in(&mut self, fault: &Fault, by: By) -> FaultId {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.hand.recorder.mark(format!("in #{id} {fault}"));
+        (self.listener)(Deed::In(id, fault.clone(), by));
+        id
+    }
+
+    fn is_out(&self, id: FaultId, fault: Fault, by: By) {
+        self.hand.recorder.mark(format!("out #{id} {fault}"));
+        (self.listener)(Deed::Out(id, fault, by));
+    }
+
+    /// Only a node that ends on the disk that it has left is to blame for that. A bench that is slow, or that a node
+    /// does not answer in time, accuses nobody.
+    fn tell_loss(&self, node: NodeId, error: &ClusterError) {
+        let text = error.to_string();
+        self.hand.recorder.mark(format!("lost n{node}: {text}"));
+        (self.listener)(if matches!(error, ClusterError::DiedAtStart { .. }) {
+            Deed::Lost(node, text)
+        } else {
+            Deed::Failed(format!("n{node} was not brought back: {text}"))
+        });
     }
 
     /// Why a fault makes no sense on top of what is in.
@@ -378,16 +416,16 @@ impl Nemesis {
         };
         let fault = active.fault.clone();
         let unproven = self.hand.unproven(&active);
-        for (node, why) in self.hand.take_out(active).await {
-            (self.listener)(Deed::Lost(node, why));
+        let lost = self.hand.take_out(active).await;
+        self.is_out(id, fault.clone(), by);
+        for (node, error) in lost {
+            self.tell_loss(node, &error);
         }
-        self.hand.recorder.mark(format!("out #{id} {fault}"));
-        (self.listener)(Deed::Out(id, fault.clone(), by));
         if let Some(why) = unproven {
             self.hand
                 .recorder
                 .mark(format!("indeterminate #{id} {fault}: {why}"));
-            (self.listener)(Deed::Indeterminate(fault, by, why));
+            (self.listener)(Deed::Indeterminate(Some(id), fault, by, why));
         }
     }
 

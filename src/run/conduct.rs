@@ -128,6 +128,11 @@ impl Desk {
         if !ending.findings.is_empty() {
             return;
         }
+        if stage.unhealed {
+            let text = "not everything could be healed: nobody is asked what a healed cluster does";
+            self.teller.say(text.to_owned());
+            return;
+        }
         let nodes = &stage.nodes;
         let (scenario, keys) = (&stage.fleet.scenario, stage.fleet.now.keys());
         let mut client = stage.fleet.client(scenario.clients);
@@ -162,6 +167,7 @@ impl Desk {
             .snapshots(stage.network.snapshots_between_nodes());
         stage.inspecting.abort();
         stage.cluster.end().await;
+        stage.note_losses(self, ending);
         self.watch.look(&stage.cluster);
         match traces::replay(&self.dir, &stage.nodes) {
             Said::Explained(events, us) => {

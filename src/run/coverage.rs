@@ -192,9 +192,11 @@ impl Coverage {
                 }
             }
             Notice::FaultSkipped { .. } => self.skipped += 1,
-            Notice::FaultIndeterminate { fault, .. } => {
+            Notice::FaultIndeterminate { id, fault, .. } => {
                 self.indeterminate += 1;
-                if let Some(count) = self.faults.get_mut(fault.kind()) {
+                // What was never told to be in was not counted.
+                let counted = id.and_then(|_| self.faults.get_mut(fault.kind()));
+                if let Some(count) = counted {
                     *count -= 1;
                 }
                 self.faults.retain(|_, count| *count > 0);
@@ -502,7 +504,13 @@ mod tests {
         }
         let unproven = |coverage: &mut Coverage| {
             let (fault, by, why) = (fault(), By::Plan, String::new());
-            coverage.notice(3, &Notice::FaultIndeterminate { fault, by, why });
+            let notice = Notice::FaultIndeterminate {
+                id: Some(1),
+                fault,
+                by,
+                why,
+            };
+            coverage.notice(3, &notice);
             let counts = coverage.counts();
             (counts.indeterminate, counts.faults.get("drop").copied())
         };
@@ -552,6 +560,26 @@ mod tests {
             coverage.notice(told_ns, &Notice::Node { node });
             assert_eq!(coverage.counts().leader_hit, hits, "{told_ns}");
         }
+    }
+
+    #[test]
+    fn what_was_never_seen_to_be_in_takes_nothing_from_what_was() {
+        let mut coverage = Coverage::default();
+        let (fault, by) = (Fault::Shrink { node: 1 }, By::Plan);
+        let (id, why) = (None, String::new());
+        let notice = Notice::FaultIndeterminate {
+            id,
+            fault: fault.clone(),
+            by,
+            why,
+        };
+        coverage.notice(0, &Notice::FaultIn { id: 1, fault, by });
+        coverage.notice(1, &notice);
+        let counts = coverage.counts();
+        assert_eq!(
+            (counts.indeterminate, counts.faults.get("shrink").copied()),
+            (1, Some(1))
+        );
     }
 
     #[test]

@@ -325,8 +325,11 @@ pub enum Notice {
         /// Why not.
         why: String,
     },
-    /// A fault that was in, and of which nobody can say whether it had any effect. It does not count as one that had.
+    /// A fault of which nobody can say whether it had any effect. It does not count as one that had.
     FaultIndeterminate {
+        /// The number under which it was in; absent where it was never seen to be.
+        #[serde(default)]
+        id: Option<FaultId>,
         /// What.
         fault: Fault,
         /// Whose doing.

@@ -25,6 +25,14 @@ const LEADER_WITHIN: Duration = Duration::from_secs(10);
 /// Orders wait here while the nemesis starts or ends a child.
 const ORDERS: usize = 64;
 
+/// What the nemesis could not bring back.
+pub(super) enum Loss {
+    /// A node that ended when it was started on the disk that it had left, and why: it is to blame for that.
+    Died(NodeId, String),
+    /// What the bench failed in, which accuses nobody.
+    Failed(String),
+}
+
 /// Children, network and nemesis.
 pub(super) struct Stage {
     pub(super) cluster: Arc<Cluster>,
@@ -34,7 +42,9 @@ pub(super) struct Stage {
     pub(super) nemesis: Option<tokio::task::JoinHandle<()>>,
     /// Tells the nemesis that somebody holds the run.
     pub(super) held: watch::Sender<bool>,
-    pub(super) lost: mpsc::UnboundedReceiver<(NodeId, String)>,
+    pub(super) lost: mpsc::UnboundedReceiver<Loss>,
+    /// Whether something was not brought back: what the cluster does then proves nothing against it.
+    pub(super) unhealed: bool,
     pub(super) exits_seen: usize,
     pub(super) inspector: Inspector,
     pub(super) inspecting: tokio::task::JoinHandle<()>,
@@ -128,6 +138,7 @@ impl Stage {
             nemesis,
             held,
             lost,
+            unhealed: false,
             exits_seen: 0,
             inspector,
             inspecting,
@@ -146,13 +157,15 @@ impl Stage {
     /// Takes every fault out and waits until it is.
     pub(super) async fn heal(&mut self) {
         self.order(Order::End).await;
-        if let Some(nemesis) = self.nemesis.take() {
+        // Whoever gives up waiting has not ended it: it may be asked for again, and stays until it is gone.
+        if let Some(nemesis) = self.nemesis.as_mut() {
             // One that panicked has dropped its guards, and the panic hook has spoken.
             let _ = nemesis.await;
         }
+        self.nemesis = None;
     }
 
-    /// A child that ended by itself, or that did not come back, is a finding, once.
+    /// A child that ended by itself, or when it was started again, is a finding, once. What the bench failed in is none.
     pub(super) fn note_losses(&mut self, desk: &Desk, ending: &mut Ending) {
         let exits = self.cluster.exits();
         for exit in exits.iter().skip(self.exits_seen) {
@@ -167,11 +180,18 @@ impl Stage {
             );
         }
         self.exits_seen = exits.len();
-        while let Ok((node, why)) = self.lost.try_recv() {
-            desk.found(
-                ending,
-                after::finding("exit", format!("n{node} did not come back: {why}")),
-            );
+        while let Ok(loss) = self.lost.try_recv() {
+            match loss {
+                Loss::Died(node, why) => desk.found(
+                    ending,
+                    after::finding("exit", format!("n{node} did not come back: {why}")),
+                ),
+                Loss::Failed(why) => {
+                    self.unhealed = true;
+                    desk.teller.say(why.clone());
+                    ending.bench_errors.push(why);
+                }
+            }
         }
     }
 }
@@ -241,7 +261,7 @@ fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig
 fn deed_teller(
     desk: &Desk,
     nodes: Vec<NodeId>,
-    lost: mpsc::UnboundedSender<(NodeId, String)>,
+    lost: mpsc::UnboundedSender<Loss>,
 ) -> nemesis::Listener {
     let (teller, spans, recorder) = (
         desk.teller.clone(),
@@ -283,15 +303,25 @@ fn deed_teller(
             changed.into_iter().for_each(|notice| teller.tell(notice));
         }
         Deed::Skipped(fault, by, why) => teller.tell(Notice::FaultSkipped { fault, by, why }),
-        Deed::Indeterminate(fault, by, why) => {
-            teller.tell(Notice::FaultIndeterminate { fault, by, why });
+        Deed::Indeterminate(id, fault, by, why) => {
+            if let Some(id) = id {
+                // What had no effect was not in, as far as the report goes.
+                spans
+                    .lock()
+                    .expect("nobody panics while listing")
+                    .remove(&id);
+            }
+            teller.tell(Notice::FaultIndeterminate { id, fault, by, why });
         }
         Deed::Missed(text) => teller.say(text),
         Deed::Anchored(text) => teller.tell(Notice::Anchor { text }),
         Deed::Plan(on) => teller.tell(Notice::Nemesis { on }),
         Deed::Lost(node, why) => {
             // The run that does not listen any more is over.
-            let _ = lost.send((node, why));
+            let _ = lost.send(Loss::Died(node, why));
+        }
+        Deed::Failed(why) => {
+            let _ = lost.send(Loss::Failed(why));
         }
     })
 }
