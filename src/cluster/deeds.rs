@@ -192,6 +192,8 @@ impl Shared {
             node.child = Some(child.clone());
             node.ready = None;
             node.paused = false;
+            // What it said in an earlier life is not what it is now.
+            node.status = None;
             node.starts += 1;
         });
         let ready = self.first_word(id, &child, heard).await;

@@ -158,7 +158,7 @@ pub struct NodeView {
     pub ready: Option<Ready>,
     /// How often its child was started, less one.
     pub restarts: u32,
-    /// The last status that it gave, in this or an earlier life.
+    /// The last status that it gave in this life, or in its last one while it is dead.
     pub status: Option<Status>,
 }
 

@@ -481,7 +481,12 @@ impl Fault {
     #[must_use]
     pub fn kills(&self) -> bool {
         match self {
-            Fault::Kill { .. } | Fault::Crash { .. } | Fault::CrashLoop { .. } => true,
+            Fault::Kill { .. }
+            | Fault::KillSeveral { .. }
+            | Fault::Crash { .. }
+            | Fault::CrashLoop { .. }
+            | Fault::Replace { .. }
+            | Fault::Wipe { .. } => true,
             Fault::Restart { signal, .. } => *signal == Signal::Kill,
             _ => false,
         }

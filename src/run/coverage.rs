@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use checkers::history::{ClientId, Event, EventKind, Outcome};
 use serde::Serialize;
 
-use super::notice::{By, LinkState, Notice, Role};
-use crate::fault::{MEMBERSHIP, NodeId};
+use super::notice::{By, ChildState, LinkState, NodeView, Notice, Role};
+use crate::fault::{Fault, MEMBERSHIP, NodeId};
 use crate::proxy::{Action, Decisions};
 use crate::scenario::Promises;
 
@@ -16,11 +16,21 @@ const CALM_AFTER_NS: u64 = 2_000_000_000;
 /// What a node said before a fault is told by then: it is asked ten times a second, and looked at twenty times.
 const TOLD_WITHIN_NS: u64 = 150_000_000;
 
-/// A node that a fault hit: when, and whether that ended it.
+/// A node that a fault hit: when, whether that ended it, and whether as it stood.
 #[derive(Clone, Copy, Debug)]
 struct Struck {
     time_ns: u64,
+    ends: bool,
     kills: bool,
+}
+
+/// A leader whose child is gone, while no fault that would explain it has been told.
+#[derive(Clone, Copy, Debug)]
+struct Fallen {
+    /// Whether it had entries which were not committed.
+    tail: bool,
+    /// When its next life was heard first.
+    back_ns: Option<u64>,
 }
 
 /// Counts what the clients saw and what was done to the cluster.
@@ -50,7 +60,11 @@ pub(super) struct Coverage {
     active: u64,
     edges: u64,
     last_out_ns: Option<u64>,
+    /// What each said last that it is, of the dead too.
     roles: BTreeMap<NodeId, Role>,
+    /// Those that are dead, or have said nothing yet in this life: none of them leads.
+    down: BTreeSet<NodeId>,
+    fallen: BTreeMap<NodeId, Fallen>,
 }
 
 /// How the operations ended.
@@ -150,16 +164,7 @@ impl Coverage {
     pub(super) fn notice(&mut self, time_ns: u64, notice: &Notice) {
         match notice {
             Notice::Node { node } => {
-                self.roles.insert(node.id, node.role);
-                if node.role == Role::Leader && node.last_log > node.committed {
-                    self.with_tail.insert(node.id);
-                } else {
-                    self.with_tail.remove(&node.id);
-                }
-                if node.role == Role::Leader {
-                    self.leaders.insert((node.term, node.id));
-                }
-                self.look_at_struck(time_ns, node.id);
+                self.node(time_ns, node);
                 self.look_for_lonely_leaders();
             }
             Notice::Link { from, to, state } => {
@@ -175,13 +180,11 @@ impl Coverage {
                 self.active += 1;
                 self.edge();
                 let hit = match fault {
-                    crate::fault::Fault::Isolate { node, .. } => vec![*node],
+                    Fault::Isolate { node, .. } => vec![*node],
                     other => other.children(),
                 };
-                let kills = fault.kills();
                 for node in hit {
-                    self.struck.insert(node, Struck { time_ns, kills });
-                    self.look_at_struck(time_ns, node);
+                    self.strike(time_ns, node, fault);
                 }
             }
             Notice::FaultOut { by, .. } => {
@@ -223,10 +226,65 @@ impl Coverage {
         self.snapshots = sent;
     }
 
+    /// What a node says. A dead one's last words may be told after its end; they hold for its life, not for it.
+    fn node(&mut self, time_ns: u64, node: &NodeView) {
+        let gone = matches!(node.child, ChildState::Dead | ChildState::Starting);
+        let silent = node.role == Role::Unheard;
+        let was_down = self.down.contains(&node.id);
+        let late = gone && was_down;
+        if !silent && !late {
+            self.roles.insert(node.id, node.role);
+            if node.role == Role::Leader && node.last_log > node.committed {
+                self.with_tail.insert(node.id);
+            } else {
+                self.with_tail.remove(&node.id);
+            }
+            if node.role == Role::Leader {
+                self.leaders.insert((node.term, node.id));
+            }
+            if was_down {
+                self.down.remove(&node.id);
+            }
+            self.look_at_struck(time_ns, node.id);
+        }
+        if !gone && !silent {
+            if let Some(fallen) = self.fallen.get_mut(&node.id) {
+                fallen.back_ns.get_or_insert(time_ns);
+            }
+        } else if self.down.insert(node.id) && self.roles.get(&node.id) == Some(&Role::Leader) {
+            let (tail, back_ns) = (self.with_tail.contains(&node.id), None);
+            self.fallen.insert(node.id, Fallen { tail, back_ns });
+        }
+    }
+
+    /// A fault hits a node. One that ends it may be told after its end was, or after its next life began.
+    fn strike(&mut self, time_ns: u64, node: NodeId, fault: &Fault) {
+        let kills = fault.kills();
+        let ends = kills || matches!(fault, Fault::Restart { .. });
+        let fallen = ends.then(|| self.fallen.remove(&node)).flatten();
+        let fresh = |back: u64| time_ns.saturating_sub(back) <= TOLD_WITHIN_NS;
+        if let Some(fallen) = fallen.filter(|fallen| fallen.back_ns.is_none_or(fresh)) {
+            self.leader_hit += 1;
+            self.tails += u64::from(kills && fallen.tail);
+            return;
+        }
+        if self.down.contains(&node) {
+            return;
+        }
+        let struck = Struck {
+            time_ns,
+            ends,
+            kills,
+        };
+        self.struck.insert(node, struck);
+        self.look_at_struck(time_ns, node);
+    }
+
     /// Counts a node that was hit while it led. What it said last may be told after the fault: it still counts.
     fn look_at_struck(&mut self, time_ns: u64, node: NodeId) {
         let Some(&Struck {
             time_ns: since,
+            ends,
             kills,
         }) = self.struck.get(&node)
         else {
@@ -237,6 +295,10 @@ impl Coverage {
         if led {
             self.leader_hit += 1;
             self.tails += u64::from(kills && self.with_tail.contains(&node));
+            if ends {
+                // It is dead, or begins its next life: what it said is over.
+                self.down.insert(node);
+            }
         }
         if led || late {
             self.struck.remove(&node);
@@ -257,7 +319,8 @@ impl Coverage {
             heard.count() * 2 <= voters.len()
         };
         let leaders = self.roles.iter();
-        let leaders = leaders.filter(|&(_, role)| *role == Role::Leader);
+        let leaders =
+            leaders.filter(|(id, role)| **role == Role::Leader && !self.down.contains(id));
         let now: BTreeSet<NodeId> = leaders
             .map(|(&id, _)| id)
             .filter(|&id| lonely(id))
@@ -373,8 +436,13 @@ mod tests {
     use checkers::history::Call;
 
     use super::*;
-    use crate::fault::Fault;
-    use crate::run::notice::NodeView;
+
+    fn up() -> NodeView {
+        NodeView {
+            child: ChildState::Up,
+            ..NodeView::default()
+        }
+    }
 
     fn invoke(time_ns: u64, client: u64) -> Event {
         let kind = EventKind::Invoke {
@@ -459,7 +527,7 @@ mod tests {
                 id,
                 term,
                 role: Role::Leader,
-                ..NodeView::default()
+                ..up()
             };
             coverage.notice(0, &Notice::Node { node });
         }
@@ -470,11 +538,7 @@ mod tests {
     fn a_leader_without_its_majority_counts_once_for_each_time() {
         let mut coverage = Coverage::default();
         for (id, role) in [(1, Role::Leader), (2, Role::Follower), (3, Role::Follower)] {
-            let node = NodeView {
-                id,
-                role,
-                ..NodeView::default()
-            };
+            let node = NodeView { id, role, ..up() };
             coverage.notice(0, &Notice::Node { node });
         }
         let before = coverage.counts().leader_in_minority;
@@ -529,7 +593,7 @@ mod tests {
                 role,
                 last_log,
                 committed: 7,
-                ..NodeView::default()
+                ..up()
             };
             coverage.notice(now_ns, &Notice::Node { node });
             let by = By::Plan;
@@ -555,10 +619,82 @@ mod tests {
             let node = NodeView {
                 id: 1,
                 role: Role::Leader,
-                ..NodeView::default()
+                ..up()
             };
             coverage.notice(told_ns, &Notice::Node { node });
             assert_eq!(coverage.counts().leader_hit, hits, "{told_ns}");
+        }
+    }
+
+    /// Says what a node is after `ms`.
+    fn says(coverage: &mut Coverage, ms: u64, child: ChildState, role: Role) {
+        let (id, last_log) = (1, 9);
+        let node = NodeView {
+            id,
+            child,
+            role,
+            last_log,
+            ..NodeView::default()
+        };
+        coverage.notice(ms * 1_000_000, &Notice::Node { node });
+    }
+
+    fn hit(coverage: &mut Coverage, ms: u64, fault: Fault) -> (u64, u64) {
+        let (id, by) = (1, By::Plan);
+        coverage.notice(ms * 1_000_000, &Notice::FaultIn { id, fault, by });
+        let counts = coverage.counts();
+        (counts.leader_hit, counts.tails)
+    }
+
+    #[test]
+    fn a_corpse_leads_nobody_and_neither_does_its_next_life_before_it_says_so() {
+        use ChildState::{Dead, Starting, Up};
+        let isolate = || Fault::Isolate {
+            node: 1,
+            way: crate::fault::Way::Both,
+        };
+        let mut coverage = Coverage::default();
+        says(&mut coverage, 0, Up, Role::Leader);
+        assert_eq!(hit(&mut coverage, 10, Fault::Kill { node: 1 }), (1, 1));
+        says(&mut coverage, 20, Dead, Role::Leader);
+        assert_eq!(hit(&mut coverage, 30, isolate()), (1, 1));
+        says(&mut coverage, 40, Dead, Role::Leader);
+        says(&mut coverage, 50, Starting, Role::Unheard);
+        assert_eq!(hit(&mut coverage, 60, isolate()), (1, 1));
+        says(&mut coverage, 70, Up, Role::Unheard);
+        assert_eq!(hit(&mut coverage, 80, Fault::Pause { node: 1 }), (1, 1));
+        for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 1)] {
+            let state = LinkState::Cut;
+            coverage.notice(90_000_000, &Notice::Link { from, to, state });
+        }
+        assert_eq!(coverage.counts().leader_in_minority, 0);
+        says(&mut coverage, 500, Up, Role::Leader);
+        assert_eq!(hit(&mut coverage, 510, isolate()), (2, 1));
+    }
+
+    #[test]
+    fn a_leader_that_was_seen_dead_before_its_fault_was_told_was_hit_once() {
+        use ChildState::{Dead, Starting, Up};
+        for early in [Dead, Starting] {
+            let mut coverage = Coverage::default();
+            let several = || Fault::KillSeveral { nodes: vec![1] };
+            says(&mut coverage, 0, Up, Role::Leader);
+            says(&mut coverage, 50, early, Role::Leader);
+            assert_eq!(hit(&mut coverage, 60, several()), (1, 1), "{early:?}");
+            assert_eq!(hit(&mut coverage, 70, several()), (1, 1), "{early:?}");
+            // Its next life follows, and is hit as such.
+            says(&mut coverage, 1_000, Up, Role::Follower);
+            assert_eq!(hit(&mut coverage, 2_000, several()), (1, 1), "{early:?}");
+        }
+        // Restarted: its next life has spoken before the fault is told, just so or long ago.
+        for (told, hits) in [(180, (1, 1)), (900, (0, 0))] {
+            let mut coverage = Coverage::default();
+            let signal = crate::fault::Signal::Kill;
+            says(&mut coverage, 0, Up, Role::Leader);
+            says(&mut coverage, 50, Up, Role::Unheard);
+            says(&mut coverage, 100, Up, Role::Follower);
+            let restart = Fault::Restart { node: 1, signal };
+            assert_eq!(hit(&mut coverage, told, restart), hits, "{told}");
         }
     }
 
