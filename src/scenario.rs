@@ -355,6 +355,15 @@ impl Scenario {
         }
         self.vote_guard = changes.vote_guard.or(self.vote_guard);
         if let Some(kinds) = &changes.faults {
+            let opens = |kind: &String| {
+                let mut wishes = self.opening.iter().flat_map(|episode| &episode.faults);
+                wishes.any(|wish| wish.kind() == kind)
+            };
+            // What is outside of the model and stands in the opening is there already: it is not for drawing.
+            let drawn = kinds
+                .iter()
+                .filter(|kind| !OUTSIDE.contains(&kind.as_str()) || !opens(kind));
+            self.random.kinds = drawn.cloned().collect();
             // The opening keeps what is still allowed of it; promises that rest on the rest are dropped.
             for episode in &mut self.opening {
                 episode
@@ -362,7 +371,6 @@ impl Scenario {
                     .retain(|wish| kinds.iter().any(|kind| kind == wish.kind()));
             }
             self.opening.retain(|episode| !episode.faults.is_empty());
-            self.random.kinds.clone_from(kinds);
             self.promises.kinds = self.promises.kinds.min(kinds.len() as u64);
             if kinds.is_empty() {
                 self.promises.elections = 0;
@@ -603,6 +611,21 @@ mod tests {
         );
         assert_eq!((scenario.keys.contended, scenario.keys.wide), (5, 200));
         assert!(plan.kinds().len() >= 3, "{:?}", plan.kinds());
+    }
+
+    #[test]
+    fn what_is_outside_of_the_model_may_be_named_where_the_opening_has_it_and_is_never_drawn() {
+        let changes = |names: &[&str]| Changes {
+            faults: Some(names.iter().map(|&name| name.to_owned()).collect()),
+            ..Changes::default()
+        };
+        let scenario = Scenario::find("lying-disk").unwrap();
+        let named = scenario.resolve(&changes(&["lying-disk", "crash"]), 1, None);
+        let Resolved { scenario, plan, .. } = named.unwrap();
+        assert!(plan.kinds().contains(&"lying-disk"), "{:?}", plan.kinds());
+        assert_eq!(scenario.random.kinds, ["crash"]);
+        let refused = resolve(&changes(&["lying-disk"])).unwrap_err().to_string();
+        assert!(refused.contains("outside of the fault model"), "{refused}");
     }
 
     #[test]
