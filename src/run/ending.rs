@@ -145,18 +145,25 @@ impl Ending {
     }
 
     /// Whether this fault's clock may have made the culprit a stale read, and legally so: leases trust clocks (Raft,
-    /// section 6.4), nothing else does, and a clock that has run right for a while breaks none.
+    /// section 6.4), nothing else does, and a clock that has run right for a while breaks none. A stale read that shows
+    /// in its log id only, which says of no instant when that was, is the certificate's finding.
     fn may_have_broken_a_lease(&self, span: &FaultSpan) -> bool {
-        let Some(Verdict::Violation(found)) = &self.verdict else {
+        let trusted = self.resolved.scenario.reads() == "lease";
+        if !trusted || !matches!(span.fault, Fault::Clock { .. }) {
             return false;
+        }
+        let mut findings = self.findings.iter();
+        if findings.any(|finding| finding.oracle != "certificate") {
+            return false;
+        }
+        let Some(Verdict::Violation(found)) = &self.verdict else {
+            return !self.findings.is_empty();
         };
         let read = found.culprit().filter(|op| op.call == Call::Read);
-        let trusted = self.resolved.scenario.reads() == "lease";
         read.is_some_and(|read| {
             let at = read.completed_ns.unwrap_or(read.invoked_ns);
             let gone = span.out_ns.map_or(0, |out| at.saturating_sub(out));
-            let wrong = matches!(span.fault, Fault::Clock { .. });
-            trusted && wrong && span.in_ns <= at && gone < RECENT_NS
+            span.in_ns <= at && gone < RECENT_NS
         })
     }
 
@@ -383,6 +390,40 @@ mod tests {
         assert!(!clock(Call::Read, 9, "read-index"));
         assert!(!clock(Call::Read, 4, "lease"));
         assert!(!clock(Call::Read, 6 + RECENT_NS, "lease"));
+    }
+
+    #[test]
+    fn what_the_certificate_alone_finds_under_a_trusted_lease_and_a_wrong_clock_is_labelled() {
+        let clock = |rate_percent| Fault::Clock {
+            node: 1,
+            rate_percent,
+            step_ms: 0,
+        };
+        let labelled = |oracles: &[&str], reads: &str, rate_percent| {
+            let fault = match rate_percent {
+                100 => Fault::Kill { node: 1 },
+                rate_percent => clock(rate_percent),
+            };
+            let oracles = oracles.iter();
+            let ending = Ending {
+                verdict: Some(Verdict::Linearizable),
+                findings: oracles.map(|o| finding(o, String::new())).collect(),
+                ..violated(fault, Call::Read, 9, reads)
+            };
+            assert_eq!(ending.exit(), 1);
+            ending.summary().contains("outside of the model")
+        };
+        assert!(labelled(&["certificate"], "lease", 50));
+        assert!(!labelled(&["certificate"], "read-index", 50));
+        assert!(!labelled(&["certificate"], "lease", 100));
+        assert!(!labelled(&["certificate", "state-hash"], "lease", 50));
+        let mut also = Ending {
+            findings: vec![finding("certificate", String::new())],
+            ..violated(clock(50), Call::Read, 9, "lease")
+        };
+        assert!(also.summary().contains("outside of the model"));
+        also.findings.push(finding("state-hash", String::new()));
+        assert!(!also.summary().contains("outside of the model"));
     }
 
     #[test]
