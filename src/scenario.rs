@@ -2,9 +2,11 @@
 //!
 //! The built-in scenarios are the files in `src/scenarios/`, embedded; an argument with a `/` or ending in `.toml` is a
 //! file of the same form. [`Scenario::resolve`] draws what the seed leaves open, and what it gives is enough to run
-//! again: it is what `scenario.toml` in a run's folder holds.
+//! again: it is what `scenario.toml` in a run's folder holds, and [`Given`] takes that, too.
 
-use std::path::{Path, PathBuf};
+mod given;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ use crate::fault::defects::{self, Place};
 use crate::fault::plan::{Aim, CALM_MS, Draw, EPISODE_MS, Episode, Plan, Wish};
 use crate::fault::{KINDS, MEMBERSHIP, NodeId, OUTSIDE};
 use crate::workload::{Keys, Mix};
+
+pub use given::Given;
 
 const BUILT_IN: &[&str] = &[
     include_str!("scenarios/rapids.toml"),
@@ -38,6 +42,9 @@ const BUILT_IN: &[&str] = &[
 
 /// How nodes can be told to answer reads.
 pub const READ_MODES: &[&str] = &["read-index", "lease", "leader-local", "follower-local"];
+
+/// How a leader can be told to replicate: over one stream for each peer, or with a call for each append.
+pub const APPEND_MODES: &[&str] = &["stream", "unary"];
 
 /// How often the decoy `restless-leader` hands the leadership on.
 const HAND_ON_EVERY_MS: u64 = 1_200;
@@ -75,6 +82,9 @@ pub struct Scenario {
     /// How nodes answer reads, where the command line does not say: read-index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<String>,
+    /// How the leader replicates, where the command line does not say: stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub append: Option<String>,
     /// Whether a node that has just started neither votes nor campaigns for an election timeout. Absent: the node's
     /// own default, which is on with lease reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -226,6 +236,8 @@ pub struct Changes {
     pub faults: Option<Vec<String>>,
     /// `--reads`.
     pub reads: Option<String>,
+    /// `--append`.
+    pub append: Option<String>,
     /// `--vote-guard`.
     pub vote_guard: Option<bool>,
 }
@@ -289,14 +301,11 @@ impl Scenario {
             .collect()
     }
 
-    /// The scenario of that name, or in that file where the name has a `/` or ends in `.toml`.
+    /// The embedded scenario of that name.
     ///
     /// # Errors
-    /// Where there is none, or it is malformed; the file, its line and the reason are named.
+    /// Where there is none.
     pub fn find(name: &str) -> Result<Scenario, Error> {
-        if name.contains('/') || name.ends_with(".toml") {
-            return Scenario::read(Path::new(name));
-        }
         let all = Scenario::built_in();
         let known = all
             .iter()
@@ -309,22 +318,6 @@ impl Scenario {
                 name: name.to_owned(),
                 known,
             })
-    }
-
-    fn read(path: &Path) -> Result<Scenario, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let scenario: Scenario = toml::from_str(&text).map_err(|e| Error::Malformed {
-            path: path.to_owned(),
-            reason: e.to_string(),
-        })?;
-        scenario.check().map_err(|e| Error::Malformed {
-            path: path.to_owned(),
-            reason: e.to_string(),
-        })?;
-        Ok(scenario)
     }
 
     /// Applies the command line's changes and draws what the seed leaves open.
@@ -347,13 +340,7 @@ impl Scenario {
         self.nodes = changes.nodes.unwrap_or(self.nodes);
         self.voters = self.voters.filter(|&voters| voters < self.nodes);
         self.seconds = changes.seconds.unwrap_or(self.seconds);
-        self.rate = changes.rate.unwrap_or(self.rate);
-        self.clients = changes.clients.unwrap_or(self.clients);
-        self.keys.contended = changes.keys.unwrap_or(self.keys.contended);
-        if let Some(reads) = &changes.reads {
-            self.reads = Some(reads.clone());
-        }
-        self.vote_guard = changes.vote_guard.or(self.vote_guard);
+        self.change_beside_the_plan(changes);
         if let Some(kinds) = &changes.faults {
             let opens = |kind: &String| {
                 let mut wishes = self.opening.iter().flat_map(|episode| &episode.faults);
@@ -414,10 +401,32 @@ impl Scenario {
         })
     }
 
+    /// Applies those of the command line's changes that no plan depends on.
+    fn change_beside_the_plan(&mut self, changes: &Changes) {
+        self.rate = changes.rate.unwrap_or(self.rate);
+        self.clients = changes.clients.unwrap_or(self.clients);
+        self.keys.contended = changes.keys.unwrap_or(self.keys.contended);
+        for (own, change) in [
+            (&mut self.reads, &changes.reads),
+            (&mut self.append, &changes.append),
+        ] {
+            if let Some(change) = change {
+                *own = Some(change.clone());
+            }
+        }
+        self.vote_guard = changes.vote_guard.or(self.vote_guard);
+    }
+
     /// How nodes answer reads.
     #[must_use]
     pub fn reads(&self) -> &str {
         self.reads.as_deref().unwrap_or("read-index")
+    }
+
+    /// How the leader replicates.
+    #[must_use]
+    pub fn append(&self) -> &str {
+        self.append.as_deref().unwrap_or("stream")
     }
 
     /// What is drawn that long after the workload began.
@@ -544,13 +553,13 @@ impl Scenario {
                 "grow: every node has a vote already; voters says how many have".to_owned(),
             );
         }
-        if let Some(mode) = &self.reads
-            && !READ_MODES.contains(&mode.as_str())
-        {
-            return wrong(format!(
-                "reads = {mode:?}: there are {}",
-                READ_MODES.join(", ")
-            ));
+        for (what, mode, modes) in [
+            ("reads", self.reads(), READ_MODES),
+            ("append", self.append(), APPEND_MODES),
+        ] {
+            if !modes.contains(&mode) {
+                return wrong(format!("{what} = {mode:?}: there are {}", modes.join(", ")));
+            }
         }
         if !self.phases.is_sorted_by_key(|phase| phase.at_ms) {
             return wrong("the phases are not in the order of their beginnings".to_owned());

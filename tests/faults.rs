@@ -25,7 +25,7 @@
 //! | | wipe (outside of the model) | `a_wiped_voter_has_forgotten_everything` |
 //! | clocks | clock | `a_fast_clock_is_fast_on_the_nodes_own_clock_and_heals` |
 //! | defects | none without `--defect` | `without_a_defect_no_hook_is_called` in `tests/cluster.rs` |
-//! | seeds | same plan, same fate | `the_same_seed_gives_the_same_plan`, `the_same_seed_deals_the_same_fate_to_the_same_message` in `tests/run.rs` |
+//! | seeds | same plan, same fate | `what_a_run_says_of_how_to_run_it_again_gives_the_same_plan_and_so_does_its_own_recipe`, `the_same_seed_deals_the_same_fate_to_the_same_message` in `tests/run.rs` |
 
 #[path = "support/stage.rs"]
 mod stage;

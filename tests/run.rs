@@ -118,19 +118,49 @@ fn a_run_without_faults_is_calm() {
     assert!(operations > 200 && known * 100 >= operations * 95, "{calm}");
 }
 
+/// The recipe that a run kept, and what it said of how to run it again.
+fn recipe(dir: &Path, args: &[&str]) -> (String, String) {
+    let (code, said) = run_json(dir, args);
+    assert!([0, 3].contains(&code), "{said:#}");
+    let folder = only_folder(dir);
+    let notices = std::fs::read_to_string(folder.join("notices.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(notices.lines().next().unwrap()).unwrap();
+    let again = first["again"].as_str().unwrap().to_owned();
+    let text = std::fs::read_to_string(folder.join("scenario.toml")).unwrap();
+    (text, again)
+}
+
 #[test]
-fn the_same_seed_gives_the_same_plan() {
+fn what_a_run_says_of_how_to_run_it_again_gives_the_same_plan_and_so_does_its_own_recipe() {
     let _machine = machine();
-    let plan = |dir: &Path| {
-        let (_, said) = run_json(
-            dir,
-            &["--time", "1", "--seed", "77", "--faults", "kill,slow"],
-        );
-        assert_eq!(said["seed"], 77);
-        std::fs::read_to_string(only_folder(dir).join("scenario.toml")).unwrap()
-    };
-    let [first, second] = [0; 2].map(|_| tempfile::tempdir().unwrap());
-    assert_eq!(plan(first.path()), plan(second.path()));
+    let dirs = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let args = [
+        "--time",
+        "7",
+        "--seed",
+        "77",
+        "--faults",
+        "kill,slow",
+        "--rate",
+        "50",
+        "--keys",
+        "3",
+        "--append",
+        "unary",
+    ];
+    let (first, again) = recipe(dirs[0].path(), &args);
+    let drawn: toml::Table = first.parse().unwrap();
+    assert!(
+        !drawn["plan"]["episodes"].as_array().unwrap().is_empty(),
+        "nothing was drawn: {first}"
+    );
+    let words: Vec<&str> = again.split(' ').collect();
+    assert_eq!(words[..2], ["whitewater", "run"]);
+    let (second, same) = recipe(dirs[1].path(), &words[2..]);
+    assert_eq!((&second, &same), (&first, &again));
+    let kept = only_folder(dirs[0].path()).join("scenario.toml");
+    let (third, _) = recipe(dirs[2].path(), &[kept.to_str().unwrap()]);
+    assert_eq!(third, first);
 }
 
 /// Of every (link, method, half, fate) in `faults.jsonl` the ordinals that met it, each with how late it came.

@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use super::Usage;
 use crate::report;
-use crate::run::{self, Changes, Command, Scenario, Setup};
+use crate::run::{self, Changes, Command, Given, Setup};
 
 /// What a run is asked for, on the command line of `run` and of the screen.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct RunArgs {
-    /// A built-in scenario, or a file: a name with a slash or ending in .toml.
+    /// A built-in scenario, or a file: a name with a slash or ending in .toml. The scenario.toml of a run is one, too.
     scenario: Option<String>,
     /// How many nodes, 1 to 9.
     #[arg(long, value_name = "N")]
@@ -45,9 +45,9 @@ pub(crate) struct RunArgs {
     /// Whether a node that has just started neither votes nor campaigns for an election timeout: on or off.
     #[arg(long, value_name = "on|off")]
     vote_guard: Option<String>,
-    /// How the leader replicates: stream or unary.
-    #[arg(long, value_name = "HOW", default_value = "stream")]
-    append: String,
+    /// How the leader replicates: stream (the default) or unary.
+    #[arg(long, value_name = "HOW")]
+    append: Option<String>,
     /// Where the run's folder is made.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
@@ -78,6 +78,7 @@ impl RunArgs {
             keys: self.keys,
             faults,
             reads: self.reads.clone(),
+            append: self.append.clone(),
             vote_guard: self.vote_guard.as_deref().map(|guard| guard == "on"),
         };
         if let Some(reads) = &self.reads {
@@ -86,7 +87,9 @@ impl RunArgs {
         if let Some(guard) = &self.vote_guard {
             one_of("--vote-guard", guard, ["on", "off"].into_iter())?;
         }
-        one_of("--append", &self.append, ["stream", "unary"].into_iter())?;
+        if let Some(append) = &self.append {
+            one_of("--append", append, run::APPEND_MODES.iter().copied())?;
+        }
         if let Some(drill) = &self.drill {
             one_of("--drill", drill, run::Drill::ALL.iter().map(|d| d.0))?;
         }
@@ -94,18 +97,17 @@ impl RunArgs {
             one_of("--defect", defect, run::DEFECTS.iter().map(|d| d.name))?;
         }
         let name = self.scenario.as_deref().unwrap_or(run::DEFAULT_SCENARIO);
-        let scenario = Scenario::find(name).map_err(|e| usage(e.to_string()))?;
-        let seed = self
-            .seed
-            .unwrap_or_else(|| rand::random_range(0..1_000_000));
-        let resolved = scenario
+        let given = Given::find(name).map_err(|e| usage(e.to_string()))?;
+        let seed = self.seed.or(given.seed());
+        let seed = seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+        let resolved = given
             .resolve(&changes, seed, self.defect.clone())
             .map_err(|e| usage(e.to_string()))?;
         Ok(Setup {
+            given: name.to_owned(),
             resolved,
             changes,
             out: self.out.clone(),
-            append: self.append.clone(),
             hold: false,
             drill: self.drill.as_deref().and_then(run::Drill::named),
             direct: self.direct,

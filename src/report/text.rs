@@ -100,7 +100,7 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
     if let Some(dir) = &ending.dir {
         writeln!(out, "folder: {}", dir.display())?;
     }
-    writeln!(out, "again:  {}", ending.again())
+    writeln!(out, "again:  {}", ending.again)
 }
 
 /// The operations that prove a violation, one a line in the order of their beginnings, and why.

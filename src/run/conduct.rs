@@ -24,7 +24,7 @@ pub(super) async fn conduct(
     behind: Arc<AtomicU64>,
     commands: mpsc::Receiver<Command>,
 ) -> Ending {
-    let mut ending = Ending::of(setup.resolved.clone());
+    let mut ending = Ending::of(setup.resolved.clone(), setup.again());
     match Desk::open(&setup, screen, behind) {
         Ok((desk, alarm)) => desk.conduct(&setup, alarm, commands, &mut ending).await,
         Err(error) => ending.bench_errors.push(error),
@@ -87,7 +87,7 @@ impl Desk {
             },
             defect: resolved.defect.clone(),
             dir: self.dir.clone(),
-            again: ending.again(),
+            again: ending.again.clone(),
         });
         self.phase(Phase::Starting);
         let set = tokio::select! {

@@ -30,6 +30,8 @@ const RECENT_NS: u64 = 3_000_000_000;
 pub struct Ending {
     /// What was run; absent when the run could not even begin.
     pub resolved: Resolved,
+    /// How to run it again, as a command.
+    pub again: String,
     /// What the history proves; absent when there is none.
     pub verdict: Option<Verdict>,
     /// What other oracles prove.
@@ -69,9 +71,10 @@ pub struct Ending {
 impl Ending {
     /// A run that has not begun.
     #[must_use]
-    pub(super) fn of(resolved: Resolved) -> Ending {
+    pub(super) fn of(resolved: Resolved, again: String) -> Ending {
         Ending {
             resolved,
+            again,
             verdict: None,
             findings: Vec::new(),
             bench_errors: Vec::new(),
@@ -217,29 +220,6 @@ impl Ending {
             .filter(|span| span.out_ns.is_some_and(recent))
             .collect()
     }
-
-    /// How to run this again, as a command.
-    #[must_use]
-    pub fn again(&self) -> String {
-        let Resolved {
-            seed,
-            defect,
-            scenario,
-            ..
-        } = &self.resolved;
-        let mut command = format!(
-            "whitewater run {} --nodes {} --time {} --seed {seed}",
-            scenario.name, scenario.nodes, scenario.seconds
-        );
-        if let Some(defect) = defect {
-            command += &format!(" --defect {defect}");
-        }
-        let reads = scenario.reads();
-        if reads != "read-index" {
-            command += &format!(" --reads {reads}");
-        }
-        command
-    }
 }
 
 #[cfg(test)]
@@ -257,7 +237,7 @@ mod tests {
         let resolved = scenario.resolve(&Changes::default(), 1, None).unwrap();
         Ending {
             verdict,
-            ..Ending::of(resolved)
+            ..Ending::of(resolved, String::new())
         }
     }
 

@@ -12,6 +12,7 @@
 //! a [`Command`] does. [`Handle::join`] gives the [`Ending`] when no child is left.
 
 mod after;
+mod again;
 mod certify;
 mod clients;
 mod conduct;
@@ -39,7 +40,9 @@ use tokio::sync::mpsc;
 pub use crate::cluster::end_all_children;
 pub use crate::fault::KINDS as FAULT_KINDS;
 pub use crate::fault::defects::{DEFECTS, Defect, Place as DefectPlace};
-pub use crate::scenario::{Changes, DEFAULT as DEFAULT_SCENARIO, READ_MODES, Resolved, Scenario};
+pub use crate::scenario::{
+    APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Given, READ_MODES, Resolved, Scenario,
+};
 pub use coverage::{Counts, Outcomes, Share};
 pub use drill::Drill;
 pub use ending::{Ending, FaultSpan};
@@ -53,14 +56,14 @@ pub use notice::{
 /// Everything that a run is given.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// What was named: an embedded scenario, or a file.
+    pub given: String,
     /// What to do.
     pub resolved: Resolved,
     /// What the command line changed in the scenario: it changes the next one, too, that is picked on the screen.
     pub changes: Changes,
     /// Where the run's folder is made.
     pub out: PathBuf,
-    /// `stream` or `unary`: how the leader replicates.
-    pub append: String,
     /// Whether a violation holds network, workload and plan until [`Command::GoOn`], instead of ending the run.
     pub hold: bool,
     /// A panic on purpose, for the tests of the way out.

@@ -231,7 +231,7 @@ fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig
         let flags = ["--snapshot-chunk".into(), bytes.to_string().into()];
         config.more_flags.extend(flags);
     }
-    config.append.clone_from(&setup.append);
+    scenario.append().clone_into(&mut config.append);
     // A person at the screen may crash a machine at any time.
     config.power_loss = setup.hold || setup.resolved.plan.kinds().contains(&"crash");
     match planted(&setup.resolved) {

@@ -129,6 +129,7 @@ impl Live {
         changes.keys = pick.keys.or(changes.keys);
         let resolved = scenario.resolve(&changes, pick.seed, pick.defect.clone())?;
         Ok(Setup {
+            given: pick.scenario.clone(),
             resolved,
             changes,
             ..self.setup.clone()

@@ -1,0 +1,200 @@
+//! What a run is started from: a scenario, whose plan the seed draws, or the `scenario.toml` of a run, which has its plan.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::{Changes, Error, Resolved, Scenario};
+use crate::fault::defects;
+
+/// What somebody gave a run to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// A scenario: seed, defect and plan are open.
+    Scenario(Box<Scenario>),
+    /// What a run's folder keeps: nothing is open.
+    Resolved(Box<Resolved>),
+}
+
+/// Scenarios have no plan, and runs have one.
+#[derive(Default, Deserialize)]
+struct Shape {
+    plan: Option<IgnoredAny>,
+}
+
+impl Given {
+    /// The embedded scenario of that name, or what is in that file where the name has a `/` or ends in `.toml`.
+    ///
+    /// # Errors
+    /// Where there is none, or it is malformed; the file, its line and the reason are named.
+    pub fn find(name: &str) -> Result<Given, Error> {
+        let path = Path::new(name);
+        let is_file = name.contains('/') || path.extension().is_some_and(|e| e == "toml");
+        if !is_file {
+            return Ok(Given::Scenario(Box::new(Scenario::find(name)?)));
+        }
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let given = Given::parse(&text);
+        given.map_err(|reason| Error::Malformed {
+            path: path.to_owned(),
+            reason,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Given, String> {
+        fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+            toml::from_str(text).map_err(|e| e.to_string())
+        }
+        // What is no TOML at all is named by its line below. (A `toml::Table` holds no seed above `i64::MAX`.)
+        let shape: Shape = toml::from_str(text).unwrap_or_default();
+        if shape.plan.is_none() {
+            let scenario: Scenario = parsed(text)?;
+            scenario.check().map_err(|e| e.to_string())?;
+            return Ok(Given::Scenario(Box::new(scenario)));
+        }
+        let resolved: Resolved = parsed(text)?;
+        resolved.scenario.check().map_err(|e| e.to_string())?;
+        match &resolved.defect {
+            Some(name) if defects::find(name).is_none() => Err(format!(
+                "there is no defect {name:?}: see whitewater list defects"
+            )),
+            _ => Ok(Given::Resolved(Box::new(resolved))),
+        }
+    }
+
+    /// The seed that stands in it.
+    #[must_use]
+    pub fn seed(&self) -> Option<u64> {
+        match self {
+            Given::Scenario(_) => None,
+            Given::Resolved(resolved) => Some(resolved.seed),
+        }
+    }
+
+    /// Applies the command line's changes, and draws what is open.
+    ///
+    /// # Errors
+    /// Where a number or a name makes no sense, or where a plan that stands would be another one.
+    pub fn resolve(
+        self,
+        changes: &Changes,
+        seed: u64,
+        defect: Option<String>,
+    ) -> Result<Resolved, Error> {
+        match self {
+            Given::Scenario(scenario) => scenario.resolve(changes, seed, defect),
+            Given::Resolved(resolved) => as_it_stands(*resolved, changes, seed, defect),
+        }
+    }
+}
+
+/// Another load, other reads: the plan stays as it is. What would make another plan of it is refused, and not ignored.
+fn as_it_stands(
+    mut resolved: Resolved,
+    changes: &Changes,
+    seed: u64,
+    defect: Option<String>,
+) -> Result<Resolved, Error> {
+    let scenario = &resolved.scenario;
+    let other = |given: Option<u64>, own: u64| given.is_some_and(|given| given != own);
+    let refused = [
+        ("--nodes", other(changes.nodes, scenario.nodes)),
+        ("--time", other(changes.seconds, scenario.seconds)),
+        ("--faults", changes.faults.is_some()),
+        ("--seed", seed != resolved.seed),
+        ("--defect", defect.is_some() && defect != resolved.defect),
+    ];
+    if let Some((flag, _)) = refused.iter().find(|(_, refused)| *refused) {
+        return Err(Error::Senseless(format!(
+            "{flag}: the file holds a run whose plan is drawn already; change it there"
+        )));
+    }
+    resolved.scenario.change_beside_the_plan(changes);
+    resolved.scenario.check()?;
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved() -> Resolved {
+        let mut given = Given::find("lease-restart").unwrap();
+        let Given::Scenario(scenario) = &mut given else {
+            unreachable!("it is built in")
+        };
+        // Drawn again it would lose its clocks, and have its opening once more.
+        scenario.random.kinds = vec!["clock".to_owned(), "kill".to_owned()];
+        let faults = Some(vec!["clock".to_owned(), "kill".to_owned()]);
+        let changes = Changes {
+            faults,
+            rate: Some(77),
+            append: Some("unary".to_owned()),
+            ..Changes::default()
+        };
+        given
+            .resolve(&changes, u64::MAX, Some("stale-read".to_owned()))
+            .unwrap()
+    }
+
+    #[test]
+    fn what_a_runs_folder_keeps_runs_as_it_stands() {
+        let first = resolved();
+        assert!(first.plan.kinds().contains(&"clock"));
+        let again = Given::parse(&toml::to_string(&first).unwrap()).unwrap();
+        let seed = again.seed().unwrap();
+        let again = again.resolve(&Changes::default(), seed, None).unwrap();
+        assert_eq!(again, first);
+    }
+
+    #[test]
+    fn another_load_leaves_the_plan_alone_and_what_would_draw_it_anew_is_refused() {
+        let first = resolved();
+        let with = |changes: &Changes| {
+            let given = Given::Resolved(Box::new(first.clone()));
+            given.resolve(changes, first.seed, None)
+        };
+        let faster = Changes {
+            rate: Some(9),
+            nodes: Some(first.scenario.nodes),
+            ..Changes::default()
+        };
+        let faster = with(&faster).unwrap();
+        assert_eq!((faster.scenario.rate, &faster.plan), (9, &first.plan));
+        let refused = |changes| with(&changes).unwrap_err().to_string();
+        let nodes = Some(first.scenario.nodes + 2);
+        let larger = Changes {
+            nodes,
+            ..Changes::default()
+        };
+        assert!(refused(larger).starts_with("--nodes"));
+        let calm = Changes {
+            faults: Some(Vec::new()),
+            ..Changes::default()
+        };
+        assert!(refused(calm).starts_with("--faults"));
+        let given = Given::Resolved(Box::new(first.clone()));
+        let other = given.resolve(&Changes::default(), first.seed - 1, None);
+        assert!(other.unwrap_err().to_string().starts_with("--seed"));
+    }
+
+    #[test]
+    fn a_recipe_that_is_malformed_is_refused_with_its_line() {
+        for (text, word) in [
+            ("name = \n", "line 1"),
+            ("seed = 1\nplan = 3\n", "line"),
+            ("name = \"x\"\nnodes = \"many\"\n", "line 2"),
+        ] {
+            let why = Given::parse(text).unwrap_err();
+            assert!(why.contains(word), "{text:?}: {why}");
+        }
+        let mut unknown = resolved();
+        unknown.defect = Some("no-such".to_owned());
+        let why = Given::parse(&toml::to_string(&unknown).unwrap()).unwrap_err();
+        assert!(why.contains("no-such"), "{why}");
+    }
+}
