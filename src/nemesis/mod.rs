@@ -9,6 +9,7 @@ mod agenda;
 mod anchor;
 mod hand;
 mod members;
+mod terms;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

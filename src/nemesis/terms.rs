@@ -1,0 +1,102 @@
+//! A fault's words in the terms of those who do it: the proxy's actions, the kernel's limits, the disk's switches. And
+//! whether what a probe of a disk saw is what was switched on.
+
+use std::time::Duration;
+
+use crate::cluster::{DiskProbe, DiskSwitches, Limit};
+use crate::fault::{Act, DiskHarm, LimitOf, Of};
+use crate::proxy::{Action, Delay, Method, Methods};
+
+/// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
+const UNAVAILABLE: u8 = 14;
+/// At most so many requests wait while others overtake them.
+const MOST_HELD: u32 = 16;
+
+impl From<LimitOf> for Limit {
+    fn from(of: LimitOf) -> Limit {
+        match of {
+            LimitOf::FileSize => Limit::FileSize,
+            LimitOf::OpenFiles => Limit::OpenFiles,
+        }
+    }
+}
+
+pub(super) fn action(act: Act, time: Duration) -> Action {
+    match act {
+        Act::Drop => Action::DropRequest,
+        Act::Swallow => Action::DropResponse,
+        Act::Late => Action::DelayRequest(Delay::around(time, time / 4)),
+        Act::Double => Action::Duplicate {
+            copies: 1,
+            gap: time,
+        },
+        Act::Reorder => Action::Reorder {
+            window: time,
+            most_held: MOST_HELD,
+        },
+        Act::Refuse => Action::Fail(UNAVAILABLE),
+        Act::Replay => Action::Replay,
+        Act::CutStream => Action::CutStream { after: 1 },
+        Act::Stall => Action::Stall { after: 1 },
+        Act::Corrupt => Action::Corrupt,
+    }
+}
+
+pub(super) fn methods(of: Of) -> &'static [Methods] {
+    match of {
+        Of::Peers => &[Methods::All],
+        Of::Votes => &[Methods::Votes],
+        Of::Appends => &[Methods::Appends],
+        Of::Heartbeats => &[Methods::Heartbeats],
+        Of::Snapshots => &[Methods::Snapshots],
+        Of::Clients => &[Methods::Only(Method::Write), Methods::Only(Method::Read)],
+        Of::Writes => &[Methods::Only(Method::Write)],
+        Of::Reads => &[Methods::Only(Method::Read)],
+    }
+}
+
+pub(super) fn switches(harm: DiskHarm, time: Duration) -> DiskSwitches {
+    DiskSwitches {
+        slow_sync: if harm == DiskHarm::SlowSync {
+            time
+        } else {
+            Duration::ZERO
+        },
+        sync_fails: harm == DiskHarm::SyncFails,
+        full: harm == DiskHarm::Full,
+        read_fails: harm == DiskHarm::ReadFails,
+        hold_sync: harm == DiskHarm::HoldSync,
+        lying_sync: harm == DiskHarm::LyingSync,
+        flip_reads: harm == DiskHarm::FlippedBits,
+        torn: harm == DiskHarm::TornWrites,
+        write_back_per_mille: match harm {
+            DiskHarm::WriteBack => 500,
+            DiskHarm::TornWrites => 1_000,
+            _ => 0,
+        },
+    }
+}
+
+/// Whether a new file met no harm.
+pub(super) fn is_whole(seen: &DiskProbe) -> bool {
+    let silent = seen.write_error.is_empty() && seen.read_error.is_empty();
+    silent && seen.sync_us.is_some() && seen.synced_bytes == seen.bytes && seen.read_right
+}
+
+/// Whether what a new file met is what this harm does.
+pub(super) fn disk_is(harm: DiskHarm, time: Duration, seen: &DiskProbe) -> bool {
+    let sync = seen.sync_us.map(Duration::from_micros);
+    let some_early = 0 < seen.early_bytes && seen.early_bytes < seen.bytes;
+    match harm {
+        DiskHarm::SlowSync => sync.is_some_and(|took| took >= time),
+        DiskHarm::SyncFails => sync.is_some() && !seen.write_error.is_empty(),
+        DiskHarm::Full => sync.is_none() && !seen.write_error.is_empty(),
+        DiskHarm::ReadFails => !seen.read_error.is_empty(),
+        DiskHarm::HoldSync => sync.is_none() && seen.write_error.is_empty(),
+        DiskHarm::WriteBack | DiskHarm::TornWrites => some_early && seen.synced_bytes == seen.bytes,
+        DiskHarm::LyingSync => {
+            sync.is_some() && seen.write_error.is_empty() && seen.synced_bytes < seen.bytes
+        }
+        DiskHarm::FlippedBits => seen.read_error.is_empty() && !seen.read_right,
+    }
+}

@@ -1,0 +1,313 @@
+//! What counts as what a run exercised, notice by notice.
+
+use checkers::history::Call;
+
+use super::*;
+
+fn up() -> NodeView {
+    NodeView {
+        child: ChildState::Up,
+        ..NodeView::default()
+    }
+}
+
+fn invoke(time_ns: u64, client: u64) -> Event {
+    let kind = EventKind::Invoke {
+        key: "k1".to_owned(),
+        call: Call::Read,
+    };
+    Event {
+        index: 0,
+        time_ns,
+        client: Some(client),
+        node: None,
+        kind,
+    }
+}
+
+fn complete(time_ns: u64, client: u64, outcome: Outcome) -> Event {
+    let kind = EventKind::Complete {
+        outcome,
+        at: None,
+        error: None,
+    };
+    Event {
+        index: 0,
+        time_ns,
+        client: Some(client),
+        node: None,
+        kind,
+    }
+}
+
+#[test]
+fn an_operation_that_met_a_fault_is_not_calm_and_an_open_one_is_unknown() {
+    let mut coverage = Coverage::default();
+    coverage.event(&invoke(0, 1));
+    coverage.event(&complete(1, 1, Outcome::Ok(None)));
+    coverage.event(&invoke(2, 2));
+    let fault = Fault::Kill { node: 1 };
+    coverage.notice(
+        3,
+        &Notice::FaultIn {
+            id: 1,
+            fault: fault.clone(),
+            by: By::Plan,
+        },
+    );
+    coverage.event(&complete(4, 2, Outcome::Unknown));
+    coverage.notice(
+        5,
+        &Notice::FaultOut {
+            id: 1,
+            fault,
+            by: By::Plan,
+        },
+    );
+    coverage.event(&invoke(6, 3));
+    coverage.event(&complete(7, 3, Outcome::Failed));
+    coverage.event(&invoke(8, 4));
+    let counts = coverage.counts();
+    assert_eq!(
+        counts.calm,
+        Share {
+            operations: 1,
+            known: 1
+        }
+    );
+    assert_eq!(
+        counts.ops,
+        Outcomes {
+            ok: 1,
+            failed: 1,
+            unknown: 2
+        }
+    );
+    assert_eq!(counts.in_flight_at_edges, 1);
+}
+
+#[test]
+fn an_election_is_a_term_and_its_leader_however_often_it_is_seen() {
+    let mut coverage = Coverage::default();
+    for (term, id) in [(1, 1), (1, 1), (2, 3), (2, 3), (3, 1)] {
+        let node = NodeView {
+            id,
+            term,
+            role: Role::Leader,
+            ..up()
+        };
+        coverage.notice(0, &Notice::Node { node });
+    }
+    assert_eq!(coverage.counts().elections, 3);
+}
+
+#[test]
+fn a_leader_without_its_majority_counts_once_for_each_time() {
+    let mut coverage = Coverage::default();
+    for (id, role) in [(1, Role::Leader), (2, Role::Follower), (3, Role::Follower)] {
+        let node = NodeView { id, role, ..up() };
+        coverage.notice(0, &Notice::Node { node });
+    }
+    let before = coverage.counts().leader_in_minority;
+    let mut link = |from, to, state| coverage.notice(0, &Notice::Link { from, to, state });
+    link(1, 2, LinkState::Cut);
+    link(3, 1, LinkState::Cut);
+    link(1, 3, LinkState::Cut);
+    link(3, 1, LinkState::Open);
+    link(1, 3, LinkState::Open);
+    link(2, 3, LinkState::Cut);
+    assert_eq!(coverage.counts().leader_in_minority - before, 1);
+}
+
+#[test]
+fn a_fault_that_nothing_met_does_not_count_as_one_that_took_effect() {
+    let mut coverage = Coverage::default();
+    let fault = || Fault::Message {
+        act: crate::fault::Act::Drop,
+        of: crate::fault::Of::Votes,
+        node: None,
+        per_mille: 1_000,
+        ms: 0,
+    };
+    for id in [1, 2] {
+        let (fault, by) = (fault(), By::Plan);
+        coverage.notice(id, &Notice::FaultIn { id, fault, by });
+    }
+    let unproven = |coverage: &mut Coverage| {
+        let (fault, by, why) = (fault(), By::Plan, String::new());
+        let notice = Notice::FaultIndeterminate {
+            id: Some(1),
+            fault,
+            by,
+            why,
+        };
+        coverage.notice(3, &notice);
+        let counts = coverage.counts();
+        (counts.indeterminate, counts.faults.get("drop").copied())
+    };
+    assert_eq!(unproven(&mut coverage), (1, Some(1)));
+    assert_eq!(unproven(&mut coverage), (2, None));
+}
+
+#[test]
+fn a_leader_that_dies_with_a_tail_is_counted_and_one_without_is_not() {
+    let mut coverage = Coverage::default();
+    let mut now_ns = 0;
+    let mut kill = |id, role, last_log, fault: Fault| {
+        now_ns += 1_000_000_000;
+        let node = NodeView {
+            id,
+            role,
+            last_log,
+            committed: 7,
+            ..up()
+        };
+        coverage.notice(now_ns, &Notice::Node { node });
+        let by = By::Plan;
+        coverage.notice(now_ns, &Notice::FaultIn { id: 1, fault, by });
+        coverage.counts().tails
+    };
+    let killed = |node| Fault::Kill { node };
+    assert_eq!(kill(1, Role::Leader, 7, killed(1)), 0, "all is committed");
+    assert_eq!(kill(2, Role::Follower, 9, killed(2)), 0, "it does not lead");
+    assert_eq!(kill(3, Role::Leader, 9, Fault::Pause { node: 3 }), 0);
+    assert_eq!(kill(3, Role::Leader, 9, killed(3)), 1);
+    let nodes = vec![1, 4];
+    assert_eq!(kill(4, Role::Leader, 8, Fault::Crash { nodes }), 2);
+}
+
+#[test]
+fn a_leader_whose_last_word_is_told_after_the_fault_was_hit_and_a_later_one_was_not() {
+    for (told_ns, hits) in [(100_000_000, 1), (2_000_000_000, 0)] {
+        let mut coverage = Coverage::default();
+        let fault = Fault::Pause { node: 1 };
+        let by = By::Plan;
+        coverage.notice(0, &Notice::FaultIn { id: 1, fault, by });
+        let node = NodeView {
+            id: 1,
+            role: Role::Leader,
+            ..up()
+        };
+        coverage.notice(told_ns, &Notice::Node { node });
+        assert_eq!(coverage.counts().leader_hit, hits, "{told_ns}");
+    }
+}
+
+/// Says what a node is after `ms`.
+fn says(coverage: &mut Coverage, ms: u64, child: ChildState, role: Role) {
+    let (id, last_log) = (1, 9);
+    let node = NodeView {
+        id,
+        child,
+        role,
+        last_log,
+        ..NodeView::default()
+    };
+    coverage.notice(ms * 1_000_000, &Notice::Node { node });
+}
+
+fn hit(coverage: &mut Coverage, ms: u64, fault: Fault) -> (u64, u64) {
+    let (id, by) = (1, By::Plan);
+    coverage.notice(ms * 1_000_000, &Notice::FaultIn { id, fault, by });
+    let counts = coverage.counts();
+    (counts.leader_hit, counts.tails)
+}
+
+#[test]
+fn a_corpse_leads_nobody_and_neither_does_its_next_life_before_it_says_so() {
+    use ChildState::{Dead, Starting, Up};
+    let isolate = || Fault::Isolate {
+        node: 1,
+        way: crate::fault::Way::Both,
+    };
+    let mut coverage = Coverage::default();
+    says(&mut coverage, 0, Up, Role::Leader);
+    assert_eq!(hit(&mut coverage, 10, Fault::Kill { node: 1 }), (1, 1));
+    says(&mut coverage, 20, Dead, Role::Leader);
+    assert_eq!(hit(&mut coverage, 30, isolate()), (1, 1));
+    says(&mut coverage, 40, Dead, Role::Leader);
+    says(&mut coverage, 50, Starting, Role::Unheard);
+    assert_eq!(hit(&mut coverage, 60, isolate()), (1, 1));
+    says(&mut coverage, 70, Up, Role::Unheard);
+    assert_eq!(hit(&mut coverage, 80, Fault::Pause { node: 1 }), (1, 1));
+    for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 1)] {
+        let state = LinkState::Cut;
+        coverage.notice(90_000_000, &Notice::Link { from, to, state });
+    }
+    assert_eq!(coverage.counts().leader_in_minority, 0);
+    says(&mut coverage, 500, Up, Role::Leader);
+    assert_eq!(hit(&mut coverage, 510, isolate()), (2, 1));
+}
+
+#[test]
+fn a_leader_that_was_seen_dead_before_its_fault_was_told_was_hit_once() {
+    use ChildState::{Dead, Starting, Up};
+    for early in [Dead, Starting] {
+        let mut coverage = Coverage::default();
+        let several = || Fault::KillSeveral { nodes: vec![1] };
+        says(&mut coverage, 0, Up, Role::Leader);
+        says(&mut coverage, 50, early, Role::Leader);
+        assert_eq!(hit(&mut coverage, 60, several()), (1, 1), "{early:?}");
+        assert_eq!(hit(&mut coverage, 70, several()), (1, 1), "{early:?}");
+        // Its next life follows, and is hit as such.
+        says(&mut coverage, 1_000, Up, Role::Follower);
+        assert_eq!(hit(&mut coverage, 2_000, several()), (1, 1), "{early:?}");
+    }
+    // Restarted: its next life has spoken before the fault is told, just so or long ago.
+    for (told, hits) in [(180, (1, 1)), (900, (0, 0))] {
+        let mut coverage = Coverage::default();
+        let signal = crate::fault::Signal::Kill;
+        says(&mut coverage, 0, Up, Role::Leader);
+        says(&mut coverage, 50, Up, Role::Unheard);
+        says(&mut coverage, 100, Up, Role::Follower);
+        let restart = Fault::Restart { node: 1, signal };
+        assert_eq!(hit(&mut coverage, told, restart), hits, "{told}");
+    }
+}
+
+#[test]
+fn what_was_never_seen_to_be_in_takes_nothing_from_what_was() {
+    let mut coverage = Coverage::default();
+    let (fault, by) = (Fault::Shrink { node: 1 }, By::Plan);
+    let (id, why) = (None, String::new());
+    let notice = Notice::FaultIndeterminate {
+        id,
+        fault: fault.clone(),
+        by,
+        why,
+    };
+    coverage.notice(0, &Notice::FaultIn { id: 1, fault, by });
+    coverage.notice(1, &notice);
+    let counts = coverage.counts();
+    assert_eq!(
+        (counts.indeterminate, counts.faults.get("shrink").copied()),
+        (1, Some(1))
+    );
+}
+
+#[test]
+fn what_was_promised_and_not_done_is_named() {
+    let counts = Counts {
+        elections: 1,
+        ..Counts::default()
+    };
+    let broken = counts.broken_promises(&Promises {
+        elections: 2,
+        kinds: 3,
+        snapshots: 1,
+        leaders_hit: 1,
+        leaders_in_minority: 1,
+        tails: 1,
+        changes: 1,
+        crashes: 1,
+    });
+    assert_eq!(broken.len(), 9, "{broken:?}");
+    let kept = Counts {
+        ops: Outcomes {
+            ok: 1,
+            ..Outcomes::default()
+        },
+        ..Counts::default()
+    };
+    assert!(kept.broken_promises(&Promises::default()).is_empty());
+}
