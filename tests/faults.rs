@@ -13,6 +13,9 @@
 //! | | late | `a_late_write_is_applied_after_its_client_gave_up` |
 //! | | drop, refuse | `dropped_heartbeats_do_not_arrive_and_refused_writes_are_not_applied` |
 //! | | replay, stall, cut-stream | `replayed_heartbeats_arrive_again_and_streams_stall_or_break_until_healed` |
+//! | | late-answer; by receiver, by number | `a_late_answers_write_was_applied_in_time`, `a_fault_of_messages_meets_those_that_it_is_for` |
+//! | the wire | reset, refuse, unanswered | `who_is_not_to_be_dialled_is_silent_until_it_is` |
+//! | | narrow, sliced, spikes, long tail, slow close, cut short, half close | `a_harmed_wire_carries_less_or_breaks_and_heals` |
 //! | | slow, reorder | `a_slow_link_is_slow_and_reordered_heartbeats_all_arrive` |
 //! | processes | kill, restart, crash loop | `a_killed_node_is_gone_and_comes_back_with_what_it_had`, `a_crash_loop_waits_while_somebody_holds_the_run` |
 //! | | no way back | `only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back` |
@@ -36,7 +39,7 @@ use std::time::{Duration, Instant};
 use checkers::model::trace::{self, Kind};
 use stage::{MS, SOON, Stage, WHILE};
 use whitewater::cluster::{ChildState, ClockSeen};
-use whitewater::fault::{Act, Fault, Of, Signal, Way};
+use whitewater::fault::{Act, Fault, Of, Only, Signal, Way, WireHarm};
 use whitewater::nemesis::{Deed, Order};
 use whitewater::proxy::Method;
 use whitewater::wire::kiwi::PeerReplication;
@@ -52,6 +55,8 @@ fn message(act: Act, of: Of, ms: u64) -> Fault {
         node,
         per_mille,
         ms,
+        to: None,
+        only: Only::default(),
     }
 }
 
@@ -281,6 +286,223 @@ async fn a_late_write_is_applied_after_its_client_gave_up() {
     let began = Instant::now();
     while stage.write(leader, "after", 250 * MS).await.is_err() {
         assert!(began.elapsed() < SOON, "writes are still late");
+    }
+}
+
+#[tokio::test]
+async fn a_late_answers_write_was_applied_in_time() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    let leader = stage.leader().await;
+    let late = message(Act::LateAnswer, Of::Writes, 400);
+    let id = stage.put_in(late).await;
+    let began = Instant::now();
+    let unanswered = stage.write(leader, "answered late", 250 * MS).await;
+    assert_eq!(
+        unanswered.unwrap_err().code(),
+        tonic::Code::DeadlineExceeded
+    );
+    assert_eq!(stage.keys(leader).await, 2, "it is applied");
+    let began_again = Instant::now();
+    stage.serves("again").await;
+    assert!(began_again.elapsed() >= 300 * MS && began.elapsed() < SOON);
+    stage.take_out(id).await;
+    stage
+        .until("a swift answer", async || {
+            let began = Instant::now();
+            let written = stage.write(leader, "after", Duration::from_secs(2)).await;
+            match written.is_ok() && began.elapsed() < 300 * MS {
+                true => Ok(()),
+                false => Err(format!("{written:?} after {:?}", began.elapsed())),
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_fault_of_messages_meets_those_that_it_is_for() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    let (leader, followers) = stage.roles().await;
+    let numbered = |nth| Fault::Message {
+        act: Act::Refuse,
+        of: Of::Writes,
+        node: Some(leader),
+        per_mille: 1_000,
+        ms: 0,
+        to: None,
+        only: Only {
+            nth: Some(nth),
+            ..Only::default()
+        },
+    };
+    // The second and the third one, on a link that only this test writes through.
+    let id = stage.put_in(numbered([2, 3])).await;
+    let mut refused = Vec::new();
+    for key in ["first", "second", "third", "fourth"] {
+        let written = stage.write(leader, key, Duration::from_secs(2)).await;
+        refused.push(written.is_err_and(|status| status.code() == tonic::Code::Unavailable));
+    }
+    assert_eq!(refused, [false, true, true, false]);
+    stage.take_out(id).await;
+    let why = stage.is_refused(numbered([3, 2])).await;
+    assert!(why.contains("nth"), "{why}");
+
+    // Heartbeats from the leader to one of them, and to nobody else.
+    let [deaf, other] = [followers[0], followers[1]];
+    let id = stage
+        .put_in(Fault::Message {
+            act: Act::Drop,
+            of: Of::Heartbeats,
+            node: Some(leader),
+            per_mille: 1_000,
+            ms: 0,
+            to: Some(deaf),
+            only: Only {
+                entries: Some([0, 0]),
+                ..Only::default()
+            },
+        })
+        .await;
+    let [before, others] = [deaf, other].map(|id| stage.arrived(id, HEARTBEATS));
+    let (before, others) = (before.await, others.await);
+    stage
+        .until("heartbeats at the other one", async || {
+            let now = stage.arrived(other, HEARTBEATS).await;
+            (now > others + 3)
+                .then_some(())
+                .ok_or(format!("{others} to {now}"))
+        })
+        .await;
+    assert_eq!(stage.arrived(deaf, HEARTBEATS).await, before);
+    stage.take_out(id).await;
+    stage.serves("after").await;
+    stage.agree().await;
+}
+
+fn wire(from: u64, to: u64, harm: WireHarm, amount: u64) -> Fault {
+    Fault::Wire {
+        from,
+        to,
+        harm,
+        amount,
+    }
+}
+
+/// Waits until a leader has not heard from one of its followers for three heartbeats, or has again.
+async fn until_silent(stage: &Stage, leader: u64, follower: u64, silent: bool) {
+    let what = if silent { "silence" } else { "a sound" };
+    stage
+        .until(what, async || {
+            let peers = stage.status(leader).await.peers;
+            let peer = peers.iter().find(|peer| peer.node_id == follower);
+            let ms = peer.and_then(|peer| peer.silent_ms).unwrap_or(0);
+            match (ms > 300) == silent {
+                true => Ok(()),
+                false => Err(format!("silent for {ms} ms")),
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn who_is_not_to_be_dialled_is_silent_until_it_is() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    for harm in [WireHarm::Reset, WireHarm::Refuse, WireHarm::Unanswered] {
+        // The other one keeps the leader where it is, so that it has something to send.
+        let (leader, followers) = stage.roles().await;
+        let id = stage.put_in(wire(leader, followers[0], harm, 0)).await;
+        until_silent(&stage, leader, followers[0], true).await;
+        stage.serves("during").await;
+        stage.take_out(id).await;
+        until_silent(&stage, leader, followers[0], false).await;
+        stage.serves("after").await;
+        stage.agree().await;
+    }
+    let why = stage.is_refused(wire(1, 2, WireHarm::Refuse, 5)).await;
+    assert!(why.contains("counts nothing"), "{why}");
+}
+
+#[tokio::test]
+async fn a_harmed_wire_carries_less_or_breaks_and_heals() {
+    let mut stage = Stage::of(3).await;
+    stage.serves("before").await;
+    let carried = |stage: &Stage, from, to| stage.network.snapshot().between(from, to).bytes_out;
+    let accepted = |stage: &Stage, from, to| stage.network.snapshot().between(from, to).accepted;
+    let long = |name: &str, i: u32| format!("{name} {i} {}", "x".repeat(4_096));
+
+    // Two connections carry packets this way, so twice as much, and a little that was on its way.
+    let (leader, followers) = stage.roles().await;
+    let [a, b] = [followers[0], followers[1]];
+    let id = stage.put_in(wire(leader, a, WireHarm::Narrow, 2_000)).await;
+    let began = Instant::now();
+    let before = [a, b].map(|to| carried(&stage, leader, to));
+    for i in 0..20 {
+        stage.serves(&long("narrow", i)).await;
+    }
+    stage
+        .until("the other one's share", async || {
+            let now = carried(&stage, leader, b) - before[1];
+            (now > 80_000).then_some(()).ok_or(format!("{now} bytes"))
+        })
+        .await;
+    let (narrow, seconds) = (
+        carried(&stage, leader, a) - before[0],
+        began.elapsed().as_secs_f64(),
+    );
+    assert!(
+        (narrow as f64) < 4_000.0 * seconds + 4_000.0,
+        "{narrow} bytes in {seconds} s"
+    );
+    stage.take_out(id).await;
+    stage.agree().await;
+
+    // These make it late and in pieces, and all of it arrives.
+    let (leader, followers) = stage.roles().await;
+    let mut ids = Vec::new();
+    for (harm, amount) in [
+        (WireHarm::Sliced, 200),
+        (WireHarm::Spikes, 40),
+        (WireHarm::LongTail, 5),
+        (WireHarm::SlowClose, 100),
+    ] {
+        ids.push(stage.put_in(wire(leader, followers[0], harm, amount)).await);
+    }
+    stage.serves(&long("in pieces", 0)).await;
+    stage.agree().await;
+    for id in ids {
+        stage.take_out(id).await;
+    }
+
+    // These end connections, again and again.
+    for (harm, amount) in [(WireHarm::CutShort, 3_000), (WireHarm::HalfClose, 0)] {
+        let (leader, followers) = stage.roles().await;
+        let to = followers[0];
+        let before = accepted(&stage, leader, to);
+        let id = stage.put_in(wire(leader, to, harm, amount)).await;
+        stage
+            .until("three new connections", async || {
+                stage.serves(&long("broken", 0)).await;
+                let now = accepted(&stage, leader, to);
+                (now >= before + 3)
+                    .then_some(())
+                    .ok_or(format!("{before} to {now} accepted"))
+            })
+            .await;
+        stage.take_out(id).await;
+        stage.serves("after").await;
+        stage.agree().await;
+        stage
+            .until("connections that last", async || {
+                let before = accepted(&stage, leader, to);
+                tokio::time::sleep(WHILE).await;
+                let now = accepted(&stage, leader, to);
+                (now == before)
+                    .then_some(())
+                    .ok_or(format!("{before} to {now} accepted"))
+            })
+            .await;
     }
 }
 

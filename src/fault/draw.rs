@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::deck::{Decks, aim, is_dealt};
 use super::plan::{Aim, Crowd, Wish};
-use super::{Act, DiskHarm, LimitOf, Of, Signal};
+use super::{Act, DiskHarm, LimitOf, Of, Only, Signal, WireHarm};
 
 /// Draws `depth` wishes, or fewer where the kinds do not allow so many that differ.
 pub(super) fn distinct_faults(
@@ -184,6 +184,27 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
                 jitter_ms: delay_ms / 4,
             })
         }
+        "wire" => {
+            let (from, to) = ends(rng);
+            let harm = *WireHarm::ALL.choose(rng).expect("the list is not empty");
+            let (least, times): (f64, f64) = match harm {
+                WireHarm::Narrow => (2_000.0, 100.0),
+                WireHarm::Sliced => (1.0, 200.0),
+                WireHarm::CutShort => (10.0, 2_000.0),
+                WireHarm::Spikes | WireHarm::SlowClose => (20.0, 20.0),
+                WireHarm::LongTail => (5.0, 20.0),
+                WireHarm::HalfClose | WireHarm::Reset | WireHarm::Refuse | WireHarm::Unanswered => {
+                    (0.0, 1.0)
+                }
+            };
+            let amount = (least * times.powf(rng.random::<f64>())) as u64;
+            Some(Wish::Wire {
+                from,
+                to,
+                harm,
+                amount,
+            })
+        }
         other => unreachable!("{other} is no kind of fault"),
     }
 }
@@ -198,7 +219,9 @@ fn draw_message(rng: &mut ChaCha8Rng, kind: &str, any: impl Fn(&mut ChaCha8Rng) 
     let of = match act {
         Act::Drop | Act::Refuse => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Peers]),
         Act::Swallow => pick(rng, &[Of::Votes, Of::Heartbeats, Of::Clients, Of::Writes]),
-        Act::Late => pick(rng, &[Of::Votes, Of::Appends, Of::Peers, Of::Snapshots]),
+        Act::Late | Act::LateAnswer => {
+            pick(rng, &[Of::Votes, Of::Appends, Of::Peers, Of::Snapshots])
+        }
         Act::CutStream | Act::Stall => pick(rng, &[Of::Appends, Of::Snapshots]),
         // A client's request has no number of its own: a second one may be applied twice, and legally so.
         Act::Double | Act::Reorder | Act::Replay | Act::Corrupt => {
@@ -207,7 +230,9 @@ fn draw_message(rng: &mut ChaCha8Rng, kind: &str, any: impl Fn(&mut ChaCha8Rng) 
     };
     let who = rng.random_bool(0.5).then(|| any(rng));
     let ms = match act {
-        Act::Late | Act::Double | Act::Reorder => (10.0 * 30f64.powf(rng.random::<f64>())) as u64,
+        Act::Late | Act::LateAnswer | Act::Double | Act::Reorder => {
+            (10.0 * 30f64.powf(rng.random::<f64>())) as u64
+        }
         _ => 0,
     };
     Wish::Message {
@@ -216,5 +241,7 @@ fn draw_message(rng: &mut ChaCha8Rng, kind: &str, any: impl Fn(&mut ChaCha8Rng) 
         who,
         per_mille: *[100, 300, 1000].choose(rng).expect("it is not empty"),
         ms,
+        to: None,
+        only: Only::default(),
     }
 }

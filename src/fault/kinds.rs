@@ -76,6 +76,10 @@ pub const KINDS: &[Kind] = &[
         about: "delay the packets from one node to another, in order",
     },
     Kind {
+        name: "wire",
+        about: "narrow, slice, delay at random, half close, reset or refuse the connections from one node to another",
+    },
+    Kind {
         name: "crash",
         about: "cut the power of one node, a minority, a majority or all: what was not synced is lost",
     },
@@ -90,6 +94,10 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "late",
         about: "deliver requests late, also those that their sender has given up",
+    },
+    Kind {
+        name: "late-answer",
+        about: "deliver answers late: the request did its work in time",
     },
     Kind {
         name: "double",

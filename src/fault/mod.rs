@@ -168,6 +168,17 @@ pub enum Fault {
         /// At most this much more or less.
         jitter_ms: u64,
     },
+    /// The bytes from one node to another pass as TCP allows and hardly anybody tries, on live and on new connections.
+    Wire {
+        /// Who sends; who dials, where it is dialling that is harmed.
+        from: NodeId,
+        /// Who hears it; who is dialled.
+        to: NodeId,
+        /// What becomes of them.
+        harm: WireHarm,
+        /// What the harm counts: bytes or milliseconds; 0 where it counts nothing.
+        amount: u64,
+    },
     /// The machines of these nodes lose power: SIGKILL, their links fall silent, and what was not synced is lost. Taken
     /// out by starting them again on their own disks.
     Crash {
@@ -187,6 +198,12 @@ pub enum Fault {
         per_mille: u32,
         /// How late, or how far apart; 0 where the act has no time.
         ms: u64,
+        /// Of those that the named node sends, or else of all, only what is for this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<NodeId>,
+        /// Which of them, by what they say and by their number.
+        #[serde(default, skip_serializing_if = "Only::is_all")]
+        only: Only,
     },
     /// The disk under a node's log and state does this.
     Disk {
@@ -246,6 +263,8 @@ pub enum Act {
     Swallow,
     /// The request comes late, also when its sender has given up.
     Late,
+    /// The request is done in time, and its answer comes late.
+    LateAnswer,
     /// The request arrives twice.
     Double,
     /// The request waits while others overtake it.
@@ -264,10 +283,11 @@ pub enum Act {
 
 impl Act {
     /// Every one of them.
-    pub const ALL: [Act; 10] = [
+    pub const ALL: [Act; 11] = [
         Act::Drop,
         Act::Swallow,
         Act::Late,
+        Act::LateAnswer,
         Act::Double,
         Act::Reorder,
         Act::Refuse,
@@ -284,6 +304,7 @@ impl Act {
             Act::Drop => "drop",
             Act::Swallow => "swallow",
             Act::Late => "late",
+            Act::LateAnswer => "late-answer",
             Act::Double => "double",
             Act::Reorder => "reorder",
             Act::Refuse => "refuse",
@@ -299,6 +320,75 @@ impl Act {
     pub fn repeats(self) -> bool {
         matches!(self, Act::Double | Act::Replay)
     }
+}
+
+/// Which messages, by what they say and by their number. All that is said must hold; both bounds are meant.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Only {
+    /// Of these terms of their senders; what has no term is not meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<[u64; 2]>,
+    /// With so many entries; what has no entries is not meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<[u64; 2]>,
+    /// Of those that fit on one link, these, counted from 1 since the fault went in: `[1, 3]` are the first three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nth: Option<[u64; 2]>,
+}
+
+impl Only {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self == Only::default()
+    }
+
+    /// Whether some message can fit: `act` and `of` as in [`Fault::Message`].
+    ///
+    /// # Errors
+    /// Why none can.
+    fn check(&self, act: Act, of: Of) -> Result<(), String> {
+        for (name, bounds) in [
+            ("terms", self.terms),
+            ("entries", self.entries),
+            ("nth", self.nth),
+        ] {
+            if let Some([least, most]) = bounds.filter(|[least, most]| least > most) {
+                return Err(format!(
+                    "{name} = [{least}, {most}]: the lesser comes first"
+                ));
+            }
+        }
+        let by_content = self.terms.is_some() || self.entries.is_some();
+        if by_content && (of.is_of_clients() || act == Act::LateAnswer) {
+            return Err(format!(
+                "{} of {} have neither term nor entries to be known by",
+                act.name(),
+                of.name()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a fault of single messages makes sense.
+fn check_message(act: Act, of: Of, has_receiver: bool, only: Only) -> Result<(), String> {
+    if act.repeats() && of.is_of_clients() {
+        return Err(format!(
+            "{} have no numbers of their own: two of them would be two writes",
+            of.name()
+        ));
+    }
+    if has_receiver && of.is_of_clients() {
+        return Err(format!(
+            "{} go to one node anyway: it is named without a receiver",
+            of.name()
+        ));
+    }
+    only.check(act, of)
 }
 
 /// Which messages.
@@ -343,6 +433,90 @@ impl Of {
     #[must_use]
     pub fn is_of_clients(self) -> bool {
         matches!(self, Of::Clients | Of::Writes | Of::Reads)
+    }
+}
+
+/// What becomes of bytes on their way, or of those who dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WireHarm {
+    /// At most so many bytes pass in a second.
+    Narrow,
+    /// They come in slices of so many bytes, a millisecond apart.
+    Sliced,
+    /// Now and then some are so many milliseconds late, and all behind them.
+    Spikes,
+    /// They are late, mostly less and seldom much more than so many milliseconds: an exponential distribution.
+    LongTail,
+    /// Each connection is reset after so many bytes, in the middle of whatever it carries.
+    CutShort,
+    /// The end of a connection arrives so many milliseconds after its last byte.
+    SlowClose,
+    /// The receiver is told that there will be no more bytes; what it sends back flows.
+    HalfClose,
+    /// Connections are reset, and so is every new one as soon as it is there.
+    Reset,
+    /// Connections are reset, and new ones are refused.
+    Refuse,
+    /// Connections are reset, and nobody answers who dials.
+    Unanswered,
+}
+
+impl WireHarm {
+    /// Every one of them.
+    pub const ALL: [WireHarm; 10] = [
+        WireHarm::Narrow,
+        WireHarm::Sliced,
+        WireHarm::Spikes,
+        WireHarm::LongTail,
+        WireHarm::CutShort,
+        WireHarm::SlowClose,
+        WireHarm::HalfClose,
+        WireHarm::Reset,
+        WireHarm::Refuse,
+        WireHarm::Unanswered,
+    ];
+
+    /// Its name in a plan.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            WireHarm::Narrow => "narrow",
+            WireHarm::Sliced => "sliced",
+            WireHarm::Spikes => "spikes",
+            WireHarm::LongTail => "long-tail",
+            WireHarm::CutShort => "cut-short",
+            WireHarm::SlowClose => "slow-close",
+            WireHarm::HalfClose => "half-close",
+            WireHarm::Reset => "reset",
+            WireHarm::Refuse => "refuse",
+            WireHarm::Unanswered => "unanswered",
+        }
+    }
+
+    /// Whether it can count so much.
+    ///
+    /// # Errors
+    /// What it counts instead.
+    fn check(self, amount: u64) -> Result<(), String> {
+        let (unit, most) = match self {
+            WireHarm::Narrow => ("bytes a second", 1_000_000),
+            WireHarm::Sliced | WireHarm::CutShort => ("bytes", 1_000_000),
+            WireHarm::Spikes | WireHarm::LongTail | WireHarm::SlowClose => ("ms", 10_000),
+            WireHarm::HalfClose | WireHarm::Reset | WireHarm::Refuse | WireHarm::Unanswered => {
+                return match amount {
+                    0 => Ok(()),
+                    _ => Err(format!("{} counts nothing: no amount", self.name())),
+                };
+            }
+        };
+        match (1..=most).contains(&amount) {
+            true => Ok(()),
+            false => Err(format!(
+                "{} of {amount}: there can be 1 to {most} {unit}",
+                self.name()
+            )),
+        }
     }
 }
 
@@ -459,6 +633,7 @@ impl Fault {
             Fault::Throttle { .. } => "throttle",
             Fault::Cut { .. } => "cut",
             Fault::Slow { .. } => "slow",
+            Fault::Wire { .. } => "wire",
             Fault::Crash { .. } => "crash",
             Fault::Message { act, .. } => act.name(),
             Fault::Disk { harm, .. } => harm.kind(),
@@ -468,6 +643,20 @@ impl Fault {
             Fault::Replace { .. } => "replace",
             Fault::Grow { .. } => "grow",
             Fault::Wipe { .. } => "wipe",
+        }
+    }
+
+    /// Whether what it says can be had at all, by whatever nodes.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Fault::Message {
+                act, of, to, only, ..
+            } => check_message(*act, *of, to.is_some(), *only),
+            Fault::Wire { harm, amount, .. } => harm.check(*amount),
+            _ => Ok(()),
         }
     }
 
@@ -535,8 +724,12 @@ impl Fault {
                     cut.iter().flat_map(|&(from, to)| [from, to]).collect();
                 ends.into_iter().collect()
             }
-            Fault::Message { node, .. } => node.iter().copied().collect(),
-            Fault::Cut { from, to } | Fault::Slow { from, to, .. } => vec![*from, *to],
+            Fault::Message { node, to, .. } => node.iter().chain(to).copied().collect(),
+            Fault::Cut { from, to }
+            | Fault::Slow { from, to, .. }
+            | Fault::Wire { from, to, .. } => {
+                vec![*from, *to]
+            }
         }
     }
 
@@ -636,7 +829,11 @@ impl Fault {
                 .filter(|(from, to)| !are_neighbours(order, *from, *to))
                 .collect(),
             Fault::Graph { cut } => pairs().filter(|link| cut.contains(link)).collect(),
-            Fault::Cut { from, to } | Fault::Slow { from, to, .. } => vec![(*from, *to)],
+            Fault::Cut { from, to }
+            | Fault::Slow { from, to, .. }
+            | Fault::Wire { from, to, .. } => {
+                vec![(*from, *to)]
+            }
         }
     }
 }

@@ -2,12 +2,42 @@
 
 use std::fmt;
 
-use super::{Act, Fault, LimitOf, NodeId, Signal, Way};
+use super::{Act, Fault, LimitOf, NodeId, Only, Signal, Way, WireHarm};
 
 /// `n1,n2,n3`.
 fn list(f: &mut fmt::Formatter<'_>, nodes: &[NodeId]) -> fmt::Result {
     for (i, node) in nodes.iter().enumerate() {
         write!(f, "{}n{node}", if i == 0 { "" } else { "," })?;
+    }
+    Ok(())
+}
+
+/// What becomes of the bytes of a link.
+fn wire(f: &mut fmt::Formatter<'_>, harm: WireHarm, amount: u64) -> fmt::Result {
+    match harm {
+        WireHarm::Narrow => write!(f, "at {amount} bytes a second"),
+        WireHarm::Sliced => write!(f, "in slices of {amount} bytes"),
+        WireHarm::Spikes => write!(f, "late by {amount} ms now and then"),
+        WireHarm::LongTail => write!(f, "late by {amount} ms on average, seldom much later"),
+        WireHarm::CutShort => write!(f, "reset after {amount} bytes"),
+        WireHarm::SlowClose => write!(f, "closes {amount} ms late"),
+        WireHarm::HalfClose => write!(f, "half closed"),
+        WireHarm::Reset => write!(f, "reset, and again as soon as it is dialled"),
+        WireHarm::Refuse => write!(f, "reset, and refused"),
+        WireHarm::Unanswered => write!(f, "reset, and dialled in vain"),
+    }
+}
+
+/// ` of terms 3-5, with 1-9 entries, 1-3 of each link`.
+fn which(f: &mut fmt::Formatter<'_>, only: &Only) -> fmt::Result {
+    if let Some([least, most]) = only.terms {
+        write!(f, " of terms {least}-{most}")?;
+    }
+    if let Some([least, most]) = only.entries {
+        write!(f, " with {least}-{most} entries")?;
+    }
+    if let Some([first, last]) = only.nth {
+        write!(f, ", number {first}-{last} of each link")?;
     }
     Ok(())
 }
@@ -88,6 +118,15 @@ impl fmt::Display for Fault {
             } => {
                 write!(f, "slow n{from} → n{to} {delay_ms} ms ±{jitter_ms}")
             }
+            Fault::Wire {
+                from,
+                to,
+                harm,
+                amount,
+            } => {
+                write!(f, "n{from} → n{to} ")?;
+                wire(f, *harm, *amount)
+            }
             Fault::Crash { nodes } => {
                 write!(f, "power loss of ")?;
                 list(f, nodes)
@@ -98,8 +137,10 @@ impl fmt::Display for Fault {
                 node,
                 per_mille,
                 ms,
+                to,
+                only,
             } => {
-                let answers = if *act == Act::Swallow {
+                let answers = if *act == Act::Swallow || *act == Act::LateAnswer {
                     "answers to "
                 } else {
                     ""
@@ -108,9 +149,13 @@ impl fmt::Display for Fault {
                 if *ms > 0 {
                     write!(f, " {ms} ms")?;
                 }
-                if let Some(node) = node {
-                    write!(f, " at n{node}")?;
+                match (node, to) {
+                    (Some(node), Some(to)) => write!(f, " n{node} → n{to}")?,
+                    (Some(node), None) => write!(f, " at n{node}")?,
+                    (None, Some(to)) => write!(f, " to n{to}")?,
+                    (None, None) => {}
                 }
+                which(f, only)?;
                 if *per_mille < 1000 {
                     write!(f, " ({}.{} %)", per_mille / 10, per_mille % 10)?;
                 }

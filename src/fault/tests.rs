@@ -110,6 +110,12 @@ fn every_fault_is_of_a_listed_kind() {
             delay_ms: 20,
             jitter_ms: 5,
         },
+        Fault::Wire {
+            from: 1,
+            to: 2,
+            harm: WireHarm::Narrow,
+            amount: 2_000,
+        },
         Fault::Crash { nodes: vec![1, 2] },
         Fault::Disk {
             node: 1,
@@ -143,6 +149,8 @@ fn every_fault_is_of_a_listed_kind() {
         node: None,
         per_mille: 500,
         ms: 0,
+        to: None,
+        only: Only::default(),
     });
     assert_eq!(all.len() + messages.len(), KINDS.len());
     for fault in all.into_iter().chain(messages) {

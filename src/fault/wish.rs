@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::aim::{Aim, Crowd, Impossible};
-use super::{Act, DiskHarm, Fault, LimitOf, NodeId, Of, Signal, Way};
+use super::{
+    Act, DiskHarm, Fault, LimitOf, NodeId, Of, Only, Signal, Way, WireHarm, check_message,
+};
 
 /// A fault that a plan wants, its nodes still to be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +118,18 @@ pub enum Wish {
         /// At most this much more or less.
         jitter_ms: u64,
     },
+    /// See [`Fault::Wire`].
+    Wire {
+        /// Who sends, or dials.
+        from: Aim,
+        /// Who hears it, or is dialled.
+        to: Aim,
+        /// What becomes of the bytes.
+        harm: WireHarm,
+        /// What the harm counts.
+        #[serde(default)]
+        amount: u64,
+    },
     /// See [`Fault::Crash`].
     Crash {
         /// How many.
@@ -136,6 +150,12 @@ pub enum Wish {
         /// How late, or how far apart.
         #[serde(default)]
         ms: u64,
+        /// Only what is for this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Aim>,
+        /// Which of them.
+        #[serde(default, skip_serializing_if = "Only::is_all")]
+        only: Only,
     },
     /// See [`Fault::Disk`].
     Disk {
@@ -219,6 +239,7 @@ impl Wish {
             Wish::Throttle { .. } => "throttle",
             Wish::Cut { .. } => "cut",
             Wish::Slow { .. } => "slow",
+            Wish::Wire { .. } => "wire",
             Wish::Crash { .. } => "crash",
             Wish::Message { act, .. } => act.name(),
             Wish::Disk { harm, .. } => harm.kind(),
@@ -228,6 +249,20 @@ impl Wish {
             Wish::Replace { .. } => "replace",
             Wish::Grow { .. } => "grow",
             Wish::Wipe { .. } => "wipe",
+        }
+    }
+
+    /// As [`Fault::check`].
+    ///
+    /// # Errors
+    /// Why it can't be had.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Wish::Message {
+                act, of, to, only, ..
+            } => check_message(*act, *of, to.is_some(), *only),
+            Wish::Wire { harm, amount, .. } => harm.check(*amount),
+            _ => Ok(()),
         }
     }
 
@@ -323,6 +358,20 @@ impl Wish {
                     jitter_ms: *jitter_ms,
                 }
             }
+            Wish::Wire {
+                from,
+                to,
+                harm,
+                amount,
+            } => {
+                let (from, to) = link(from, to)?;
+                Fault::Wire {
+                    from,
+                    to,
+                    harm: *harm,
+                    amount: *amount,
+                }
+            }
             Wish::Crash { who } => Fault::Crash {
                 nodes: who.resolve(nodes, leader)?,
             },
@@ -332,13 +381,29 @@ impl Wish {
                 who,
                 per_mille,
                 ms,
-            } => Fault::Message {
-                act: *act,
-                of: *of,
-                node: who.as_ref().map(node).transpose()?,
-                per_mille: *per_mille,
-                ms: *ms,
-            },
+                to,
+                only,
+            } => {
+                let (node, to) = match (who, to) {
+                    (Some(from), Some(to)) => {
+                        let (from, to) = link(from, to)?;
+                        (Some(from), Some(to))
+                    }
+                    (from, to) => (
+                        from.as_ref().map(node).transpose()?,
+                        to.as_ref().map(node).transpose()?,
+                    ),
+                };
+                Fault::Message {
+                    act: *act,
+                    of: *of,
+                    node,
+                    per_mille: *per_mille,
+                    ms: *ms,
+                    to,
+                    only: *only,
+                }
+            }
             Wish::Disk { who, harm, ms } => Fault::Disk {
                 node: node(who)?,
                 harm: *harm,

@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::members::Votes;
-use super::terms::{action, disk_is, is_whole, methods, switches};
+use super::terms::{disk_is, is_whole, switches};
 use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches, Limit, Ready};
 use crate::fault::{DiskHarm, Fault, NodeId, Signal};
-use crate::proxy::{Delay, Direction, Guard, Match, MessageRule, Network, Party, Route};
+use crate::proxy::{Delay, Direction, Guard, Network};
 use crate::recorder::Recorder;
 
 /// What is needed to act.
@@ -173,6 +173,7 @@ impl Hand {
     /// Why it is not in, or not any more.
     pub(super) async fn put_in(&self, fault: &Fault) -> Result<Active, NotIn> {
         let words = |error: crate::cluster::ClusterError| error.to_string();
+        fault.check()?;
         let mut worker = None;
         let guard = match fault {
             Fault::Kill { node } => {
@@ -249,15 +250,13 @@ impl Hand {
                 );
                 Some(self.network.slow(Direction::nodes(*from, *to), delay))
             }
+            Fault::Wire {
+                from,
+                to,
+                harm,
+                amount,
+            } => Some(self.harm_wire(*from, *to, *harm, *amount).await?),
             Fault::Crash { nodes } => Some(self.crash(nodes).await?),
-            Fault::Message { act, of, node, .. } if act.repeats() && of.is_of_clients() => {
-                let whose = node.map_or("everywhere".to_owned(), |node| format!("at n{node}"));
-                return Err(format!(
-                    "{} have no numbers of their own ({whose}): two of them would be two writes",
-                    of.name()
-                )
-                .into());
-            }
             Fault::Message { .. } => Some(self.put_rules(fault)),
             Fault::Disk { node, harm, ms } => {
                 self.harm_disk(*node, *harm, Duration::from_millis(*ms))
@@ -321,17 +320,6 @@ impl Hand {
         let ready = self.cluster.start(node).await?;
         self.network.set_upstream(node, Some(ready.raft));
         Ok(ready)
-    }
-
-    /// Cuts a node's links with every group of clients, both ways.
-    fn hide(&self, node: NodeId) -> Guard {
-        let node = Party::Node(node);
-        let directions = self.groups.iter().flat_map(|&group| {
-            let clients = Party::Clients(group);
-            let [from, to] = [clients, node];
-            [Direction { from, to }, Direction { from: to, to: from }]
-        });
-        Guard::join(directions.map(|direction| self.network.cut(direction)))
     }
 
     /// A new child in place of one that something may still be wrong with, or that has ended by it.
@@ -561,45 +549,5 @@ impl Hand {
             back.push((node, self.cluster.resume(node).await));
         }
         back
-    }
-
-    /// The rules of a fault of single messages, on the routes that it names.
-    fn put_rules(&self, fault: &Fault) -> Guard {
-        let Fault::Message {
-            act,
-            of,
-            node,
-            per_mille,
-            ms,
-        } = fault
-        else {
-            unreachable!("the caller checked")
-        };
-        let routes: Vec<Route> = if of.is_of_clients() {
-            let nodes = self
-                .nodes
-                .iter()
-                .filter(|id| node.is_none_or(|n| n == **id));
-            let links =
-                nodes.flat_map(|&to| self.groups.iter().map(move |&g| Route::clients(g, to)));
-            links.collect()
-        } else {
-            let pairs = self
-                .nodes
-                .iter()
-                .flat_map(|&from| self.nodes.iter().map(move |&to| (from, to)));
-            let touched = |a: NodeId, b: NodeId| node.is_none_or(|n| n == a || n == b);
-            let links = pairs.filter(|&(from, to)| from != to && touched(from, to));
-            links.map(|(from, to)| Route::nodes(from, to)).collect()
-        };
-        let action = action(*act, Duration::from_millis(*ms));
-        Guard::join(methods(*of).iter().map(|&methods| {
-            let matching = Match {
-                per_mille: *per_mille,
-                ..Match::every(methods)
-            };
-            self.network
-                .put_rule(&routes, &MessageRule { matching, action })
-        }))
     }
 }

@@ -10,6 +10,7 @@ mod anchor;
 mod hand;
 mod members;
 mod terms;
+mod wires;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

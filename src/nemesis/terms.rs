@@ -26,6 +26,7 @@ pub(super) fn action(act: Act, time: Duration) -> Action {
         Act::Drop => Action::DropRequest,
         Act::Swallow => Action::DropResponse,
         Act::Late => Action::DelayRequest(Delay::around(time, time / 4)),
+        Act::LateAnswer => Action::DelayResponse(Delay::around(time, time / 4)),
         Act::Double => Action::Duplicate {
             copies: 1,
             gap: time,

@@ -40,7 +40,8 @@ impl Links {
         for fault in self.active.values() {
             for link in fault.links(&self.nodes) {
                 let state = now.entry(link).or_insert(LinkState::Slow);
-                if !matches!(fault, Fault::Slow { .. }) {
+                // A harmed wire still carries something, if only what goes the other way.
+                if !matches!(fault, Fault::Slow { .. } | Fault::Wire { .. }) {
                     *state = LinkState::Cut;
                 }
             }

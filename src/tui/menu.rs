@@ -1,7 +1,7 @@
 //! The fault menu: what can go wrong now, resolved against the picture, or why it cannot.
 
 use super::app::{App, Errand, What};
-use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Signal, Way};
+use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Only, Signal, Way, WireHarm};
 use crate::run::{ChildState, Command};
 
 /// One entry of the menu.
@@ -60,6 +60,8 @@ pub fn entries(app: &App) -> Vec<Entry> {
         messages("stall append streams", Act::Stall, Of::Appends, 1_000, 0),
         kill_followers(app, leader),
         replace_a_follower(app, leader),
+        wire(app, leader, "narrow a link", WireHarm::Narrow, 2_000),
+        wire(app, leader, "reset and refuse a link", WireHarm::Refuse, 0),
     ]
 }
 
@@ -144,6 +146,29 @@ fn cut_one_way(app: &App, leader: Option<NodeId>) -> Entry {
         )
     });
     entry("cut one way", done)
+}
+
+fn wire(
+    app: &App,
+    leader: Option<NodeId>,
+    name: &'static str,
+    harm: WireHarm,
+    amount: u64,
+) -> Entry {
+    let done = a_link(app, leader).map(|(from, to)| {
+        let detail = match harm {
+            WireHarm::Narrow => format!("n{from} → n{to} at {amount} bytes/s"),
+            _ => format!("n{from} can't dial n{to}"),
+        };
+        let fault = Fault::Wire {
+            from,
+            to,
+            harm,
+            amount,
+        };
+        (detail, inject(vec![fault]))
+    });
+    entry(name, done)
 }
 
 /// The selected link, else one from the leader, else the first there is.
@@ -324,6 +349,8 @@ fn messages(name: &'static str, act: Act, of: Of, per_mille: u32, ms: u64) -> En
         node: None,
         per_mille,
         ms,
+        to: None,
+        only: Only::default(),
     };
     entry(name, Ok((detail, inject(vec![fault]))))
 }

@@ -8,7 +8,7 @@ use super::app::{Action, App, Input, Overlay, Panel};
 use super::fixtures;
 use super::keys::{self, Key, Screen, Verb};
 use super::update::{possible_now, update};
-use crate::fault::{DiskHarm, Fault, Signal, Way};
+use crate::fault::{DiskHarm, Fault, Signal, Way, WireHarm};
 use crate::run::{Command, Load};
 
 fn press(app: &mut App, keys: &str) -> Option<Action> {
@@ -199,11 +199,21 @@ fn the_fault_menu_does_what_it_says_or_says_why_not() {
     sends(
         fixtures::cut(),
         "f G enter",
+        &[inject(Fault::Wire {
+            from: 1,
+            to: 3,
+            harm: WireHarm::Refuse,
+            amount: 0,
+        })],
+    );
+    sends(
+        fixtures::cut(),
+        "f G up up enter",
         &[inject(Fault::Replace { node: 2 })],
     );
     sends(
         fixtures::cut(),
-        "f G up enter",
+        "f G up up up enter",
         &[inject(Fault::KillSeveral { nodes: vec![2, 3] })],
     );
     refuses(

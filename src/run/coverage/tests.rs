@@ -128,6 +128,8 @@ fn a_fault_that_nothing_met_does_not_count_as_one_that_took_effect() {
         node: None,
         per_mille: 1_000,
         ms: 0,
+        to: None,
+        only: crate::fault::Only::default(),
     };
     for id in [1, 2] {
         let (fault, by) = (fault(), By::Plan);

@@ -135,6 +135,7 @@ pub(super) fn glyph(app: &App, fault: &Fault) -> &'static str {
         Fault::Replace { .. } | Fault::Wipe { .. } => glyphs.dead,
         Fault::Pause { .. } | Fault::Throttle { .. } | Fault::Freeze { .. } => glyphs.paused,
         Fault::Slow { .. }
+        | Fault::Wire { .. }
         | Fault::Message { .. }
         | Fault::Disk { .. }
         | Fault::Limit { .. }

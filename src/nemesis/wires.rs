@@ -1,0 +1,144 @@
+//! What the hand does to the network but for plain cuts: single messages, the bytes of a link, clients' links.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::hand::{Hand, NotIn};
+use super::terms::{action, methods};
+use crate::fault::{Fault, NodeId, WireHarm};
+use crate::proxy::{
+    ByteFault, ConnectFault, Delay, Direction, Guard, Match, MessageRule, Party, Route,
+};
+
+/// Between two slices.
+const SLICE_PAUSE: Duration = Duration::from_millis(1);
+/// Of a thousand pieces so many are late in spikes.
+const SPIKES_PER_MILLE: u32 = 50;
+
+impl Hand {
+    /// Cuts a node's links with every group of clients, both ways.
+    pub(super) fn hide(&self, node: NodeId) -> Guard {
+        let node = Party::Node(node);
+        let directions = self.groups.iter().flat_map(|&group| {
+            let clients = Party::Clients(group);
+            let [from, to] = [clients, node];
+            [Direction { from, to }, Direction { from: to, to: from }]
+        });
+        Guard::join(directions.map(|direction| self.network.cut(direction)))
+    }
+
+    /// The rules of a fault of single messages, on the routes that it names.
+    pub(super) fn put_rules(&self, fault: &Fault) -> Guard {
+        let Fault::Message {
+            act,
+            of,
+            node,
+            per_mille,
+            ms,
+            to: receiver,
+            only,
+        } = fault
+        else {
+            unreachable!("the caller checked")
+        };
+        let routes: Vec<Route> = if of.is_of_clients() {
+            let nodes = self
+                .nodes
+                .iter()
+                .filter(|id| node.is_none_or(|n| n == **id));
+            let links =
+                nodes.flat_map(|&to| self.groups.iter().map(move |&g| Route::clients(g, to)));
+            links.collect()
+        } else {
+            let pairs = self
+                .nodes
+                .iter()
+                .flat_map(|&from| self.nodes.iter().map(move |&to| (from, to)));
+            let meant = |from: NodeId, to: NodeId| match (*node, *receiver) {
+                (Some(sender), Some(receiver)) => (from, to) == (sender, receiver),
+                (None, Some(receiver)) => to == receiver,
+                (node, None) => node.is_none_or(|node| node == from || node == to),
+            };
+            let links = pairs.filter(|&(from, to)| from != to && meant(from, to));
+            links.map(|(from, to)| Route::nodes(from, to)).collect()
+        };
+        let action = action(*act, Duration::from_millis(*ms));
+        Guard::join(methods(*of).iter().map(|&methods| {
+            let matching = Match {
+                terms: only.terms.map(range),
+                entries: only.entries.map(range),
+                nth: only.nth.map(range),
+                per_mille: *per_mille,
+                methods,
+            };
+            self.network
+                .put_rule(&routes, &MessageRule { matching, action })
+        }))
+    }
+
+    /// Harms the bytes from one node to another on all their connections, or who dials from one to the other: then their
+    /// live connections are reset once the listener does what it should, or nobody would have to dial.
+    ///
+    /// # Errors
+    /// Where a listener was not seen to change.
+    pub(super) async fn harm_wire(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        harm: WireHarm,
+        amount: u64,
+    ) -> Result<Guard, NotIn> {
+        let bytes = match wire_fault(harm, amount) {
+            Wire::Bytes(fault) => fault,
+            Wire::Dials(fault) => {
+                let route = Route::nodes(from, to);
+                let guard = self.network.on_connect(route, fault);
+                let probe = self.network.verify(&guard).await;
+                if !probe.effective {
+                    return Err(format!("the probe did not see it: {}", probe.seen).into());
+                }
+                self.network.reset(route);
+                return Ok(guard);
+            }
+        };
+        Ok(self.network.put(&Direction::nodes(from, to).legs(), bytes))
+    }
+}
+
+fn range([least, most]: [u64; 2]) -> RangeInclusive<u64> {
+    least..=most
+}
+
+/// What a harm is to the network.
+enum Wire {
+    /// Of the bytes.
+    Bytes(ByteFault),
+    /// Of new connections.
+    Dials(ConnectFault),
+}
+
+fn wire_fault(harm: WireHarm, amount: u64) -> Wire {
+    let time = Duration::from_millis(amount);
+    let bytes = match harm {
+        WireHarm::Narrow => ByteFault::Bandwidth {
+            bytes_per_second: amount,
+        },
+        WireHarm::Sliced => ByteFault::Slice {
+            at_most: usize::try_from(amount).unwrap_or(usize::MAX),
+            pause: SLICE_PAUSE,
+        },
+        WireHarm::Spikes => ByteFault::Delay(Delay::Spikes {
+            base: Duration::ZERO,
+            spike: time,
+            per_mille: SPIKES_PER_MILLE,
+        }),
+        WireHarm::LongTail => ByteFault::Delay(Delay::Exponential { mean: time }),
+        WireHarm::CutShort => ByteFault::Limit { bytes: amount },
+        WireHarm::SlowClose => ByteFault::SlowClose(time),
+        WireHarm::HalfClose => ByteFault::HalfClose,
+        WireHarm::Reset => return Wire::Dials(ConnectFault::Reset),
+        WireHarm::Refuse => return Wire::Dials(ConnectFault::Refuse),
+        WireHarm::Unanswered => return Wire::Dials(ConnectFault::Unanswered),
+    };
+    Wire::Bytes(bytes)
+}
