@@ -31,6 +31,9 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/late-heir.toml"),
     include_str!("scenarios/kill-on-append.toml"),
     include_str!("scenarios/flapping.toml"),
+    include_str!("scenarios/sweep.toml"),
+    include_str!("scenarios/old-votes.toml"),
+    include_str!("scenarios/slow-clock.toml"),
     include_str!("scenarios/bad-disks.toml"),
     include_str!("scenarios/lying-disk.toml"),
     include_str!("scenarios/flipped-bits.toml"),
@@ -147,6 +150,10 @@ pub struct Random {
     /// Names of kinds of faults; none: no random episode.
     #[serde(default)]
     pub kinds: Vec<String>,
+    /// Swarm testing (Groce et al., ISSTA 2012): each seed leaves about half of the kinds out, and what is left comes
+    /// together oftener than it would among all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub swarm: bool,
     /// How long an episode lasts, from and to; absent: from half a failover to three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub episode_ms: Option<[u64; 2]>,
@@ -478,6 +485,7 @@ impl Scenario {
             from_ms,
             until_ms: drawn_until,
             kinds: &self.random.kinds,
+            swarm: self.random.swarm,
             episode_ms: self.random.episode_ms.map_or(EPISODE_MS, range),
             calm_ms: self.random.calm_ms.map_or(CALM_MS, range),
         };
@@ -566,6 +574,11 @@ impl Scenario {
         }
         let mut free_from = 0;
         for episode in &self.opening {
+            for wish in &episode.faults {
+                if let Err(why) = wish.check() {
+                    return wrong(format!("the opening at {} ms: {why}", episode.at_ms));
+                }
+            }
             if episode.at_ms < free_from {
                 return wrong(format!(
                     "the opening at {} ms begins before the one before it",

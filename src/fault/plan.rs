@@ -154,6 +154,8 @@ pub struct Draw<'a> {
     pub until_ms: u64,
     /// The kinds that may be drawn; an empty list draws nothing.
     pub kinds: &'a [String],
+    /// Whether a random half of the kinds is drawn from, or all.
+    pub swarm: bool,
     /// How long an episode lasts.
     pub episode_ms: RangeInclusive<u64>,
     /// How long it is calm between two.
@@ -171,11 +173,14 @@ impl Plan {
     pub fn draw(draw: &Draw<'_>) -> Plan {
         let mut rng = ChaCha8Rng::seed_from_u64(draw.seed ^ 0x706c_616e);
         let mut decks = Decks::default();
-        let kinds: Vec<&'static str> = KINDS
+        let mut kinds: Vec<&'static str> = KINDS
             .iter()
             .map(|kind| kind.name)
             .filter(|name| draw.kinds.iter().any(|k| k == name) && !OUTSIDE.contains(name))
             .collect();
+        if draw.swarm {
+            kinds = swarm(draw.seed, kinds);
+        }
         let mut episodes = Vec::new();
         let mut at_ms = draw.from_ms + rng.random_range(draw.calm_ms.clone());
         while !kinds.is_empty() {
@@ -215,10 +220,21 @@ impl Plan {
     }
 }
 
+/// Each kind stays with an even chance of its own. Where none would, all do.
+fn swarm(seed: u64, kinds: Vec<&'static str>) -> Vec<&'static str> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0073_7761_726d);
+    let mut stay: Vec<&'static str> = kinds.clone();
+    stay.retain(|_| rng.random_bool(0.5));
+    match stay.is_empty() {
+        true => kinds,
+        false => stay,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{DiskHarm, Fault, LimitOf, NodeId};
+    use crate::fault::{Act, DiskHarm, Fault, LimitOf, NodeId, Of, Only, WireHarm};
 
     fn kinds() -> Vec<String> {
         KINDS.iter().map(|kind| kind.name.to_owned()).collect()
@@ -231,6 +247,7 @@ mod tests {
             from_ms: 1_000,
             until_ms: 60_000,
             kinds: &kinds(),
+            swarm: false,
             episode_ms: EPISODE_MS,
             calm_ms: CALM_MS,
         })
@@ -240,6 +257,42 @@ mod tests {
     fn the_same_seed_draws_the_same_plan_and_another_seed_another() {
         assert_eq!(draw(7, 3), draw(7, 3));
         assert_ne!(draw(7, 3), draw(8, 3));
+    }
+
+    #[test]
+    fn a_swarm_leaves_out_about_half_of_the_kinds_and_another_half_for_each_seed() {
+        let all = kinds();
+        let drawn = |seed, kinds: &[String]| {
+            let plan = Plan::draw(&Draw {
+                seed,
+                nodes: 5,
+                from_ms: 0,
+                until_ms: 2_000_000,
+                kinds,
+                swarm: true,
+                episode_ms: EPISODE_MS,
+                calm_ms: CALM_MS,
+            });
+            plan.kinds()
+        };
+        let possible = all.len() - OUTSIDE.len();
+        let mut times: std::collections::BTreeMap<&str, u32> = std::collections::BTreeMap::new();
+        for seed in 0..40 {
+            let kinds = drawn(seed, &all);
+            assert!(
+                (possible / 5..possible * 4 / 5).contains(&kinds.len()),
+                "{kinds:?}"
+            );
+            for kind in kinds {
+                *times.entry(kind).or_default() += 1;
+            }
+        }
+        assert_eq!(times.len(), possible, "{times:?}");
+        assert!(times.values().all(|n| (8..=32).contains(n)), "{times:?}");
+        // One kind that may be drawn always is.
+        for seed in 0..10 {
+            assert_eq!(drawn(seed, &["pause".to_owned()]), ["pause"]);
+        }
     }
 
     #[test]
@@ -254,6 +307,8 @@ mod tests {
                     let fault = wish
                         .resolve(&nodes, Some(1), Some(1))
                         .unwrap_or_else(|why| panic!("{wish:?}: {why}"));
+                    assert_eq!(fault.check(), Ok(()), "{fault}");
+                    assert_eq!(wish.check(), Ok(()), "{wish:?}");
                     if let Fault::Split { side } = fault {
                         assert!(
                             !side.is_empty() && side.len() < size,
@@ -283,10 +338,35 @@ mod tests {
             let freeze = Wish::Freeze { who, stagger_ms };
             [freeze, Wish::KillSeveral { who }, Wish::Crash { who }]
         });
+        let wires = WireHarm::ALL.map(|harm| Wish::Wire {
+            from: Aim::Leader,
+            to: Aim::Node(2),
+            harm,
+            amount: 9,
+        });
+        let message = Wish::Message {
+            act: Act::LateAnswer,
+            of: Of::Appends,
+            who: Some(Aim::Leader),
+            per_mille: 500,
+            ms: 60,
+            to: Some(Aim::Follower(0)),
+            only: Only {
+                terms: Some([2, 9]),
+                entries: Some([1, 100]),
+                nth: Some([1, 3]),
+            },
+        };
         let mut episode = Episode::at(
             1,
             2,
-            disks.into_iter().chain(limits).chain(crowds).collect(),
+            disks
+                .into_iter()
+                .chain(limits)
+                .chain(crowds)
+                .chain(wires)
+                .chain([message])
+                .collect(),
         );
         let message = When::Message {
             message: Seen::Snapshot,
@@ -323,6 +403,7 @@ mod tests {
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds: &[kind.to_owned()],
+                swarm: false,
                 episode_ms: EPISODE_MS,
                 calm_ms: CALM_MS,
             });
@@ -362,6 +443,7 @@ mod tests {
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds,
+                swarm: false,
                 episode_ms: EPISODE_MS,
                 calm_ms: CALM_MS,
             })
