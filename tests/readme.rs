@@ -4,8 +4,9 @@
 mod support;
 
 use std::path::Path;
+use std::time::Duration;
 
-use support::said;
+use support::{assert_nothing_left, machine, said};
 
 /// A picture in the README stands between a comment that holds its command's flags and the end of its code block.
 const BEGIN: &str = "<!-- whitewater ";
@@ -46,6 +47,30 @@ fn the_pictures_in_the_readme_are_what_the_program_draws() {
             "the README's pictures are old; README_UPDATE=1 cargo test --test readme draws them again:\n{drawn}"
         );
     }
+}
+
+#[test]
+fn the_scenario_in_the_readme_runs() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let readme = readme.unwrap();
+    let (_, rest) = readme
+        .split_once("<!-- my.toml -->\n```toml\n")
+        .expect("a scenario is shown");
+    let (scenario, _) = rest.split_once("```").expect("a code block ends");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("my.toml");
+    std::fs::write(&file, scenario).unwrap();
+    let _machine = machine();
+    let (file, out) = (file.to_str().unwrap(), dir.path().to_str().unwrap());
+    let (code, said, error) = said(&[
+        "run", file, "--time", "9", "--seed", "1", "--json", "--out", out,
+    ]);
+    assert_eq!(code, 0, "{said}\n{error}");
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    for kind in ["wire", "late-answer", "kill"] {
+        assert_eq!(said["faults"][kind], 1, "{said:#}");
+    }
+    assert_nothing_left(dir.path(), Duration::ZERO);
 }
 
 #[test]
