@@ -75,10 +75,10 @@ impl Agenda {
         let Some(last) = self.edges[self.next..].iter().rposition(is_before) else {
             return false;
         };
-        let last = self.next + last;
-        let at = self.edges[last].at;
-        self.edges[self.next..=last].rotate_left(1);
-        self.edges[last] = Edge { at, ..edge };
+        let at = self.edges[self.next + last].at;
+        // Behind those that were put off before it, too.
+        self.edges.remove(self.next);
+        self.insert(Edge { at, ..edge });
         true
     }
 }
@@ -143,6 +143,36 @@ mod tests {
             (440, 2, ends),
         ];
         assert_eq!(done(&plan, 30), late);
+    }
+
+    #[test]
+    fn several_that_are_put_off_keep_their_order_and_do_not_overlap() {
+        let plan = plan(&[(100, 900), (1_000, 100), (1_200, 100)]);
+        let [begins, ends] = [Turn::In, Turn::Out];
+        let late = [
+            (700, 0, begins),
+            (1_600, 0, ends),
+            (2_200, 1, begins),
+            (2_300, 1, ends),
+            (2_900, 2, begins),
+            (3_000, 2, ends),
+        ];
+        assert_eq!(done(&plan, 600), late);
+    }
+
+    #[test]
+    fn what_begins_at_one_instant_does_so_in_its_order_however_late() {
+        let plan = plan(&[(100, 900), (1_000, 100), (1_000, 50)]);
+        let order: Vec<(usize, Turn)> = done(&plan, 30)
+            .into_iter()
+            .map(|(_, episode, turn)| (episode, turn))
+            .collect();
+        let begins = |episode| (episode, Turn::In);
+        let ends = |episode| (episode, Turn::Out);
+        assert_eq!(
+            order,
+            [begins(0), ends(0), begins(1), begins(2), ends(2), ends(1)]
+        );
     }
 
     #[test]
