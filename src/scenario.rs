@@ -251,6 +251,7 @@ pub struct Changes {
 
 /// A scenario with nothing left open: what a run's folder keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Resolved {
     /// The run's seed.
     pub seed: u64,

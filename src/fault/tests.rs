@@ -162,6 +162,112 @@ fn every_fault_is_of_a_listed_kind() {
 }
 
 #[test]
+fn what_no_message_can_meet_is_refused_with_the_reason() {
+    let check = |act, of, to, only| {
+        let fault = Fault::Message {
+            act,
+            of,
+            node: Some(1),
+            per_mille: 500,
+            ms: 0,
+            to,
+            only,
+        };
+        fault.check()
+    };
+    let all = Only::default();
+    let only = |field: &str, bounds| match field {
+        "terms" => Only {
+            terms: Some(bounds),
+            ..all
+        },
+        "entries" => Only {
+            entries: Some(bounds),
+            ..all
+        },
+        _ => Only {
+            nth: Some(bounds),
+            ..all
+        },
+    };
+    for (act, of, to, only) in [
+        (Act::LateAnswer, Of::Appends, Some(2), only("nth", [1, 3])),
+        (Act::Drop, Of::Heartbeats, None, only("entries", [0, 0])),
+        (Act::Late, Of::Appends, None, only("entries", [1, 100])),
+        (Act::Double, Of::Votes, None, only("terms", [2, 2])),
+        (Act::Swallow, Of::Clients, None, only("nth", [1, 1])),
+        (Act::CutStream, Of::Appends, Some(2), all),
+    ] {
+        assert_eq!(check(act, of, to, only), Ok(()), "{act:?} {of:?}");
+    }
+    for (act, of, to, only, why) in [
+        (Act::Double, Of::Writes, None, all, "two writes"),
+        (Act::Drop, Of::Reads, Some(2), all, "without a receiver"),
+        (Act::LateAnswer, Of::Heartbeats, None, all, "name appends"),
+        (
+            Act::Drop,
+            Of::Votes,
+            None,
+            only("nth", [3, 2]),
+            "the lesser",
+        ),
+        (Act::Drop, Of::Votes, None, only("nth", [0, 2]), "from 1"),
+        (
+            Act::Stall,
+            Of::Appends,
+            None,
+            only("nth", [1, 1]),
+            "by number",
+        ),
+        (
+            Act::Drop,
+            Of::Writes,
+            None,
+            only("terms", [1, 2]),
+            "no term",
+        ),
+        (
+            Act::Drop,
+            Of::Votes,
+            None,
+            only("entries", [0, 2]),
+            "no entries",
+        ),
+        (
+            Act::Drop,
+            Of::Heartbeats,
+            None,
+            only("entries", [1, 2]),
+            "no entries",
+        ),
+        (
+            Act::LateAnswer,
+            Of::Appends,
+            None,
+            only("terms", [1, 2]),
+            "neither term",
+        ),
+    ] {
+        let said = check(act, of, to, only).unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
+    for harm in WireHarm::ALL {
+        let check = |amount| {
+            let (from, to) = (1, 2);
+            Fault::Wire {
+                from,
+                to,
+                harm,
+                amount,
+            }
+            .check()
+        };
+        assert_ne!(check(0).is_ok(), check(1).is_ok(), "{}", harm.name());
+        assert!(check(u64::MAX).unwrap_err().starts_with(harm.name()));
+    }
+}
+
+#[test]
 fn a_kind_is_outside_of_the_model_just_where_it_says_so() {
     for kind in KINDS {
         let says = kind.about.contains("OUTSIDE of the fault model");

@@ -43,16 +43,16 @@ pub(super) fn action(act: Act, time: Duration) -> Action {
     }
 }
 
-pub(super) fn methods(of: Of) -> &'static [Methods] {
+pub(super) fn methods(of: Of) -> Methods {
     match of {
-        Of::Peers => &[Methods::All],
-        Of::Votes => &[Methods::Votes],
-        Of::Appends => &[Methods::Appends],
-        Of::Heartbeats => &[Methods::Heartbeats],
-        Of::Snapshots => &[Methods::Snapshots],
-        Of::Clients => &[Methods::Only(Method::Write), Methods::Only(Method::Read)],
-        Of::Writes => &[Methods::Only(Method::Write)],
-        Of::Reads => &[Methods::Only(Method::Read)],
+        Of::Peers => Methods::All,
+        Of::Votes => Methods::Votes,
+        Of::Appends => Methods::Appends,
+        Of::Heartbeats => Methods::Heartbeats,
+        Of::Snapshots => Methods::Snapshots,
+        Of::Clients => Methods::Clients,
+        Of::Writes => Methods::Only(Method::Write),
+        Of::Reads => Methods::Only(Method::Read),
     }
 }
 

@@ -114,6 +114,8 @@ pub enum Methods {
     Heartbeats,
     /// InstallSnapshot.
     Snapshots,
+    /// What clients ask: Write and Read.
+    Clients,
     /// Exactly this one.
     Only(Method),
 }
@@ -646,6 +648,7 @@ fn fits(matching: &Match, method: Method, summary: &Summary) -> bool {
         Methods::Appends => appends,
         Methods::Heartbeats => method == Method::AppendEntries && summary.entries == Some(0),
         Methods::Snapshots => method == Method::InstallSnapshot,
+        Methods::Clients => matches!(method, Method::Write | Method::Read),
         Methods::Only(only) => method == only,
     };
     let within = |range: &Option<RangeInclusive<u64>>, value: Option<u64>| {

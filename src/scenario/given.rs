@@ -58,6 +58,12 @@ impl Given {
         }
         let resolved: Resolved = parsed(text)?;
         resolved.scenario.check().map_err(|e| e.to_string())?;
+        for episode in &resolved.plan.episodes {
+            for wish in &episode.faults {
+                let checked = wish.check();
+                checked.map_err(|why| format!("the plan at {} ms: {why}", episode.at_ms))?;
+            }
+        }
         match &resolved.defect {
             Some(name) if defects::find(name).is_none() => Err(format!(
                 "there is no defect {name:?}: see whitewater list defects"
@@ -113,6 +119,13 @@ fn as_it_stands(
             "{flag}: the file holds a run whose plan is drawn already; change it there"
         )));
     }
+    let trusts_clocks = changes.reads.as_deref() == Some("lease") && scenario.reads() != "lease";
+    if trusts_clocks && resolved.plan.kinds().contains(&"clock") {
+        return Err(Error::Senseless(
+            "--reads lease: the plan that is drawn already has wrong clocks, which break leases"
+                .to_owned(),
+        ));
+    }
     resolved.scenario.change_beside_the_plan(changes);
     resolved.scenario.check()?;
     Ok(resolved)
@@ -121,6 +134,8 @@ fn as_it_stands(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::WireHarm;
+    use crate::fault::plan::{Aim, Wish};
 
     fn resolved() -> Resolved {
         let mut given = Given::find("lease-restart").unwrap();
@@ -177,6 +192,15 @@ mod tests {
             ..Changes::default()
         };
         assert!(refused(calm).starts_with("--faults"));
+        let lease = Changes {
+            reads: Some("lease".to_owned()),
+            ..Changes::default()
+        };
+        let mut asked = first.clone();
+        asked.scenario.reads = None;
+        let given = Given::Resolved(Box::new(asked));
+        let why = given.resolve(&lease, first.seed, None).unwrap_err();
+        assert!(why.to_string().starts_with("--reads lease"), "{why}");
         let given = Given::Resolved(Box::new(first.clone()));
         let other = given.resolve(&Changes::default(), first.seed - 1, None);
         assert!(other.unwrap_err().to_string().starts_with("--seed"));
@@ -192,6 +216,15 @@ mod tests {
             let why = Given::parse(text).unwrap_err();
             assert!(why.contains(word), "{text:?}: {why}");
         }
+        let mut reversed = resolved();
+        reversed.plan.episodes[0].faults = vec![Wish::Wire {
+            from: Aim::Leader,
+            to: Aim::Follower(0),
+            harm: WireHarm::Narrow,
+            amount: 0,
+        }];
+        let why = Given::parse(&toml::to_string(&reversed).unwrap()).unwrap_err();
+        assert!(why.contains("narrow of 0"), "{why}");
         let mut unknown = resolved();
         unknown.defect = Some("no-such".to_owned());
         let why = Given::parse(&toml::to_string(&unknown).unwrap()).unwrap_err();
