@@ -391,6 +391,8 @@ impl Shared {
     ) -> Result<Departure, ClusterError> {
         let began = Instant::now();
         let mut seen = "nobody leads".to_owned();
+        // Whoever was ever asked may still do it.
+        let mut asked = 0;
         loop {
             let known: Vec<u64> = self.config.advertise.keys().copied().collect();
             let mut heard: BTreeMap<u64, MetricsResponse> = BTreeMap::new();
@@ -413,6 +415,7 @@ impl Shared {
                     let left = deadline
                         .saturating_sub(began.elapsed())
                         .min(ANSWER_DEADLINE);
+                    asked = leader.node_id;
                     let call = client.remove_node(RemoveNodeRequest { node_id: node });
                     if let Err(error) =
                         within(leader.node_id, "a node's departure", left, call).await
@@ -422,11 +425,10 @@ impl Shared {
                 }
             }
             if began.elapsed() >= deadline {
-                let what = "leave";
                 return Err(ClusterError::Ask {
-                    id: node,
-                    what,
-                    seen,
+                    id: asked,
+                    what: "one to leave",
+                    seen: format!("n{node} stays: {seen}"),
                 });
             }
             tokio::time::sleep(LOOK_AGAIN).await;

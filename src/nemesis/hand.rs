@@ -12,7 +12,7 @@ use super::members::Votes;
 use super::terms::{disk_is, is_whole, switches};
 use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches, Limit, Ready};
 use crate::fault::{DiskHarm, Fault, NodeId, Signal};
-use crate::proxy::{Delay, Direction, Guard, Network};
+use crate::proxy::{Delay, Direction, Guard, LinkSnapshot, Network};
 use crate::recorder::Recorder;
 
 /// What is needed to act.
@@ -48,10 +48,12 @@ impl From<String> for NotIn {
 }
 
 /// What became of a deed that ends a child and starts it again.
-fn ended_and_not_started(node: NodeId, error: ClusterError) -> NotIn {
+pub(super) fn ended_and_not_started(node: NodeId, error: ClusterError) -> NotIn {
     match error {
         // There was nobody to end.
         ClusterError::State { .. } | ClusterError::Thread(_) => NotIn::Skipped(error.to_string()),
+        // It was not seen to end.
+        ClusterError::Signal { .. } => NotIn::Unsure(error.to_string()),
         error => NotIn::Lost(node, error),
     }
 }
@@ -68,6 +70,8 @@ pub(super) struct Active {
     guard: Option<Guard>,
     /// Does a fault of a child that has to be done again and again.
     worker: Option<Worker>,
+    /// What a link had carried when its fault went in.
+    before: Option<LinkSnapshot>,
 }
 
 /// Goes on until it is ended, always to the end of a round: the child is then up.
@@ -286,8 +290,7 @@ impl Hand {
                 None
             }
             Fault::Wipe { node } => {
-                let wiped = self.wipe(*node).await;
-                wiped.map_err(|error| ended_and_not_started(*node, error))?;
+                self.wipe(*node).await?;
                 None
             }
             Fault::Transfer { to } => {
@@ -306,6 +309,7 @@ impl Hand {
             fault: fault.clone(),
             guard,
             worker,
+            before: self.carried(fault),
         })
     }
 
@@ -324,12 +328,16 @@ impl Hand {
 
     /// A new child in place of one that something may still be wrong with, or that has ended by it.
     async fn renew(&self, node: NodeId) -> Result<(), NotIn> {
+        let renewed = self.renewed(node).await;
+        renewed.map_err(|error| NotIn::Lost(node, error))
+    }
+
+    async fn renewed(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.recorder.mark(format!("renew n{node}"));
         // It may have ended by itself.
         let _ = self.cluster.kill(node).await;
-        for (node, started) in self.start(&[node]).await {
-            started.map_err(|error| NotIn::Lost(node, error))?;
-        }
-        Ok(())
+        let mut started = self.start(&[node]).await;
+        started.pop().map_or(Ok(()), |(_, started)| started)
     }
 
     /// Leaves a node without files, and sees that the kernel says so.
@@ -403,27 +411,35 @@ impl Hand {
         Err(why.into())
     }
 
-    /// Why nobody can say that a fault which is still in has had any effect: its rules were there, and nothing met them.
+    /// Why nobody can say that a fault which is still in has had any effect: it was there, and nothing met it.
     pub(super) fn unproven(&self, active: &Active) -> Option<String> {
-        let Fault::Message { of, .. } = &active.fault else {
-            return None;
-        };
-        let met = active.guard.as_ref().map(|guard| self.network.met(guard));
-        (met == Some(0)).then(|| format!("none of the {} met it", of.name()))
+        if let Fault::Message { of, .. } = &active.fault {
+            let met = active.guard.as_ref().map(|guard| self.network.met(guard));
+            return (met == Some(0)).then(|| format!("none of the {} met it", of.name()));
+        }
+        self.unharmed(&active.fault, active.before.as_ref()?)
     }
 
-    /// Takes a fault out. Gives the nodes that it could not bring back to what they were, each with why.
+    /// Takes a fault out. Gives the nodes that it could not bring back to what they were, each with why. Where a node
+    /// does not take it back itself, a new child does.
     pub(super) async fn take_out(&self, active: Active) -> Vec<(NodeId, ClusterError)> {
         let Active {
             fault,
             guard,
             worker,
+            ..
         } = active;
         drop(guard);
         if let Some(worker) = worker
             && let (Err(error), Some(&node)) = (worker.end().await, fault.children().first())
         {
-            return vec![(node, error)];
+            let to_blame = matches!(error, ClusterError::DiedAtStart { .. });
+            let renewed = self.renewed(node).await.err();
+            // What ended on its own disk has ended, also where another start went well.
+            return match to_blame {
+                true => vec![(node, error)],
+                false => renewed.map(|error| (node, error)).into_iter().collect(),
+            };
         }
         let back = match fault {
             Fault::Kill { node } => self.start(&[node]).await,
@@ -450,16 +466,16 @@ impl Hand {
             Fault::Disk { node, .. } => {
                 let probe = self.cluster.set_disk(node, DiskSwitches::default()).await;
                 match probe {
-                    Ok(probe) if !is_whole(&probe) => {
-                        let (id, what, seen) = (node, "a whole disk", format!("{probe:?}"));
-                        vec![(node, Err(ClusterError::Ask { id, what, seen }))]
-                    }
-                    probe => vec![(node, probe.map(drop))],
+                    Ok(probe) if is_whole(&probe) => Vec::new(),
+                    _ => vec![(node, self.renewed(node).await)],
                 }
             }
             Fault::Clock { node, .. } => {
                 let right = self.cluster.set_clock(node, 1.0, Duration::ZERO).await;
-                vec![(node, right.map(drop))]
+                match right {
+                    Ok(_) => Vec::new(),
+                    Err(_) => vec![(node, self.renewed(node).await)],
+                }
             }
             Fault::Shrink { node } => {
                 self.give_back(node).await;
@@ -515,13 +531,18 @@ impl Hand {
             return Ok(());
         };
         // Whoever was killed comes back; whoever could not be is still there.
-        for (node, started) in self.start(nodes).await {
-            match started {
-                Ok(()) | Err(ClusterError::State { .. }) => {}
-                Err(error) => return Err(NotIn::Lost(node, error)),
-            }
+        let started = self.start(nodes).await.into_iter();
+        let lost = started.filter_map(|(node, started)| match started {
+            Ok(()) | Err(ClusterError::State { .. }) => None,
+            Err(error) => Some((node, error)),
+        });
+        // Of several the one that is to blame.
+        let to_blame =
+            |(_, error): &(NodeId, ClusterError)| matches!(error, ClusterError::DiedAtStart { .. });
+        match lost.max_by_key(to_blame) {
+            Some((node, error)) => Err(NotIn::Lost(node, error)),
+            None => Err(error.to_string().into()),
         }
-        Err(error.to_string().into())
     }
 
     /// SIGSTOP for all of them at the same time, confirmed for each, or for none.

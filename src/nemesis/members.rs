@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::hand::{Hand, NotIn};
+use super::hand::{Hand, NotIn, ended_and_not_started};
 use crate::cluster::ClusterError;
 use crate::fault::NodeId;
 
@@ -112,13 +112,16 @@ impl Hand {
     }
 
     /// Starts a voter from nothing, and tells nobody.
-    pub(super) async fn wipe(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.cluster.kill(node).await?;
+    pub(super) async fn wipe(&self, node: NodeId) -> Result<(), NotIn> {
+        let ended = self.cluster.kill(node).await;
+        ended.map_err(|error| ended_and_not_started(node, error))?;
         self.network.set_upstream(node, None);
-        self.cluster.wipe(node).await?;
-        let ready = self.cluster.start(node).await?;
-        self.network.set_upstream(node, Some(ready.raft));
-        Ok(())
+        let wiped = self.cluster.wipe(node).await;
+        for (node, started) in self.start(&[node]).await {
+            started.map_err(|error| NotIn::Lost(node, error))?;
+        }
+        // It may have forgotten a part: who reads a violation after that shall know.
+        wiped.map_err(|error| NotIn::Unsure(format!("{error}; it was started again as it is")))
     }
 
     /// The voters but for this one, which must be one of several.
@@ -147,21 +150,15 @@ impl Hand {
                 return Err(self.untaken(&error).await);
             }
         };
-        let mut replaced = self.cluster.kill(node).await.map(drop);
-        if replaced.is_ok() {
-            self.network.set_upstream(node, None);
-            replaced = self.cluster.replace(left).await;
+        if let Err(error) = self.cluster.kill(node).await {
+            // It has left, and goes on as it was: it is given its vote now, or at the end.
+            self.give_back(node).await;
+            return Err(NotIn::Unsure(format!("it has left, and lives: {error}")));
         }
-        let Err(error) = replaced else { return Ok(()) };
-        // It has left, and goes on as it was: it is given its vote now, or at the end.
-        let mut started = self.start(&[node]).await;
-        self.give_back(node).await;
-        match started.pop() {
-            Some((node, Err(error))) if !matches!(error, ClusterError::State { .. }) => {
-                Err(NotIn::Lost(node, error))
-            }
-            _ => Err(NotIn::Unsure(format!("it has left and come back: {error}"))),
-        }
+        self.network.set_upstream(node, None);
+        // Half emptied, or emptied and not known to be, it must not come back.
+        let emptied = self.cluster.replace(left).await;
+        emptied.map_err(|error| NotIn::Lost(node, error))
     }
 
     /// Gives every node a vote, if any was ever asked for or any has none: also one whose loss came about after it was

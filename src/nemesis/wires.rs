@@ -7,7 +7,8 @@ use super::hand::{Hand, NotIn};
 use super::terms::{action, methods};
 use crate::fault::{Fault, NodeId, WireHarm};
 use crate::proxy::{
-    ByteFault, ConnectFault, Delay, Direction, Guard, Match, MessageRule, Party, Route,
+    ByteFault, ConnectFault, Delay, Direction, Guard, LinkSnapshot, Match, MessageRule, Party,
+    Route,
 };
 
 /// Between two slices.
@@ -63,17 +64,39 @@ impl Hand {
             links.map(|(from, to)| Route::nodes(from, to)).collect()
         };
         let action = action(*act, Duration::from_millis(*ms));
-        Guard::join(methods(*of).iter().map(|&methods| {
-            let matching = Match {
-                terms: only.terms.map(range),
-                entries: only.entries.map(range),
-                nth: only.nth.map(range),
-                per_mille: *per_mille,
-                methods,
-            };
-            self.network
-                .put_rule(&routes, &MessageRule { matching, action })
-        }))
+        let matching = Match {
+            methods: methods(*of),
+            terms: only.terms.map(range),
+            entries: only.entries.map(range),
+            nth: only.nth.map(range),
+            per_mille: *per_mille,
+        };
+        self.network
+            .put_rule(&routes, &MessageRule { matching, action })
+    }
+
+    /// What the link of a fault that harms its bytes has carried by now.
+    pub(super) fn carried(&self, fault: &Fault) -> Option<LinkSnapshot> {
+        let (from, to) = match *fault {
+            Fault::Slow { from, to, .. } => (from, to),
+            Fault::Wire { from, to, harm, .. } => {
+                matches!(wire_fault(harm, 1), Wire::Bytes(_)).then_some((from, to))?
+            }
+            _ => return None,
+        };
+        Some(self.network.snapshot().between(from, to))
+    }
+
+    /// Why a harmed link may as well have been whole: nothing has come over it since, or none of its connections ended.
+    pub(super) fn unharmed(&self, fault: &Fault, before: &LinkSnapshot) -> Option<String> {
+        let now = self.carried(fault)?;
+        let ended = now.accepted > before.accepted || now.connections < before.connections;
+        match fault {
+            Fault::Wire { harm, .. } if shows_at_ends(*harm) => {
+                (!ended).then(|| "no connection ended under it".to_owned())
+            }
+            _ => (now.bytes_in == before.bytes_in).then(|| "no byte met it".to_owned()),
+        }
     }
 
     /// Harms the bytes from one node to another on all their connections, or who dials from one to the other: then their
@@ -107,6 +130,14 @@ impl Hand {
 
 fn range([least, most]: [u64; 2]) -> RangeInclusive<u64> {
     least..=most
+}
+
+/// Whether a harm shows where connections end, and not in each byte.
+fn shows_at_ends(harm: WireHarm) -> bool {
+    matches!(
+        harm,
+        WireHarm::CutShort | WireHarm::SlowClose | WireHarm::HalfClose
+    )
 }
 
 /// What a harm is to the network.

@@ -49,6 +49,16 @@ impl Stage {
 
     /// So many nodes, the first of them voters.
     pub async fn start(nodes: u64, voters: u64, change: impl FnOnce(&mut ClusterConfig)) -> Stage {
+        Stage::playing(nodes, voters, change, Plan::default()).await
+    }
+
+    /// As [`Stage::start`], with a plan that stands until it is ordered to go.
+    pub async fn playing(
+        nodes: u64,
+        voters: u64,
+        change: impl FnOnce(&mut ClusterConfig),
+        plan: Plan,
+    ) -> Stage {
         let dir = tempfile::tempdir().unwrap();
         let nodes: Vec<u64> = (1..=nodes).collect();
         let groups: Vec<u32> = vec![0, 1];
@@ -79,7 +89,6 @@ impl Stage {
         let path = dir.path().join("history.jsonl");
         let recorder = Recorder::create(&path, &Header::register(1), Vec::new()).unwrap();
         let (tell, deeds) = mpsc::unbounded_channel();
-        let plan = Plan::default();
         let nemesis = Nemesis::new(
             cluster.clone(),
             network.clone(),
@@ -106,6 +115,15 @@ impl Stage {
             cluster,
             network,
             dir,
+        }
+    }
+
+    /// Lets the plan go on, or stand.
+    pub async fn plan(&mut self, on: bool) {
+        self.orders.send(Order::Plan(on)).await.unwrap();
+        match self.deeds.recv().await {
+            Some(Deed::Plan(is)) => assert_eq!(is, on),
+            other => panic!("{other:?}"),
         }
     }
 
