@@ -40,14 +40,25 @@ fn click(app: &mut App, at: Position) -> Option<Action> {
         (Panel::Events, areas.events),
     ];
     let (panel, area) = panels.into_iter().find(|(_, area)| area.contains(at))?;
-    app.focus = panel;
     let row = usize::from(at.y.saturating_sub(area.y));
+    // The frame and the heading are above the first node, the frame above the first fault, the frame and the faults
+    // above the first lane. What is where depends on where the focus was.
+    let (below_one, below_two) = (row.checked_sub(1), row.checked_sub(2));
     match panel {
-        // The frame and the heading are above the first node, the frame above the first fault.
-        Panel::Cluster if row >= 2 && row - 2 < app.picture.nodes.len() => app.node = row - 2,
-        Panel::Faults if row >= 1 && row - 1 < app.picture.active().count() => app.fault = row - 1,
-        Panel::Operations if row >= 2 && row - 2 < draw::lanes(app).len() => app.lane = row - 2,
-        _ => {}
+        Panel::Cluster => {
+            let nodes = app.picture.nodes.len();
+            app.node = below_two.filter(|&node| node < nodes).unwrap_or(app.node);
+        }
+        Panel::Faults => {
+            let fault = below_one.and_then(|row| draw::fault_at_row(app, area, row));
+            app.fault = fault.unwrap_or(app.fault);
+        }
+        Panel::Operations => {
+            let lane = below_two.and_then(|row| draw::lane_at_row(app, area, row));
+            app.lane = lane.unwrap_or(app.lane);
+        }
+        Panel::Events => {}
     }
+    app.focus = panel;
     None
 }

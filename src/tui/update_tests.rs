@@ -1,5 +1,7 @@
 //! Key by key: what a key sends, or why it can do nothing.
 
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{
     KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
@@ -614,6 +616,64 @@ fn a_click_selects_and_a_click_on_a_hint_presses_it() {
         Screen::Verdict,
         "the verdict in the header opens its screen"
     );
+}
+
+/// The screen as text.
+fn drawn(app: &App) -> String {
+    let (width, height) = app.size;
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal
+        .draw(|frame| super::draw::draw(app, frame))
+        .unwrap();
+    terminal.backend().to_string()
+}
+
+#[test]
+fn a_screen_that_is_too_small_asks_before_it_ends_the_run_too() {
+    let mut app = fixtures::cut();
+    update(&mut app, Input::Size(40, 8));
+    assert!(drawn(&app).contains("q quits"));
+    assert_eq!(press(&mut app, "q"), None);
+    let asked = drawn(&app);
+    assert!(
+        asked.contains("q or y") && !asked.contains("q quits"),
+        "{asked}"
+    );
+    assert_eq!(press(&mut app, "x"), None);
+    assert!(drawn(&app).contains("q quits"));
+    assert_eq!(press(&mut app, "q q"), Some(Action::Leave));
+}
+
+#[test]
+fn a_click_selects_what_is_drawn_there_also_in_a_list_that_is_scrolled() {
+    let mut app = fixtures::cut();
+    for id in 10..40 {
+        let fault = Fault::Cut {
+            from: 1 + id % 3,
+            to: 1 + (id + 1) % 3,
+        };
+        let by = crate::run::By::You;
+        let notice = crate::run::Notice::FaultIn { id, fault, by };
+        let time_ns = app.now_ns;
+        update(
+            &mut app,
+            Input::Told(crate::run::Told::Notice { time_ns, notice }),
+        );
+    }
+    let count = app.picture.active().count();
+    // Out of focus the last ones are shown, in focus those up to the selected one.
+    for row in [3, 2] {
+        let screen = drawn(&app);
+        click(&mut app, 60, row);
+        let shown = app.picture.active().nth(app.fault).unwrap();
+        let line = screen.lines().nth(usize::from(row)).unwrap();
+        assert!(
+            line.contains(&shown.fault.to_string()),
+            "{}: {screen}",
+            app.fault
+        );
+        assert!(app.fault > 0 && app.fault < count);
+    }
 }
 
 #[test]

@@ -31,10 +31,11 @@ impl Widget for &Card<'_> {
             super::overlays::centred(area, 74, area.height.min(26))
         };
         Clear.render(area, buf);
-        let title = if self.log {
-            format!("n{}: log", self.node)
-        } else {
-            format!("n{}", self.node)
+        // The log is read from its file, which a replay does not roll back.
+        let title = match (self.log, app.replay.is_some()) {
+            (true, false) => format!("n{}: log", self.node),
+            (true, true) => format!("n{}: log, at the end of the run", self.node),
+            (false, _) => format!("n{}", self.node),
         };
         let inner = text::frame(buf, area, theme, true, &title, Line::default());
         let mut y = 0;

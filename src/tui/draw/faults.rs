@@ -34,13 +34,8 @@ impl Widget for &Faults<'_> {
             return;
         }
         let keys = key_lines(app, inner.width);
-        // Where rows are few the keys give way to the faults, down to one line.
-        let kept = match inner.height {
-            0..=2 => 0,
-            3..=4 => 1,
-            _ => keys.len().min(usize::from(inner.height) / 2),
-        };
-        let room = usize::from(inner.height) - kept;
+        let room = room(&keys, inner);
+        let kept = usize::from(inner.height) - room;
         self.active(
             buf,
             Rect {
@@ -62,6 +57,41 @@ impl Widget for &Faults<'_> {
     }
 }
 
+/// How many rows the faults have. Where rows are few the keys give way to them, down to one line.
+fn room(keys: &[Line<'_>], inner: Rect) -> usize {
+    let kept = match inner.height {
+        0..=2 => 0,
+        3..=4 => 1,
+        _ => keys.len().min(usize::from(inner.height) / 2),
+    };
+    usize::from(inner.height) - kept
+}
+
+/// The first fault that is shown, and how many are. Too many for the panel: the selected one stays in sight, and the last
+/// line says how many are not.
+fn window(app: &App, count: usize, room: usize) -> (usize, usize) {
+    let shown = match count > room {
+        true => room.saturating_sub(1).max(1),
+        false => room,
+    };
+    let first = match app.focus {
+        Panel::Faults => {
+            let selected = app.fault.min(count.saturating_sub(1));
+            selected.saturating_sub(shown.saturating_sub(1))
+        }
+        _ => count.saturating_sub(shown),
+    };
+    (first, shown)
+}
+
+/// The fault that is drawn in a row of the panel, counted from its first one behind the frame.
+pub(super) fn at_row(app: &App, area: Rect, row: usize) -> Option<usize> {
+    let inner = text::inside(area);
+    let count = app.picture.active().count();
+    let (first, shown) = window(app, count, room(&key_lines(app, inner.width), inner));
+    (row < shown && first + row < count).then_some(first + row)
+}
+
 impl Faults<'_> {
     fn active(&self, buf: &mut Buffer, area: Rect, count: usize) {
         let (app, theme) = (self.app, self.app.theme);
@@ -72,17 +102,7 @@ impl Faults<'_> {
         let room = usize::from(area.height);
         let selected = app.fault.min(count - 1);
         let focused = app.focus == Panel::Faults;
-        // Too many for the panel: the selected one stays in sight, and the last line says how many are not.
-        let shown = if count > room {
-            room.saturating_sub(1).max(1)
-        } else {
-            room
-        };
-        let first = if focused {
-            selected.saturating_sub(shown.saturating_sub(1))
-        } else {
-            count.saturating_sub(shown)
-        };
+        let (first, shown) = window(app, count, room);
         for (y, (i, span)) in app
             .picture
             .active()

@@ -110,10 +110,15 @@ fn too_small(app: &App, area: Rect, buf: &mut Buffer) {
     } else {
         ""
     };
-    let text = format!(
-        "whitewater needs {}x{}, this is {}x{}; {goes_on}q quits",
-        LEAST.0, LEAST.1, area.width, area.height
-    );
+    let text = match app.overlay {
+        Some(Overlay::Leave) => {
+            "End the run and leave? q or y does it, any other key does not".to_owned()
+        }
+        _ => format!(
+            "whitewater needs {}x{}, this is {}x{}; {goes_on}q quits",
+            LEAST.0, LEAST.1, area.width, area.height
+        ),
+    };
     let (verdict, style) = head::headline(app);
     let lines = text::wrap(&text, usize::from(area.width).max(1));
     // The verdict is always on screen, if only in the last row.
@@ -143,6 +148,16 @@ fn too_small(app: &App, area: Rect, buf: &mut Buffer) {
 pub(super) fn lanes(app: &App) -> Vec<ClientId> {
     let width = app.size.0.saturating_sub(timeline::MARGIN + 2);
     timeline::Window::of(app, width).lanes(app)
+}
+
+/// See [`faults::at_row`].
+pub(super) fn fault_at_row(app: &App, area: Rect, row: usize) -> Option<usize> {
+    faults::at_row(app, area, row)
+}
+
+/// See [`timeline::lane_at_row`].
+pub(super) fn lane_at_row(app: &App, area: Rect, row: usize) -> Option<usize> {
+    timeline::lane_at_row(app, area, row)
 }
 
 /// Nanoseconds a column of the charts.

@@ -1,7 +1,7 @@
 //! Text on cells: clipped, padded, and how times and numbers are written.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Margin, Rect};
 use ratatui::style::Style;
 use ratatui::symbols::border;
 use ratatui::text::{Line, Span};
@@ -40,6 +40,14 @@ pub(super) fn tint(buf: &mut Buffer, area: Rect, x: u16, y: u16, width: u16, sty
             style,
         );
     }
+}
+
+/// What is inside of a panel's frame.
+pub(super) fn inside(area: Rect) -> Rect {
+    if area.width < 2 || area.height < 2 {
+        return Rect { height: 0, ..area };
+    }
+    area.inner(Margin::new(1, 1))
 }
 
 /// A panel's frame with its titles; gives what is inside.

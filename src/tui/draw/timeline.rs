@@ -83,6 +83,29 @@ impl Window {
     }
 }
 
+/// How many rows the lanes have between the faults' and the axis, and whether there is an axis.
+fn lane_rows(inner: Rect) -> (u16, bool) {
+    let axis = inner.height >= 3;
+    (inner.height.saturating_sub(1 + u16::from(axis)), axis)
+}
+
+/// The first lane that is shown: the selected one stays in sight.
+fn first_lane(app: &App, lanes: usize, rows: usize) -> usize {
+    let selected = app.lane.min(lanes.saturating_sub(1));
+    selected.saturating_sub(rows.saturating_sub(1))
+}
+
+/// The lane that is drawn in a row of the panel, counted from the first one behind the faults'.
+pub(super) fn lane_at_row(app: &App, area: Rect, row: usize) -> Option<usize> {
+    let inner = text::inside(area);
+    let lanes = Window::of(app, inner.width.saturating_sub(MARGIN))
+        .lanes(app)
+        .len();
+    let rows = usize::from(lane_rows(inner).0);
+    let lane = first_lane(app, lanes, rows) + row;
+    (row < rows && lane < lanes).then_some(lane)
+}
+
 /// The panel.
 pub(super) struct Timeline<'a> {
     pub(super) app: &'a App,
@@ -123,7 +146,7 @@ impl Widget for &Timeline<'_> {
         };
         text::put(buf, inner, 0, 0, "fault", theme.dim());
         bands(app, window, field, buf);
-        let axis = inner.height >= 3;
+        let (rows, axis) = lane_rows(inner);
         if axis {
             ticks(
                 app,
@@ -136,7 +159,6 @@ impl Widget for &Timeline<'_> {
                 buf,
             );
         }
-        let rows = inner.height.saturating_sub(1 + u16::from(axis));
         let hidden = window.lanes(app).len().saturating_sub(usize::from(rows));
         if axis && hidden > 0 {
             let more = format!("{}{hidden}", g.spell("↓"));
@@ -171,7 +193,7 @@ impl Timeline<'_> {
         }
         let rows = usize::from(area.height);
         let selected = app.lane.min(lanes.len() - 1);
-        let first = selected.saturating_sub(rows.saturating_sub(1));
+        let first = first_lane(app, lanes.len(), rows);
         let focused = app.focus == Panel::Operations;
         let median = app
             .picture
