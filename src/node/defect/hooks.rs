@@ -115,22 +115,23 @@ async fn optimistic_timeout(client: &Client, command: Command) -> Written {
 /// W3, RedisRaft #23: a write whose fate is not known is answered as one that was not applied.
 async fn false_failure(client: &Client, command: Command) -> Written {
     client.planted.reach();
-    let (raft, planted) = (client.clone(), client.planted.clone());
-    let mut pending = tokio::spawn(async move { raft.propose(command).await });
-    match tokio::time::timeout(PATIENCE, &mut pending).await {
-        Ok(Ok(written)) => written.map_err(|refusal| Refusal {
-            fate: Fate::NotApplied,
-            ..refusal
+    let raft = client.clone();
+    let pending = tokio::spawn(async move { raft.propose(command).await });
+    match tokio::time::timeout(PATIENCE, pending).await {
+        Ok(Ok(written)) => written.map_err(|refusal| {
+            if refusal.fate == Fate::Unknown {
+                client.planted.trigger();
+            }
+            Refusal {
+                fate: Fate::NotApplied,
+                ..refusal
+            }
         }),
         // The proposal panicked: that is told by the log.
         Ok(Err(_)) => Err(too_late()),
+        // It goes on without us, here or on another leader: nobody here knows, and it is said that it will not.
         Err(_) => {
-            tokio::spawn(async move {
-                // Refused by now; what is applied in the end was a lie.
-                if matches!(pending.await, Ok(Ok(_))) {
-                    planted.trigger();
-                }
-            });
+            client.planted.trigger();
             Err(too_late())
         }
     }
