@@ -306,3 +306,79 @@ pub fn write(out: &mut impl Write, history: &History, format: Format) -> io::Res
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, format: Format) -> Result<Loaded, Error> {
+        read(text.as_bytes(), "h", Some(format), None)
+    }
+
+    #[test]
+    fn an_integer_that_stands_for_named_values_is_no_value() {
+        let first = i64::MIN / 2;
+        let jsonl = |wrote: &str, found: &str| {
+            let header = "{\"whitewater\":1,\"spec\":\"register\"}\n";
+            let line = |index, rest: &str| {
+                format!("{{\"index\":{index},\"time_ns\":0,\"client\":1,\"type\":{rest}}}\n")
+            };
+            [
+                header,
+                &line(
+                    0,
+                    &format!("\"invoke\",\"f\":\"write\",\"key\":\"k\",\"value\":{wrote}"),
+                ),
+                &line(1, "\"ok\""),
+                &line(2, "\"invoke\",\"f\":\"read\",\"key\":\"k\""),
+                &line(3, &format!("\"ok\",\"value\":{found}")),
+            ]
+            .concat()
+        };
+        let log = |wrote: &str, found: &str| {
+            format!(
+                "0 :invoke :write {wrote}\n0 :ok :write {wrote}\n0 :invoke :read nil\n0 :ok :read {found}\n"
+            )
+        };
+        let edn = |wrote: &str, found: &str| {
+            let map = |kind: &str, f: &str, value: &str| {
+                format!("{{:process 0, :type {kind}, :f {f}, :value {value}}}\n")
+            };
+            [
+                map(":invoke", ":write", wrote),
+                map(":ok", ":write", wrote),
+                map(":invoke", ":read", "nil"),
+                map(":ok", ":read", found),
+            ]
+            .concat()
+        };
+        for last in [0, 1, (1 << 32) - 1] {
+            let value = (first + last).to_string();
+            for (wrote, found) in [
+                (value.as_str(), "\"foo\""),
+                ("\"foo\"", value.as_str()),
+                ("1", &format!("[1 {value}]")),
+            ] {
+                for (text, format) in [
+                    (jsonl(wrote, &found.replace(' ', ",")), Format::Jsonl),
+                    (log(wrote, found), Format::JepsenTxt),
+                    (edn(wrote, found), Format::Edn),
+                ] {
+                    let error = load(&text, format).expect_err(&text).to_string();
+                    let expected = format!("the value {value} can't be had");
+                    assert!(error.contains(&expected), "{error}");
+                }
+            }
+        }
+        for beside in [first - 1, first + (1 << 32)] {
+            let value = beside.to_string();
+            for (text, format) in [
+                (jsonl(&value, &value), Format::Jsonl),
+                (log(&value, &value), Format::JepsenTxt),
+                (edn(&value, &value), Format::Edn),
+            ] {
+                assert_eq!(load(&text, format).expect(&text).history.len(), 2);
+            }
+        }
+    }
+}

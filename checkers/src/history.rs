@@ -27,10 +27,11 @@ pub(crate) use builder::repeats;
 pub use builder::{Answer, Builder, Malformed, Nil};
 pub use lint::Lint;
 pub use names::Names;
-pub(crate) use names::{Named, is_datum, quoted, written};
+pub(crate) use names::{Named, is_datum, is_kept, kept, quoted, written};
 pub use values::Values;
 
-/// A register's value. Formats whose values are not integers intern them, and keep their names in [`History::names`].
+/// A register's value. Formats whose values are not integers intern them, and keep their names in [`History::names`]:
+/// the 2^32 integers from `i64::MIN / 2` on are theirs, and no file may use one as a value.
 pub type Value = i64;
 
 /// One logical client: it has at most one operation open, and never acts again after an unknown outcome.

@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 use super::Error;
 use super::sink::{Moment, Sink};
 use crate::history::{
-    At, Call, Event, EventKind, Header, History, Kind, Malformed, Outcome, Value,
+    At, Call, Event, EventKind, Header, History, Kind, Malformed, Outcome, Value, is_kept, kept,
 };
 
 /// The first eight bytes of a file; the seventh is the version.
@@ -371,9 +371,20 @@ impl Reader {
                 return Err(format!("key {number} was never named"));
             };
             let call = rest.call(what).ok_or_else(short)?;
+            match call {
+                Call::Read | Call::Delete => {}
+                Call::Write(value) | Call::Append(value) => may_be(value, sink)?,
+                Call::Cas { old, new } => {
+                    may_be(old, sink)?;
+                    may_be(new, sink)?;
+                }
+            }
             return sink.invoke(from, key, call).map_err(malformed);
         }
         let (found, at, error) = rest.answer(tag).ok_or_else(short)?;
+        if let Some(found) = found {
+            may_be(found, sink)?;
+        }
         let outcome = match what {
             OK if found.is_none() => Outcome::Ok(None),
             OK if sink.open_call(client) == Some(Kind::Read) => Outcome::Ok(found),
@@ -384,6 +395,15 @@ impl Reader {
         };
         sink.complete(from, outcome, at, error).map_err(malformed)
     }
+}
+
+/// Refuses the number of a named value that was not declared: one that is declared later would be taken for it.
+#[inline]
+fn may_be(value: Value, sink: &mut impl Sink) -> Result<(), String> {
+    if is_kept(value) && sink.names().get(value).is_none() {
+        return Err(kept(value));
+    }
+    Ok(())
 }
 
 /// What is left of a block.
@@ -574,6 +594,53 @@ mod tests {
         writer.finish().expect("a vector");
         let error = load(&bytes).expect_err("the numbers of all after it would be others");
         assert_eq!(error.to_string(), "h.ww:1: a value is named twice");
+    }
+
+    #[test]
+    fn a_number_of_a_name_is_no_value_before_it_is_named() {
+        let first = i64::MIN / 2;
+        for (named, value) in [
+            (false, first),
+            (true, first + 1),
+            (false, first + (1 << 32) - 1),
+        ] {
+            for found in [false, true] {
+                let mut bytes = Vec::new();
+                let mut writer = Writer::new(&mut bytes, &Header::default()).expect("a vector");
+                if named {
+                    writer.block.push(NAME);
+                    writer.text("foo");
+                }
+                let call = if found {
+                    Call::Read
+                } else {
+                    Call::Write(value)
+                };
+                let key = "k".to_owned();
+                let invoke = EventKind::Invoke { key, call };
+                let ok = EventKind::Complete {
+                    outcome: Outcome::Ok(Some(value)),
+                    at: None,
+                    error: None,
+                };
+                for (index, kind) in (0..).zip([invoke, ok]) {
+                    let event = Event {
+                        index,
+                        time_ns: 0,
+                        client: Some(1),
+                        node: None,
+                        kind,
+                    };
+                    writer.event(&event).expect("a vector");
+                }
+                writer.finish().expect("a vector");
+                let error = load(&bytes).expect_err("nobody named it").to_string();
+                assert!(
+                    error.contains(&format!("the value {value} can't be had")),
+                    "{error}"
+                );
+            }
+        }
     }
 
     #[test]

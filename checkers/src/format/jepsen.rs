@@ -12,7 +12,7 @@ use super::tree::{Reader, Syntax, Tree, Trouble};
 use super::{Error, Loaded};
 use crate::history::{
     Answer, Builder, Call, ClientId, EventKind, Header, History, Kind, LIST_APPEND, Malformed,
-    Named, Names, Nil, Outcome, Value, is_datum, quoted,
+    Named, Names, Nil, Outcome, Value, is_datum, is_kept, kept, quoted,
 };
 
 /// Reads EDN: one vector or list of maps, or a stream of maps.
@@ -349,6 +349,7 @@ impl Feed {
     fn value(&mut self, value: &Tree) -> Result<Option<Value>, String> {
         match value {
             Tree::Nil => Ok(None),
+            Tree::Int(value) if is_kept(*value) => Err(kept(*value)),
             Tree::Int(value) => Ok(Some(*value)),
             Tree::Map(_) => Err(format!("the value {} is a map", shorten(&value.text()))),
             Tree::List(items) => {

@@ -13,7 +13,8 @@
 //! nowhere else.
 //!
 //! A value is an integer, a string, a list of values, or `{"edn":":a"}`: a keyword, a boolean or a number that is no
-//! 64-bit integer, out of a format that has them. All these are different values, however they look.
+//! 64-bit integer, out of a format that has them. All these are different values, however they look. The 2^32 integers
+//! from -2^62 on stand for those that are no integers, and are refused.
 
 mod blocks;
 mod line;
@@ -27,7 +28,7 @@ use super::sink::{Moment, Sink, answers};
 use super::{Error, Loaded};
 use crate::history::{
     At, Builder, Call, Event, EventKind, Header, Kind, Malformed, Named, Names, Nil, Outcome,
-    Value, is_datum,
+    Value, is_datum, is_kept, kept,
 };
 use blocks::Blocks;
 use line::{Ended, Line, What};
@@ -407,7 +408,11 @@ fn parse_call(names: &mut Names, f: &str, value: Option<&RawValue>) -> Result<Ca
 /// A value: an integer as itself, a string, a list or a datum of EDN by its name, null as absent.
 fn parse_value(names: &mut Names, raw: &str) -> Result<Option<Value>, String> {
     if let Ok(value) = raw.parse::<Value>() {
-        return Ok(Some(value));
+        return if is_kept(value) {
+            Err(kept(value))
+        } else {
+            Ok(Some(value))
+        };
     }
     match serde_json::from_str::<serde_json::Value>(raw) {
         Ok(serde_json::Value::Null) => Ok(None),

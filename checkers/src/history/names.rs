@@ -20,6 +20,21 @@ pub struct Names {
 /// Where the numbers of named values begin: far below what a workload writes.
 const FIRST_NAME: Value = Value::MIN / 2;
 
+/// So many integers are kept for them.
+const MOST_NAMES: Value = 1 << 32;
+
+/// Whether an integer is kept as the number of a named value: as a value of its own it would be taken for that one.
+pub(crate) fn is_kept(value: Value) -> bool {
+    (FIRST_NAME..FIRST_NAME + MOST_NAMES).contains(&value)
+}
+
+/// Why a file is refused that has such an integer as a value.
+pub(crate) fn kept(value: Value) -> String {
+    format!(
+        "the value {value} can't be had: the 2^32 integers from {FIRST_NAME} on are kept for values that are no integers"
+    )
+}
+
 /// A value that is not an integer, as whoever writes it must tell it from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Named<'a> {

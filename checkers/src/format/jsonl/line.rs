@@ -2,7 +2,7 @@
 //! plain numbers, nothing escaped. Ten times faster than a general parser; whatever looks different is left to that
 //! one, which understands each line that this one does in the same way.
 
-use crate::history::{At, Call, Value};
+use crate::history::{At, Call, Value, is_kept};
 
 /// A line in our own shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,12 +192,13 @@ impl Rest<'_> {
         (digits > 0 && !zero_first).then_some(number)
     }
 
-    /// An integer; `-0` and what is too large are left to others.
+    /// An integer; `-0`, what is too large and what no file may have are left to others.
     fn value(&mut self) -> Option<Value> {
         let negative = self.skip(b"-").is_some();
         let number = Value::try_from(self.number()?).ok()?;
         match (negative, number) {
             (true, 0) => None,
+            (true, _) if is_kept(-number) => None,
             (true, _) => Some(-number),
             (false, _) => Some(number),
         }
@@ -287,6 +288,7 @@ mod tests {
         for (from, to) in [
             (":1,", ": 1,"),
             ("-4", "-0"),
+            ("-4", "-4611686018427387904"),
             ("-4", "4.0"),
             ("-4", "[4]"),
             ("\"ok\"", "\"o\\u006b\""),
