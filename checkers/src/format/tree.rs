@@ -1,6 +1,8 @@
 //! A streaming reader for EDN and JSON: both become the same small tree.
 //!
-//! Unknown tags are skipped, comments and `#_` discarded. Depth is bounded, so no input can exhaust the stack.
+//! Unknown tags are skipped, comments and `#_` discarded. Depth is bounded, so no input can exhaust the stack. A text
+//! is taken exactly or not at all: half a surrogate pair, an escape that nobody knows and bytes that are no UTF-8 are
+//! wrong, since different texts would read as the same.
 
 use std::io::BufRead;
 
@@ -119,6 +121,15 @@ type Result<T> = std::result::Result<T, Trouble>;
 
 fn wrong<T>(reason: impl Into<String>) -> Result<T> {
     Err(Trouble::Syntax(reason.into()))
+}
+
+fn half(code: u32) -> String {
+    format!("\\u{code:04x} is half a surrogate pair")
+}
+
+/// Bytes as text.
+fn exactly(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_or_else(|_| wrong("bytes that are no UTF-8"), Ok)
 }
 
 impl<R: BufRead> Reader<R> {
@@ -281,7 +292,13 @@ impl<R: BufRead> Reader<R> {
                         Some(b'b') => '\u{8}',
                         Some(b'f') => '\u{c}',
                         Some(b'u') => self.unicode()?,
-                        Some(other) => other as char,
+                        Some(same @ (b'"' | b'\\' | b'/')) => same as char,
+                        Some(other) => {
+                            return wrong(format!(
+                                "the escape \\{} is not known",
+                                other.escape_ascii()
+                            ));
+                        }
                         None => return wrong("the string is not closed"),
                     };
                     bytes.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
@@ -289,10 +306,36 @@ impl<R: BufRead> Reader<R> {
                 Some(byte) => bytes.push(byte),
             }
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        exactly(bytes)
     }
 
+    /// The rest of `\uXXXX`, and of the second half where that is the first of a surrogate pair.
     fn unicode(&mut self) -> Result<char> {
+        let first = self.code_unit()?;
+        if !(0xd800..0xdc00).contains(&first) {
+            return match char::from_u32(first) {
+                Some(c) => Ok(c),
+                None => wrong(half(first)),
+            };
+        }
+        if self.peek()? != Some(b'\\') {
+            return wrong(half(first));
+        }
+        self.take()?;
+        if self.peek()? != Some(b'u') {
+            return wrong(half(first));
+        }
+        self.take()?;
+        let second = self.code_unit()?;
+        if !(0xdc00..0xe000).contains(&second) {
+            return wrong(half(first));
+        }
+        let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        char::from_u32(code).map_or_else(|| wrong(half(first)), Ok)
+    }
+
+    /// Four hexadecimal digits.
+    fn code_unit(&mut self) -> Result<u32> {
         let mut code = 0;
         for _ in 0..4 {
             let digit = self.take()?.and_then(|byte| (byte as char).to_digit(16));
@@ -301,7 +344,7 @@ impl<R: BufRead> Reader<R> {
             };
             code = code * 16 + digit;
         }
-        Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
+        Ok(code)
     }
 
     /// Everything up to the next delimiter.
@@ -329,7 +372,7 @@ impl<R: BufRead> Reader<R> {
             bytes.push(byte);
             self.take()?;
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        exactly(bytes)
     }
 
     fn atom(&mut self) -> Result<Tree> {
@@ -354,5 +397,54 @@ impl<R: BufRead> Reader<R> {
                 Err(_) => Tree::Text(word),
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands on the second line, in both syntaxes.
+    fn check(text: &[u8], expected: std::result::Result<&str, &str>) {
+        for syntax in [Syntax::Edn, Syntax::Json] {
+            let text = [b"\n", text].concat();
+            let mut reader = Reader::new(text.as_slice(), syntax);
+            let read = match reader.next(false) {
+                Ok(Some(Tree::Text(text))) => Ok(text),
+                Err(Trouble::Syntax(reason)) => Err(reason),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(read.as_deref().map_err(String::as_str), expected);
+            assert_eq!(reader.line(), 2);
+        }
+    }
+
+    #[test]
+    fn a_text_is_taken_exactly_or_refused() {
+        check(br#""\uD83D\uDE00""#, Ok("\u{1f600}"));
+        check(br#""\ud83d\ude01\ud83d\ude02""#, Ok("\u{1f601}\u{1f602}"));
+        check(
+            br#""\udbff\udfff\ue000\ud7ff""#,
+            Ok("\u{10ffff}\u{e000}\u{d7ff}"),
+        );
+        check(
+            "\"\u{1f600}\\n\\\\\\/\\\"\"".as_bytes(),
+            Ok("\u{1f600}\n\\/\""),
+        );
+        for (text, half) in [
+            (&br#""\uD83D""#[..], "d83d"),
+            (br#""\uD83Dx""#, "d83d"),
+            (br#""\uD83D\n""#, "d83d"),
+            (br#""\uD83D\u0041""#, "d83d"),
+            (br#""\uD83D\uD83D\uDE00""#, "d83d"),
+            (br#""\uDE00""#, "de00"),
+        ] {
+            check(text, Err(&format!("\\u{half} is half a surrogate pair")));
+        }
+        for text in [&b"\"\xff\""[..], b"\"\xfe\"", b"v\xff", b"\"\xf0\x9f\""] {
+            check(text, Err("bytes that are no UTF-8"));
+        }
+        // "\101" would be taken for "101".
+        check(br#""\101""#, Err("the escape \\1 is not known"));
     }
 }
