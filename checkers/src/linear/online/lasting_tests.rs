@@ -132,6 +132,82 @@ fn events_of_any_index_are_judged_alike() {
     }
 }
 
+/// A history in which ends far apart are told apart: 2^33 events lie between its halves, and the read that begins before
+/// them never ends.
+#[test]
+fn ends_far_behind_an_open_operation_keep_their_order() {
+    let far = 1 << 33;
+    for gap in [6, far] {
+        let (a, b, c, d) = (1, 2, 3, 4);
+        let write = |value| invoke(Call::Write(value));
+        let read = || invoke(Call::Read);
+        let script = [
+            (0, a, invoke(Call::Delete)),
+            (1, a, ok(None)),
+            (2, a, write(7)),
+            (3, b, write(8)),
+            (4, a, ok(None)),
+            (5, b, ok(None)),
+            (6, d, read()),
+            (gap + 1, a, write(1)),
+            (gap + 2, b, write(1)),
+            (gap + 3, c, read()),
+            (gap + 4, c, ok(Some(1))),
+            (gap + 5, c, write(2)),
+            (gap + 6, c, ok(None)),
+            (gap + 7, c, read()),
+            (gap + 8, c, ok(Some(2))),
+            (gap + 9, a, ok(None)),
+            (gap + 10, c, read()),
+            (gap + 11, c, ok(Some(2))),
+            (gap + 12, c, read()),
+            (gap + 13, c, ok(Some(1))),
+            (gap + 14, b, ok(None)),
+        ];
+        let mut online = Online::new(Options::default());
+        for (index, client, kind) in script {
+            online.push(&event(index, client, kind));
+        }
+        assert_eq!(online.malformed(), []);
+        assert!(matches!(online.keys[0].judge, Judge::Frontier(_)));
+        assert_eq!(online.finish(), Verdict::Linearizable, "gap {gap}");
+    }
+}
+
+/// Each gap between two events is long, mostly, and the verdict is that of the same history without gaps.
+#[test]
+fn gaps_between_events_change_nothing() {
+    for seed in 0..48 {
+        let (_, mut events, _) = lasting(seed);
+        let (near, _) = online(&events, seed);
+        let mut indices = Vec::new();
+        let mut at = 0;
+        for (i, event) in (0u64..).zip(&mut events) {
+            at += 1 + [0, 1 << 31, (1 << 32) - 1, 1 << 33][((i * 7 + seed) % 4) as usize];
+            event.index = at;
+            indices.push(at);
+        }
+        let expected = near.map(|event| indices[event as usize]);
+        assert_eq!(online(&events, seed).0, expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn ends_are_counted_anew_now_and_then() {
+    let mut counted_anew = 0;
+    for seed in 0..48 {
+        let (_, events, _) = lasting(seed);
+        let mut online = Online::new(Options::default());
+        for event in &events {
+            online.push(event);
+        }
+        if let Judge::Frontier(tail) = &online.keys[0].judge {
+            counted_anew += u64::from(tail.origin() > 48);
+        }
+    }
+    assert!(counted_anew >= 24, "{counted_anew}");
+}
+
 /// What a judge holds for a key of so many operations.
 fn held_after(ops: u64, pending: f64) -> usize {
     let recipe = Recipe {

@@ -30,8 +30,9 @@ const WIDTH: usize = 4096;
 /// So many values have a number before any is forgotten: looking less often costs less.
 const FORGET_AT: u32 = 64;
 
-/// So many events after the one from which ends are counted, they are counted anew: they must fit in 32 bits.
-const FAR: u64 = 1 << 31;
+/// With so many ends they are counted anew, from those that are committed on: they must fit in 32 bits. Tests must get
+/// there, too.
+const FAR: u64 = if cfg!(test) { 48 } else { 1 << 31 };
 
 /// A key whose values repeat.
 #[derive(Debug)]
@@ -45,7 +46,10 @@ pub(super) struct Tail {
     /// Events that are not committed: an operation's number, and whether it ends.
     events: VecDeque<(u64, bool)>,
     last_event: u64,
-    /// The event from which the frontier counts ends.
+    /// How many ends there have been, and how many of them are committed.
+    ends: u64,
+    committed_ends: u64,
+    /// The end from which the frontier counts: those before it are committed.
     origin: u64,
     /// How many events were not looked at yet, and how many of them are ends.
     unsettled: usize,
@@ -72,6 +76,8 @@ struct Followed {
     invoked: u64,
     /// [`u64::MAX`] while it is open.
     completed: u64,
+    /// How many ends came before its own, where it has ended.
+    rank: u64,
     committed: bool,
 }
 
@@ -135,6 +141,8 @@ impl Tail {
             first_unsettled: None,
             events: VecDeque::new(),
             last_event: 0,
+            ends: 0,
+            committed_ends: 0,
             origin: 0,
             worlds: 1,
         };
@@ -168,7 +176,9 @@ impl Tail {
             }
         }
         moments.sort_unstable();
-        tail.origin = moments.first().map_or(0, |moment| moment.0);
+        for (_, number, _) in moments.iter().filter(|moment| moment.2) {
+            tail.count_end(*number);
+        }
         tail.last_event = moments.last().map_or(0, |moment| moment.0);
         tail.events = moments.into_iter().map(|(_, n, ends)| (n, ends)).collect();
         tail.unsettled = tail.events.len();
@@ -189,6 +199,7 @@ impl Tail {
             },
             invoked,
             completed: OPEN,
+            rank: 0,
             committed: false,
         });
         number
@@ -212,6 +223,12 @@ impl Tail {
         self.values.given
     }
 
+    /// How many ends were counted and are no longer.
+    #[cfg(test)]
+    pub(super) fn origin(&self) -> u64 {
+        self.origin
+    }
+
     /// Bytes that it holds.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
@@ -219,6 +236,12 @@ impl Tail {
         let ops = self.ops.capacity() * size_of::<Followed>();
         let events = self.events.capacity() * size_of::<(u64, bool)>();
         names + ops + events + self.frontier.bytes()
+    }
+
+    /// It has ended, as the next one.
+    fn count_end(&mut self, number: u64) {
+        self.at(number).rank = self.ends;
+        self.ends += 1;
     }
 
     fn at(&mut self, number: u64) -> &mut Followed {
@@ -269,6 +292,7 @@ impl Tail {
             Outcome::Failed => End::Failed,
             Outcome::Unknown => End::Unknown,
         };
+        self.count_end(number);
         self.events.push_back((number, true));
         self.unsettled += 1;
         self.unsettled_ends += 1;
@@ -303,7 +327,7 @@ impl Tail {
         self.unsettled_ends = 0;
         self.first_unsettled = None;
         let many = self.values.given >= self.values.forget_at;
-        if many || self.last_event - self.origin > FAR {
+        if many || self.ends - self.origin > FAR {
             self.forget();
         }
         found
@@ -311,11 +335,7 @@ impl Tail {
 
     /// Forgets the values that nothing names any more, and counts ends from what is not committed on.
     fn forget(&mut self) {
-        let front = self.events.front();
-        let from = front.map_or(self.last_event, |&(number, ends)| {
-            self.ops[(number - self.base) as usize].moment(ends)
-        });
-        let earlier = from.saturating_sub(self.origin).min(u64::from(NEVER)) as u32;
+        let earlier = (self.committed_ends - self.origin).min(u64::from(NEVER)) as u32;
         self.origin += u64::from(earlier);
         let held = self.ops.iter().flat_map(|f| [f.op.value, f.op.old]);
         let numbers = self
@@ -350,6 +370,7 @@ impl Tail {
             }
             before = Some(followed.moment(ends));
             self.events.pop_front();
+            self.committed_ends += u64::from(ends);
             self.at(number).committed = ends;
             while self.ops.front().is_some_and(|op| op.committed) {
                 self.ops.pop_front();
@@ -412,7 +433,10 @@ impl Followed {
         if ends { self.completed } else { self.invoked }
     }
 
-    /// As the frontier wants it, as it stood right after event `last`; ends count from event `origin`.
+    /// As the frontier wants it, as it stood right after event `last`; ends count from the end `origin`.
+    ///
+    /// # Panics
+    /// With 2^32 ends that are not committed, for which no memory suffices: two would count as one.
     fn as_of(&self, last: u64, origin: u64) -> Op {
         let mut op = self.op;
         if self.completed > last {
@@ -421,8 +445,10 @@ impl Followed {
                 op.value = ABSENT;
             }
         } else if op.end != End::Unknown {
-            // Only the order of ends matters to the frontier; event indices keep it.
-            op.ret = (self.completed - origin).min(u64::from(NEVER - 1)) as u32;
+            // Only the order of ends matters to the frontier: counting keeps it, however far apart their events are.
+            let rank = self.rank - origin;
+            assert!(rank < u64::from(NEVER), "{rank} ends are not committed");
+            op.ret = rank as u32;
         }
         op
     }
