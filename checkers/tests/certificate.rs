@@ -82,6 +82,9 @@ fn what_the_log_explains_holds() {
         // Two unknown writes, and two entries for them.
         "w1@1 w2? j:w3? j:r3@3 r2@3",
         "j:w3? w2? w4? j:r3@1 r2@2 r4@3",
+        // As far as indices go.
+        "w1@9223372036854775807 r1@9223372036854775807 w2@9223372036854775808 r2@9223372036854775808",
+        "w1@18446744073709551612 w2? r2@18446744073709551613 w3@18446744073709551614 r3@18446744073709551614",
     ] {
         assert_eq!(rule(words), None, "{words}");
     }
@@ -96,6 +99,10 @@ fn what_the_log_contradicts_is_rejected() {
         ("w1@2 w2@1", Rule::RealTime),
         ("w1@1 w2@2 r1@1", Rule::RealTime),
         ("w1@1 r1@2 w2@2", Rule::RealTime),
+        (
+            "w1@9223372036854775809 w2@9223372036854775808",
+            Rule::RealTime,
+        ),
         ("w1@1 w2@2 r1@2", Rule::Prefix),
         ("r1@0 w1@1", Rule::Prefix),
         ("w1@1 c2>3@2", Rule::Prefix),
@@ -116,6 +123,12 @@ fn what_the_log_contradicts_is_rejected() {
     ] {
         assert_eq!(rule(words), Some(expected), "{words}");
     }
+}
+
+#[test]
+fn an_index_that_nothing_can_follow_leaves_it_silent() {
+    let found = certificate(&history("w1@18446744073709551615 r1@18446744073709551615"));
+    assert_eq!(found.name(), "silent");
 }
 
 #[test]

@@ -112,13 +112,16 @@ pub fn certificate_of_key(history: &History, key: &KeyHistory) -> Certificate {
     check(history, &[key])
 }
 
-/// An operation and its place: twice its index where it is an entry of the log, one more where it only looked.
+/// An operation and its place.
 #[derive(Clone, Copy)]
 struct Placed {
     op: Op,
-    place: u64,
+    place: Place,
     at: At,
 }
+
+/// A place in the log: an index, and whether it is right behind that entry, where who only looked stands.
+type Place = (u64, bool);
 
 fn check(history: &History, keys: &[&KeyHistory]) -> Certificate {
     if history.header.is_lists() {
@@ -132,12 +135,13 @@ fn check(history: &History, keys: &[&KeyHistory]) -> Certificate {
         let mut of_key = Vec::new();
         for op in key.ops.iter().filter(|op| op.end == End::Ok) {
             match history.log_id(op.row) {
-                Some(at) => of_key.push(Placed {
+                // Behind the last index there is, nothing could stand.
+                Some(at) if at.index < u64::MAX => of_key.push(Placed {
                     op: *op,
-                    place: at.index.saturating_mul(2) + u64::from(op.kind == Kind::Read),
+                    place: (at.index, op.kind == Kind::Read),
                     at,
                 }),
-                None => silent += 1,
+                Some(_) | None => silent += 1,
             }
         }
         of_key.sort_by_key(|placed| (placed.place, placed.op.call));
@@ -149,7 +153,7 @@ fn check(history: &History, keys: &[&KeyHistory]) -> Certificate {
     }
     if silent > 0 {
         return Certificate::Silent {
-            why: format!("{silent} ok answers have no log id"),
+            why: format!("{silent} ok answers have no log id that an entry can have"),
         };
     }
     prefixes(history, keys, &placed)
@@ -239,7 +243,7 @@ fn prefixes(history: &History, keys: &[&KeyHistory], placed: &[Vec<Placed>]) -> 
     };
     let ended = Ended::of(history, placed);
     // Place, whether it is a known one, begin, id: an unknown operation stands right before who asked for it.
-    let mut witness: Vec<(u64, bool, u64, u64)> = Vec::new();
+    let mut witness: Vec<(Place, bool, u64, u64)> = Vec::new();
     let mut guessed = false;
     let mut needs = Vec::new();
     for (key, of_key) in keys.iter().zip(placed) {
@@ -334,17 +338,17 @@ fn without_entry(mut needs: Vec<Need>, taken: &[u64]) -> Option<Need> {
 }
 
 /// The highest place among the operations that had ended by each event.
-struct Ended(Vec<(u64, u64)>);
+struct Ended(Vec<(u64, Place)>);
 
 impl Ended {
     fn of(history: &History, placed: &[Vec<Placed>]) -> Self {
-        let mut ends: Vec<(u64, u64)> = placed
+        let mut ends: Vec<(u64, Place)> = placed
             .iter()
             .flatten()
             .filter_map(|placed| Some((history.completed(placed.op.row)?, placed.place)))
             .collect();
         ends.sort_unstable();
-        let mut highest = 0;
+        let mut highest = (0, false);
         for (_, place) in &mut ends {
             highest = highest.max(*place);
             *place = highest;
@@ -353,7 +357,7 @@ impl Ended {
     }
 
     /// The highest place of what ended before `event`, where anything did.
-    fn before(&self, event: u64) -> Option<u64> {
+    fn before(&self, event: u64) -> Option<Place> {
         let after = self.0.partition_point(|(end, _)| *end < event);
         after.checked_sub(1).map(|i| self.0[i].1)
     }
@@ -381,7 +385,7 @@ impl Unknown {
             // Behind everything that had ended when it began: from this entry on.
             let from = ended
                 .before(history.invoked(op.row))
-                .map_or(0, |place| place / 2 + 1);
+                .map_or(0, |(index, _)| index + 1);
             if op.kind == Kind::Cas {
                 unknown.ambiguous = true;
                 let cas = unknown.cas.entry(op.value).or_default();
@@ -431,7 +435,7 @@ impl Replay<'_> {
     fn take(
         &mut self,
         placed: &Placed,
-        witness: &mut Vec<(u64, bool, u64, u64)>,
+        witness: &mut Vec<(Place, bool, u64, u64)>,
     ) -> Result<Option<Need>, Contradiction> {
         let mut need = None;
         let op = placed.op;
