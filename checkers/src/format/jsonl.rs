@@ -318,11 +318,11 @@ const NO_VALUE: &str = "an ok read without a value (null is absent)";
 
 /// Takes one line, whatever its shape.
 fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), Refused> {
-    let line: General<'_> =
-        serde_json::from_slice(line.trim_ascii_end()).map_err(|error| Refused {
-            reason: plain(&error),
-            cut: error.is_eof(),
-        })?;
+    let text = line.trim_ascii_end();
+    let line: General<'_> = serde_json::from_slice(text).map_err(|error| Refused {
+        reason: plain(&error),
+        cut: error.is_eof() || is_cut_number(text),
+    })?;
     let malformed = |error: Malformed| Refused::from(error.to_string());
     if line.kind == "mark" {
         let text = match line.value {
@@ -368,6 +368,15 @@ fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), Refused> {
     };
     sink.complete(from, outcome, line.at, line.error.as_deref())
         .map_err(malformed)
+}
+
+/// Whether a line ends right after the minus sign of a number, which is no end of file to the parser.
+#[cold]
+fn is_cut_number(text: &[u8]) -> bool {
+    text.ends_with(b"-") && {
+        let longer = [text, b"1"].concat();
+        serde_json::from_slice::<General<'_>>(&longer).is_err_and(|error| error.is_eof())
+    }
 }
 
 /// The kind of operation that an `f` names.
@@ -498,6 +507,10 @@ mod tests {
                 "event index 0 does not come after 0",
             ),
             (
+                "{\"index\":1,\"client\":3,\"type\":\"fail\"}-",
+                "trailing characters (column 37)",
+            ),
+            (
                 "{\"index\":1,\"client\":\"3\",\"ty",
                 "invalid type: string \"3\", expected u64 (column 23)",
             ),
@@ -509,7 +522,7 @@ mod tests {
 
     #[test]
     fn whatever_is_cut_off_the_last_line_is_forgiven() {
-        let ok = "{\"index\":1,\"time_ns\":9,\"client\":3,\"type\":\"ok\",\"value\":[1,\"\u{e9}\\u00e9\"],\"at\":{\"term\":1,\"index\":9}}";
+        let ok = "{\"index\":1,\"time_ns\":9,\"client\":3,\"type\":\"ok\",\"value\":[-1,\"\u{e9}\\u00e9\",-27],\"at\":{\"term\":1,\"index\":9}}";
         let whole = [HEADER, INVOKE, ok].concat().into_bytes();
         let from = HEADER.len() + INVOKE.len();
         for end in from..whole.len() {
