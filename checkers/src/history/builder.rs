@@ -64,6 +64,12 @@ pub enum Malformed {
         /// The index.
         index: u64,
     },
+    /// The two largest indices there are can't be followed.
+    #[error("event index {index} is too large: 2^64 - 3 is the largest")]
+    IndexTooLarge {
+        /// The index.
+        index: u64,
+    },
 }
 
 /// What a client is doing.

@@ -167,10 +167,7 @@ impl Online {
             node: event.node,
         };
         let taken = match &event.kind {
-            EventKind::Mark(_) => {
-                self.last_event = Some(event.index);
-                return None;
-            }
+            EventKind::Mark(_) => self.rises(event.index).map(|()| false),
             _ if event.client.is_none() => Err(Malformed::NoClient),
             EventKind::Invoke { key, call } => self.invoke(&from, key, *call).map(|()| false),
             EventKind::Complete { outcome, at, .. } => self.complete(&from, *outcome, *at),
@@ -187,7 +184,7 @@ impl Online {
 
     /// Takes an invocation.
     pub(crate) fn invoke(&mut self, from: &Moment, key: &str, call: Call) -> Result<(), Malformed> {
-        self.last_event = Some(from.index);
+        self.rises(from.index)?;
         let client = from.client;
         if let Doing::Open(key, at) = *self.clients.of(client) {
             let open = self.keys[key as usize].open.get(at).invoked;
@@ -210,7 +207,7 @@ impl Online {
         outcome: Outcome,
         log_id: Option<At>,
     ) -> Result<bool, Malformed> {
-        self.last_event = Some(from.index);
+        self.rises(from.index)?;
         let client = from.client;
         let doing = self.clients.of(client);
         let (number, at) = match *doing {
@@ -235,6 +232,20 @@ impl Online {
             self.raise(number as usize, found);
         }
         Ok(self.alarm.is_some())
+    }
+
+    /// Takes the index of an event: both judges count on times that rise, and have uses for the two largest numbers.
+    fn rises(&mut self, index: u64) -> Result<(), Malformed> {
+        if let Some(last) = self.last_event
+            && index <= last
+        {
+            return Err(Malformed::IndexNotRising { index, last });
+        }
+        if index >= u64::MAX - 1 {
+            return Err(Malformed::IndexTooLarge { index });
+        }
+        self.last_event = Some(index);
+        Ok(())
     }
 
     /// What the client's open operation asks, where it has one.
@@ -588,6 +599,44 @@ mod tests {
             }
         }
         assert!(violations >= 20, "{violations}");
+    }
+
+    #[test]
+    fn an_index_must_rise_and_leave_room_behind_it() {
+        let unique = [Call::Write(1), Call::Write(2)];
+        let repeated = [Call::Delete, Call::Write(1)];
+        for [first, second] in [unique, repeated] {
+            let mut online = Online::new(Options::default());
+            let last = u64::MAX - 2;
+            online.push(&step(5, 1, invoke("k", first)));
+            for index in [5, 4] {
+                online.push(&step(index, 1, ok(None)));
+                let mark = Event {
+                    client: None,
+                    ..step(index, 1, EventKind::Mark("phase".to_owned()))
+                };
+                online.push(&mark);
+            }
+            online.push(&step(6, 1, ok(None)));
+            online.push(&step(last - 1, 2, invoke("k", second)));
+            for index in [u64::MAX, u64::MAX - 1] {
+                online.push(&step(index, 2, ok(None)));
+                online.push(&step(index, 3, invoke("k", Call::Read)));
+            }
+            online.push(&step(last, 2, ok(None)));
+            let expected: Vec<(u64, Malformed)> = [5, 5, 4, 4]
+                .map(|index| (index, Malformed::IndexNotRising { index, last: 5 }))
+                .into_iter()
+                .chain(
+                    [u64::MAX, u64::MAX, u64::MAX - 1, u64::MAX - 1]
+                        .map(|index| (index, Malformed::IndexTooLarge { index })),
+                )
+                .collect();
+            assert_eq!(online.malformed(), expected);
+            let progress = online.progress();
+            assert_eq!((progress.open, progress.ops_proven), (0, 2));
+            assert!(online.finish().holds());
+        }
     }
 
     #[test]
