@@ -178,6 +178,11 @@ impl Builder {
         unknown.map(|(client, _)| *client).collect()
     }
 
+    /// The index of the last event, whatever came of it.
+    pub(crate) fn last_index(&self) -> Option<u64> {
+        self.last_index
+    }
+
     /// Takes one event.
     ///
     /// # Errors

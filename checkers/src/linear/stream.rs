@@ -184,9 +184,12 @@ impl Gauge {
         };
         let builder = std::mem::replace(&mut **builder, Builder::new(Header::default()));
         let unknown = builder.unknown_clients();
+        let last_index = builder.last_index();
         let history = builder.finish();
         let mut passing = Passing::new(self.options, self.nil, history.header.spec.clone());
         passing.replay(&history)?;
+        // Marks and second completions are not replayed, and count all the same.
+        passing.last_index = last_index;
         // A read without an answer counts as failed, but its client does not know.
         for client in unknown {
             passing.clients.of(client).doing = Doing::Unknown;
@@ -575,6 +578,37 @@ mod tests {
                 assert!(whole.contains(expected), "{lines:?}: {whole}");
             }
         }
+    }
+
+    #[test]
+    fn an_index_must_rise_past_what_is_not_replayed() {
+        let mut online = Gauge {
+            options: Options::default(),
+            nil: Nil::Absent,
+            taking: Taking::Whole(Box::new(Builder::new(Header::default()))),
+            kept_for_its_lists: false,
+        };
+        let from = |index| Moment {
+            index,
+            time_ns: 0,
+            client: 1,
+            node: None,
+        };
+        let failed =
+            |gauge: &mut Gauge, index| gauge.complete(from(index), Outcome::Failed, None, None);
+        online
+            .invoke(from(1), "k", Call::Write(1))
+            .expect("it rises");
+        for index in [5, 9] {
+            failed(&mut online, index).expect("it rises");
+        }
+        online.mark(12, 0, "phase").expect("it rises");
+        online.let_go().expect("well formed");
+        for index in [6, 10, 12] {
+            let expected = Err(Malformed::IndexNotRising { index, last: 12 });
+            assert_eq!(failed(&mut online, index), expected);
+        }
+        failed(&mut online, 13).expect("it rises");
     }
 
     #[test]
