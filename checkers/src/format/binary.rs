@@ -29,6 +29,12 @@ const BLOCK: usize = 1 << 16;
 /// A longer block is none of ours.
 const LONGEST: u32 = 1 << 28;
 
+/// Lists in lists are read up to this depth: text formats have no deeper ones.
+const DEEPEST: u8 = 128;
+
+/// A list whose text is longer is none of ours. Lists name others in few bytes, and have them in full in their texts.
+const LONGEST_LIST: usize = 1 << 24;
+
 const READ: u8 = 0;
 const WRITE: u8 = 1;
 const CAS: u8 = 2;
@@ -325,19 +331,55 @@ struct Reader {
     index: u64,
     time_ns: u64,
     events: u64,
+    /// How deep each named value is: 0 for what is no list.
+    depths: Vec<u8>,
 }
 
 impl Reader {
+    /// Takes a value that is not an integer: it gets the number that it had in the writer, since all come in order.
+    fn name(&mut self, what: u8, rest: &mut Rest<'_>, sink: &mut impl Sink) -> Result<(), String> {
+        let short = || "the record ends too early".to_owned();
+        let before = sink.names().len();
+        let mut depth = 0;
+        if what == NAME {
+            let text = rest.text().ok_or_else(short)?;
+            sink.names().intern_written(text);
+        } else {
+            let items = rest.items().ok_or_else(short)?;
+            let mut length = 0;
+            for item in &items {
+                may_be(*item, sink)?;
+                if let Some(place) = sink.names().place(*item) {
+                    depth = depth.max(self.depths.get(place).copied().unwrap_or(0));
+                }
+                // An integer has up to 20 digits.
+                length += sink.names().get(*item).map_or(20, str::len);
+            }
+            depth += 1;
+            if depth > DEEPEST {
+                return Err(format!("lists are nested more than {DEEPEST} deep"));
+            }
+            if length > LONGEST_LIST {
+                return Err(format!(
+                    "the text of a list has more than {LONGEST_LIST} bytes"
+                ));
+            }
+            sink.names().intern_list(&items);
+        }
+        if sink.names().len() == before {
+            return Err("a value is named twice".to_owned());
+        }
+        self.depths.push(depth);
+        Ok(())
+    }
+
     /// Takes one record.
     fn record(&mut self, rest: &mut Rest<'_>, sink: &mut impl Sink) -> Result<(), String> {
         let short = || "the record ends too early".to_owned();
         let tag = rest.byte().ok_or_else(short)?;
         let what = tag & 0x0f;
         if what == NAME || what == LIST {
-            return match rest.name(what, sink).ok_or_else(short)? {
-                true => Ok(()),
-                false => Err("a value is named twice".to_owned()),
-            };
+            return self.name(what, rest, sink);
         }
         self.events += 1;
         self.index = self.index.wrapping_add(rest.number().ok_or_else(short)?);
@@ -500,20 +542,12 @@ impl<'a> Rest<'a> {
         Some((found, at, error))
     }
 
-    /// A value that is not an integer: it gets the number that it had in the writer, since all come in order. Whether it
-    /// is a new one, as it must be.
-    fn name(&mut self, what: u8, sink: &mut impl Sink) -> Option<bool> {
-        let before = sink.names().len();
-        if what == NAME {
-            sink.names().intern_written(self.text()?);
-        } else {
-            let mut items = Vec::new();
-            for _ in 0..self.number()? {
-                items.push(self.signed()?);
-            }
-            sink.names().intern_list(&items);
+    fn items(&mut self) -> Option<Vec<Value>> {
+        let mut items = Vec::new();
+        for _ in 0..self.number()? {
+            items.push(self.signed()?);
         }
-        Some(sink.names().len() > before)
+        Some(items)
     }
 }
 
@@ -640,6 +674,53 @@ mod tests {
                     "{error}"
                 );
             }
+        }
+    }
+
+    /// What comes of lists that name each other: each is the places of its items among the named values.
+    fn lists_of_lists(lists: &[Vec<i64>]) -> Result<Loaded, Error> {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes, &Header::default()).expect("a vector");
+        for items in lists {
+            writer.block.push(LIST);
+            writer.number(items.len() as u64);
+            for place in items {
+                writer.signed(i64::MIN / 2 + place);
+            }
+        }
+        writer.finish().expect("a vector");
+        load(&bytes)
+    }
+
+    #[test]
+    fn lists_that_name_each_other_stay_within_bounds() {
+        let chain = |items: usize, lists: i64| -> Vec<Vec<i64>> {
+            let begin = std::iter::once(Vec::new());
+            begin
+                .chain((1..lists).map(|list| vec![list - 1; items]))
+                .collect()
+        };
+        let loaded = lists_of_lists(&chain(1, 128)).expect("as deep as can be");
+        assert_eq!(loaded.history.names.len(), 128);
+        let first = i64::MIN / 2;
+        for (lists, expected) in [
+            (
+                chain(1, 129),
+                "lists are nested more than 128 deep".to_owned(),
+            ),
+            (
+                chain(2, 40),
+                "the text of a list has more than 16777216 bytes".to_owned(),
+            ),
+            // Itself, and one that is still to come.
+            (vec![vec![0]], format!("the value {first} can't be had")),
+            (
+                vec![vec![], vec![0, 2], vec![]],
+                format!("the value {} can't be had", first + 2),
+            ),
+        ] {
+            let error = lists_of_lists(&lists).expect_err(&expected).to_string();
+            assert!(error.contains(&expected), "{error}");
         }
     }
 

@@ -127,10 +127,13 @@ impl Names {
     /// The name of a value, where it is not an integer: a string in quotes where it would read as something else.
     #[must_use]
     pub fn get(&self, value: Value) -> Option<&str> {
-        usize::try_from(value.wrapping_sub(FIRST_NAME))
-            .ok()
-            .and_then(|i| self.texts.get(i))
-            .map(String::as_str)
+        self.texts.get(self.place(value)?).map(String::as_str)
+    }
+
+    /// How many values were named before this one, where it is named.
+    pub(crate) fn place(&self, value: Value) -> Option<usize> {
+        let place = usize::try_from(value.wrapping_sub(FIRST_NAME)).ok()?;
+        (place < self.texts.len()).then_some(place)
     }
 
     /// A value as text: its name, or the integer.
