@@ -674,4 +674,41 @@ mod tests {
             assert_eq!(verdict.name(), expected, "{text}");
         }
     }
+
+    #[test]
+    fn a_read_of_a_list_that_found_nil_and_failed_is_left_out_whatever_came_first() {
+        let event = |process: u64, kind: &str, f: &str, value: &str| {
+            format!("{{:process {process}, :type :{kind}, :f :{f}, :value [:k {value}]}}\n")
+        };
+        // An empty list after an append that ended would be a violation.
+        let append = event(0, "invoke", "append", "1") + &event(0, "ok", "append", "1");
+        let invoke = event(1, "invoke", "read", "nil");
+        let (nil, fail) = (
+            event(1, "ok", "read", "nil"),
+            event(1, "fail", "read", "nil"),
+        );
+        for (answers, expected, doubts) in [
+            ([&nil, &fail], "linearizable", 1),
+            ([&fail, &nil], "linearizable", 1),
+            ([&fail, &fail], "linearizable", 0),
+            ([&nil, &nil], "violation", 0),
+        ] {
+            let [first, second] = answers;
+            let text = [&append, &invoke, first, second]
+                .map(String::as_str)
+                .concat();
+            let history = load(&text, Format::Edn).expect("well formed").history;
+            let in_doubt = |lint: &&crate::history::Lint| {
+                lint.to_string()
+                    == "client 1 completes its read #2 both with nil, the empty list, and as failed: it is left out"
+            };
+            assert_eq!(
+                history.lints.iter().filter(in_doubt).count(),
+                doubts,
+                "{text}"
+            );
+            let verdict = check(&history, &Options::default()).verdict;
+            assert_eq!(verdict.name(), expected, "{text}");
+        }
+    }
 }

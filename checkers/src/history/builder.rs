@@ -1,6 +1,8 @@
 //! Pairs events into operations, in one pass and in the order of the events.
 
-use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     ABSENT, At, Call, ClientId, End, Event, EventKind, Header, History, KeyHistory, Kind, Lint,
@@ -100,6 +102,8 @@ pub struct Builder {
     nil_reads: Nil,
     /// The rows of reads that said nothing.
     nil_ignored: Vec<u32>,
+    /// The rows of reads that were completed again, with nil (or else as failed), where both say nothing.
+    nil_again: Vec<(u32, bool)>,
 }
 
 /// What an ok read without a value means. In a history of lists it is the empty list, whatever is said here.
@@ -130,6 +134,7 @@ impl Builder {
             last_key: 0,
             nil_reads: Nil::Absent,
             nil_ignored: Vec::new(),
+            nil_again: Vec::new(),
         }
     }
 
@@ -398,6 +403,13 @@ impl Builder {
         if !repeats(is_read, self.nil_reads, first.outcome, outcome) {
             return Err(Malformed::CompletedTwice { client, operation });
         }
+        if is_read
+            && self.nil_reads == Nil::Any
+            && matches!(outcome, Outcome::Ok(None) | Outcome::Failed)
+        {
+            // In a history of lists they say different things, and that these are lists may be known later only.
+            self.nil_again.push((row, outcome == Outcome::Ok(None)));
+        }
         self.history.lints.push(Lint::CompletedTwice {
             client,
             operation,
@@ -412,9 +424,19 @@ impl Builder {
         let lists = self.history.header.is_lists();
         if lists {
             // Not before all is read it is known for sure that these are lists: then nil is the empty one.
+            let in_doubt = self.reads_in_doubt();
             for row in std::mem::take(&mut self.nil_ignored) {
+                if in_doubt.contains(&row) {
+                    continue;
+                }
                 let facts = self.history.rows[row as usize];
                 self.history.keys[facts.key as usize].ops[facts.op as usize].end = End::Ok;
+            }
+            for row in in_doubt {
+                self.history.lints.push(Lint::ReadInDoubt {
+                    client: self.history.client(row),
+                    operation: self.history.invoked(row),
+                });
             }
             self.number_lists();
         }
@@ -424,6 +446,16 @@ impl Builder {
             });
         }
         self.history
+    }
+
+    /// The reads that were answered both with nil and as failed: neither is to be believed, whichever came first.
+    fn reads_in_doubt(&mut self) -> BTreeSet<u32> {
+        let again = std::mem::take(&mut self.nil_again);
+        let nil: FxHashSet<u32> = self.nil_ignored.iter().copied().collect();
+        let other = again
+            .into_iter()
+            .filter(|(row, says_nil)| *says_nil != nil.contains(row));
+        other.map(|(row, _)| row).collect()
     }
 
     /// Puts the elements of each key's lists beside its values.

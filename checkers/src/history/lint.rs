@@ -36,6 +36,13 @@ pub enum Lint {
         /// The event index of the second completion.
         event: u64,
     },
+    /// A read of a list was completed both with nil, which is the empty list, and as failed. It is left out.
+    ReadInDoubt {
+        /// The client.
+        client: u64,
+        /// The event index of the operation's invocation.
+        operation: u64,
+    },
     /// A value that only failed writes wrote was read: a client probably took a timeout for a failure.
     FailedWriteWasRead {
         /// The failed operation.
@@ -77,6 +84,10 @@ impl std::fmt::Display for Lint {
             } => write!(
                 f,
                 "client {client} completes #{operation} a second time at #{event}: ignored"
+            ),
+            Self::ReadInDoubt { client, operation } => write!(
+                f,
+                "client {client} completes its read #{operation} both with nil, the empty list, and as failed: it is left out"
             ),
             Self::FailedWriteWasRead { write, read, key } => write!(
                 f,
