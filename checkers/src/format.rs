@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `jsonl` | ours, one event a line | absent, checked |
 //! | `binary` | the same as records, a tenth of the size | absent, checked |
-//! | `edn` | Jepsen and Knossos | says nothing (Knossos' rule) |
+//! | `edn` | Jepsen and Knossos | says nothing (Knossos' rule), unless its first line is ours and says more |
 //! | `json` | the same as JSON, as elle-cli takes it | says nothing |
 //! | `jepsen-txt` | Jepsen's `history.txt` | says nothing |
 //! | `jepsen-log` | the logs of etcd that Porcupine ships | absent, checked |
@@ -133,6 +133,9 @@ impl Format {
     pub fn detect(beginning: &[u8]) -> Self {
         if beginning.starts_with(&binary::MAGIC) {
             return Self::Binary;
+        }
+        if beginning.starts_with(jepsen::CLAIM.as_bytes()) {
+            return Self::Edn;
         }
         let text = String::from_utf8_lossy(beginning);
         let mut lines = text
@@ -268,6 +271,7 @@ fn read_plain<S: Sink>(
             format
         }
     };
+    let said = nil;
     let nil = nil.unwrap_or(format.nil());
     let input = beginning.as_slice().chain(input);
     let through = |(sink, notes)| Came::Through(sink, notes);
@@ -275,7 +279,7 @@ fn read_plain<S: Sink>(
     let mut loaded = match format {
         Format::Jsonl => return jsonl::read_into(input, name, begin).map(through),
         Format::Binary => return binary::read_into(input, name, begin).map(through),
-        Format::Edn => jepsen::read_edn(input, name, nil),
+        Format::Edn => jepsen::read_edn(input, name, said),
         Format::Json => jepsen::read_json(input, name, nil),
         Format::JepsenTxt | Format::JepsenLog => jepsen::read_log(input, name, nil),
         Format::PorcupineKv => kv::read(input, name, nil),

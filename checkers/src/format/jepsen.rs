@@ -15,24 +15,50 @@ use crate::history::{
     Named, Names, Nil, Outcome, Value, is_datum, is_kept, kept, quoted,
 };
 
-/// Reads EDN: one vector or list of maps, or a stream of maps.
+/// With this begins the first line of the EDN that [`write_edn`] writes: a comment that says what EDN has no place for.
+pub(super) const CLAIM: &str = "; whitewater: spec ";
+
+/// Reads EDN: one vector or list of maps, or a stream of maps. What an ok read of nil means is what `nil` says, else
+/// what the first line says where [`write_edn`] wrote it, else nothing.
 ///
 /// # Errors
 /// When a datum can't be read or can't follow those before it; its line is named.
-pub fn read_edn(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Error> {
-    read_trees(Reader::new(input, Syntax::Edn), name, nil)
+pub fn read_edn(input: impl BufRead, name: &str, nil: Option<Nil>) -> Result<Loaded, Error> {
+    let mut reader = Reader::new(input, Syntax::Edn);
+    let comment = match reader.first_comment() {
+        Ok(comment) => comment.unwrap_or_default(),
+        Err(found) => return Err(trouble(name, 1, found)),
+    };
+    let mut feed = Feed::new(nil.unwrap_or(Nil::Any));
+    if let Some(claim) = comment.strip_prefix(CLAIM) {
+        let spec = claim.trim_end().strip_suffix(", nil is absent");
+        let spec = spec.filter(|spec| ["register", LIST_APPEND].contains(spec));
+        let Some(spec) = spec else {
+            let claim = shorten(claim);
+            let reason = format!("the first line claims a spec that is not known: {claim}");
+            return Err(malformed(name, 1, reason));
+        };
+        spec.clone_into(&mut feed.builder.header().spec);
+        feed.spec_is_known = true;
+        feed.builder.nil(nil.unwrap_or(Nil::Absent));
+    }
+    read_trees(reader, name, feed)
 }
 
 /// Reads the same as JSON: an array of objects, or one after the other.
 ///
 /// # Errors
-/// As [`read_edn`].
+/// When a datum can't be read or can't follow those before it; its line is named.
 pub fn read_json(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Error> {
-    read_trees(Reader::new(input, Syntax::Json), name, nil)
+    let feed = Feed::new(nil);
+    read_trees(Reader::new(input, Syntax::Json), name, feed)
 }
 
-fn read_trees<R: BufRead>(mut reader: Reader<R>, name: &str, nil: Nil) -> Result<Loaded, Error> {
-    let mut feed = Feed::new(nil);
+fn read_trees<R: BufRead>(
+    mut reader: Reader<R>,
+    name: &str,
+    mut feed: Feed,
+) -> Result<Loaded, Error> {
     let inside = match reader.open_list() {
         Ok(inside) => inside,
         Err(found) => return Err(trouble(name, reader.line(), found)),
@@ -233,6 +259,8 @@ struct Feed {
     events: u64,
     /// Whether values carry their key; `None` while nothing has told.
     independent: Option<bool>,
+    /// Whether the header has the spec from the file, and not from a first guess.
+    spec_is_known: bool,
 }
 
 impl Feed {
@@ -243,6 +271,7 @@ impl Feed {
             builder,
             events: 0,
             independent: None,
+            spec_is_known: false,
         }
     }
 
@@ -324,7 +353,7 @@ impl Feed {
     }
 
     fn call(&mut self, f: &str, value: &Tree) -> Result<Call, String> {
-        if f == "append" {
+        if f == "append" && !self.spec_is_known {
             LIST_APPEND.clone_into(&mut self.builder.header().spec);
         }
         let some = |value: Option<Value>| value.ok_or_else(|| format!("a {f} of nil"));
@@ -441,16 +470,25 @@ fn edn_key(key: &str) -> String {
     }
 }
 
-/// Writes a history as Jepsen's EDN, one map a line, each key as an independent one.
+/// Writes a history as Jepsen's EDN, one map a line, each key as an independent one. A comment before them says which
+/// spec it is and that a read of nil found the key absent: readers of ours then judge it as they judge this history.
 ///
 /// # Errors
 /// When `out` does.
 pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()> {
     let text = |value: Value| edn_text(&history.names, value);
     let mut open = std::collections::BTreeMap::new();
+    let spec = if history.header.is_lists() {
+        LIST_APPEND
+    } else {
+        "register"
+    };
+    writeln!(out, "{CLAIM}{spec}, nil is absent")?;
     for event in history.to_events() {
         let head = format!("{{:index {}, :time {}, ", event.index, event.time_ns);
         let client = event.client.unwrap_or_default();
+        // EDN's integers have a sign; reading takes it back.
+        let process = client.cast_signed();
         match event.kind {
             EventKind::Mark(mark) => writeln!(
                 out,
@@ -468,7 +506,7 @@ pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()>
                 };
                 writeln!(
                     out,
-                    "{head}:type :invoke, :process {client}, :f :{f}, :value [{key} {value}]}}"
+                    "{head}:type :invoke, :process {process}, :f :{f}, :value [{key} {value}]}}"
                 )?;
                 open.insert(client, (f, key, value));
             }
@@ -486,7 +524,7 @@ pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()>
                 };
                 writeln!(
                     out,
-                    "{head}:type :{kind}, :process {client}, :f :{f}, :value [{key} {value}]}}"
+                    "{head}:type :{kind}, :process {process}, :f :{f}, :value [{key} {value}]}}"
                 )?;
             }
         }
@@ -710,5 +748,116 @@ mod tests {
             let verdict = check(&history, &Options::default()).verdict;
             assert_eq!(verdict.name(), expected, "{text}");
         }
+    }
+
+    /// What comes of a history in our own format that is written as EDN and found out what it is.
+    fn through_edn(text: &str) -> [(History, &'static str); 2] {
+        let history = load(text, Format::Jsonl).expect("well formed").history;
+        let mut bytes = Vec::new();
+        write_edn(&mut bytes, &history).expect("a vector");
+        let again = format::read(bytes.as_slice(), "h", None, None).expect("well formed");
+        assert_eq!(again.notes[0], "h: read as edn");
+        [history, again.history].map(|history| {
+            let verdict = check(&history, &Options::default()).verdict;
+            (history, verdict.name())
+        })
+    }
+
+    #[test]
+    fn edn_of_ours_says_what_nil_means_and_which_spec_it_is() {
+        let line = |index: u64, rest: &str| {
+            format!("{{\"index\":{index},\"client\":1,\"type\":{rest}}}\n")
+        };
+        let read = |index: u64, found: &str| {
+            line(index, "\"invoke\",\"f\":\"read\",\"key\":\"k\"")
+                + &line(index + 1, &format!("\"ok\",\"value\":{found}"))
+        };
+        let write = |index: u64, value: &str| {
+            let invoke = "\"invoke\",\"f\":\"write\",\"key\":\"k\",\"value\":";
+            line(index, &format!("{invoke}{value}")) + &line(index + 1, "\"ok\"")
+        };
+        for (spec, events, expected) in [
+            ("register", read(0, "null") + &write(2, "1"), "linearizable"),
+            ("register", write(0, "1") + &read(2, "null"), "violation"),
+            (
+                "list-append",
+                read(0, "null") + &read(2, "[]"),
+                "linearizable",
+            ),
+            (
+                "list-append",
+                write(0, "[1,2]") + &read(2, "null"),
+                "violation",
+            ),
+            (
+                "list-append",
+                write(0, "[]") + &read(2, "null"),
+                "linearizable",
+            ),
+            (
+                "list-append",
+                write(0, "[1,2]") + &read(2, "[1,2]"),
+                "linearizable",
+            ),
+            ("list-append", String::new(), "linearizable"),
+        ] {
+            let text = format!("{{\"whitewater\":1,\"spec\":\"{spec}\"}}\n{events}");
+            for (history, verdict) in through_edn(&text) {
+                assert_eq!(history.header.spec, spec);
+                assert_eq!(verdict, expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_of_any_number_is_read_back() {
+        for client in [0, 1 << 62, 1 << 63, u64::MAX] {
+            let text = format!(
+                "{{\"whitewater\":1}}\n{{\"index\":0,\"client\":{client},\"type\":\"invoke\",\"f\":\"read\",\"key\":\"k\"}}\n{{\"index\":1,\"client\":{client},\"type\":\"ok\",\"value\":null}}\n"
+            );
+            for (history, _) in through_edn(&text) {
+                assert_eq!(history.client(0), client);
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_first_line_of_ours_says_anything_and_a_caller_says_more() {
+        let events = "{:process 0, :type :invoke, :f :write, :value 1}
+            {:process 0, :type :ok, :f :write, :value 1}
+            {:process 0, :type :invoke, :f :read, :value nil}
+            {:process 0, :type :ok, :f :read, :value nil}\n";
+        let ours = "; whitewater: spec register, nil is absent\n";
+        for (before, nil, expected) in [
+            ("", None, "linearizable"),
+            ("; spec register, nil is absent\n", None, "linearizable"),
+            ("; whitewater: nil is absent\n", None, "linearizable"),
+            (&format!("\n{ours}"), None, "linearizable"),
+            (ours, None, "violation"),
+            (&ours.replace('\n', "\r\n"), None, "violation"),
+            (ours, Some(Nil::Any), "linearizable"),
+            ("", Some(Nil::Absent), "violation"),
+        ] {
+            let text = format!("{before}{events}");
+            let loaded = format::read(text.as_bytes(), "h", None, nil).expect("well formed");
+            let verdict = check(&loaded.history, &Options::default()).verdict;
+            assert_eq!(verdict.name(), expected, "{before:?} {nil:?}");
+        }
+        for (claim, reason) in [
+            (
+                "queue, nil is absent",
+                "h:1: the first line claims a spec that is not known: queue, nil is absent",
+            ),
+            (
+                "register",
+                "h:1: the first line claims a spec that is not known: register",
+            ),
+        ] {
+            let text = format!("; whitewater: spec {claim}\n{events}");
+            assert_eq!(load(&text, Format::Edn).expect_err(claim), reason);
+        }
+        let append = format!("{ours}{}", events.replace(":write", ":append"));
+        let error = load(&append, Format::Edn).expect_err("it said register");
+        assert_eq!(error, "h:2: a register has no append");
     }
 }

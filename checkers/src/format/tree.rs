@@ -146,6 +146,22 @@ impl<R: BufRead> Reader<R> {
         self.line
     }
 
+    /// The comment with which the text begins, if it does; the beginning of a long one.
+    pub(super) fn first_comment(&mut self) -> Result<Option<String>> {
+        if self.peek()? != Some(b';') {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        while let Some(byte) = self.take()?
+            && byte != b'\n'
+        {
+            if bytes.len() < 256 {
+                bytes.push(byte);
+            }
+        }
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
     /// If the next datum is a list, steps into it; whether it did.
     pub(super) fn open_list(&mut self) -> Result<bool> {
         match self.skip()? {
