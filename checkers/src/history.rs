@@ -309,7 +309,9 @@ pub type Lists = FxHashMap<u32, Box<[Value]>>;
 impl KeyHistory {
     /// How many bytes it holds.
     fn bytes(&self) -> usize {
-        self.ops.len() * size_of::<Op>() + self.values.bytes()
+        let ops = self.ops.len() * size_of::<Op>();
+        // Its name is kept a second time, to find it.
+        size_of::<Self>() + self.name.len() * 2 + 48 + ops + self.values.bytes()
     }
 }
 
@@ -376,6 +378,8 @@ pub struct History {
     /// Clients' words by row, as places in `error_texts`: most runs have few different ones.
     errors: FxHashMap<u32, u32>,
     error_texts: Vec<Box<str>>,
+    /// Bytes of marks and of clients' words.
+    text_bytes: usize,
     /// Log ids that do not fit into a row.
     far: FxHashMap<u32, At>,
     events: u64,
@@ -414,8 +418,11 @@ impl History {
     pub fn bytes(&self) -> u64 {
         let of_keys: usize = self.keys.iter().map(KeyHistory::bytes).sum();
         let rows = self.rows.len() * size_of::<Row>();
+        let marks = self.marks.len() * size_of::<Mark>();
+        let lints = self.lints.len() * size_of::<Lint>();
         let errors = self.errors.len() * 16 + self.error_texts.len() * 64;
-        (of_keys + rows + errors + self.clients.len() * 24) as u64
+        let texts = self.text_bytes + self.names.bytes();
+        (of_keys + rows + errors + marks + lints + texts + self.clients.len() * 24) as u64
     }
 
     /// How many events were read, marks included.

@@ -51,7 +51,8 @@ pub(crate) struct CheckArgs {
     /// Threads.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Megabytes that a history may hold, and one key's search. A longer one is judged on its way instead.
+    /// Megabytes that a history may hold, and one key's search. A longer one is judged on its way instead;
+    /// its keys and its different texts stay, whatever they take.
     #[arg(long, value_name = "MB", default_value_t = 2048)]
     memory: u64,
     /// Configurations that one key's search may visit before the verdict is unknown. A file's header may pin its own.

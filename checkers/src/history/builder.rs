@@ -217,6 +217,7 @@ impl Builder {
     /// When the index does not rise.
     pub fn mark(&mut self, index: u64, time_ns: u64, text: &str) -> Result<(), Malformed> {
         self.advance(index)?;
+        self.history.text_bytes += text.len();
         self.history.marks.push(Mark {
             index,
             time_ns,
@@ -381,6 +382,7 @@ impl Builder {
             None => {
                 let text = self.history.error_texts.len() as u32;
                 self.history.error_texts.push(error.into());
+                self.history.text_bytes += error.len() * 2;
                 self.errors.insert(error.into(), text);
                 text
             }

@@ -15,10 +15,15 @@ pub struct Names {
     numbers: BTreeMap<String, Value>,
     texts: Vec<String>,
     lists: BTreeMap<Value, Vec<Value>>,
+    /// Bytes that all of this holds, more or less.
+    bytes: usize,
 }
 
 /// Where the numbers of named values begin: far below what a workload writes.
 const FIRST_NAME: Value = Value::MIN / 2;
+
+/// What a text or a list costs in its table beside its own bytes.
+const BESIDE_A_TEXT: usize = 48;
 
 /// So many integers are kept for them.
 const MOST_NAMES: Value = 1 << 32;
@@ -72,11 +77,13 @@ impl Names {
             return *value;
         }
         let value = self.named(text.clone());
+        self.bytes += text.len() + BESIDE_A_TEXT;
         self.numbers.insert(text, value);
         value
     }
 
     fn named(&mut self, text: String) -> Value {
+        self.bytes += text.len() + BESIDE_A_TEXT;
         self.texts.push(text);
         FIRST_NAME + self.texts.len() as Value - 1
     }
@@ -96,7 +103,9 @@ impl Names {
         }
         text.push(']');
         let value = self.number(text);
-        self.lists.entry(value).or_insert_with(|| list.to_vec());
+        if !self.lists.contains_key(&value) {
+            self.put_list(value, list.to_vec());
+        }
         value
     }
 
@@ -113,9 +122,15 @@ impl Names {
             .map(|c| self.intern(c.encode_utf8(&mut buffer)))
             .collect();
         let value = self.named(quoted(text));
+        self.bytes += known.len() + BESIDE_A_TEXT;
         self.numbers.insert(known, value);
-        self.lists.insert(value, list);
+        self.put_list(value, list);
         value
+    }
+
+    fn put_list(&mut self, value: Value, list: Vec<Value>) {
+        self.bytes += list.len() * size_of::<Value>() + BESIDE_A_TEXT;
+        self.lists.insert(value, list);
     }
 
     /// The elements of a list that was interned.
@@ -165,6 +180,11 @@ impl Names {
         let number = |i: usize| FIRST_NAME + i as Value;
         let texts = self.texts.iter().enumerate();
         texts.map(move |(i, text)| (text.as_str(), self.list(number(i))))
+    }
+
+    /// How many bytes they hold.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many values are not integers.

@@ -4,6 +4,10 @@
 //! event that exceeds it, what was kept is fed to the [online](super::online) checker and let go, and everything after
 //! goes the same way: memory is then the open operations, the live values, what each client did last, and a bounded
 //! record for the evidence. Only registers can be judged so: a history of lists is kept whole, however long it is.
+//!
+//! What is kept counts with its marks, the names of its keys and the texts of its values. Two things stay and grow, even
+//! after a history is let go: each key that ever occurred, some kilobyte of it, and each different value that is no
+//! integer, whose number must stay its own. The limit does not bound these.
 
 use std::io::BufRead;
 
@@ -609,6 +613,38 @@ mod tests {
             assert_eq!(failed(&mut online, index), expected);
         }
         failed(&mut online, 13).expect("it rises");
+    }
+
+    #[test]
+    fn what_is_kept_counts_with_its_texts() {
+        let long = "x".repeat(30_000);
+        let write = |key: &str, value: &str| {
+            format!("\"invoke\",\"f\":\"write\",\"key\":\"{key}\",\"value\":{value}")
+        };
+        let (mut marks, mut names, mut keys, mut errors) = (vec![], vec![], vec![], vec![]);
+        for i in 0..100 {
+            let text = format!("{long}{i}");
+            marks.push([format!("\"mark\",\"value\":\"{text}\""), String::new()]);
+            names.push([write("k", &format!("\"{text}\"")), "\"ok\"".to_owned()]);
+            keys.push([write(&text, "1"), "\"ok\"".to_owned()]);
+            let failed = format!("\"fail\",\"error\":\"{text}\"");
+            errors.push([write("k", &i.to_string()), failed]);
+        }
+        for lines in [marks, names, keys, errors] {
+            let mut text = "{\"whitewater\":1}\n".to_owned();
+            // Three million bytes and more, in few operations.
+            let ends = (0..1_000).map(|_| {
+                let read = "\"invoke\",\"f\":\"read\",\"key\":\"end\"".to_owned();
+                [read, "\"ok\",\"value\":null".to_owned()]
+            });
+            let all = lines.into_iter().chain(ends).flatten();
+            for (index, line) in (0..).zip(all.filter(|line| !line.is_empty())) {
+                let line = format!("{{\"index\":{index},\"client\":1,\"type\":{line}}}\n");
+                text.push_str(&line);
+            }
+            let streamed = streamed(text.as_bytes(), 2 << 20);
+            assert!(streamed.expect("a history").verdict.holds());
+        }
     }
 
     #[test]
