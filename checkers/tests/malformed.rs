@@ -52,9 +52,19 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         "EOF while parsing a string (column 30)",
     ),
     (
+        "half-a-surrogate-pair.json",
+        2,
+        r"\ud83d is half a surrogate pair",
+    ),
+    (
         "index-goes-back.jsonl",
         3,
         "event index 4 does not come after 5",
+    ),
+    (
+        "integer-kept-for-names.jsonl",
+        2,
+        "the value -4611686018427387904 can't be had: the 2^32 integers from -4611686018427387904 on are kept for values that are no integers",
     ),
     (
         "last-line-that-is-not-cut.jsonl",
@@ -110,6 +120,11 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         "two-open.jsonl",
         3,
         "client 1 begins an operation while its operation #0 is open",
+    ),
+    (
+        "unknown-claim.edn",
+        1,
+        "the first line claims a spec that is not known: queue, nil is absent",
     ),
     (
         "unknown-f.jsonl",
