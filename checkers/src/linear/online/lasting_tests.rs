@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Judge, Online};
-use crate::generate::{Domain, Generator, Recipe};
+use crate::generate::{Domain, Generator, Recipe, Violation};
 use crate::history::{Call, Event, EventKind, History, Outcome, Value};
 use crate::linear::{Options, check};
 use crate::verdict::{Exhausted, Verdict};
@@ -206,6 +206,34 @@ fn ends_are_counted_anew_now_and_then() {
         }
     }
     assert!(counted_anew >= 24, "{counted_anew}");
+}
+
+/// Of writes of one value the one that ends first goes first: a wrong count of ends would choose another.
+#[test]
+fn writes_of_one_value_keep_their_order_where_ends_are_counted_anew() {
+    let mut violations = 0;
+    for seed in 0..200 {
+        let recipe = Recipe {
+            ops: 400,
+            clients: 4 + seed % 9,
+            values: Domain::Small(2 + seed as u32 % 3),
+            read: 0.3,
+            delete: 0.02,
+            violate: seed.is_multiple_of(4).then_some(Violation::StaleRead),
+            seed,
+            ..Recipe::default()
+        };
+        let events: Vec<Event> = Generator::new(recipe.clone()).collect();
+        let history = History::from_events(recipe.header(), &events).expect("well formed");
+        let whole = match check(&history, &Options::default()).verdict {
+            Verdict::Linearizable => None,
+            Verdict::Violation(found) => Some(found.event),
+            Verdict::Unknown(reason) => panic!("seed {seed}: {reason}"),
+        };
+        assert_eq!(online(&events, seed).0, whole, "seed {seed}");
+        violations += usize::from(whole.is_some());
+    }
+    assert!((10..60).contains(&violations), "{violations} violations");
 }
 
 /// What a judge holds for a key of so many operations.
