@@ -352,8 +352,8 @@ impl Reader {
                 if let Some(place) = sink.names().place(*item) {
                     depth = depth.max(self.depths.get(place).copied().unwrap_or(0));
                 }
-                // An integer has up to 20 digits.
-                length += sink.names().get(*item).map_or(20, str::len);
+                // An integer is no longer in the text than some twenty times what it takes here.
+                length += sink.names().get(*item).map_or(1, str::len);
             }
             depth += 1;
             if depth > DEEPEST {
@@ -722,6 +722,19 @@ mod tests {
             let error = lists_of_lists(&lists).expect_err(&expected).to_string();
             assert!(error.contains(&expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_long_list_of_integers_is_read_back() {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes, &Header::default()).expect("a vector");
+        writer.block.push(LIST);
+        writer.number(1_000_000);
+        for item in 0..1_000_000 {
+            writer.signed(item % 10);
+        }
+        writer.finish().expect("a vector");
+        assert_eq!(load(&bytes).expect("a list").history.names.len(), 1);
     }
 
     #[test]

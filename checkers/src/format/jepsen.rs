@@ -148,6 +148,8 @@ fn parse_log_line(text: &str) -> Result<Line, String> {
         match reader.next(false) {
             Ok(Some(tree)) => items.push(tree),
             Ok(None) => break,
+            // The error that ends a line may be any text.
+            Err(Trouble::Syntax(_)) if items.len() == 4 => break,
             Err(Trouble::Syntax(reason)) => return Err(reason),
             Err(Trouble::Io(error)) => return Err(error.to_string()),
         }
@@ -588,6 +590,17 @@ mod tests {
         let notes = load(&odd, Format::JepsenTxt).expect("a log").notes;
         let note = "h: 2 lines with :invoke, :ok, :fail or :info in them are no events and were skipped, line 4 first";
         assert_eq!(notes, [note]);
+    }
+
+    #[test]
+    fn the_error_that_ends_a_log_line_may_be_any_text() {
+        for error in [r#""C:\data" not found"#, ":timed-out", r#"#"\d+""#, "}"] {
+            let text = format!("0 :invoke :write 1\n0 :info :write 1 {error}\n");
+            let history = load(&text, Format::JepsenTxt).expect(error).history;
+            assert_eq!(history.len(), 1, "{error}");
+        }
+        let error = load("0 :invoke :write \"\\d\"\n", Format::JepsenTxt);
+        error.expect_err("a value is judged");
     }
 
     #[test]
