@@ -436,6 +436,25 @@ fn an_interrupt_during_the_start_ends_it_too() {
 }
 
 #[test]
+fn two_signals_at_once_are_one_wish_and_the_verdict_is_kept() {
+    let _machine = machine();
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let args = ["run", "calm", "--time", "60", "--seed", "6", "--out", out];
+    let mut running = Running::start(&args);
+    running.wait_for("the workload begins", Duration::from_secs(30));
+    let pid = running.child.id().to_string();
+    // As timeout(1) does: the child, and then its group.
+    let kill = Command::new("kill").args(["-TERM", &pid, &pid]).status();
+    assert!(kill.unwrap().success());
+    let status = running.end(Duration::from_secs(30));
+    assert_eq!(status.code(), Some(130));
+    let verdict = std::fs::read_to_string(only_folder(dir.path()).join("verdict.json"));
+    assert!(verdict.unwrap().contains("\"verdict\""));
+    assert_nothing_left(dir.path(), Duration::ZERO);
+}
+
+#[test]
 fn nonsense_on_the_command_line_is_64_and_says_what_there_is() {
     let refused = |args: &[&str], part: &str| {
         let (code, out, err) = said(args);
@@ -447,6 +466,15 @@ fn nonsense_on_the_command_line_is_64_and_says_what_there_is() {
     refused(&["run", "no/such.toml"], "no/such.toml");
     refused(&["run", "--nodes", "12"], "1 to 9");
     refused(&["run", "--defect", "nosuch"], "stale-read");
+    refused(&["run", "--decoy", "stale-read"], "slow-read");
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().to_str().unwrap();
+    refused(&["check", empty], "no file to check");
+    refused(&["model", "trace", empty], "no trace");
+    let broken = dir.path().join("broken.toml");
+    std::fs::write(&broken, "name = \n").unwrap();
+    let (code, _, error) = said(&["run", broken.to_str().unwrap()]);
+    assert!(code == 65 && error.contains("line 1"), "{code}: {error}");
     refused(&["run", "--reads", "nosuch"], "read-index");
     refused(&["run", "--faults", "flood"], "isolate");
     refused(&["hunt"], "hunt");

@@ -50,10 +50,10 @@ pub(crate) struct CheckArgs {
     explain: bool,
     /// Threads.
     #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    jobs: Option<std::num::NonZeroUsize>,
     /// Megabytes that a history may hold, and one key's search. A longer one is judged on its way instead;
     /// its keys and its different texts stay, whatever they take.
-    #[arg(long, value_name = "MB", default_value_t = 2048)]
+    #[arg(long, value_name = "MB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(1..))]
     memory: u64,
     /// Configurations that one key's search may visit before the verdict is unknown. A file's header may pin its own.
     #[arg(long, value_name = "CONFIGURATIONS")]
@@ -139,10 +139,14 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
     }
     let mut items = Vec::new();
     for path in &args.paths {
+        let before = items.len();
         collect(path, args.no_expect, &mut items)?;
+        if items.len() == before {
+            return Err(Usage(format!("{}: no file to check in it", path.display())).into());
+        }
     }
     if let Some(jobs) = args.jobs {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.max(1));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.get());
         pool.build_global().context("could not start the threads")?;
     }
     let bar = progress_bar(items.len());
@@ -200,6 +204,15 @@ fn collect(path: &Path, no_expect: bool, items: &mut Vec<Item>) -> anyhow::Resul
     }
     if !path.exists() {
         return Err(Usage(format!("{}: no such file or folder", path.display())).into());
+    }
+    // A run's folder: what is beside its history is none.
+    let history = path.join("history.jsonl");
+    if history.is_file() && path.join("scenario.toml").is_file() {
+        items.push(Item {
+            path: history,
+            expected: None,
+        });
+        return Ok(());
     }
     let children = children(path)?;
     let folders: Vec<&PathBuf> = children.iter().filter(|child| child.is_dir()).collect();

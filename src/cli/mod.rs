@@ -20,6 +20,8 @@ use clap::{Parser, Subcommand};
 
 /// Wrong usage: sysexits' EX_USAGE.
 pub const USAGE: u8 = 64;
+/// A file is not what it should be: sysexits' EX_DATAERR.
+pub const MALFORMED: u8 = 65;
 /// A bench error or a panic: sysexits' EX_SOFTWARE.
 pub const BENCH_ERROR: u8 = 70;
 
@@ -84,6 +86,8 @@ pub fn main() -> u8 {
         let _ = writeln!(io::stderr(), "whitewater: {error:#}");
         if error.is::<Usage>() {
             USAGE
+        } else if error.is::<Malformed>() {
+            MALFORMED
         } else {
             BENCH_ERROR
         }
@@ -105,6 +109,11 @@ fn end_on_panic() {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
+
+/// A file is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub String);
 
 fn broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {

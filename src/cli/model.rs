@@ -18,6 +18,8 @@ use checkers::model::trace;
 use clap::{Args, Subcommand};
 use stateright::Model as _;
 
+use super::{MALFORMED, USAGE, Usage};
+
 /// The stateright model of election and replication.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
@@ -74,11 +76,6 @@ enum Command {
         json: bool,
     },
 }
-
-/// The exit code for wrong usage.
-const USAGE: u8 = 64;
-/// The exit code for malformed input.
-const MALFORMED: u8 = 65;
 
 /// Runs the command; gives the exit code: 0 held, 1 a violation or a finding, 64 usage, 65 malformed input.
 ///
@@ -318,18 +315,23 @@ fn run_explore(port: u16, configuration: &str, mutant: Option<&str>) -> anyhow::
 
 fn run_trace(dir: &Path, json: bool) -> anyhow::Result<u8> {
     let mut paths = Vec::new();
-    let listing = match std::fs::read_dir(dir) {
-        Ok(listing) => listing,
-        Err(e) => {
-            eprintln!("error: could not read {}: {e}", dir.display());
-            return Ok(MALFORMED);
-        }
-    };
+    // A run's folder has its traces in one of its own.
+    let traces = dir.join("trace");
+    let dir = if traces.is_dir() { &traces } else { dir };
+    let listing = std::fs::read_dir(dir)
+        .map_err(|e| Usage(format!("could not read {}: {e}", dir.display())))?;
     for entry in listing {
         let path = entry?.path();
         if path.extension().is_some_and(|e| e == "jsonl") {
             paths.push(path);
         }
+    }
+    if paths.is_empty() {
+        let text = format!(
+            "no trace in {}: a run's are DIR/trace/*.jsonl",
+            dir.display()
+        );
+        return Err(Usage(text).into());
     }
     paths.sort();
     let mut files = Vec::new();

@@ -2,13 +2,14 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::sync::mpsc;
 
-use super::Usage;
+use super::{Malformed, Usage};
 use crate::report;
-use crate::run::{self, Changes, Command, Given, Setup};
+use crate::run::{self, Changes, Command, Given, ScenarioError, Setup};
 
 /// What a run is asked for, on the command line of `run` and of the screen.
 #[derive(Args, Clone, Debug, Default)]
@@ -36,9 +37,12 @@ pub(crate) struct RunArgs {
     /// Kinds of fault, separated by commas, or none.
     #[arg(long, value_name = "LIST|none")]
     faults: Option<String>,
-    /// Plant a deliberate bug, or a decoy (`whitewater list defects`).
-    #[arg(long, visible_alias = "decoy", value_name = "NAME")]
+    /// Plant a deliberate bug (`whitewater list defects`).
+    #[arg(long, value_name = "NAME")]
     defect: Option<String>,
+    /// Plant what looks wrong and is legal: it must never be reported.
+    #[arg(long, value_name = "NAME", conflicts_with = "defect")]
+    decoy: Option<String>,
     /// How nodes answer reads: read-index (the default), lease, leader-local, follower-local.
     #[arg(long, value_name = "MODE")]
     reads: Option<String>,
@@ -96,12 +100,19 @@ impl RunArgs {
         if let Some(defect) = &self.defect {
             one_of("--defect", defect, run::DEFECTS.iter().map(|d| d.name))?;
         }
+        if let Some(decoy) = &self.decoy {
+            let decoys = run::DEFECTS.iter().filter(|defect| defect.is_decoy());
+            one_of("--decoy", decoy, decoys.map(|decoy| decoy.name))?;
+        }
         let name = self.scenario.as_deref().unwrap_or(run::DEFAULT_SCENARIO);
-        let given = Given::find(name).map_err(|e| usage(e.to_string()))?;
+        let given = Given::find(name).map_err(|error| match error {
+            ScenarioError::Malformed { .. } => anyhow::Error::new(Malformed(error.to_string())),
+            error => usage(error.to_string()),
+        })?;
         let seed = self.seed.or(given.seed());
         let seed = seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
         let resolved = given
-            .resolve(&changes, seed, self.defect.clone())
+            .resolve(&changes, seed, self.defect.clone().or(self.decoy.clone()))
             .map_err(|e| usage(e.to_string()))?;
         Ok(Setup {
             given: name.to_owned(),
@@ -167,6 +178,9 @@ pub(crate) fn headless(setup: Setup, json: bool) -> anyhow::Result<u8> {
 }
 
 /// The first signal ends the run in order, the second one ends the children at once.
+/// Signals that come so soon after the first one are the same wish to stop.
+const ONE_SIGNAL: Duration = Duration::from_millis(300);
+
 fn stop_on_signals(commands: mpsc::Sender<Command>) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -180,7 +194,7 @@ fn stop_on_signals(commands: mpsc::Sender<Command>) -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            let mut first = true;
+            let mut first: Option<Instant> = None;
             runtime.block_on(async {
                 loop {
                     tokio::select! {
@@ -188,11 +202,17 @@ fn stop_on_signals(commands: mpsc::Sender<Command>) -> anyhow::Result<()> {
                         _ = terminate.recv() => {}
                         _ = hangup.recv() => {}
                     }
-                    if std::mem::take(&mut first) {
-                        let _ = commands.send(Command::Stop).await;
-                    } else {
-                        run::end_all_children();
-                        std::process::exit(130);
+                    match first {
+                        None => {
+                            first = Some(Instant::now());
+                            let _ = commands.send(Command::Stop).await;
+                        }
+                        // timeout(1) and others signal a child and then its group.
+                        Some(at) if at.elapsed() < ONE_SIGNAL => {}
+                        Some(_) => {
+                            run::end_all_children();
+                            std::process::exit(130);
+                        }
                     }
                 }
             });

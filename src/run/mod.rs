@@ -41,7 +41,8 @@ pub use crate::cluster::end_all_children;
 pub use crate::fault::KINDS as FAULT_KINDS;
 pub use crate::fault::defects::{DEFECTS, Defect, Place as DefectPlace};
 pub use crate::scenario::{
-    APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Given, READ_MODES, Resolved, Scenario,
+    APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, Given, READ_MODES,
+    Resolved, Scenario,
 };
 pub use coverage::{Counts, Outcomes, Share};
 pub use drill::Drill;
