@@ -43,6 +43,9 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/by-hand.toml"),
 ];
 
+/// So many nodes there can be.
+const MOST_NODES: NodeId = 9;
+
 /// How nodes can be told to answer reads.
 pub const READ_MODES: &[&str] = &["read-index", "lease", "leader-local", "follower-local"];
 
@@ -359,6 +362,8 @@ impl Scenario {
                 .iter()
                 .filter(|kind| !OUTSIDE.contains(&kind.as_str()) || !opens(kind));
             self.random.kinds = drawn.cloned().collect();
+            // Whoever names kinds wants each of them, and not only behind what is left of the opening.
+            self.random.swarm = false;
             // The opening keeps what is still allowed of it; promises that rest on the rest are dropped.
             for episode in &mut self.opening {
                 episode
@@ -379,7 +384,7 @@ impl Scenario {
             self.random.kinds.retain(|kind| kind != "clock");
         }
         self.check()?;
-        let mut plan = self.plan(seed);
+        let mut plan = self.plan(seed, changes.faults.is_some());
         if let Some(name) = &defect {
             let known = defects::find(name).ok_or_else(|| {
                 Error::Senseless(format!(
@@ -460,7 +465,8 @@ impl Scenario {
         (1..=self.voters.unwrap_or(self.nodes)).collect()
     }
 
-    fn plan(&self, seed: u64) -> Plan {
+    /// The opening, and what the seed draws behind it; `between`: and between its episodes, where there is room.
+    fn plan(&self, seed: u64, between: bool) -> Plan {
         let until_ms = if self.seconds == 0 {
             u64::MAX / 2
         } else {
@@ -472,25 +478,32 @@ impl Scenario {
             .filter(|e| e.ends_by_ms() <= until_ms)
             .cloned()
             .collect();
-        let from_ms = episodes
-            .iter()
-            .map(Episode::ends_by_ms)
-            .max()
-            .unwrap_or(500);
         // A run without an end draws an hour of plan; nobody watches longer.
         let drawn_until = until_ms.min(3_600_000);
+        let mut free = Vec::new();
+        let mut from_ms = 500;
+        for episode in &episodes {
+            if between && episode.at_ms > from_ms {
+                free.push((from_ms, episode.at_ms));
+            }
+            from_ms = from_ms.max(episode.ends_by_ms());
+        }
+        free.push((from_ms, drawn_until));
         let nodes = usize::try_from(self.nodes).expect("a node count is small");
-        let draw = Draw {
-            seed,
-            nodes,
-            from_ms,
-            until_ms: drawn_until,
-            kinds: &self.random.kinds,
-            swarm: self.random.swarm,
-            episode_ms: self.random.episode_ms.map_or(EPISODE_MS, range),
-            calm_ms: self.random.calm_ms.map_or(CALM_MS, range),
-        };
-        episodes.extend(Plan::draw(&draw).episodes);
+        for (stretch, (from_ms, until_ms)) in (0..).zip(free) {
+            let draw = Draw {
+                seed: seed ^ (stretch << 48),
+                nodes,
+                from_ms,
+                until_ms,
+                kinds: &self.random.kinds,
+                swarm: self.random.swarm,
+                episode_ms: self.random.episode_ms.map_or(EPISODE_MS, range),
+                calm_ms: self.random.calm_ms.map_or(CALM_MS, range),
+            };
+            episodes.extend(Plan::draw(&draw).episodes);
+        }
+        episodes.sort_by_key(|episode| episode.at_ms);
         Plan { episodes }
     }
 
@@ -576,7 +589,7 @@ impl Scenario {
         let mut free_from = 0;
         for episode in &self.opening {
             for wish in &episode.faults {
-                if let Err(why) = wish.check() {
+                if let Err(why) = wish.check(MOST_NODES) {
                     return wrong(format!("the opening at {} ms: {why}", episode.at_ms));
                 }
             }
@@ -599,6 +612,8 @@ fn range([least, most]: [u64; 2]) -> std::ops::RangeInclusive<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::plan::When;
+    use crate::fault::{DiskHarm, WireHarm};
 
     fn resolve(changes: &Changes) -> Result<Resolved, Error> {
         Scenario::find(DEFAULT).unwrap().resolve(changes, 1, None)
@@ -618,6 +633,71 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn the_page_names_every_word_that_a_scenario_may_hold() {
+        let page = include_str!("scenarios/README.md");
+        let words = KINDS.iter().map(|kind| kind.name);
+        let words = words.chain(READ_MODES.iter().copied());
+        let words = words.chain(WireHarm::ALL.map(WireHarm::name));
+        let words = words.map(str::to_owned);
+        let written = toml::to_string(&Scenario {
+            voters: Some(1),
+            phases: vec![Phase {
+                at_ms: 1,
+                mix: Scenario::find("calm").unwrap().mix,
+            }],
+            reads: Some("lease".to_owned()),
+            append: Some("unary".to_owned()),
+            vote_guard: Some(true),
+            timings: Timings {
+                heartbeat_ms: Some(1),
+                election_min_ms: Some(1),
+                election_max_ms: Some(1),
+                snapshot_every: Some(1),
+                keep_logs: Some(1),
+                lag: Some(1),
+                snapshot_chunk: Some(1),
+            },
+            opening: vec![Episode {
+                when: Some(When::LeaderChange),
+                after_ms: 1,
+                within_ms: Some(1),
+                ..Episode::at(1, 1, DiskHarm::ALL.map(disk).to_vec())
+            }],
+            random: Random {
+                kinds: Vec::new(),
+                swarm: true,
+                episode_ms: Some([1, 1]),
+                calm_ms: Some([1, 1]),
+            },
+            promises: Promises {
+                elections: 1,
+                kinds: 1,
+                snapshots: 1,
+                leaders_hit: 1,
+                leaders_in_minority: 1,
+                tails: 1,
+                changes: 1,
+                crashes: 1,
+            },
+            ..Scenario::find("calm").unwrap()
+        })
+        .unwrap();
+        let fields = written.split(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c)));
+        let fields = fields.filter(|word| word.len() > 2 && word.parse::<u64>().is_err());
+        let said = ["calm", "true", "fault"];
+        let about = Scenario::find("calm").unwrap().about;
+        let fields = fields.filter(|word| !said.contains(word) && !about.contains(word));
+        for word in words.chain(fields.map(str::to_owned)) {
+            assert!(page.contains(&word), "{word} is not on the page");
+        }
+    }
+
+    fn disk(harm: DiskHarm) -> Wish {
+        let (who, ms) = (Aim::Leader, 1);
+        Wish::Disk { who, harm, ms }
     }
 
     #[test]
@@ -708,6 +788,26 @@ mod tests {
         let resolved = scenario.resolve(&three, 1, None).unwrap();
         assert_eq!(resolved.scenario.voter_ids(), [1, 2, 3]);
         assert!(!resolved.scenario.random.kinds.contains(&"grow".to_owned()));
+    }
+
+    #[test]
+    fn kinds_that_are_named_are_all_drawn_and_from_the_beginning() {
+        for seed in 0..20 {
+            let changes = Changes {
+                faults: Some(vec!["kill".to_owned(), "pause".to_owned()]),
+                ..Changes::default()
+            };
+            let scenario = Scenario::find(DEFAULT).unwrap();
+            let Resolved { plan, .. } = scenario.resolve(&changes, seed, None).unwrap();
+            assert_eq!(plan.kinds(), ["kill", "pause"], "seed {seed}");
+            assert!(plan.episodes[0].at_ms < 3_000, "seed {seed}: {plan:?}");
+            assert!(plan.episodes.len() >= 5, "seed {seed}: {plan:?}");
+            let mut free_from = 0;
+            for episode in &plan.episodes {
+                assert!(episode.at_ms >= free_from, "seed {seed}: {plan:?}");
+                free_from = episode.ends_by_ms();
+            }
+        }
     }
 
     #[test]

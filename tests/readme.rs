@@ -61,16 +61,22 @@ fn the_scenario_in_the_readme_runs() {
     let file = dir.path().join("my.toml");
     std::fs::write(&file, scenario).unwrap();
     let _machine = machine();
-    let (file, out) = (file.to_str().unwrap(), dir.path().to_str().unwrap());
-    let (code, said, error) = said(&[
-        "run", file, "--time", "9", "--seed", "1", "--json", "--out", out,
+    let (file, runs) = (file.to_str().unwrap(), dir.path().to_str().unwrap());
+    let (code, out, error) = said(&[
+        "run", file, "--time", "9", "--seed", "1", "--json", "--out", runs,
     ]);
-    assert_eq!(code, 0, "{said}\n{error}");
-    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(code, 0, "{out}\n{error}");
+    let said_of: serde_json::Value = serde_json::from_str(&out).unwrap();
     for kind in ["wire", "late-answer", "kill"] {
-        assert_eq!(said["faults"][kind], 1, "{said:#}");
+        assert_eq!(said_of["faults"][kind], 1, "{said_of:#}");
     }
     assert_nothing_left(dir.path(), Duration::ZERO);
+    // Its folder is enough for those who look at it later.
+    let folder = said_of["dir"].as_str().unwrap();
+    for command in [&["check", folder][..], &["model", "trace", folder]] {
+        let (code, out, error) = said(command);
+        assert_eq!(code, 0, "{command:?}: {out}\n{error}");
+    }
 }
 
 #[test]

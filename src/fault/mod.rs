@@ -666,6 +666,15 @@ impl Fault {
     pub fn check(&self) -> Result<(), String> {
         match self {
             Fault::Message {
+                per_mille: share @ (0 | 1_001..),
+                ..
+            } => Err(format!("per_mille = {share}: there can be 1 to 1000")),
+            Fault::Message {
+                act: act @ (Act::Late | Act::LateAnswer | Act::Reorder),
+                ms: 0,
+                ..
+            } => Err(format!("{}: ms says by how much", act.name())),
+            Fault::Message {
                 act, of, to, only, ..
             } => check_message(*act, *of, to.is_some(), *only),
             Fault::Wire { harm, amount, .. } => harm.check(*amount),

@@ -76,6 +76,7 @@ impl fmt::Display for When {
 ///     └── at most within_ms, else the episode is skipped
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Episode {
     /// When, after the workload began. With an anchor: from when on that is waited for.
     pub at_ms: u64,
@@ -308,7 +309,7 @@ mod tests {
                         .resolve(&nodes, Some(1), Some(1))
                         .unwrap_or_else(|why| panic!("{wish:?}: {why}"));
                     assert_eq!(fault.check(), Ok(()), "{fault}");
-                    assert_eq!(wish.check(), Ok(()), "{wish:?}");
+                    assert_eq!(wish.check(size as u64), Ok(()), "{wish:?}");
                     if let Fault::Split { side } = fault {
                         assert!(
                             !side.is_empty() && side.len() < size,

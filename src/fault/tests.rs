@@ -169,7 +169,7 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
             of,
             node: Some(1),
             per_mille: 500,
-            ms: 0,
+            ms: 9,
             to,
             only,
         };

@@ -3,13 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::aim::{Aim, Crowd, Impossible};
-use super::{
-    Act, DiskHarm, Fault, LimitOf, NodeId, Of, Only, Signal, Way, WireHarm, check_message,
-};
+use super::{Act, DiskHarm, Fault, LimitOf, NodeId, Of, Only, Signal, Way, WireHarm};
 
 /// A fault that a plan wants, its nodes still to be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "fault", rename_all = "kebab-case")]
+#[serde(tag = "fault", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Wish {
     /// See [`Fault::Kill`].
     Kill {
@@ -252,17 +250,35 @@ impl Wish {
         }
     }
 
-    /// As [`Fault::check`].
+    /// Whether it can be had among so many nodes, whoever leads.
     ///
     /// # Errors
-    /// Why it can't be had.
-    pub fn check(&self) -> Result<(), String> {
+    /// Why it can't.
+    pub fn check(&self, nodes: NodeId) -> Result<(), String> {
+        let all: Vec<NodeId> = (1..=nodes).collect();
+        match self.resolve(&all, Some(1), Some(1)) {
+            Ok(fault) => fault.check(),
+            // Who is the same node now, is not when another one leads.
+            Err(Impossible::SameNode) if self.names_nodes() => Ok(()),
+            Err(why) => Err(why.to_string()),
+        }
+    }
+
+    /// Whether it names nodes by their ids beside those that it names by their roles.
+    fn names_nodes(&self) -> bool {
+        let is_node = |aim: &Aim| matches!(aim, Aim::Node(_));
+        let ends = |from: &Aim, to: &Aim| is_node(from) != is_node(to);
         match self {
+            Wish::Cut { from, to } | Wish::Slow { from, to, .. } | Wish::Wire { from, to, .. } => {
+                ends(from, to)
+            }
             Wish::Message {
-                act, of, to, only, ..
-            } => check_message(*act, *of, to.is_some(), *only),
-            Wish::Wire { harm, amount, .. } => harm.check(*amount),
-            _ => Ok(()),
+                who: Some(from),
+                to: Some(to),
+                ..
+            } => ends(from, to),
+            Wish::Graph { cut } => cut.iter().any(|(from, to)| ends(from, to)),
+            _ => false,
         }
     }
 

@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{Changes, Error, Resolved, Scenario};
+use super::{Changes, Error, MOST_NODES, Resolved, Scenario};
 use crate::fault::defects;
+use crate::fault::plan::Episode;
 
 /// What somebody gave a run to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +55,28 @@ impl Given {
         if shape.plan.is_none() {
             let scenario: Scenario = parsed(text)?;
             scenario.check().map_err(|e| e.to_string())?;
+            for episode in &scenario.opening {
+                for wish in &episode.faults {
+                    let checked = wish.check(scenario.nodes);
+                    checked.map_err(|why| format!("the opening at {} ms: {why}", episode.at_ms))?;
+                }
+            }
+            let ends_ms = scenario.seconds * 1_000;
+            let late = |episode: &&Episode| ends_ms > 0 && episode.ends_by_ms() > ends_ms;
+            if let Some(episode) = scenario.opening.iter().find(late) {
+                return Err(format!(
+                    "the opening at {} ms may last to {} ms, and the run ends at {ends_ms} ms",
+                    episode.at_ms,
+                    episode.ends_by_ms()
+                ));
+            }
             return Ok(Given::Scenario(Box::new(scenario)));
         }
         let resolved: Resolved = parsed(text)?;
         resolved.scenario.check().map_err(|e| e.to_string())?;
         for episode in &resolved.plan.episodes {
             for wish in &episode.faults {
-                let checked = wish.check();
+                let checked = wish.check(MOST_NODES);
                 checked.map_err(|why| format!("the plan at {} ms: {why}", episode.at_ms))?;
             }
         }
@@ -208,6 +224,34 @@ mod tests {
 
     #[test]
     fn a_recipe_that_is_malformed_is_refused_with_its_line() {
+        // A word that is misspelt would be another fault than the one that was meant.
+        let scenario = toml::to_string(&Scenario::find("sweep").unwrap()).unwrap();
+        for (right, wrong, word) in [
+            ("at_ms = 500\n", "at_ms = 500\nwihtin_ms = 9\n", "wihtin_ms"),
+            ("of = \"writes\"", "of = \"writes\"\nwibble = 3", "wibble"),
+            (
+                "at_ms = 500\n",
+                "at_ms = 500\nwhen = { mesage = \"append\", count = 1 }\n",
+                "When",
+            ),
+            (
+                "of = \"writes\"",
+                "of = \"writes\"\nwho = \"follower 5\"",
+                "follower 5",
+            ),
+            ("per_mille = 1000", "per_mille = 3330", "3330"),
+            ("at_ms = 28500", "at_ms = 90000", "the run ends at 33000 ms"),
+            ("act = \"late\"", "act = \"late-answer\"", ""),
+        ] {
+            assert!(scenario.contains(right), "{right}: {scenario}");
+            let given = Given::parse(&scenario.replacen(right, wrong, 1));
+            if word.is_empty() {
+                given.unwrap();
+            } else {
+                let why = given.unwrap_err();
+                assert!(why.contains(word), "{wrong}: {why}");
+            }
+        }
         for (text, word) in [
             ("name = \n", "line 1"),
             ("seed = 1\nplan = 3\n", "line"),
