@@ -53,39 +53,31 @@ impl Tree {
 
     /// With every string in quotes.
     fn in_full(&self) -> String {
-        match self {
-            Self::Text(text) => quoted(text),
-            Self::List(items) => {
-                let items: Vec<String> = items.iter().map(Self::in_full).collect();
-                format!("[{}]", items.join(" "))
-            }
-            Self::Map(entries) => {
-                let entries: Vec<String> = entries
-                    .iter()
-                    .map(|(key, value)| format!("{} {}", key.in_full(), value.in_full()))
-                    .collect();
-                format!("{{{}}}", entries.join(", "))
-            }
-            atom => atom.text(),
-        }
+        self.with(quoted)
     }
 
     /// As text, for messages.
     pub(super) fn text(&self) -> String {
+        self.with(str::to_owned)
+    }
+
+    /// With every string as this makes it.
+    fn with(&self, string: fn(&str) -> String) -> String {
         match self {
             Self::Nil => "nil".to_owned(),
             Self::Bool(value) => value.to_string(),
             Self::Int(value) => value.to_string(),
-            Self::Number(text) | Self::Text(text) => text.clone(),
+            Self::Number(text) => text.clone(),
+            Self::Text(text) => string(text),
             Self::Keyword(text) => format!(":{text}"),
             Self::List(items) => {
-                let items: Vec<String> = items.iter().map(Self::text).collect();
+                let items: Vec<String> = items.iter().map(|item| item.with(string)).collect();
                 format!("[{}]", items.join(" "))
             }
             Self::Map(entries) => {
                 let entries: Vec<String> = entries
                     .iter()
-                    .map(|(key, value)| format!("{} {}", key.text(), value.text()))
+                    .map(|(key, value)| format!("{} {}", key.with(string), value.with(string)))
                     .collect();
                 format!("{{{}}}", entries.join(", "))
             }
