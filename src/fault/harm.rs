@@ -1,0 +1,179 @@
+//! What links, disks and children suffer, by name.
+
+use serde::{Deserialize, Serialize};
+
+/// What becomes of bytes on their way, or of those who dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WireHarm {
+    /// At most so many bytes pass in a second.
+    Narrow,
+    /// They come in slices of so many bytes, a millisecond apart.
+    Sliced,
+    /// Now and then some are so many milliseconds late, and all behind them.
+    Spikes,
+    /// They are late, mostly less and seldom much more than so many milliseconds: an exponential distribution.
+    LongTail,
+    /// Each connection is reset after so many bytes, in the middle of whatever it carries.
+    CutShort,
+    /// The end of a connection arrives so many milliseconds after its last byte.
+    SlowClose,
+    /// The receiver is told that there will be no more bytes; what it sends back flows.
+    HalfClose,
+    /// Connections are reset, and so is every new one as soon as it is there.
+    Reset,
+    /// Connections are reset, and new ones are refused.
+    Refuse,
+    /// Connections are reset, and nobody answers who dials.
+    Unanswered,
+}
+
+impl WireHarm {
+    /// Every one of them.
+    pub const ALL: [WireHarm; 10] = [
+        WireHarm::Narrow,
+        WireHarm::Sliced,
+        WireHarm::Spikes,
+        WireHarm::LongTail,
+        WireHarm::CutShort,
+        WireHarm::SlowClose,
+        WireHarm::HalfClose,
+        WireHarm::Reset,
+        WireHarm::Refuse,
+        WireHarm::Unanswered,
+    ];
+
+    /// Its name in a plan.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            WireHarm::Narrow => "narrow",
+            WireHarm::Sliced => "sliced",
+            WireHarm::Spikes => "spikes",
+            WireHarm::LongTail => "long-tail",
+            WireHarm::CutShort => "cut-short",
+            WireHarm::SlowClose => "slow-close",
+            WireHarm::HalfClose => "half-close",
+            WireHarm::Reset => "reset",
+            WireHarm::Refuse => "refuse",
+            WireHarm::Unanswered => "unanswered",
+        }
+    }
+
+    /// Whether it can count so much.
+    ///
+    /// # Errors
+    /// What it counts instead.
+    pub(super) fn check(self, amount: u64) -> Result<(), String> {
+        let (unit, most) = match self {
+            WireHarm::Narrow => ("bytes a second", 1_000_000),
+            WireHarm::Sliced | WireHarm::CutShort => ("bytes", 1_000_000),
+            WireHarm::Spikes | WireHarm::LongTail | WireHarm::SlowClose => ("ms", 10_000),
+            WireHarm::HalfClose | WireHarm::Reset | WireHarm::Refuse | WireHarm::Unanswered => {
+                return match amount {
+                    0 => Ok(()),
+                    _ => Err(format!("{} counts nothing: no amount", self.name())),
+                };
+            }
+        };
+        match (1..=most).contains(&amount) {
+            true => Ok(()),
+            false => Err(format!(
+                "{} of {amount}: there can be 1 to {most} {unit}",
+                self.name()
+            )),
+        }
+    }
+}
+
+/// What a child has no more of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitOf {
+    /// No file may be written: EFBIG.
+    FileSize,
+    /// No file, and no connection, may be opened: EMFILE.
+    OpenFiles,
+}
+
+/// What a disk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskHarm {
+    /// Every sync takes so much longer.
+    SlowSync,
+    /// Every sync fails with EIO, and what was to be synced is lost. The node may stop; it is started again.
+    SyncFails,
+    /// No file grows. The node may stop; it is started again.
+    Full,
+    /// Every read fails with EIO. The node stops; it is started again.
+    ReadFails,
+    /// A sync that begins does not end. Taken out by letting it go on.
+    HoldSync,
+    /// Half of what is not synced reaches the file at once, whole or in part, as from a page cache. It ends with the
+    /// power: what is neither synced nor written back is lost.
+    WriteBack,
+    /// All of what is not synced reaches the file at once, but for its last sectors. It ends with the power.
+    TornWrites,
+    /// Every sync says that it is done, and does nothing. Taken out by making it true. Outside of the fault model.
+    LyingSync,
+    /// Every read gives one bit that was not written. The node stops; it is started again. Outside of the fault model.
+    FlippedBits,
+}
+
+impl DiskHarm {
+    /// In words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            DiskHarm::SlowSync => "slow syncs",
+            DiskHarm::SyncFails => "failing syncs",
+            DiskHarm::Full => "full",
+            DiskHarm::ReadFails => "failing reads",
+            DiskHarm::HoldSync => "no sync ends",
+            DiskHarm::WriteBack => "writes back at random, then loses power",
+            DiskHarm::TornWrites => "writes back in part, then loses power",
+            DiskHarm::LyingSync => "syncs that lie",
+            DiskHarm::FlippedBits => "reads with a flipped bit",
+        }
+    }
+
+    /// Every one of them.
+    pub const ALL: [DiskHarm; 9] = [
+        DiskHarm::SlowSync,
+        DiskHarm::SyncFails,
+        DiskHarm::Full,
+        DiskHarm::ReadFails,
+        DiskHarm::HoldSync,
+        DiskHarm::WriteBack,
+        DiskHarm::TornWrites,
+        DiskHarm::LyingSync,
+        DiskHarm::FlippedBits,
+    ];
+
+    /// The name of its kind in [`KINDS`]: what is outside of the fault model has a kind of its own, so that nobody
+    /// draws it who has not named it.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            DiskHarm::LyingSync => "lying-disk",
+            DiskHarm::FlippedBits => "bit-flip",
+            _ => "disk",
+        }
+    }
+
+    /// Whether a node may end by itself under it, and be no finding.
+    #[must_use]
+    pub fn excuses_an_end(self) -> bool {
+        matches!(
+            self,
+            DiskHarm::SyncFails | DiskHarm::Full | DiskHarm::ReadFails | DiskHarm::FlippedBits
+        )
+    }
+
+    /// Whether it ends with the power of its node.
+    #[must_use]
+    pub fn ends_in_a_power_loss(self) -> bool {
+        matches!(self, DiskHarm::WriteBack | DiskHarm::TornWrites)
+    }
+}
