@@ -588,10 +588,8 @@ impl Scenario {
         }
         let mut free_from = 0;
         for episode in &self.opening {
-            for wish in &episode.faults {
-                if let Err(why) = wish.check(MOST_NODES) {
-                    return wrong(format!("the opening at {} ms: {why}", episode.at_ms));
-                }
+            if let Err(why) = episode.check(MOST_NODES) {
+                return wrong(format!("the opening {why}"));
             }
             if episode.at_ms < free_from {
                 return wrong(format!(

@@ -232,10 +232,7 @@ async fn a_swallowed_answers_write_was_applied_everywhere() {
 
 /// How many votes nodes have sent, and how many have arrived at nodes.
 async fn votes(stage: &Stage) -> (u64, u64) {
-    let mut arrived = 0;
-    for &id in &stage.nodes {
-        arrived += stage.arrived(id, VOTES).await;
-    }
+    let arrived = stage.arrived_anywhere(VOTES).await;
     let sent = stage.network.requests_between_nodes(&[Method::Vote]);
     (sent, arrived)
 }
@@ -620,10 +617,7 @@ async fn a_slow_link_is_slow_and_reordered_heartbeats_all_arrive() {
     stage
         .until("every heartbeat", async || {
             let sent = stage.network.requests_between_nodes(&methods);
-            let mut arrived = 0;
-            for &id in &stage.nodes {
-                arrived += stage.arrived(id, HEARTBEATS).await;
-            }
+            let arrived = stage.arrived_anywhere(HEARTBEATS).await;
             // Those that leave while it is counted arrive, too.
             match arrived >= sent {
                 true => Ok(()),
@@ -638,10 +632,7 @@ async fn replayed_heartbeats_arrive_again_and_streams_stall_or_break_until_heale
     let mut stage = Stage::of(3).await;
     stage.serves("before").await;
     let heartbeats = async |stage: &Stage| {
-        let mut arrived = 0;
-        for &id in &stage.nodes {
-            arrived += stage.arrived(id, HEARTBEATS).await;
-        }
+        let arrived = stage.arrived_anywhere(HEARTBEATS).await;
         // Counted after those that arrived, so that one on its way is not taken for a copy.
         let sent = stage
             .network

@@ -16,7 +16,7 @@ pub use super::aim::{Aim, Crowd, Impossible, NotAnAim};
 use super::deck::Decks;
 use super::draw::distinct_faults;
 pub use super::wish::Wish;
-use super::{KINDS, OUTSIDE};
+use super::{KINDS, NodeId, OUTSIDE};
 
 /// What an episode can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,6 +107,16 @@ impl Episode {
             for_ms,
             faults,
         }
+    }
+
+    /// Whether its faults can be had among so many nodes, whoever leads.
+    ///
+    /// # Errors
+    /// When it is, and why the first one of them can't.
+    pub fn check(&self, nodes: NodeId) -> Result<(), String> {
+        let mut checked = self.faults.iter().map(|wish| wish.check(nodes));
+        let first = checked.find_map(Result::err);
+        first.map_or(Ok(()), |why| Err(format!("at {} ms: {why}", self.at_ms)))
     }
 
     /// How long its anchor may take.

@@ -300,10 +300,7 @@ impl Hand {
             }
         };
         if let Some(guard) = &guard {
-            let probe = self.network.verify(guard).await;
-            if !probe.effective {
-                return Err(format!("the probe did not see it: {}", probe.seen).into());
-            }
+            self.is_seen(guard).await?;
         }
         Ok(Active {
             fault: fault.clone(),
@@ -311,6 +308,15 @@ impl Hand {
             worker,
             before: self.carried(fault),
         })
+    }
+
+    /// Probes a fault of the network.
+    pub(super) async fn is_seen(&self, guard: &Guard) -> Result<(), NotIn> {
+        let probe = self.network.verify(guard).await;
+        match probe.effective {
+            true => Ok(()),
+            false => Err(format!("the probe did not see it: {}", probe.seen).into()),
+        }
     }
 
     fn is_up(&self, node: NodeId) -> bool {
@@ -511,10 +517,7 @@ impl Hand {
     /// The power goes: the machines' links fall silent first, so that nobody hears of the end, then SIGKILL for all.
     async fn crash(&self, nodes: &[NodeId]) -> Result<Guard, NotIn> {
         let guard = Guard::join(nodes.iter().map(|&node| self.network.vanish(node)));
-        let probe = self.network.verify(&guard).await;
-        if !probe.effective {
-            return Err(format!("the probe did not see it: {}", probe.seen).into());
-        }
+        self.is_seen(&guard).await?;
         // Where one cannot be killed, dropping the guard heals the links.
         self.kill_all(nodes).await.map(|()| guard)
     }

@@ -116,10 +116,7 @@ impl Hand {
             Wire::Dials(fault) => {
                 let route = Route::nodes(from, to);
                 let guard = self.network.on_connect(route, fault);
-                let probe = self.network.verify(&guard).await;
-                if !probe.effective {
-                    return Err(format!("the probe did not see it: {}", probe.seen).into());
-                }
+                self.is_seen(&guard).await?;
                 self.network.reset(route);
                 return Ok(guard);
             }

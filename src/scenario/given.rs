@@ -56,10 +56,8 @@ impl Given {
             let scenario: Scenario = parsed(text)?;
             scenario.check().map_err(|e| e.to_string())?;
             for episode in &scenario.opening {
-                for wish in &episode.faults {
-                    let checked = wish.check(scenario.nodes);
-                    checked.map_err(|why| format!("the opening at {} ms: {why}", episode.at_ms))?;
-                }
+                let checked = episode.check(scenario.nodes);
+                checked.map_err(|why| format!("the opening {why}"))?;
             }
             let ends_ms = scenario.seconds * 1_000;
             let late = |episode: &&Episode| ends_ms > 0 && episode.ends_by_ms() > ends_ms;
@@ -75,10 +73,8 @@ impl Given {
         let resolved: Resolved = parsed(text)?;
         resolved.scenario.check().map_err(|e| e.to_string())?;
         for episode in &resolved.plan.episodes {
-            for wish in &episode.faults {
-                let checked = wish.check(MOST_NODES);
-                checked.map_err(|why| format!("the plan at {} ms: {why}", episode.at_ms))?;
-            }
+            let checked = episode.check(MOST_NODES);
+            checked.map_err(|why| format!("the plan {why}"))?;
         }
         match &resolved.defect {
             Some(name) if defects::find(name).is_none() => Err(format!(

@@ -220,6 +220,15 @@ impl Stage {
         counted.sum()
     }
 
+    /// Requests of these kinds that have arrived at any node from others.
+    pub async fn arrived_anywhere(&self, kinds: &[&str]) -> u64 {
+        let mut arrived = 0;
+        for &id in &self.nodes {
+            arrived += self.arrived(id, kinds).await;
+        }
+        arrived
+    }
+
     /// All requests that have arrived at a node.
     pub async fn heard(&self, id: u64) -> u64 {
         self.status(id).await.received.values().sum()

@@ -11,11 +11,7 @@ fn up() -> NodeView {
     }
 }
 
-fn invoke(time_ns: u64, client: u64) -> Event {
-    let kind = EventKind::Invoke {
-        key: "k1".to_owned(),
-        call: Call::Read,
-    };
+fn event(time_ns: u64, client: u64, kind: EventKind) -> Event {
     Event {
         index: 0,
         time_ns,
@@ -25,19 +21,21 @@ fn invoke(time_ns: u64, client: u64) -> Event {
     }
 }
 
+fn invoke(time_ns: u64, client: u64) -> Event {
+    let kind = EventKind::Invoke {
+        key: "k1".to_owned(),
+        call: Call::Read,
+    };
+    event(time_ns, client, kind)
+}
+
 fn complete(time_ns: u64, client: u64, outcome: Outcome) -> Event {
     let kind = EventKind::Complete {
         outcome,
         at: None,
         error: None,
     };
-    Event {
-        index: 0,
-        time_ns,
-        client: Some(client),
-        node: None,
-        kind,
-    }
+    event(time_ns, client, kind)
 }
 
 #[test]
