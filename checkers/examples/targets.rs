@@ -577,7 +577,7 @@ fn wgl(recipe: &Recipe) {
                 };
                 actions.push((client, Action::Response(answered)));
             }
-            EventKind::Mark(_) => {}
+            EventKind::Mark(_) | EventKind::Gap { .. } => {}
         }
     }
     let history = WglHistory::from_actions(actions);

@@ -100,6 +100,11 @@ pub enum EventKind {
     },
     /// Not an operation: a fault was put in or taken out, or a phase began.
     Mark(String),
+    /// Not an operation: the events from this index on could not be recorded. See [`Gap`].
+    Gap {
+        /// How many: at least one.
+        lost: u64,
+    },
 }
 
 /// One line of a history.
@@ -109,7 +114,7 @@ pub struct Event {
     pub index: u64,
     /// The recorder's monotonic clock. For people: order is decided by `index`.
     pub time_ns: u64,
-    /// Who did it; `None` for a mark.
+    /// Who did it; `None` for a mark and for a gap.
     pub client: Option<ClientId>,
     /// The node that was asked, where the recorder knows.
     pub node: Option<u64>,
@@ -212,6 +217,20 @@ pub struct Mark {
     pub text: String,
 }
 
+/// Events that happened and that nobody has on record, because they could not be written.
+///
+/// What was open when the gap began is unknown from there on, and a client may complete behind it what it began within.
+/// Behind it a key may hold anything, and what was begun within may still take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The index of the first event that is lost.
+    pub index: u64,
+    /// The recorder's clock.
+    pub time_ns: u64,
+    /// How many events are lost: the next one on record has the index `index + lost`, or a higher one.
+    pub lost: u64,
+}
+
 /// The kind of an [`Op`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -297,6 +316,8 @@ pub struct KeyHistory {
     pub ops: Vec<Op>,
     /// How many events it has: positions are below this.
     pub events: u32,
+    /// The positions before which events of this key may be lost, in order.
+    pub gaps: Vec<u32>,
     /// Its values by number.
     pub values: Values,
     /// In a list-append history, the elements of those values that are lists, by number.
@@ -371,6 +392,8 @@ pub struct History {
     pub lints: Vec<Lint>,
     /// Faults and phases.
     pub marks: Vec<Mark>,
+    /// Where events are lost.
+    pub gaps: Vec<Gap>,
     /// The operations of each key, keys in order of appearance.
     pub keys: Vec<KeyHistory>,
     rows: Vec<Row>,
@@ -540,7 +563,10 @@ impl History {
     pub fn replay(&self, mut take: impl FnMut(Event)) {
         // Ends that are still to come, the next one first.
         let mut ends: BinaryHeap<Reverse<(u32, u32)>> = BinaryHeap::new();
-        let mut marks = self.marks.iter().peekable();
+        let marks = self.marks.iter().map(Self::mark_event);
+        let mut marks: Vec<Event> = marks.chain(self.gaps.iter().map(Self::gap_event)).collect();
+        marks.sort_by_key(|event| event.index);
+        let mut marks = marks.into_iter().peekable();
         for row in 0..=self.rows.len() as u32 {
             let next = self.rows.get(row as usize);
             let begin = next.map_or(u64::MAX, |next| u64::from(next.invoked));
@@ -551,12 +577,9 @@ impl History {
                     break;
                 }
                 if mark < end {
-                    take(
-                        marks
-                            .next()
-                            .map(Self::mark_event)
-                            .unwrap_or_else(|| unreachable!("it was peeked at")),
-                    );
+                    marks
+                        .next()
+                        .map_or_else(|| unreachable!("it was peeked at"), &mut take);
                 } else if let Some(Reverse((_, row))) = ends.pop() {
                     take(self.end_event(row));
                 }
@@ -606,6 +629,16 @@ impl History {
             client: None,
             node: None,
             kind: EventKind::Mark(mark.text.clone()),
+        }
+    }
+
+    fn gap_event(gap: &Gap) -> Event {
+        Event {
+            index: gap.index,
+            time_ns: gap.time_ns,
+            client: None,
+            node: None,
+            kind: EventKind::Gap { lost: gap.lost },
         }
     }
 }

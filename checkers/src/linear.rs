@@ -6,6 +6,7 @@ pub mod dfs;
 mod evidence;
 pub mod explanation;
 pub mod frontier;
+mod gaps;
 mod lists;
 pub mod online;
 pub mod rename;
@@ -215,17 +216,28 @@ pub fn check(history: &History, options: &Options) -> Report {
 /// Judges one key by itself.
 #[must_use]
 pub fn judge_key(key: &KeyHistory, options: &Options) -> KeyReport {
-    let (judgement, algorithm, configurations) = match &key.lists {
+    let before_gap = key.gaps.first().map(|gap| gaps::before(key, *gap));
+    let ops = before_gap.as_deref().unwrap_or(&key.ops);
+    let (mut judgement, algorithm, configurations) = match &key.lists {
         Some(of_key) => {
-            let (judgement, spent) = lists::judge(&key.ops, &key.values, of_key, options);
+            let (judgement, spent) = lists::judge(ops, &key.values, of_key, options);
             (judgement, Algorithm::DepthFirst, spent)
         }
         None => {
             let (judgement, algorithm, spent, _) =
-                judge(&key.ops, key.values.len(), key.events, options);
+                judge(ops, key.values.len(), key.events, options);
             (judgement, algorithm, spent)
         }
     };
+    if let Some(gap) = key.gaps.first()
+        && judgement == Judgement::Holds
+        && ops.len() < key.ops.len()
+    {
+        judgement = Judgement::Unknown {
+            proven_to: *gap,
+            exhausted: Exhausted::Lost,
+        };
+    }
     KeyReport {
         key: key.name.clone(),
         ops: key.ops.len() as u64,

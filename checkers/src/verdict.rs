@@ -103,6 +103,11 @@ impl std::fmt::Display for Reason {
                 "key {}: more than {most} states were possible at once, which no budget changes",
                 self.key
             )?,
+            Exhausted::Lost => write!(
+                f,
+                "key {}: events are lost in a gap, and what came after it can't be told without them, which no budget changes",
+                self.key
+            )?,
         }
         match self.proven_to {
             Some(event) => write!(f, "; proven up to #{event}")?,
@@ -142,6 +147,8 @@ pub enum Exhausted {
         /// How many there are.
         most: u64,
     },
+    /// Nothing ran out: events are lost in a gap, and what they said may be what is missing.
+    Lost,
 }
 
 /// Which algorithm decided a key.

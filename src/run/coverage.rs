@@ -156,7 +156,7 @@ impl Coverage {
                     self.calm.known += u64::from(*outcome != Outcome::Unknown);
                 }
             }
-            EventKind::Mark(_) => {}
+            EventKind::Mark(_) | EventKind::Gap { .. } => {}
         }
     }
 

@@ -154,7 +154,7 @@ impl Operations {
                 self.longest_ns = self.longest_ns.max(latency_ns);
                 self.tally(event.time_ns, *outcome, latency_ns);
             }
-            EventKind::Mark(_) => {}
+            EventKind::Mark(_) | EventKind::Gap { .. } => {}
         }
     }
 

@@ -6,6 +6,7 @@
 //!           the first payload is the header as JSON; the others are records, back to back
 //!  record   a byte: what it is in the low half, what it has in the high half; then, each where it applies:
 //!           index and time, as differences to the event before; client; node; at; key; values; text
+//!           (of a gap, how many events are lost in place of the client)
 //! ```
 //!
 //! Numbers are varints (seven bits a byte, lowest first), signed ones zigzag. A key is its number in order of
@@ -46,6 +47,7 @@ const INFO: u8 = 7;
 const MARK: u8 = 8;
 const NAME: u8 = 9;
 const LIST: u8 = 10;
+const GAP: u8 = 11;
 
 const HAS_NODE: u8 = 0x10;
 const HAS_AT: u8 = 0x20;
@@ -104,6 +106,7 @@ impl<W: Write> Writer<W> {
                 what | at | if error.is_some() { HAS_ERROR } else { 0 }
             }
             EventKind::Mark(_) => MARK,
+            EventKind::Gap { .. } => GAP,
         };
         if event.node.is_some() {
             tag |= HAS_NODE;
@@ -112,10 +115,12 @@ impl<W: Write> Writer<W> {
         self.number(event.index.wrapping_sub(self.index));
         self.signed(event.time_ns.wrapping_sub(self.time_ns).cast_signed());
         (self.index, self.time_ns) = (event.index, event.time_ns);
-        if let EventKind::Mark(text) = &event.kind {
-            self.text(text);
-        } else {
-            self.number(event.client.unwrap_or_default());
+        match &event.kind {
+            EventKind::Mark(text) => self.text(text),
+            EventKind::Gap { lost } => self.number(*lost),
+            EventKind::Invoke { .. } | EventKind::Complete { .. } => {
+                self.number(event.client.unwrap_or_default());
+            }
         }
         if let Some(node) = event.node {
             self.number(node);
@@ -144,7 +149,7 @@ impl<W: Write> Writer<W> {
                     self.text(error);
                 }
             }
-            EventKind::Mark(_) => {}
+            EventKind::Mark(_) | EventKind::Gap { .. } => {}
         }
         if self.block.len() >= BLOCK {
             self.flush_block()?;
@@ -392,6 +397,13 @@ impl Reader {
                 rest.number().ok_or_else(short)?;
             }
             return sink.mark(self.index, self.time_ns, text).map_err(malformed);
+        }
+        if what == GAP {
+            let lost = rest.number().ok_or_else(short)?;
+            if tag & HAS_NODE != 0 {
+                rest.number().ok_or_else(short)?;
+            }
+            return sink.gap(self.index, self.time_ns, lost).map_err(malformed);
         }
         let client = rest.number().ok_or_else(short)?;
         let node = match tag & HAS_NODE {

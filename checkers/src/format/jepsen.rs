@@ -476,8 +476,17 @@ fn edn_key(key: &str) -> String {
 /// spec it is and that a read of nil found the key absent: readers of ours then judge it as they judge this history.
 ///
 /// # Errors
-/// When `out` does.
+/// When `out` does, and where events are lost: EDN has no word for a gap, and whoever read it without one would accuse.
 pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()> {
+    if let Some(gap) = history.gaps.first() {
+        let (index, lost) = (gap.index, gap.lost);
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::Unsupported,
+            format!(
+                "{lost} events are lost in a gap at #{index}, which EDN has no word for; jsonl and binary do"
+            ),
+        ));
+    }
     let text = |value: Value| edn_text(&history.names, value);
     let mut open = std::collections::BTreeMap::new();
     let spec = if history.header.is_lists() {
@@ -497,6 +506,7 @@ pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()>
                 "{head}:type :info, :process :nemesis, :f :mark, :value {}}}",
                 quoted(&mark)
             )?,
+            EventKind::Gap { .. } => {}
             EventKind::Invoke { key, call } => {
                 let key = edn_key(&key);
                 let (f, value) = match call {

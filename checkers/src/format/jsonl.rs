@@ -5,12 +5,16 @@
 //! {"index":0,"time_ns":1200,"client":3,"type":"invoke","f":"write","key":"k1","value":17,"node":2}
 //! {"index":1,"time_ns":5100,"client":3,"type":"ok","value":null,"node":2,"at":{"term":1,"index":9}}
 //! {"index":2,"time_ns":5200,"type":"mark","value":"kill node 2"}
+//! {"index":3,"time_ns":5300,"type":"gap","lost":120}
 //! ```
 //!
-//! `type` is invoke, ok, fail, info (unknown) or mark; `f` is read, write, cas, delete or, where the spec is
+//! `type` is invoke, ok, fail, info (unknown), mark or gap; `f` is read, write, cas, delete or, where the spec is
 //! list-append, append; a cas' value is `[old, new]`. `null` is absent. Completions need not repeat `f` and `key`, and
 //! must not contradict them. A line that was cut off by a crash of its writer is tolerated at the end of the file, and
 //! nowhere else.
+//!
+//! A gap stands for `lost` events that could not be written, of which `index` is the first; the next index is that of
+//! the event after them. See [`Gap`](crate::history::Gap).
 //!
 //! A value is an integer, a string, a list of values, or `{"edn":":a"}`: a keyword, a boolean or a number that is no
 //! 64-bit integer, out of a format that has them. All these are different values, however they look. The 2^32 integers
@@ -106,6 +110,7 @@ pub fn write_named_event(
             out.write_all(br#","type":"mark","value":"#)?;
             serde_json::to_writer(&mut *out, text)?;
         }
+        EventKind::Gap { lost } => write!(out, r#","type":"gap","lost":{lost}"#)?,
     }
     if let Some(node) = event.node {
         write!(out, r#","node":{node}"#)?;
@@ -278,6 +283,7 @@ struct General<'a> {
     at: Option<At>,
     #[serde(borrow)]
     error: Option<std::borrow::Cow<'a, str>>,
+    lost: Option<u64>,
 }
 
 /// A member that is there, `null` included: a missing `value` is not a `value` of null.
@@ -334,6 +340,10 @@ fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), Refused> {
             .mark(line.index, line.time_ns, &text)
             .map_err(malformed);
     }
+    if line.kind == "gap" {
+        let lost = line.lost.ok_or("a gap without lost")?;
+        return sink.gap(line.index, line.time_ns, lost).map_err(malformed);
+    }
     let client = line
         .client
         .ok_or_else(|| format!("an event of type {:?} without a client", line.kind))?;
@@ -362,7 +372,7 @@ fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), Refused> {
         "fail" => Outcome::Failed,
         "info" => Outcome::Unknown,
         other => {
-            let known = "invoke, ok, fail, info and mark are";
+            let known = "invoke, ok, fail, info, mark and gap are";
             return Err(format!("the type {other:?} is not known; {known}").into());
         }
     };
@@ -486,6 +496,45 @@ mod tests {
         let cas = "{\"index\":3,\"time_ns\":9,\"client\":4,\"type\":\"invoke\",\"f\":\"cas\",\"key\":\"k\",\"value\":[1,\"b\"]}\n";
         let text = [HEADER, INVOKE, ok, mark, cas].concat();
         check(&text, &text);
+    }
+
+    /// Three events are lost: client 3 ends behind the gap what it began before it, or within, and so does client 9.
+    const GAP: &str = "{\"index\":1,\"time_ns\":9,\"type\":\"gap\",\"lost\":3}\n";
+
+    #[test]
+    fn a_gap_is_written_and_read_back_and_what_was_begun_within_may_end_behind_it() {
+        let end = |index: u64, client: u64| {
+            format!(
+                "{{\"index\":{index},\"time_ns\":9,\"client\":{client},\"type\":\"ok\",\"value\":7}}\n"
+            )
+        };
+        let again = INVOKE.replace("\"index\":0", "\"index\":6");
+        let text = [HEADER, INVOKE, GAP, &end(4, 3), &end(5, 9), &again].concat();
+        // Ends that answer nothing which is on record say nothing.
+        check(&text, &[HEADER, INVOKE, GAP, &again].concat());
+        for (line, expected) in [
+            (
+                GAP.replace(":3}", ":0}"),
+                "a gap must say how many events are lost, at least one",
+            ),
+            (GAP.replace(",\"lost\":3", ""), "a gap without lost"),
+            (
+                GAP.replace(":3}", ":-3}"),
+                "invalid value: integer `-3`, expected u64 (column 45)",
+            ),
+            (
+                GAP.replace(":3}", ":4294967295}"),
+                "event index 4294967295 is too large: at most 4294967294 events fit in one history",
+            ),
+            (
+                [GAP, &end(3, 3)].concat(),
+                "event index 3 does not come after 3",
+            ),
+        ] {
+            let text = [HEADER, INVOKE, &line].concat();
+            let line = text.lines().count();
+            check(&text, &format!("h.jsonl:{line}: {expected}"));
+        }
     }
 
     #[test]

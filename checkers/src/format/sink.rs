@@ -29,6 +29,9 @@ pub(crate) trait Sink: Send {
     /// Takes a mark.
     fn mark(&mut self, index: u64, time_ns: u64, text: &str) -> Result<(), Malformed>;
 
+    /// Takes a gap: so many events, of which `index` is the first, are missing.
+    fn gap(&mut self, index: u64, time_ns: u64, lost: u64) -> Result<(), Malformed>;
+
     /// Called now and then.
     fn pause(&mut self) -> Result<(), Malformed> {
         Ok(())
@@ -106,5 +109,9 @@ impl Sink for Builder {
 
     fn mark(&mut self, index: u64, time_ns: u64, text: &str) -> Result<(), Malformed> {
         Builder::mark(self, index, time_ns, text)
+    }
+
+    fn gap(&mut self, index: u64, time_ns: u64, lost: u64) -> Result<(), Malformed> {
+        Builder::gap(self, index, time_ns, lost)
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    ABSENT, At, Call, ClientId, End, Event, EventKind, Header, History, KeyHistory, Kind, Lint,
-    LogId, Mark, NEVER, NOWHERE, Names, Op, Outcome, Row, Value,
+    ABSENT, At, Call, ClientId, End, Event, EventKind, Gap, Header, History, KeyHistory, Kind,
+    Lint, LogId, Mark, NEVER, NOWHERE, Names, Op, Outcome, Row, Value,
 };
 
 /// Why events are no history.
@@ -60,6 +60,9 @@ pub enum Malformed {
     /// An append: only a history of lists has it, and its header says so.
     #[error("a register has no append")]
     AppendToRegister,
+    /// A gap in which nothing is lost.
+    #[error("a gap must say how many events are lost, at least one")]
+    EmptyGap,
     /// More events than fit: 2^32 - 2.
     #[error("event index {index} is too large: at most 4294967294 events fit in one history")]
     TooLong {
@@ -195,6 +198,7 @@ impl Builder {
     pub fn event(&mut self, event: &Event) -> Result<(), Malformed> {
         match &event.kind {
             EventKind::Mark(text) => self.mark(event.index, event.time_ns, text),
+            EventKind::Gap { lost } => self.gap(event.index, event.time_ns, *lost),
             EventKind::Invoke { key, call } => {
                 let client = event.client.ok_or(Malformed::NoClient)?;
                 self.invoke(event.index, event.time_ns, client, event.node, key, *call)
@@ -223,6 +227,31 @@ impl Builder {
             time_ns,
             text: text.to_owned(),
         });
+        Ok(())
+    }
+
+    /// Takes a gap: `lost` events, of which `index` is the first, are missing here.
+    ///
+    /// # Errors
+    /// When the index does not rise, or nothing is lost.
+    pub fn gap(&mut self, index: u64, time_ns: u64, lost: u64) -> Result<(), Malformed> {
+        let more = lost.checked_sub(1).ok_or(Malformed::EmptyGap)?;
+        self.advance(index)?;
+        let last = index.saturating_add(more);
+        if last >= u64::from(NEVER) {
+            return Err(Malformed::TooLong { index: last });
+        }
+        self.last_index = Some(last);
+        self.history.gaps.push(Gap {
+            index,
+            time_ns,
+            lost,
+        });
+        // What is open may have ended in the gap, in whatever way; its client may have begun something else since.
+        self.doing.fill(Doing::Idle);
+        for key in &mut self.history.keys {
+            key.gaps.push(key.events);
+        }
         Ok(())
     }
 
@@ -310,6 +339,8 @@ impl Builder {
         let number = self.client_number(client);
         let row = match self.doing[number as usize] {
             Doing::Open(row) => row,
+            // It was begun in a gap, or before it: nobody can tell.
+            Doing::Idle if !self.history.gaps.is_empty() => return Ok(()),
             Doing::Idle => return Err(Malformed::NothingOpen { client }),
             Doing::Done(row) => return self.again(index, client, row, answer.outcome),
             Doing::Unknown => {
@@ -545,6 +576,8 @@ impl Builder {
                 self.keys.insert(key.to_owned(), number);
                 self.history.keys.push(KeyHistory {
                     name: key.to_owned(),
+                    // It may have been used within a gap.
+                    gaps: vec![0; usize::from(!self.history.gaps.is_empty())],
                     ..KeyHistory::default()
                 });
                 number

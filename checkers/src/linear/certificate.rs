@@ -151,6 +151,11 @@ fn check(history: &History, keys: &[&KeyHistory]) -> Certificate {
     if let Err(contradiction) = found {
         return Certificate::Contradiction(contradiction);
     }
+    if let Some(gap) = history.gaps.first() {
+        return Certificate::Silent {
+            why: format!("{} events are lost at #{}", gap.lost, gap.index),
+        };
+    }
     if silent > 0 {
         return Certificate::Silent {
             why: format!("{silent} ok answers have no log id that an entry can have"),

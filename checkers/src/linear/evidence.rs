@@ -127,6 +127,15 @@ pub(super) fn reason(
 
 /// The position with which the key's prefix stops being linearizable.
 pub(super) fn first_bad(key: &KeyHistory, options: &Options) -> u32 {
+    if let Some(gap) = key.gaps.first() {
+        let before = KeyHistory {
+            ops: super::gaps::before(key, *gap),
+            events: *gap,
+            gaps: Vec::new(),
+            ..key.clone()
+        };
+        return first_bad(&before, options);
+    }
     if let Some(of_key) = &key.lists {
         return super::lists::first_bad(key, of_key, options);
     }

@@ -42,6 +42,8 @@ pub struct Online {
     alarm: Option<Box<Counterexample>>,
     malformed: Vec<(u64, Malformed)>,
     last_event: Option<u64>,
+    /// Whether events were lost.
+    gap: bool,
 }
 
 /// What a client is doing.
@@ -153,6 +155,7 @@ impl Online {
             alarm: None,
             malformed: Vec::new(),
             last_event: None,
+            gap: false,
         }
     }
 
@@ -168,6 +171,7 @@ impl Online {
         };
         let taken = match &event.kind {
             EventKind::Mark(_) => self.rises(event.index).map(|()| false),
+            EventKind::Gap { lost } => self.gap(event.index, *lost),
             _ if event.client.is_none() => Err(Malformed::NoClient),
             EventKind::Invoke { key, call } => self.invoke(&from, key, *call).map(|()| false),
             EventKind::Complete { outcome, at, .. } => self.complete(&from, *outcome, *at),
@@ -212,8 +216,9 @@ impl Online {
         let doing = self.clients.of(client);
         let (number, at) = match *doing {
             Doing::Open(key, at) => (key, at),
-            // A late answer of an unknown operation changes nothing.
+            // A late answer of an unknown operation changes nothing, and of a lost one nobody knows what it says.
             Doing::Unknown => return Ok(false),
+            Doing::Idle if self.gap => return Ok(false),
             Doing::Idle => return Err(Malformed::NothingOpen { client }),
         };
         *doing = match outcome {
@@ -232,6 +237,28 @@ impl Online {
             self.raise(number as usize, found);
         }
         Ok(self.alarm.is_some())
+    }
+
+    /// Takes a gap: so many events, of which `index` is the first, are missing. Gives whether the alarm is raised, which
+    /// may have been due.
+    pub(crate) fn gap(&mut self, index: u64, lost: u64) -> Result<bool, Malformed> {
+        let more = lost.checked_sub(1).ok_or(Malformed::EmptyGap)?;
+        self.rises(index)?;
+        let before = self.last_event;
+        self.last_event = before.max(Some(index.saturating_add(more)));
+        self.gap = true;
+        // What is open may have ended in the gap, in whatever way; its client may have begun something else since.
+        self.clients = Clients::default();
+        self.open = 0;
+        let raised = self.alarm.is_none() && self.settle().is_some();
+        for key in &mut self.keys {
+            if !matches!(key.judge, Judge::GaveUp(..)) {
+                key.give_up(Exhausted::Lost, index.checked_sub(1));
+            }
+            key.ops -= key.open.len();
+            key.open = Open::new();
+        }
+        Ok(raised)
     }
 
     /// Takes the index of an event: both judges count on times that rise, and have uses for the two largest numbers.
@@ -362,6 +389,11 @@ impl Online {
             ops: 0,
             open: Open::new(),
         });
+        if self.gap
+            && let Some(key) = self.keys.last_mut()
+        {
+            key.give_up(Exhausted::Lost, self.last_event);
+        }
         self.room = record::room(self.options.memory, self.keys.len());
         self.last_key = self.keys.len() as u32 - 1;
         self.numbers.insert(name.to_owned(), self.last_key);
@@ -559,7 +591,7 @@ mod tests {
                     outcome: Outcome::Ok(Some(found)),
                     ..
                 } => *found = apart(*found),
-                EventKind::Complete { .. } | EventKind::Mark(_) => {}
+                EventKind::Complete { .. } | EventKind::Mark(_) | EventKind::Gap { .. } => {}
             }
             event
         }));

@@ -127,6 +127,8 @@ struct Passing {
     clients: Clients,
     last_index: Option<u64>,
     ops: u64,
+    /// Whether events were lost.
+    gap: bool,
 }
 
 /// What each client did last: so that a second completion is known as one.
@@ -256,6 +258,13 @@ impl Sink for Gauge {
         }
     }
 
+    fn gap(&mut self, index: u64, time_ns: u64, lost: u64) -> Result<(), Malformed> {
+        match &mut self.taking {
+            Taking::Whole(builder) => builder.gap(index, time_ns, lost),
+            Taking::Passing(passing) => passing.gap(index, lost),
+        }
+    }
+
     fn pause(&mut self) -> Result<(), Malformed> {
         let Taking::Whole(builder) = &mut self.taking else {
             return Ok(());
@@ -281,6 +290,7 @@ impl Passing {
             clients: Clients::default(),
             last_index: None,
             ops: 0,
+            gap: false,
         }
     }
 
@@ -308,6 +318,7 @@ impl Passing {
             };
             taken = match &event.kind {
                 EventKind::Mark(_) => Ok(()),
+                EventKind::Gap { lost } => self.gap(event.index, *lost),
                 EventKind::Invoke { key, call } => self.invoke(moment, key, *call),
                 EventKind::Complete { outcome, at, .. } => self.complete(moment, *outcome, *at),
             };
@@ -349,8 +360,9 @@ impl Passing {
                     false => Err(Malformed::CompletedTwice { client, operation }),
                 };
             }
-            // Unknown is the weaker claim.
+            // Unknown is the weaker claim, and of a lost operation nobody knows what it says.
             Doing::Unknown => return Ok(()),
+            Doing::Idle if self.gap => return Ok(()),
             Doing::Idle => return Err(Malformed::NothingOpen { client }),
         };
         *doing = match outcome {
@@ -366,6 +378,15 @@ impl Passing {
         };
         // An alarm stays with the checker, which only counts from there on.
         self.online.complete(&from, outcome, at)?;
+        Ok(())
+    }
+
+    fn gap(&mut self, index: u64, lost: u64) -> Result<(), Malformed> {
+        self.rises(index)?;
+        self.online.gap(index, lost)?;
+        self.last_index = Some(index.saturating_add(lost - 1));
+        self.gap = true;
+        self.clients = Clients::default();
         Ok(())
     }
 

@@ -141,7 +141,7 @@ fn held(ops: &[Op], cas: &Op) -> Option<Vec<Op>> {
 #[must_use]
 pub fn judge(history: &History, key: &KeyHistory, options: &Options) -> Judgement {
     let without = judge_key(key, options).judgement;
-    if without != Judgement::Holds || key.lists.is_some() {
+    if without != Judgement::Holds || key.lists.is_some() || !key.gaps.is_empty() {
         return without;
     }
     if let Some(order) = witness::rows(key, options)

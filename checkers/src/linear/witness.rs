@@ -11,7 +11,8 @@ use super::{Budget, Options, dfs, rename};
 use crate::history::{ABSENT, End, History, KeyHistory, Kind, NEVER, Op};
 use crate::spec::{List, Register, Spec};
 
-/// An order of the operations of a key that took effect, by id: `None` where there is none, or a budget ran out first.
+/// An order of the operations of a key that took effect, by id: `None` where there is none, where events are lost, or
+/// where a budget ran out first.
 #[must_use]
 pub fn witness(history: &History, key: &KeyHistory, options: &Options) -> Option<Vec<u64>> {
     let order = rows(key, options)?;
@@ -20,6 +21,9 @@ pub fn witness(history: &History, key: &KeyHistory, options: &Options) -> Option
 
 /// As [`witness`], by row.
 pub(super) fn rows(key: &KeyHistory, options: &Options) -> Option<Vec<u32>> {
+    if !key.gaps.is_empty() {
+        return None;
+    }
     match &key.lists {
         Some(_) => of_list(key, options),
         None => by_zones(key).or_else(|| by_search(key, options)),

@@ -13,6 +13,8 @@ fn a_history() -> History {
         "{\"index\":7,\"time_ns\":7,\"client\":3,\"type\":\"info\",\"node\":1,\"error\":\"timed out\"}\n",
         "{\"index\":8,\"time_ns\":8,\"client\":5,\"type\":\"invoke\",\"f\":\"delete\",\"key\":\"k\"}\n",
         "{\"index\":9,\"time_ns\":8,\"client\":5,\"type\":\"fail\"}\n",
+        "{\"index\":10,\"time_ns\":9,\"type\":\"gap\",\"lost\":300}\n",
+        "{\"index\":310,\"time_ns\":9,\"client\":6,\"type\":\"invoke\",\"f\":\"read\",\"key\":\"k\"}\n",
     );
     let loaded = read(text.as_bytes(), "h", Some(Format::Jsonl), None);
     loaded.expect("a history").history

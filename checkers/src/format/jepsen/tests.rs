@@ -334,3 +334,16 @@ fn only_a_first_line_of_ours_says_anything_and_a_caller_says_more() {
     let error = load(&append, Format::Edn).expect_err("it said register");
     assert_eq!(error, "h:2: a register has no append");
 }
+
+#[test]
+fn a_gap_has_no_place_in_edn_and_is_refused_by_name() {
+    let text = "{\"whitewater\":1}\n{\"index\":4,\"type\":\"gap\",\"lost\":2}\n";
+    let history = crate::format::read(text.as_bytes(), "h", None, None)
+        .expect("a history")
+        .history;
+    let error = write_edn(&mut Vec::new(), &history).expect_err("no word for it");
+    assert_eq!(
+        error.to_string(),
+        "2 events are lost in a gap at #4, which EDN has no word for; jsonl and binary do"
+    );
+}

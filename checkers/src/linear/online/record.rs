@@ -184,7 +184,7 @@ impl Record {
                 ops,
                 events,
                 values,
-                lists: None,
+                ..KeyHistory::default()
             };
             if judge_key(&on_record, options).judgement != Judgement::Fails {
                 return self.forgotten(key, event);
