@@ -14,7 +14,8 @@
 //! - [`cluster`] is the children: spawned, killed, paused, asked, reaped. [`proxy`] is the network between them: one
 //!   listener for each ordered pair. [`nemesis`] is the only hand on both.
 //! - `node` is the system under test: Kiwi's Raft RPC layer over openraft, one process. Nobody imports it but [`cli`];
-//!   it does not know that it is tested. [`wire`] is the generated protocol.
+//!   it does not know that it is tested. [`wire`] is the generated protocol. [`shortage`] is the table of what a machine
+//!   may have run out of, by the kernel's error numbers and a node's exit codes: bench and node share it.
 //! - [`run`] is the conductor, the only owner of all that: commands in, notices out.
 //! - [`report`] prints what a run says. [`cli`] is flags and front doors.
 //!
@@ -76,6 +77,7 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shortage;
 pub mod tui;
 pub mod wire;
 pub mod workload;

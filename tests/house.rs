@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// Room, and the rooms (or crates of ours) that it may name. `checkers` is the library crate.
 const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &[]),
-    ("node", &["wire"]),
+    ("shortage", &[]),
+    ("node", &["wire", "shortage"]),
     ("proxy", &["wire"]),
     ("cluster", &["wire"]),
     ("workload", &["checkers"]),
@@ -25,7 +26,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("report", &["checkers", "scenario", "run"]),
     ("tui", &["run", "fault", "checkers"]),
-    ("cli", &["run", "report", "tui", "node", "checkers"]),
+    (
+        "cli",
+        &["run", "report", "tui", "node", "shortage", "checkers"],
+    ),
     ("main", &["cli"]),
 ];
 
