@@ -1,7 +1,8 @@
 //! `whitewater node`: one node process, from its flags to its exit code.
 //!
 //! Says `READY raft=ADDR chaos=ADDR`, with `resp=ADDR` where Redis is served, on standard output once it serves; everything else goes to standard error. Ends on
-//! SIGTERM or SIGINT (0), with its parent if told to (0), and when Raft stops by itself (70).
+//! SIGTERM or SIGINT (0), with its parent if told to (0), and when Raft stops by itself (70). Where the host had no more of
+//! something, before or after that line, the code says of what (80 to 86: [`Shortage`]'s table).
 
 use std::io::{Read, Write};
 
@@ -14,9 +15,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::node::Node;
 pub(crate) use crate::node::NodeArgs;
+use crate::shortage::Shortage;
 
 /// A bench error, or a node that failed.
 const FAILED: u8 = 70;
+/// A panic, as Rust's own runtime has it.
+const PANICKED: u8 = 101;
 
 /// Runs the node until it is told to end.
 ///
@@ -29,8 +33,20 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<u8> {
         .with_env_filter(filter)
         .with_ansi(false)
         .with_writer(std::io::stderr)
+        // What cannot be logged is not logged: it would be told on stderr again, and end the node there.
+        .log_internal_errors(false)
         .init();
     end_on_panic();
+    start(args).or_else(|error| match Shortage::behind(error.as_ref()) {
+        Some(shortage) => {
+            tracing::error!("the node does not start: {error:#}");
+            Ok(shortage.row().exit)
+        }
+        None => Err(error),
+    })
+}
+
+fn start(args: NodeArgs) -> anyhow::Result<u8> {
     if args.parent_watch {
         die_with_parent().context("watching the parent")?;
     }
@@ -56,9 +72,9 @@ async fn serve(args: NodeArgs) -> anyhow::Result<u8> {
         _ = terminated.recv() => 0,
         _ = interrupted.recv() => 0,
         () = parent_gone => 0,
-        reason = node.failed() => {
-            tracing::error!("the node ends: {reason}");
-            FAILED
+        failure = node.failed() => {
+            tracing::error!("the node ends: {}", failure.reason);
+            failure.shortage.map_or(FAILED, |shortage| shortage.row().exit)
         }
     };
     node.shutdown().await;
@@ -76,12 +92,15 @@ fn announce(node: &Node) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// A panic in any task ends the process: half a node would look like a slow one.
+/// A panic in any task ends the process: half a node would look like a slow one. Libraries panic where the system has
+/// no thread left, too; then the code says that.
 fn end_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         print(panic);
-        std::process::exit(101);
+        let shortage = Shortage::in_text(&panic.to_string());
+        let code = shortage.map_or(PANICKED, |shortage| shortage.row().exit);
+        std::process::exit(i32::from(code));
     }));
 }
 

@@ -35,6 +35,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use redb::{BackendError, Database, StorageBackend, backends::FileBackend};
 
+use super::shortages::Shortages;
+
 /// Bytes of a page of the overlay.
 const PAGE: u64 = 4096;
 /// Bytes that a disk writes whole: a torn write ends at a multiple of it.
@@ -95,6 +97,8 @@ struct Shared {
     /// Syncs that have begun and not ended.
     syncing: AtomicU64,
     harmed: AtomicU64,
+    /// What the machine's own disk does not give.
+    shortages: Shortages,
 }
 
 /// What became of it.
@@ -109,9 +113,13 @@ pub(crate) struct Seen {
 }
 
 impl Disk {
-    /// A whole disk, which loses what is unsynced at a kill if `power_loss`.
-    pub(crate) fn new(power_loss: bool) -> Disk {
-        let disk = Disk::default();
+    /// A whole disk, which loses what is unsynced at a kill if `power_loss`, and tells what the machine's own disk does
+    /// not give.
+    pub(crate) fn new(power_loss: bool, shortages: Shortages) -> Disk {
+        let disk = Disk(Arc::new(Shared {
+            shortages,
+            ..Shared::default()
+        }));
         disk.harm().lose_unsynced = power_loss;
         disk
     }
@@ -299,15 +307,15 @@ impl DiskFile {
     fn write_down(&self, overlay: &mut Overlay) -> io::Result<()> {
         if let Some((length, least)) = overlay.length {
             if least < self.file.len()? {
-                self.file.set_len(least)?;
+                self.grow(least)?;
             }
-            self.file.set_len(length)?;
+            self.grow(length)?;
         }
         let end = self.file.len()?;
         for (number, page) in &overlay.pages {
             let offset = number * PAGE;
             let count = end.saturating_sub(offset).min(PAGE) as usize;
-            self.file.write(offset, &page[..count])?;
+            self.put(offset, &page[..count])?;
         }
         self.forget(overlay);
         Ok(())
@@ -321,15 +329,39 @@ impl DiskFile {
         self.disk.meet();
         let end = offset + data.len() as u64;
         if end > self.file.len()? {
-            self.file.set_len(end)?;
+            self.grow(end)?;
         }
-        self.file.write(offset, data)
+        self.put(offset, data)
     }
 
     /// Makes true what syncs have said.
     fn settle(&self) -> io::Result<()> {
         self.write_down(&mut self.overlay.write().expect("no holder panics"))?;
-        self.file.sync_data()
+        self.sync()
+    }
+
+    /// The file itself ends there.
+    fn grow(&self, length: u64) -> io::Result<()> {
+        self.told(self.file.set_len(length))
+    }
+
+    /// Writes into the file itself.
+    fn put(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.told(self.file.write(offset, data))
+    }
+
+    /// Syncs the file itself: a disk that is full may say so only here.
+    fn sync(&self) -> io::Result<()> {
+        self.told(self.file.sync_data())
+    }
+
+    /// What the machine's own disk says is noted; a harm of this file's disk does not pass here.
+    fn told<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        let shortages = &self.disk.0.shortages;
+        result.inspect_err(|error| match self.is_probe {
+            true => drop(shortages.note("trying the disk", error)),
+            false => shortages.note_on_disk(error),
+        })
     }
 
     /// One bit comes back as the other one.
@@ -420,7 +452,7 @@ impl StorageBackend for DiskFile {
         }
         if !harm.keeps_unsynced() {
             self.write_down(&mut overlay)?;
-            return self.file.set_len(length);
+            return self.grow(length);
         }
         if length < now {
             // What is beyond the end is gone, also when the file grows again.
@@ -456,7 +488,7 @@ impl StorageBackend for DiskFile {
             return Ok(());
         }
         self.write_down(&mut self.overlay.write().expect("no holder panics"))?;
-        self.file.sync_data()
+        self.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -475,7 +507,7 @@ impl StorageBackend for DiskFile {
         if !overlay.is_empty() {
             self.write_down(&mut overlay)?;
         }
-        self.file.write(offset, data)
+        self.put(offset, data)
     }
 
     fn close(&self) -> io::Result<()> {

@@ -10,6 +10,7 @@ use super::{
     convert,
     core::Received,
     peers::Peers,
+    shortages::Shortages,
     types::{NodeId, Raft, Types},
 };
 use crate::wire::kiwi::{self, raft_metrics_service_server::RaftMetricsService};
@@ -19,6 +20,7 @@ pub(crate) struct Metrics {
     pub(crate) raft: Raft,
     pub(crate) peers: Peers,
     pub(crate) received: Arc<Received>,
+    pub(crate) shortages: Shortages,
 }
 
 impl Metrics {
@@ -87,6 +89,7 @@ impl RaftMetricsService for Metrics {
             rpcs,
             received: self.received.counts(),
             membership_log_id: convert::log_id_out(*now.membership_config.log_id()),
+            shortages: self.shortages.counts(),
         }))
     }
 

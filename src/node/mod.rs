@@ -85,6 +85,7 @@ mod options;
 mod peers;
 mod pipeline;
 mod resp;
+mod shortages;
 mod snapshot;
 mod state_machine;
 mod trace;
@@ -92,18 +93,24 @@ mod types;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::{Stream, stream};
 use openraft::async_runtime::WatchReceiver;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tonic::transport::{Server, server::TcpIncoming};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+use tonic::transport::Server;
 
 use self::{
     data_dir::DataDir, defect::Planted, disk::Disk, log_store::LogStore, network::NetworkFactory,
-    peers::Peers, state_machine::StateMachine, trace::Trace, types::Raft,
+    peers::Peers, shortages::Shortages, state_machine::StateMachine, trace::Trace, types::Raft,
 };
 pub use self::{
     defect::Defect,
     options::{AppendMode, NodeArgs, Peer, PeerError, ReadMode, Switch},
 };
+use crate::shortage::Shortage;
 use crate::wire::{
     DESCRIPTORS,
     chaos::chaos_service_server::ChaosServiceServer,
@@ -124,6 +131,12 @@ pub struct NodeError {
 }
 
 impl NodeError {
+    /// What the host did not give, where it was that.
+    #[must_use]
+    pub fn shortage(&self) -> Option<Shortage> {
+        Shortage::behind(self.source.as_ref())
+    }
+
     fn at<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
         doing: impl Into<String>,
     ) -> impl FnOnce(E) -> NodeError {
@@ -133,6 +146,15 @@ impl NodeError {
             source: error.into(),
         }
     }
+}
+
+/// Why a node that has started is of no more use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// In words.
+    pub reason: String,
+    /// What the host did not give, where it was that.
+    pub shortage: Option<Shortage>,
 }
 
 /// Bytes that a sender may have on its way in one HTTP/2 stream, and in one connection.
@@ -147,6 +169,11 @@ const STALL_ELECTIONS: u64 = 2;
 /// How often a little of the disk is read again.
 const SCRUB_EVERY: Duration = Duration::from_millis(100);
 
+/// A connection that could not be taken waits for so long: descriptors come back.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+/// Ports that are tried by number where the kernel has none to choose.
+const PORTS_TRIED: usize = 64;
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -155,6 +182,7 @@ pub struct Node {
     stop: watch::Sender<bool>,
     /// What the scrub of the disk ended with: nothing that is read there can be believed any more.
     scrub: JoinHandle<io::Error>,
+    shortages: Shortages,
     servers: Vec<JoinHandle<Result<(), tonic::transport::Error>>>,
     /// Where the gRPC services listen.
     pub raft_addr: SocketAddr,
@@ -184,13 +212,15 @@ impl Node {
         let resp_addr = resp_listener.as_ref().map(|(_, address)| *address);
         let chaos_addr = chaos_listener.as_ref().map(|(_, address)| *address);
         let planted = Planted::new(args.defect);
-        let disk = Disk::new(args.power_loss);
-        let (log, state) = open_storage(&args, &data, &planted, &disk)?;
+        let shortages = Shortages::default();
+        let disk = Disk::new(args.power_loss, shortages.clone());
+        let (log, state) = open_storage(&args, &data, &planted, &disk, &shortages)?;
         data.sync().map_err(NodeError::at("the data directory"))?;
         let guard = log.has_voted().then(|| args.vote_guard()).flatten();
         let config = args.raft_config(guard.is_none());
         let config = config.map_err(NodeError::at("the timings"))?;
         let peers = Peers::new(args.dial(), Duration::from_millis(args.connect_ms));
+        let peers = peers.noting(shortages.clone());
         let network = NetworkFactory {
             me: args.id,
             peers: peers.clone(),
@@ -210,6 +240,7 @@ impl Node {
             state: state.clone(),
             stop,
             scrub: tokio::spawn(scrub(disk.clone())),
+            shortages: shortages.clone(),
             servers: Vec::new(),
             raft_addr,
             chaos_addr,
@@ -252,6 +283,7 @@ impl Node {
                 raft,
                 peers,
                 received,
+                shortages: shortages.clone(),
             },
         };
         if let Some((listener, _)) = resp_listener {
@@ -261,8 +293,11 @@ impl Node {
                 Ok(())
             }));
         }
-        node.servers
-            .push(services.serve(listener, stopping.clone()).await?);
+        node.servers.push(
+            services
+                .serve(incoming(listener, shortages.clone()), stopping.clone())
+                .await?,
+        );
         if let Some((listener, _)) = chaos_listener {
             let chaos = chaos::Chaos {
                 state,
@@ -271,8 +306,8 @@ impl Node {
                 probe: data.probe(),
             };
             let router = server().add_service(ChaosServiceServer::new(chaos));
-            let serving =
-                router.serve_with_incoming_shutdown(incoming(listener), stopped(stopping));
+            let incoming = incoming(listener, shortages);
+            let serving = router.serve_with_incoming_shutdown(incoming, stopped(stopping));
             node.servers.push(tokio::spawn(serving));
         }
         Ok(node)
@@ -280,15 +315,18 @@ impl Node {
 
     /// Resolves when Raft has stopped by itself, or the disk gives what was not written there, with the reason: the
     /// node is then of no more use.
-    pub async fn failed(&mut self) -> String {
+    pub async fn failed(&mut self) -> Failure {
         let raft = raft_failed(&self.raft);
-        tokio::select! {
+        let reason = tokio::select! {
             reason = raft => reason,
             found = &mut self.scrub => match found {
                 Ok(error) => format!("the disk cannot be believed: {error}"),
                 Err(error) => format!("the scrub of the disk ended: {error}"),
             },
-        }
+        };
+        // What the disk met first may have reached Raft by another call, in other words.
+        let shortage = Shortage::in_text(&reason).or_else(|| self.shortages.on_disk());
+        Failure { reason, shortage }
     }
 
     /// Stops Raft, then the listeners, then syncs the store. Takes a few hundred milliseconds.
@@ -351,7 +389,7 @@ struct Services {
 impl Services {
     async fn serve(
         self,
-        listener: TcpListener,
+        incoming: impl Stream<Item = io::Result<TcpStream>> + Send + 'static,
         stopping: watch::Receiver<bool>,
     ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, NodeError> {
         let limit = peers::MESSAGE_BYTES;
@@ -386,7 +424,7 @@ impl Services {
             .add_service(RaftMetricsServiceServer::new(self.metrics))
             .add_service(health)
             .add_service(reflection);
-        let serving = router.serve_with_incoming_shutdown(incoming(listener), stopped(stopping));
+        let serving = router.serve_with_incoming_shutdown(incoming, stopped(stopping));
         Ok(tokio::spawn(serving))
     }
 }
@@ -397,9 +435,12 @@ fn open_storage(
     data: &DataDir,
     planted: &Planted,
     disk: &Disk,
+    shortages: &Shortages,
 ) -> Result<(LogStore, StateMachine), NodeError> {
     let trace = match &args.trace {
-        Some(path) => Trace::open(path, args.id).map_err(NodeError::at("the trace"))?,
+        Some(path) => {
+            Trace::open(path, args.id, shortages.clone()).map_err(NodeError::at("the trace"))?
+        }
         None => Trace::default(),
     };
     let log = LogStore::open(&data.log(), trace.clone(), planted, disk)
@@ -433,15 +474,31 @@ async fn campaign_after(guard: Duration, raft: Raft) {
     raft.runtime_config().elect(true);
 }
 
+/// Listens there. Where any port will do and the kernel has none to choose, because connections take up its whole range,
+/// others are tried by number: most lie outside of that range.
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
     let bound = async {
-        let listener = TcpListener::bind(address).await?;
+        let mut bound = TcpListener::bind(address).await;
+        for _ in 0..PORTS_TRIED {
+            match &bound {
+                Err(error) if address.port() == 0 && is_taken(error) => {
+                    let port = rand::random_range(1_024..=u16::MAX);
+                    bound = TcpListener::bind((address.ip(), port)).await;
+                }
+                _ => break,
+            }
+        }
+        let listener = bound?;
         let address = listener.local_addr()?;
         io::Result::Ok((listener, address))
     };
     bound
         .await
         .map_err(NodeError::at(format!("listening on {address}")))
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    Shortage::of(error) == Some(Shortage::Ports)
 }
 
 fn server() -> Server {
@@ -452,8 +509,27 @@ fn server() -> Server {
         .initial_connection_window_size(CONNECTION_WINDOW)
 }
 
-fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
+/// The connections that come. One that cannot be taken now, for want of a descriptor, is taken later: tonic would never
+/// take another.
+fn incoming(
+    listener: TcpListener,
+    shortages: Shortages,
+) -> impl Stream<Item = io::Result<TcpStream>> + Send + 'static {
+    stream::unfold((listener, shortages), |(listener, shortages)| async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    // A connection that is gone already has no options.
+                    let _ = stream.set_nodelay(true);
+                    return Some((Ok(stream), (listener, shortages)));
+                }
+                Err(error) => {
+                    shortages.note("taking a connection", &error);
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            }
+        }
+    })
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {

@@ -18,7 +18,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::types::{Address, NodeId};
+use super::{
+    shortages::Shortages,
+    types::{Address, NodeId},
+};
 use crate::wire::kiwi;
 
 /// Bytes of one message, both ways: a batch of entries (1 MiB), its largest entry, and their framing.
@@ -32,6 +35,7 @@ pub(crate) struct Peers {
     dial: Arc<BTreeMap<NodeId, String>>,
     known: Arc<Mutex<BTreeMap<NodeId, Arc<Peer>>>>,
     connect_timeout: Duration,
+    shortages: Shortages,
 }
 
 impl Peers {
@@ -40,7 +44,14 @@ impl Peers {
             dial: Arc::new(dial),
             known: Arc::default(),
             connect_timeout,
+            shortages: Shortages::default(),
         }
+    }
+
+    /// What the host does not give for the calls to them is counted there.
+    pub(crate) fn noting(mut self, shortages: Shortages) -> Peers {
+        self.shortages = shortages;
+        self
     }
 
     /// The peer, dialled where the dial map says, else where the membership says. Connects when first used.
@@ -52,7 +63,9 @@ impl Peers {
         {
             return peer.clone();
         }
-        let peer = Arc::new(Peer::new(id, address.clone(), self.connect_timeout));
+        let mut peer = Peer::new(id, address.clone(), self.connect_timeout);
+        peer.shortages = self.shortages.clone();
+        let peer = Arc::new(peer);
         known.insert(id, peer.clone());
         peer
     }
@@ -73,6 +86,7 @@ pub(crate) struct Peer {
     /// The peer answered UNIMPLEMENTED to StreamAppend: it is an old one, entries go by unary calls.
     pub(crate) unary_only: AtomicBool,
     state: Mutex<PeerState>,
+    shortages: Shortages,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +154,7 @@ impl Peer {
             channels,
             unary_only: AtomicBool::new(false),
             state: Mutex::default(),
+            shortages: Shortages::default(),
         }
     }
 
@@ -239,6 +254,8 @@ impl Call {
 
     /// The call failed. A refusal is an answer, too: the peer is there.
     pub(crate) fn failed(mut self, status: &Status) {
+        // Without a descriptor or a port of its own a node reaches nobody, and that is nobody's fault.
+        self.peer.shortages.note("calling a peer", status);
         self.end(|method, _| *method.errors.entry(code_name(status.code())).or_default() += 1);
         let unreached = matches!(
             status.code(),

@@ -2,7 +2,8 @@
 //!
 //! A line that names an effect is written before the effect, its `done` after the effect is durable and before anybody
 //! is told, so that a kill in between accuses nobody. The format is the checker's (its module `model::trace`); a test
-//! holds writer and reader together. A line is one `write`; the file is not synced, for only processes are killed.
+//! holds writer and reader together. A line is one `write`; the file is not synced, for only processes are killed. A line
+//! that could not be written whole is cut off again, and the trace takes none after it: the node ends by that.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 use super::{
     codec,
+    shortages::Shortages,
     types::{Entry, LogId, Membership, NodeId, StoredMembership, Vote},
 };
 
@@ -28,8 +30,36 @@ pub(crate) struct Trace(Option<Arc<Writer>>);
 struct Writer {
     node: NodeId,
     began: Instant,
-    /// The file, and the number of the last line.
-    file: Mutex<(File, u64)>,
+    lines: Mutex<Lines>,
+    shortages: Shortages,
+}
+
+/// The file, which always ends with a whole line.
+#[derive(Debug)]
+struct Lines {
+    file: File,
+    length: u64,
+    /// The number of the last line.
+    seq: u64,
+    /// A line is missing: what came after it would be no trace.
+    broken: bool,
+}
+
+impl Lines {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("a line before it could not be written"));
+        }
+        let written = self.file.write_all(line);
+        if written.is_err() {
+            self.broken = true;
+            // Where that fails, too, the next life cuts it off.
+            let _ = self.file.set_len(self.length);
+        } else {
+            self.length += line.len() as u64;
+        }
+        written
+    }
 }
 
 /// A begun effect: `done` of it is still to be written.
@@ -88,14 +118,20 @@ impl Trace {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub(crate) fn open(path: &Path, node: NodeId) -> io::Result<Trace> {
+    pub(crate) fn open(path: &Path, node: NodeId, shortages: Shortages) -> io::Result<Trace> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).append(true).create(true).open(path)?;
-        cut_torn_line(&mut file)?;
+        let length = cut_torn_line(&mut file)?;
         Ok(Trace(Some(Arc::new(Writer {
             node,
             began: Instant::now(),
-            file: Mutex::new((file, 0)),
+            lines: Mutex::new(Lines {
+                file,
+                length,
+                seq: 0,
+                broken: false,
+            }),
+            shortages,
         }))))
     }
 
@@ -214,12 +250,13 @@ impl Trace {
         let mut line = line();
         line.node = writer.node;
         line.t_us = u64::try_from(writer.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let mut file = writer.file.lock().expect("no holder panics");
-        file.1 += 1;
-        line.seq = file.1;
+        let mut lines = writer.lines.lock().expect("no holder panics");
+        lines.seq += 1;
+        line.seq = lines.seq;
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
-        file.0.write_all(&text)?;
+        let written = lines.append(&text);
+        written.inspect_err(|error| writer.shortages.note_on_disk(error))?;
         Ok(Begun(Some(line.seq)))
     }
 }
@@ -265,7 +302,8 @@ fn runs(log: &[LogId]) -> Vec<(u64, u64, u64, u64)> {
     runs
 }
 
-fn cut_torn_line(file: &mut File) -> io::Result<()> {
+/// Gives the length of what is left.
+fn cut_torn_line(file: &mut File) -> io::Result<u64> {
     let mut text = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.read_to_end(&mut text)?;
@@ -276,7 +314,7 @@ fn cut_torn_line(file: &mut File) -> io::Result<()> {
     if whole < text.len() {
         file.set_len(whole as u64)?;
     }
-    Ok(())
+    Ok(whole as u64)
 }
 
 #[cfg(test)]
@@ -288,7 +326,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary directory");
         let path = folder.path().join("trace");
         std::fs::write(&path, "{\"whole\":1}\n{\"torn\":").expect("write");
-        let trace = Trace::open(&path, 3).expect("open");
+        let trace = Trace::open(&path, 3, Shortages::default()).expect("open");
         trace.start(&Stored::default()).expect("start");
         let text = std::fs::read_to_string(&path).expect("read");
         let lines: Vec<_> = text.lines().collect();

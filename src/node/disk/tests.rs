@@ -105,7 +105,7 @@ fn a_database_keeps_its_commits_and_loses_the_rest_at_a_power_loss() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     let survivor = folder.path().join("after");
-    let disk = Disk::new(true);
+    let disk = Disk::new(true, Default::default());
     let db = disk.database(&path).unwrap();
     let put = |n: u64, durable: bool| {
         let mut write = db.begin_write().unwrap();
@@ -123,7 +123,9 @@ fn a_database_keeps_its_commits_and_loses_the_rest_at_a_power_loss() {
     }
     // What a restart would find: the file as it lies there, without this process's memory.
     std::fs::copy(&path, &survivor).unwrap();
-    let after = Disk::new(true).database(&survivor).unwrap();
+    let after = Disk::new(true, Default::default())
+        .database(&survivor)
+        .unwrap();
     let read = redb::ReadableDatabase::begin_read(&after).unwrap();
     let table = read.open_table(TABLE).unwrap();
     assert_eq!(redb::ReadableTableMetadata::len(&table).unwrap(), 50);

@@ -55,7 +55,7 @@ async fn a_vote_is_in_the_file_when_it_is_answered() {
     let folder = tempfile::tempdir().expect("temporary directory");
     let path = folder.path().join("log");
     // What is not synced is in this process's memory, and in no copy of the file.
-    let losing = Disk::new(true);
+    let losing = Disk::new(true, Default::default());
     let opened = LogStore::open(&path, Trace::default(), &Planted::default(), &losing);
     let mut log = opened.expect("a new log");
     for term in 1..=3 {
