@@ -382,6 +382,11 @@ fn run_trace(dir: &Path, json: bool) -> anyhow::Result<u8> {
             }
             writeln!(out, " -> {}", r.event)?;
             writeln!(out, "    {}", r.missing)?;
+            for other in &r.also {
+                writeln!(out, "nor what node {} did", other.node)?;
+                writeln!(out, " -> {}", other.event)?;
+                writeln!(out, "    {}", other.missing)?;
+            }
             Ok(1)
         }
     }

@@ -46,10 +46,16 @@ pub(super) fn replay(dir: &Path, nodes: &[NodeId]) -> Said {
         }
         Conformance::Rejected(rejected) => {
             let before = rejected.before.join(" | ");
-            let evidence = format!(
+            let mut evidence = format!(
                 "n{} did what no behaviour of the rules explains: {}; {}; before it: {before}",
                 rejected.node, rejected.event, rejected.missing
             );
+            for other in &rejected.also {
+                evidence += &format!(
+                    "; nor what n{} did: {}; {}",
+                    other.node, other.event, other.missing
+                );
+            }
             Said::Found(finding("trace", evidence))
         }
     }

@@ -7,7 +7,13 @@
 //! Elections, requests, acknowledgements and commits are not in a trace; they are inferred with the same
 //! [`Rules`] that the model is proved with. What cannot be seen here: reads, real time, and who granted a vote where
 //! it could as well have learned of it. Histories and their judge are for those.
+//!
+//! A node that is killed between an effect and its *done* has told nobody of it. What its next start shows is on its
+//! disk all the same, so that its next life may tell: such a start is credited with all that follows from what it shows
+//! ([`lives`]). Where the replay is stuck, the node that is named is one whose event no other node's next step could
+//! explain, not the first that waits ([`blame`]).
 
+mod blame;
 mod commits;
 mod elections;
 mod lives;
@@ -48,10 +54,10 @@ pub struct Accepted {
     pub committed: u64,
 }
 
-/// The first event without an explanation.
+/// The event without an explanation that is the root of the others without one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rejected {
-    /// The node that it happened on.
+    /// The node that is to blame for it.
     pub node: u64,
     /// The event, as its line, or what is missing from the files.
     pub event: String,
@@ -61,6 +67,21 @@ pub struct Rejected {
     pub missing: String,
     /// How many events of all nodes were explained before everything was stuck.
     pub explained: u64,
+    /// Other roots: independent of this one, or in a circle with it, where each waits for what another does next and at
+    /// least one is wrong. An event that only waits for a root is not here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Unexplained>,
+}
+
+/// An event without an explanation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unexplained {
+    /// The node that is to blame for it.
+    pub node: u64,
+    /// The event, as its line, or in words where it left none.
+    pub event: String,
+    /// The missing fact, in words.
+    pub missing: String,
 }
 
 /// A leader id: term and node. Ordered as openraft orders it by default.
@@ -126,8 +147,13 @@ type Sets = (u64, Option<u64>);
 /// What one leader id ever said.
 #[derive(Default)]
 struct Said {
+    /// The line by which the candidate's vote began.
+    campaign: Option<Line>,
     /// The last entry of the candidate, once it asked.
     asked: Option<Option<(Leader, u64)>>,
+    /// The candidate's vote was on its disk as a life of it began, whether or not it had asked: others may hear of the
+    /// vote from it, which is no request that they could grant.
+    told: bool,
     granted: u64,
     led: bool,
     log: Entries,
@@ -137,13 +163,29 @@ struct Said {
 /// An effect that began and is not known to be done.
 #[derive(Clone)]
 enum Effect {
-    Vote { vote: Vote, grants: bool },
-    Append { keep: u64, entries: Vec<Entry> },
-    Truncate { keep: u64 },
-    Purge { upto: LogId },
+    Vote {
+        vote: Vote,
+        grants: bool,
+        /// The node's last entry as this began: what a candidate asks with.
+        last: Option<(Leader, u64)>,
+    },
+    Append {
+        keep: u64,
+        entries: Vec<Entry>,
+        /// The leader that the node followed, or was, as this began.
+        under: Option<Vote>,
+    },
+    Truncate {
+        keep: u64,
+    },
+    Purge {
+        upto: LogId,
+    },
     Apply,
-    Snapshot,
-    Install { last: LogId },
+    /// A snapshot of its own, or one that it received, up to that position.
+    Snapshot {
+        upto: u64,
+    },
 }
 
 /// One node, as the lines replayed so far have it.
@@ -164,9 +206,14 @@ struct Node {
     purged: Option<LogId>,
     /// How much the state machine holds in this life.
     applied: u64,
-    /// The most it ever held or was about to.
+    /// The most it holds, or was about to, since the last start.
     ever_applied: u64,
+    /// How far a snapshot reaches that it has, or was about to have, since the last start.
     snapshots: u64,
+    /// How far a snapshot reaches that is surely on disk.
+    kept: u64,
+    /// How much of the committed log is surely on disk as a state, whatever the log's file holds of it.
+    covered: u64,
     pending: BTreeMap<u64, Effect>,
     /// How much of the log equals that of the leader in `vote`.
     matched: u64,
@@ -175,12 +222,29 @@ struct Node {
 /// Why an event cannot be fired.
 enum Missing {
     /// Another node's event may supply the fact.
-    Yet(String),
+    Yet(Awaited, String),
     /// Nothing can.
     Ever(String),
+    /// Nothing can, and what that leader did is why.
+    Led(Leader, String),
 }
 
-use Missing::{Ever, Yet};
+/// A fact that other nodes may supply.
+#[derive(Clone, Copy)]
+enum Awaited {
+    /// The candidate asks for votes, or what it saved becomes known.
+    Campaign(Leader),
+    /// These voters grant the candidate's vote.
+    Grants(Leader, Sets),
+    /// The candidate leads.
+    Leadership(Leader),
+    /// The leader's log reaches that position.
+    Offer(Leader, u64),
+    /// The entry is committed.
+    Commit(LogId),
+}
+
+use Missing::{Ever, Led, Yet};
 
 struct Replay {
     rules: Rules,
@@ -237,6 +301,7 @@ fn unusable(files: &[Vec<Line>], first_voters: &[u64]) -> Option<Rejected> {
             before: Vec::new(),
             missing,
             explained: 0,
+            also: Vec::new(),
         })
     };
     if files.is_empty() {
@@ -319,36 +384,19 @@ fn leader_of(id: LogId) -> Leader {
 impl Replay {
     fn run(mut self, nodes: &mut [Node]) -> Conformance {
         loop {
-            let mut progress = false;
-            let mut stuck: Option<(usize, String)> = None;
+            let (before, mut stuck) = (self.explained, BTreeMap::new());
             for (at, node) in nodes.iter_mut().enumerate() {
-                while let Some(line) = node.lines.pop_front() {
-                    match self.fire(node, &line) {
-                        Ok(()) => {
-                            progress = true;
-                            self.explained += 1;
-                            self.acknowledge(node);
-                            node.before.push_back(line);
-                            if node.before.len() > 6 {
-                                node.before.pop_front();
-                            }
-                        }
-                        Err(missing) => {
-                            node.lines.push_front(line);
-                            match missing {
-                                Ever(why) => return self.rejected(node, why),
-                                Yet(why) => stuck = stuck.or(Some((at, why))),
-                            }
-                            break;
-                        }
-                    }
+                if let Err(missing) = self.go_on(node) {
+                    stuck.insert(at, missing);
                 }
             }
-            match stuck {
-                None => break,
-                Some((at, why)) if !progress => return self.rejected(&nodes[at], why),
-                Some(_) => {}
+            if self.explained > before {
+                continue;
             }
+            if stuck.is_empty() {
+                break;
+            }
+            return Conformance::Rejected(self.blame(nodes, &stuck));
         }
         Conformance::Accepted(Accepted {
             events: self.explained,
@@ -360,14 +408,21 @@ impl Replay {
         })
     }
 
-    fn rejected(&self, node: &Node, missing: String) -> Conformance {
-        Conformance::Rejected(Rejected {
-            node: node.id,
-            event: node.lines.front().map(text).unwrap_or_default(),
-            before: node.before.iter().map(text).collect(),
-            missing,
-            explained: self.explained,
-        })
+    /// Does the node's events up to the first that cannot be done.
+    fn go_on(&mut self, node: &mut Node) -> Result<(), Missing> {
+        while let Some(line) = node.lines.pop_front() {
+            if let Err(missing) = self.fire(node, &line) {
+                node.lines.push_front(line);
+                return Err(missing);
+            }
+            self.explained += 1;
+            self.acknowledge(node);
+            node.before.push_back(line);
+            if node.before.len() > 6 {
+                node.before.pop_front();
+            }
+        }
+        Ok(())
     }
 
     /// Does one event, if what it needs is there. Nothing is changed when it is not.
@@ -389,7 +444,8 @@ impl Replay {
                     )));
                 }
                 node.snapshots = node.snapshots.max(position);
-                node.pending.insert(line.seq, Effect::Snapshot);
+                let effect = Effect::Snapshot { upto: position };
+                node.pending.insert(line.seq, effect);
                 Ok(())
             }
             Kind::Install => self.install(node, line),

@@ -101,6 +101,8 @@ mod conform_tests;
 #[cfg(test)]
 mod history_tests;
 #[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
 mod network_tests;
 #[cfg(test)]
 mod tests;

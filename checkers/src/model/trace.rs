@@ -9,8 +9,10 @@
 //! written *after* the effect is durable and *before* anybody is told: before the trait's method returns, or before
 //! the `IOFlushed` callback is called. With only the first, a kill would leave effects that never happened; with only
 //! the second, a kill between the effect and its line would accuse a healthy node. An effect with a begin and no done
-//! when the next `start` comes may have happened, in part or not at all: the `start` says which. An effect that fails
-//! with an error gets no done.
+//! when the next `start` comes may have happened, in part or not at all: the `start` says which. The log's file (votes,
+//! appends, truncations, purges) is written in the order of the begins, so that a start shows it as of one moment; the
+//! state machine's (applications, snapshots, installations) likewise, at a moment of its own. An effect that fails with
+//! an error gets no done.
 //!
 //! ```text
 //!   append called ── begin line ── write, sync ── done line ── callback ── (the leader hears the acknowledgement)
@@ -50,8 +52,9 @@
 //! * Initialization has no line of its own: the first membership is an ordinary `append` of index 0 by term 0.
 //! * `apply`: the entries of one batch, begin before the first is applied, done after the last and before the first
 //!   responder is answered. A batch may be split; a re-application after a start is written like any other.
-//! * `snapshot`: a snapshot was built and is current; `last` left out when it holds nothing. `install`: a received
-//!   one replaces the state; `members` carries the membership in it, under its own log index.
+//! * `snapshot`: a snapshot was built and is current, and stays so until a newer one is; `last` left out when it holds
+//!   nothing. `install`: a received one replaces the state and is current likewise, the log's file is not touched;
+//!   `members` carries the membership in it, under its own log index.
 //! * `replaced`: not the node's own line but its owner's, written while no process runs as the node: it has left the
 //!   cluster by the membership entry `last`, which was committed, and its store was emptied. The `start` after it is that
 //!   of a new member that happens to have the old one's id: it must hold nothing. A store that is emptied in any

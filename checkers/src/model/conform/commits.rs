@@ -1,9 +1,13 @@
 //! What no trace shows and must be inferred: acknowledgements, commits, and the voters in force.
 
-use super::{Entries, Ever, Log, LogId, Missing, Node, Replay, Said, Sets, Yet, bits, id};
+use super::{
+    Awaited, Entries, Ever, Led, Log, LogId, Missing, Node, Replay, Said, Sets, TraceOrder, Vote,
+    Yet, ballot, bits, id,
+};
 
 impl Replay {
-    /// What a follower or leader may have acknowledged by now: what is on its disk and equal to the leader's log.
+    /// What a follower or leader may have acknowledged by now: what is on its disk, in the log or in a snapshot, and
+    /// equal to the leader's log.
     pub(super) fn acknowledge(&mut self, node: &mut Node) {
         let Some(vote) = node
             .disk_vote
@@ -14,17 +18,41 @@ impl Replay {
         let Some(said) = self.said.get_mut(&(vote.term, vote.node)) else {
             return;
         };
-        node.matched = node.matched.min(node.disk.length());
-        while node
-            .disk
-            .at(node.matched + 1)
-            .is_some_and(|e| said.log.at(node.matched + 1) == Some(e))
-        {
-            node.matched += 1;
+        node.matched = node.matched.min(node.disk.length().max(node.covered));
+        loop {
+            let next = node.matched + 1;
+            let held = match next <= node.covered {
+                true => self.committed.at(next),
+                false => node.disk.at(next),
+            };
+            if held.is_none() || held != said.log.at(next) {
+                break;
+            }
+            node.matched = next;
         }
         if node.matched > 0 {
             let ack = said.acks.entry(node.id).or_insert(0);
             *ack = node.matched.max(*ack);
+        }
+    }
+
+    /// Entries that were taken from a leader, and reach the disk when the node has moved on to a higher vote: the
+    /// answer that waited for the disk still goes out. Whoever was granted that vote had these entries, since the
+    /// granting log held them already.
+    pub(super) fn acknowledge_late(&mut self, node: &Node, under: Vote, upto: u64) {
+        let saved = ballot(node.disk_vote);
+        if node.vote == Some(under) || !self.rules.at_least(&TraceOrder, saved, ballot(Some(under)))
+        {
+            return;
+        }
+        let Some(said) = self.said.get_mut(&(under.term, under.node)) else {
+            return;
+        };
+        let same = |p: &u64| node.disk.at(*p).is_some() && node.disk.at(*p) == said.log.at(*p);
+        let matched = (1..=upto).take_while(same).count() as u64;
+        if matched > 0 {
+            let ack = said.acks.entry(node.id).or_insert(0);
+            *ack = matched.max(*ack);
         }
     }
 
@@ -56,24 +84,26 @@ impl Replay {
         let log = &self.said[&leader].log;
         if known > 0 && log.at(known) != self.committed.at(known) {
             let entry = self.committed.all[known as usize - 1].id;
-            return Err(Ever(format!(
+            let why = format!(
                 "n{} leads term {} without {}, which was committed",
                 leader.1,
                 leader.0,
                 id(entry)
-            )));
+            );
+            return Err(Led(leader, why));
         }
         let new = log.all[known as usize..upto as usize].to_vec();
         for (&later, said) in self.said.range(leader..).skip(1).filter(|(_, s)| s.led) {
             if let Some(entry) = new.iter().find(|e| said.log.at(e.id.index + 1) != Some(e)) {
-                return Err(Ever(format!(
+                let why = format!(
                     "n{} led term {} without {}, which n{} committed in term {}",
                     later.1,
                     later.0,
                     id(entry.id),
                     leader.1,
                     leader.0
-                )));
+                );
+                return Err(Led(later, why));
             }
         }
         self.committers.resize(upto as usize, leader);
@@ -139,10 +169,13 @@ impl Replay {
             self.advance()?;
         }
         match self.committed.at(what.index + 1) {
-            None => Err(Yet(format!(
-                "{name} ends in {}, which is not known to be committed",
-                id(what)
-            ))),
+            None => {
+                let why = format!(
+                    "{name} ends in {}, which is not known to be committed",
+                    id(what)
+                );
+                Err(Yet(Awaited::Commit(what), why))
+            }
             Some(e) if e.id != what => Err(Ever(format!(
                 "{name} ends in {}, and {} is committed there",
                 id(what),

@@ -1,8 +1,8 @@
 //! Votes: a campaign, a grant or something learned, a new leadership, or a leader met.
 
 use super::{
-    Answer, Ballot, Effect, Ever, Leader, Line, Log, Missing, Node, Replay, TraceOrder, Yet,
-    ballot, id, show,
+    Answer, Awaited, Ballot, Effect, Ever, Leader, Line, Log, Missing, Node, Replay, TraceOrder,
+    Yet, ballot, id, show,
 };
 
 impl Replay {
@@ -32,19 +32,16 @@ impl Replay {
                     )));
                 }
                 grants = true;
+                self.said.entry(leader).or_default().campaign = Some(line.clone());
             }
             (false, false) => {
-                let Some(asked) = self.said.get(&leader).and_then(|s| s.asked) else {
-                    return Err(Yet(format!(
-                        "n{} never asked for votes in term {}",
-                        vote.node, vote.term
-                    )));
-                };
-                let answer =
-                    self.rules
-                        .answer(&TraceOrder, (leader, asked), mine, node.log.last(), false);
+                let said = self.said.get(&leader);
+                if !said.is_some_and(|s| s.asked.is_some() || s.told) {
+                    let why = format!("n{} never asked for votes in term {}", vote.node, vote.term);
+                    return Err(Yet(Awaited::Campaign(leader), why));
+                }
                 // Otherwise it learned of the vote from an answer; that is no grant.
-                grants = matches!(answer, Answer::Granted { .. });
+                grants = self.would_grant(node, leader);
             }
             (true, true) => {
                 if mine.leader != leader {
@@ -57,14 +54,44 @@ impl Replay {
             }
             (false, true) => {
                 if !self.said.get(&leader).is_some_and(|s| s.led) {
-                    return Err(Yet(format!("n{} never led term {}", vote.node, vote.term)));
+                    let why = format!("n{} never led term {}", vote.node, vote.term);
+                    return Err(Yet(Awaited::Leadership(leader), why));
                 }
             }
         }
         node.vote = Some(vote);
         node.matched = 0;
-        node.pending.insert(line.seq, Effect::Vote { vote, grants });
+        let last = node.log.last();
+        let effect = Effect::Vote { vote, grants, last };
+        node.pending.insert(line.seq, effect);
         Ok(())
+    }
+
+    /// Whether the node, as it is now, grants the vote that the candidate asked for. Not where nobody was asked.
+    fn would_grant(&self, node: &Node, candidate: Leader) -> bool {
+        let Some(asked) = self.said.get(&candidate).and_then(|s| s.asked) else {
+            return false;
+        };
+        let (mine, last) = (ballot(node.vote), node.log.last());
+        let answer = self
+            .rules
+            .answer(&TraceOrder, (candidate, asked), mine, last, false);
+        matches!(answer, Answer::Granted { .. })
+    }
+
+    /// What the vote that a start shows lets this life tell. Its own: whoever it refuses hears of it. Another's: the
+    /// request for it may come again, or only now, and an equal vote is granted without a line. The log may be shorter
+    /// than it was when the vote was saved, so what was learned of then may be granted now.
+    pub(super) fn stand_by(&mut self, node: &Node) {
+        let Some(vote) = node.vote.filter(|v| !v.committed) else {
+            return;
+        };
+        let leader = (vote.term, vote.node);
+        if vote.node == node.id {
+            self.said.entry(leader).or_default().told = true;
+        } else if self.would_grant(node, leader) {
+            self.said.entry(leader).or_default().granted |= 1 << node.id;
+        }
     }
 
     /// The node becomes the leader under `leader`: a quorum must have granted its vote.
@@ -83,7 +110,8 @@ impl Replay {
             } else {
                 format!("{n} grants are")
             };
-            return Err(Yet(format!("{grants} no quorum")));
+            let why = format!("{grants} no quorum");
+            return Err(Yet(Awaited::Grants(leader, sets), why));
         }
         for (entry, &by) in self.committed.all.iter().zip(&self.committers) {
             if by < leader && node.log.at(entry.id.index + 1) != Some(entry) {

@@ -1,102 +1,169 @@
-//! A life of a node: what its store must hold as it opens, and what has become durable.
+//! A life of a node: what its store must hold as it opens, what that proves, and what has become durable.
+//!
+//! A life that was killed leaves effects that began and are not known to be done. Those of the log's file, votes among
+//! them, are on it up to some point in the order in which they began, the last one perhaps in part: what the next start
+//! shows must be one such moment, whole. The state machine has its own file and its own such point. What the start
+//! shows is durable from then on, and counts as if its *done* had been there, with one difference: nobody was told. So
+//! a campaign that a start shows is no request for votes, only a vote that others may hear of; a grant is one that
+//! this life may give again ([`Replay::stand_by`]), entries are acknowledged again ([`Replay::acknowledge`]), and a
+//! snapshot covers what it covers, though the log's file still lacks or holds other entries.
 
 use super::{
-    Effect, Entries, Ever, Line, Log, LogId, Missing, Node, Replay, id, index, position, show,
+    Effect, Entries, Ever, Line, Log, LogId, Missing, Node, Replay, Vote, id, index, position, show,
 };
+
+/// What a store holds at one moment, but for its state.
+struct Moment {
+    vote: Option<Vote>,
+    purged: Option<LogId>,
+    log: Entries,
+}
+
+/// What of a start some moment had.
+#[derive(Default)]
+struct Seen {
+    vote: bool,
+    purged: bool,
+    log: bool,
+}
+
+impl Seen {
+    /// Whether the start shows this very moment.
+    fn shows(&mut self, line: &Line, moment: &Moment) -> bool {
+        let vote = line.vote == moment.vote;
+        let purged = line.purged == moment.purged;
+        let log = holds(line, &moment.log);
+        self.vote |= vote;
+        self.purged |= purged;
+        self.log |= log;
+        vote && purged && log
+    }
+}
 
 impl Replay {
     /// The store opens: it must hold what its effects left there.
     pub(super) fn start(&mut self, node: &mut Node, line: &Line) -> Result<(), Missing> {
-        let pending = std::mem::take(&mut node.pending);
-        let mut vote_ok = line.vote == node.disk_vote;
-        let mut purged_ok = line.purged == node.purged;
-        let purged = position(line.purged);
-        let mut log = node.disk.clone();
-        let mut log_ok = holds(line, purged, &log);
-        for effect in pending.values() {
-            // Each effect that was not done may have happened, and all before it then have.
-            match effect {
-                Effect::Vote { vote, .. } => vote_ok |= line.vote == Some(*vote),
-                Effect::Purge { upto } => {
-                    purged_ok |= line.purged == Some(*upto);
-                    self.cover(&mut log, *upto);
-                }
-                Effect::Append { keep, entries } if !log_ok => {
-                    log.truncate(*keep);
-                    for entry in entries {
-                        if log_ok {
-                            break;
-                        }
-                        log.extend(std::slice::from_ref(entry), &self.voters);
-                        log_ok = holds(line, purged, &log);
-                    }
-                }
-                Effect::Truncate { keep } if !log_ok => log.truncate(*keep),
-                Effect::Install { last } if !log_ok => self.cover(&mut log, *last),
-                _ => {}
-            }
-            log_ok = log_ok || holds(line, purged, &log);
-        }
         let fail = |why: String| {
-            Err(Ever(if node.started {
+            Ever(if node.started {
                 why
             } else {
                 format!("{why} (this is the node's first start)")
-            }))
+            })
         };
-        if !vote_ok {
-            return fail(format!(
-                "its vote was saved as {}, and now it is {}",
-                show(node.disk_vote),
-                show(line.vote)
-            ));
-        }
-        if !purged_ok {
-            return fail("what is purged is not what was".into());
-        }
-        if !log_ok {
-            let there = line
-                .log
-                .last()
-                .map_or("empty".into(), |r| format!("up to {}.{}-{}", r.0, r.1, r.3));
-            let was = node
-                .disk
-                .all
-                .last()
-                .map_or("empty".into(), |e| format!("up to {}", id(e.id)));
-            return fail(format!(
-                "its log was {was} on disk, and now it is {there}: entries are lost or changed"
-            ));
-        }
+        let log = self.survived(node, line).map_err(fail)?;
         let applied = position(line.applied);
         if applied > node.ever_applied {
-            return fail(format!(
+            return Err(fail(format!(
                 "its state machine was never about to apply {}",
                 index(applied)
-            ));
+            )));
         }
-        self.same_as_committed(line.applied, "the state machine")?;
         let snapshot = position(line.snapshot);
         if snapshot > node.snapshots {
-            return fail(format!("it never had a snapshot up to {}", index(snapshot)));
+            return Err(fail(format!(
+                "it never had a snapshot up to {}",
+                index(snapshot)
+            )));
         }
-        self.same_as_committed(line.snapshot, "the snapshot")?;
-        if purged > snapshot.max(applied) {
-            return fail(format!(
+        let state = applied.max(snapshot);
+        let purged = position(line.purged);
+        if purged > state {
+            return Err(fail(format!(
                 "its log is purged up to {}, and nothing it holds covers that",
                 index(purged)
-            ));
+            )));
         }
+        if snapshot < node.kept {
+            return Err(fail(format!(
+                "its snapshot was up to {} on disk, and now it is up to {}",
+                index(node.kept),
+                index(snapshot)
+            )));
+        }
+        self.same_as_committed(line.applied, "the state machine")?;
+        self.same_as_committed(line.snapshot, "the snapshot")?;
+        node.pending.clear();
         node.vote = line.vote;
         node.disk_vote = line.vote;
         node.purged = line.purged;
         node.disk = log.clone();
         node.log = log;
-        node.applied = applied.max(snapshot);
+        (node.applied, node.ever_applied, node.covered) = (state, state, state);
+        (node.snapshots, node.kept) = (snapshot, snapshot);
         node.matched = 0;
         node.started = true;
         self.starts += 1;
+        self.stand_by(node);
         Ok(())
+    }
+
+    /// The log that the start shows: that of the first moment, of those at which the node can have been killed, that is
+    /// like the start.
+    ///
+    /// # Errors
+    /// When there is none, in words.
+    fn survived(&self, node: &Node, line: &Line) -> Result<Entries, String> {
+        let mut seen = Seen::default();
+        let mut now = Moment {
+            vote: node.disk_vote,
+            purged: node.purged,
+            log: node.disk.clone(),
+        };
+        if seen.shows(line, &now) {
+            return Ok(now.log);
+        }
+        for effect in node.pending.values() {
+            match effect {
+                Effect::Vote { vote, .. } => now.vote = Some(*vote),
+                Effect::Append { keep, entries, .. } => {
+                    now.log.truncate(*keep);
+                    for entry in entries {
+                        now.log.extend(std::slice::from_ref(entry), &self.voters);
+                        if seen.shows(line, &now) {
+                            return Ok(now.log);
+                        }
+                    }
+                }
+                Effect::Truncate { keep } => now.log.truncate(*keep),
+                Effect::Purge { upto } => {
+                    now.purged = Some(*upto);
+                    self.cover(&mut now.log, *upto);
+                }
+                Effect::Apply | Effect::Snapshot { .. } => continue,
+            }
+            if seen.shows(line, &now) {
+                return Ok(now.log);
+            }
+        }
+        Err(self.no_such_moment(node, line, &seen))
+    }
+
+    fn no_such_moment(&self, node: &Node, line: &Line, seen: &Seen) -> String {
+        if !seen.vote {
+            return format!(
+                "its vote was saved as {}, and now it is {}",
+                show(node.disk_vote),
+                show(line.vote)
+            );
+        }
+        if !seen.purged {
+            return "what is purged is not what was".into();
+        }
+        if seen.log {
+            return "its vote, its log and what is purged were never so at one moment: \
+                    something is there that began later than what is not"
+                .into();
+        }
+        let there = line
+            .log
+            .last()
+            .map_or("empty".into(), |r| format!("up to {}.{}-{}", r.0, r.1, r.3));
+        let was = node
+            .disk
+            .all
+            .last()
+            .map_or("empty".into(), |e| format!("up to {}", id(e.id)));
+        format!("its log was {was} on disk, and now it is {there}: entries are lost or changed")
     }
 
     /// A member has left and its store was emptied: whoever starts next under its id is a new one, and owes nobody
@@ -151,20 +218,24 @@ impl Replay {
         Ok(())
     }
 
-    /// An effect is durable.
+    /// An effect is durable, and may be told.
     pub(super) fn done(&mut self, node: &mut Node, effect: Effect) {
         match effect {
-            Effect::Vote { vote, grants } => {
+            Effect::Vote { vote, grants, last } => {
                 let leader = (vote.term, vote.node);
                 if vote.node == node.id && !vote.committed {
-                    self.said.entry(leader).or_default().asked = Some(node.log.last());
+                    self.said.entry(leader).or_default().asked = Some(last);
                 }
                 if grants {
                     self.said.entry(leader).or_default().granted |= 1 << node.id;
                 }
                 node.disk_vote = Some(vote);
             }
-            Effect::Append { keep, entries } => {
+            Effect::Append {
+                keep,
+                entries,
+                under,
+            } => {
                 // Later effects may have begun; the disk is as of this one.
                 let end = keep + entries.len() as u64;
                 if node.disk.at(end).is_none_or(|e| Some(e) != entries.last()) {
@@ -175,6 +246,9 @@ impl Replay {
                     node.disk.truncate(keep);
                     node.disk.extend(&entries, &self.voters);
                 }
+                if let Some(under) = under {
+                    self.acknowledge_late(node, under, end);
+                }
             }
             Effect::Truncate { keep } => node.disk.truncate(keep),
             Effect::Purge { upto } => {
@@ -183,18 +257,22 @@ impl Replay {
                 self.cover(&mut disk, upto);
                 node.disk = disk;
             }
-            Effect::Install { last } => {
-                let mut disk = std::mem::take(&mut node.disk);
-                self.cover(&mut disk, last);
-                node.disk = disk;
+            Effect::Snapshot { upto } => {
+                node.kept = node.kept.max(upto);
+                node.covered = node.covered.max(upto);
             }
-            Effect::Apply | Effect::Snapshot => {}
+            Effect::Apply => {}
         }
     }
 }
 
 /// Whether a start's runs are this log after what is purged.
-fn holds(line: &Line, purged: u64, log: &Entries) -> bool {
+fn holds(line: &Line, log: &Entries) -> bool {
+    let purged = position(line.purged);
+    let end = line.log.last().map_or(purged, |&(_, _, _, last)| last + 1);
+    if end != log.length() && !(line.log.is_empty() && log.length() <= purged) {
+        return false;
+    }
     let mut at = purged;
     for &(term, node, first, last) in &line.log {
         if first != at || last < first {
@@ -210,5 +288,5 @@ fn holds(line: &Line, purged: u64, log: &Entries) -> bool {
         }
         at = last + 1;
     }
-    at == log.length() || line.log.is_empty() && log.length() <= purged
+    true
 }

@@ -1,7 +1,7 @@
 //! Logs and state machines: what is appended, cut, applied, purged and installed.
 
 use super::{
-    Effect, Entry, Ever, Kind, Line, Log, Missing, Node, Received, Replay, Yet, id, index,
+    Awaited, Effect, Entry, Ever, Kind, Line, Log, Missing, Node, Received, Replay, Yet, id, index,
     leader_of, position,
 };
 
@@ -56,6 +56,7 @@ impl Replay {
             Effect::Append {
                 keep: length,
                 entries: entries.clone(),
+                under: node.vote.filter(|v| v.committed),
             },
         );
         Ok(())
@@ -97,10 +98,10 @@ impl Replay {
             )));
         };
         let leader = (vote.term, vote.node);
-        let said = self
-            .said
-            .get(&leader)
-            .ok_or_else(|| Yet(format!("n{} never led", vote.node)))?;
+        let said = self.said.get(&leader).ok_or_else(|| {
+            let why = format!("n{} never led", vote.node);
+            Yet(Awaited::Leadership(leader), why)
+        })?;
         let prev = node.log.length();
         let end = prev + entries.len() as u64;
         for (at, entry) in entries.iter().enumerate() {
@@ -113,7 +114,7 @@ impl Replay {
                         id(entry.id),
                         vote.term
                     );
-                    return Err(Yet(why));
+                    return Err(Yet(Awaited::Offer(leader, position), why));
                 }
                 Some(theirs) if theirs != entry => {
                     return Err(Ever(format!(
@@ -156,33 +157,32 @@ impl Replay {
         let Some(vote) = vote else {
             return Err(Ever("it follows no leader to conflict with".into()));
         };
-        let said = self
-            .said
-            .get(&(vote.term, vote.node))
-            .ok_or_else(|| Yet(format!("n{} never led", vote.node)))?;
+        let leader = (vote.term, vote.node);
+        let said = self.said.get(&leader).ok_or_else(|| {
+            let why = format!("n{} never led", vote.node);
+            Yet(Awaited::Leadership(leader), why)
+        })?;
         let differs = |position: u64| match (node.log.at(position), said.log.at(position)) {
             (Some(mine), Some(theirs)) => mine != theirs,
             _ => false,
         };
-        // A snapshot that conflicts with the log makes openraft cut everything that is not committed.
-        let installs = node
-            .lines
-            .iter()
-            .find(|l| l.e != Kind::Done)
-            .is_some_and(|l| l.e == Kind::Install);
-        let conflicts =
-            differs(keep + 1) || installs && (keep + 1..=node.log.length()).any(differs);
-        if !conflicts {
+        let length = node.log.length();
+        // Of what the node cuts, and how far the leader's log must be known to tell.
+        let cut = match for_a_snapshot(node) {
+            true => keep + 1..=length,
+            false => keep + 1..=keep + 1,
+        };
+        let reach = *cut.end();
+        if !cut.into_iter().any(differs) {
             let why = format!(
                 "entry {} does not conflict with n{}'s log in term {}",
                 index(keep + 1),
                 vote.node,
                 vote.term
             );
-            return Err(if said.log.at(keep + 1).is_none() {
-                Yet(why)
-            } else {
-                Ever(why)
+            return Err(match said.log.length() < reach {
+                true => Yet(Awaited::Offer(leader, reach), why),
+                false => Ever(why),
             });
         }
         node.log.truncate(keep);
@@ -232,10 +232,11 @@ impl Replay {
         for entry in &line.entries {
             match self.committed.at(entry.id.index + 1) {
                 None => {
-                    return Err(Yet(format!(
+                    let why = format!(
                         "entry {} is not known to be on a quorum under its leader",
                         id(entry.id)
-                    )));
+                    );
+                    return Err(Yet(Awaited::Commit(entry.id), why));
                 }
                 Some(theirs) if theirs != entry => {
                     return Err(Ever(format!(
@@ -280,7 +281,20 @@ impl Replay {
         node.applied = node.applied.max(position);
         node.ever_applied = node.ever_applied.max(position);
         node.snapshots = node.snapshots.max(position);
-        node.pending.insert(line.seq, Effect::Install { last });
+        let effect = Effect::Snapshot { upto: position };
+        node.pending.insert(line.seq, effect);
         Ok(())
     }
+}
+
+/// Whether the cut that the node begins may be for a snapshot that conflicts with its log: openraft then cuts everything
+/// that is not committed. The installation is what it does to its storage next, if it is not killed before; its state
+/// machine may go on meanwhile.
+fn for_a_snapshot(node: &Node) -> bool {
+    let meanwhile = |kind: Kind| matches!(kind, Kind::Done | Kind::Apply | Kind::Snapshot);
+    let next = node.lines.iter().map(|l| l.e).find(|&e| !meanwhile(e));
+    matches!(
+        next,
+        None | Some(Kind::Install | Kind::Start | Kind::Replaced)
+    )
 }
