@@ -1,12 +1,17 @@
 //! The disks and limits of real nodes: what is not synced is lost and nothing else, a disk that fails or lies is noticed or
 //! acknowledges nothing, and what is healed is whole.
 
+#[path = "support/stage.rs"]
+mod stage;
 mod support;
 
 use std::time::Instant;
 
+use stage::Stage;
 use support::bench::{Bench, MS, NODES, SOON, other_than};
 use whitewater::cluster::{ClusterConfig, DiskSwitches, Limit};
+use whitewater::fault::{DiskHarm, Fault};
+use whitewater::nemesis::{Deed, Order, Remains};
 use whitewater::proxy::Level;
 
 /// Writes one key after the other and cuts everybody's power; gives how many of them are left.
@@ -239,6 +244,54 @@ async fn a_sync_that_lied_has_kept_its_word_once_it_is_healed() {
     };
     let (promised, left) = log_after_lies(heal).await;
     assert!(left >= promised, "{left} of {promised} entries are left");
+}
+
+/// Lets a follower's disk lie, does something to its child meanwhile, takes the lie out, and gives what is left of it.
+async fn left_of_a_lie(meanwhile: impl AsyncFnOnce(&mut Stage, u64)) -> Remains {
+    let mut stage = Stage::of(3).await;
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    let lie = Fault::Disk {
+        node,
+        harm: DiskHarm::LyingSync,
+        ms: 0,
+    };
+    let id = stage.put_in(lie).await;
+    stage.serves("during").await;
+    meanwhile(&mut stage, node).await;
+    stage.order(Order::Heal(id)).await;
+    match stage.deed().await {
+        Deed::Out(out, _, _, remains) if out == id => remains,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_lie_that_nobody_died_under() {
+    let slowed = async |stage: &mut Stage, node| {
+        let fault = Fault::Slow {
+            from: node,
+            to: node % 3 + 1,
+            delay_ms: 20,
+            jitter_ms: 0,
+        };
+        let id = stage.put_in(fault).await;
+        stage.take_out(id).await;
+    };
+    assert_eq!(left_of_a_lie(slowed).await, Remains::Nothing);
+}
+
+#[tokio::test]
+async fn something_may_be_left_of_a_lie_that_a_child_died_under() {
+    let killed = async |stage: &mut Stage, node| {
+        let id = stage.put_in(Fault::Kill { node }).await;
+        stage.take_out(id).await;
+    };
+    assert_eq!(left_of_a_lie(killed).await, Remains::Perhaps);
+    let dead = async |stage: &mut Stage, node| {
+        stage.put_in(Fault::Kill { node }).await;
+    };
+    assert_eq!(left_of_a_lie(dead).await, Remains::Perhaps);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use futures::future::{BoxFuture, join_all};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::life::Life;
 use super::members::Votes;
 use super::terms::{disk_is, is_whole, switches};
 use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches, Limit, Ready};
@@ -72,6 +73,8 @@ pub(super) struct Active {
     worker: Option<Worker>,
     /// What a link had carried when its fault went in.
     before: Option<LinkSnapshot>,
+    /// The child whose syncs lie.
+    pub(super) liar: Option<Life>,
 }
 
 /// Goes on until it is ended, always to the end of a round: the child is then up.
@@ -307,6 +310,7 @@ impl Hand {
             guard,
             worker,
             before: self.carried(fault),
+            liar: self.liar(fault),
         })
     }
 

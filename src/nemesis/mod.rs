@@ -8,6 +8,7 @@
 mod agenda;
 mod anchor;
 mod hand;
+mod life;
 mod members;
 mod terms;
 mod wires;
@@ -51,8 +52,8 @@ pub enum Order {
 pub enum Deed {
     /// A fault is in, and was seen to be.
     In(FaultId, Fault, By),
-    /// A fault is out.
-    Out(FaultId, Fault, By),
+    /// A fault is out, and what may be left of it.
+    Out(FaultId, Fault, By, Remains),
     /// A fault of which nobody can say whether it had any effect, and why: one that was in under this number and is out,
     /// or one that was never seen to be in and may still come about.
     Indeterminate(Option<FaultId>, Fault, By, String),
@@ -68,6 +69,15 @@ pub enum Deed {
     Lost(NodeId, String),
     /// The bench could not bring a node back to what it was, and why: that accuses nobody.
     Failed(String),
+}
+
+/// What a fault that is out may have left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// Nothing: all is as if it had never been in, also for what happened while it was.
+    Nothing,
+    /// Something, or nobody can say.
+    Perhaps,
 }
 
 /// Called with each deed, in order. It must not block.
@@ -335,7 +345,7 @@ impl Nemesis {
             Ok(active) => {
                 let id = self.is_in(&fault, by);
                 if fault.is_over_at_once() {
-                    self.is_out(id, fault, by);
+                    self.is_out(id, fault, by, Remains::Perhaps);
                     return None;
                 }
                 self.active.insert(id, active);
@@ -356,7 +366,7 @@ impl Nemesis {
             Err(NotIn::Lost(node, error)) => {
                 // It has happened, and it is over.
                 let id = self.is_in(&fault, by);
-                self.is_out(id, fault, by);
+                self.is_out(id, fault, by, Remains::Perhaps);
                 self.tell_loss(node, &error);
                 None
             }
@@ -371,9 +381,12 @@ impl Nemesis {
         id
     }
 
-    fn is_out(&self, id: FaultId, fault: Fault, by: By) {
+    fn is_out(&self, id: FaultId, fault: Fault, by: By, remains: Remains) {
         self.hand.recorder.mark(format!("out #{id} {fault}"));
-        (self.listener)(Deed::Out(id, fault, by));
+        if remains == Remains::Nothing {
+            self.hand.recorder.mark(format!("nothing is left of #{id}"));
+        }
+        (self.listener)(Deed::Out(id, fault, by, remains));
     }
 
     /// Only a node that ends on the disk that it has left is to blame for that. A bench that is slow, or that a node
@@ -418,8 +431,13 @@ impl Nemesis {
         };
         let fault = active.fault.clone();
         let unproven = self.hand.unproven(&active);
+        let liar = active.liar;
         let lost = self.hand.take_out(active).await;
-        self.is_out(id, fault.clone(), by);
+        let remains = match liar.is_some_and(|liar| self.hand.lives_on(liar)) {
+            true => Remains::Nothing,
+            false => Remains::Perhaps,
+        };
+        self.is_out(id, fault.clone(), by, remains);
         for (node, error) in lost {
             self.tell_loss(node, &error);
         }

@@ -17,7 +17,7 @@ use super::{Setup, after};
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready};
 use crate::fault::NodeId;
 use crate::fault::defects::Place;
-use crate::nemesis::{self, Deed, Nemesis, Order, Parties};
+use crate::nemesis::{self, Deed, Nemesis, Order, Parties, Remains};
 use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
 
 /// The first leader must be there by then.
@@ -275,6 +275,7 @@ fn deed_teller(
                 fault: fault.clone(),
                 in_ns: recorder.now_ns(),
                 out_ns: None,
+                remains: Remains::Perhaps,
             };
             spans
                 .lock()
@@ -287,13 +288,14 @@ fn deed_teller(
             teller.tell(Notice::FaultIn { id, fault, by });
             changed.into_iter().for_each(|notice| teller.tell(notice));
         }
-        Deed::Out(id, fault, by) => {
+        Deed::Out(id, fault, by, remains) => {
             if let Some(span) = spans
                 .lock()
                 .expect("nobody panics while listing")
                 .get_mut(&id)
             {
                 span.out_ns = Some(recorder.now_ns());
+                span.remains = remains;
             }
             let changed = links
                 .lock()
