@@ -9,7 +9,7 @@
 //! holds it is on disk. Whatever has queued up meanwhile goes into the next transaction: that is the group commit.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
@@ -87,6 +87,9 @@ struct State {
     cache_bytes: usize,
     /// Entries below this index are in the file.
     durable_below: u64,
+    /// Where the truncations begin that are not in the file yet, in their order: whatever the writer finishes before
+    /// them, the file's entries from there on are not those of the cache.
+    cuts: VecDeque<u64>,
 }
 
 #[derive(Debug)]
@@ -347,6 +350,7 @@ impl State {
     }
 
     fn truncate(&mut self, from: u64, last: Option<LogId>) {
+        self.cuts.push_back(from);
         if self.last.is_none_or(|end| end.index < from) {
             return;
         }
@@ -362,6 +366,18 @@ impl State {
         self.cache_bytes -= removed.values().map(|cached| cached.bytes).sum::<usize>();
         self.purged = self.purged.max(Some(upto));
         self.last = self.last.max(Some(upto));
+    }
+
+    /// The file holds the entries up to this index, as far as no truncation that follows takes them away again.
+    fn appended(&mut self, last: u64) {
+        let kept = self.cuts.iter().copied().min().unwrap_or(u64::MAX);
+        self.durable_below = self.durable_below.max(kept.min(last + 1));
+        self.evict();
+    }
+
+    /// The first truncation of those that were under way is in the file.
+    fn truncated(&mut self) {
+        self.cuts.pop_front();
     }
 
     /// Lets go of the oldest entries that are in the file, until the cache is small enough.
@@ -494,13 +510,15 @@ impl Shared {
             Ok(()) => Ok(()),
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         };
+        let state = || self.state.lock().expect("no holder panics");
         for queued in group {
+            if result.is_ok() && matches!(queued.write, Write::Truncate { .. }) {
+                state().truncated();
+            }
             match queued.write {
                 Write::Append { entries, flushed } => {
                     if let (Ok(()), Some((index, _))) = (&result, entries.last()) {
-                        let mut state = self.state.lock().expect("no holder panics");
-                        state.durable_below = state.durable_below.max(index + 1);
-                        state.evict();
+                        state().appended(*index);
                     }
                     if let Some(flushed) = flushed {
                         flushed.io_completed(outcome());

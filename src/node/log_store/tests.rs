@@ -157,3 +157,67 @@ async fn a_commit_position_rides_with_the_next_write_and_never_points_past_the_f
     let state = log.get_log_state().await.expect("read");
     assert_eq!(state.last_log_id, Some(log_id(3)));
 }
+
+/// A state with these entries, each of which takes a third of the cache and more.
+fn with_large_entries(state: &mut State, indexes: std::ops::Range<u64>, term: u64) {
+    for index in indexes {
+        let leader_id = LeaderId { term, node_id: 1 };
+        state.accept(Entry {
+            log_id: LogId { leader_id, index },
+            payload: EntryPayload::Normal(put(1)),
+        });
+        let cached = state.cache.get_mut(&index).expect("just accepted");
+        let more = CACHE_BYTES / 3 + 1 - cached.bytes;
+        cached.bytes += more;
+        state.cache_bytes += more;
+    }
+}
+
+#[test]
+fn an_append_that_ends_after_a_truncation_lets_go_of_nothing_that_came_after_it() {
+    let mut state = State::default();
+    // The writer is at work on entries 0 to 9 when all but two are cut away, and others take their place.
+    with_large_entries(&mut state, 0..2, 1);
+    for index in 2..10 {
+        state.accept(Entry {
+            log_id: log_id(index),
+            payload: EntryPayload::Blank,
+        });
+    }
+    state.truncate(2, Some(log_id(1)));
+    with_large_entries(&mut state, 2..5, 2);
+    state.appended(9);
+    let cached: Vec<u64> = state.cache.keys().copied().collect();
+    assert_eq!(
+        cached,
+        [2, 3, 4],
+        "the file has only the first two, and old ones"
+    );
+    // The file has the cut, and then what came after it.
+    state.truncated();
+    assert_eq!(state.durable_below, 2);
+    with_large_entries(&mut state, 5..6, 2);
+    state.appended(4);
+    let cached: Vec<u64> = state.cache.keys().copied().collect();
+    assert_eq!(cached, [4, 5]);
+}
+
+#[test]
+fn of_two_truncations_under_way_the_lower_one_counts_until_it_is_in_the_file() {
+    let mut state = State::default();
+    with_large_entries(&mut state, 0..1, 1);
+    state.truncate(0, None);
+    with_large_entries(&mut state, 0..4, 2);
+    state.truncate(3, Some(log_id(2)));
+    state.appended(0);
+    assert_eq!(state.durable_below, 0);
+    state.truncated();
+    state.appended(3);
+    assert_eq!(state.durable_below, 3);
+    // One that has nothing to cut is in the file like any other.
+    state.truncate(7, None);
+    assert_eq!(state.cuts, [3, 7]);
+    state.truncated();
+    state.truncated();
+    assert!(state.cuts.is_empty());
+}
