@@ -33,6 +33,9 @@ use super::{Half, Leg};
 /// Bytes that one gate keeps while they wait for their time; then it stops reading, and TCP holds the sender back.
 const MOST_WAITING: usize = 4 << 20;
 
+/// Pieces that one gate keeps likewise: each costs more than a hundred bytes, however short a fault slices them.
+const MOST_PIECES: usize = 32 << 10;
+
 /// Bytes taken at once.
 const CHUNK: usize = 64 << 10;
 
@@ -356,7 +359,7 @@ impl Reader {
 
     /// Takes what the sender has sent, as far as there is room.
     fn fill(&mut self, cx: &mut Context<'_>) {
-        while !self.ended && self.queued < MOST_WAITING {
+        while !self.ended && self.queued < MOST_WAITING && self.queue.len() < MOST_PIECES {
             if self.side.stream.poll_read_ready(cx).is_pending() {
                 return;
             }
@@ -565,3 +568,6 @@ pub(crate) fn reset(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
     let _ = rustix::net::connect_unspec(stream);
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,8 @@ const MOST_MESSAGE: usize = 64 << 20;
 
 /// What one stream keeps while its messages wait for their time.
 const MOST_WAITING: usize = 4 << 20;
+/// Messages that a stream keeps likewise: each costs more than a hundred bytes, however short it is.
+const MOST_READY: usize = 32 << 10;
 
 /// How long what was said before the node's end may take to reach the dialler, before that end does.
 const LAST_ANSWERS: Duration = Duration::from_millis(20);
@@ -453,7 +455,7 @@ impl Framed {
 
     /// Takes what has come, as far as there is room.
     fn fill(&mut self, cx: &mut Context<'_>) {
-        while self.end.is_none() && self.waiting < MOST_WAITING {
+        while self.end.is_none() && self.waiting < MOST_WAITING && self.ready.len() < MOST_READY {
             let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
                 Poll::Pending => return,
                 Poll::Ready(frame) => frame,

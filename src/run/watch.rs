@@ -1,6 +1,6 @@
 //! Looks at the nodes without waiting for any of them, tells what changed, and remembers what each took itself for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use super::folder::Teller;
@@ -15,9 +15,34 @@ use crate::wire::kiwi;
 pub(super) struct Watch {
     teller: Teller,
     recorder: Arc<Recorder>,
-    seen: Arc<Mutex<Vec<(u64, NodeView)>>>,
+    seen: Arc<Mutex<Seen>>,
     /// What was told of each node's calls last, and when.
     rpcs: Arc<Mutex<BTreeMap<NodeId, ToldRpcs>>>,
+}
+
+/// Changes of what nodes take themselves for that are kept: some hours of a cluster that never comes to rest.
+const MOST_BELIEFS: usize = 100_000;
+
+/// The nodes as they were at the last look, and what they took themselves for before. A view changes with each entry
+/// of the log, a belief with each election: only beliefs are kept, and of them the newest.
+#[derive(Default)]
+struct Seen {
+    last: BTreeMap<NodeId, NodeView>,
+    /// When which node began to believe what, in order.
+    beliefs: VecDeque<(u64, NodeId, Belief)>,
+    /// What each node believed when the first of `beliefs` began, of those that are not kept any more.
+    before: BTreeMap<NodeId, Belief>,
+    /// Of what was believed until then nothing is known any more.
+    forgotten_to_ns: u64,
+}
+
+/// What a node takes itself for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Belief {
+    child: ChildState,
+    role: Role,
+    leader: Option<u64>,
+    term: u64,
 }
 
 /// What was told of a node's calls, and when.
@@ -42,10 +67,9 @@ impl Watch {
             let node = translate(&view);
             self.tell_rpcs(&view);
             let mut seen = self.seen.lock().expect("nobody panics while looking");
-            let before = seen.iter().rev().find(|(_, before)| before.id == node.id);
-            if before.is_none_or(|(_, before)| *before != node) {
-                seen.push((self.recorder.now_ns(), node.clone()));
-                drop(seen);
+            let changed = seen.see(self.recorder.now_ns(), &node);
+            drop(seen);
+            if changed {
                 self.teller.tell(Notice::Node { node });
             }
         }
@@ -70,13 +94,44 @@ impl Watch {
     }
 
     /// What each node took itself for at that instant, a sentence each: as last heard, at most a poll's time ago.
+    /// Nothing where that is too long ago to be known.
     pub(super) fn beliefs_at(&self, time_ns: u64) -> Vec<String> {
         let seen = self.seen.lock().expect("nobody panics while looking");
-        let mut last: BTreeMap<NodeId, &NodeView> = BTreeMap::new();
-        for (_, node) in seen.iter().take_while(|(at, _)| *at <= time_ns) {
-            last.insert(node.id, node);
+        seen.beliefs_at(time_ns)
+    }
+}
+
+impl Seen {
+    /// Takes note of a node as it is now; gives whether anything about it has changed.
+    fn see(&mut self, now_ns: u64, node: &NodeView) -> bool {
+        let before = self.last.get(&node.id);
+        if before == Some(node) {
+            return false;
         }
-        last.into_values().filter_map(belief).collect()
+        let belief = Belief::of(node);
+        if before.map(Belief::of) != Some(belief) {
+            self.beliefs.push_back((now_ns, node.id, belief));
+        }
+        self.last.insert(node.id, node.clone());
+        if self.beliefs.len() > MOST_BELIEFS
+            && let Some((_, id, oldest)) = self.beliefs.pop_front()
+        {
+            self.before.insert(id, oldest);
+            self.forgotten_to_ns = self.beliefs.front().map_or(now_ns, |(at, ..)| *at);
+        }
+        true
+    }
+
+    fn beliefs_at(&self, time_ns: u64) -> Vec<String> {
+        if time_ns < self.forgotten_to_ns {
+            return Vec::new();
+        }
+        let mut last = self.before.clone();
+        for (_, node, belief) in self.beliefs.iter().take_while(|(at, ..)| *at <= time_ns) {
+            last.insert(*node, *belief);
+        }
+        let said = last.into_iter();
+        said.filter_map(|(id, belief)| belief.of_node(id)).collect()
     }
 }
 
@@ -96,16 +151,27 @@ fn by_method(rows: &[kiwi::RpcStatistics]) -> Vec<RpcView> {
     methods.into_values().collect()
 }
 
-fn belief(node: &NodeView) -> Option<String> {
-    let NodeView { id, term, .. } = node;
-    Some(match (node.child, node.role, node.leader) {
-        (ChildState::Dead, ..) => format!("n{id} was dead."),
-        (ChildState::Paused, ..) => format!("n{id} was paused."),
-        (_, Role::Unheard, _) => return None,
-        (_, Role::Leader, _) => format!("n{id} took itself for the leader of term {term}."),
-        (_, _, Some(leader)) => format!("n{id} took n{leader} for the leader of term {term}."),
-        (_, _, None) => format!("n{id} knew no leader in term {term}."),
-    })
+impl Belief {
+    fn of(node: &NodeView) -> Belief {
+        Belief {
+            child: node.child,
+            role: node.role,
+            leader: node.leader,
+            term: node.term,
+        }
+    }
+
+    fn of_node(&self, id: NodeId) -> Option<String> {
+        let Belief { term, .. } = self;
+        Some(match (self.child, self.role, self.leader) {
+            (ChildState::Dead, ..) => format!("n{id} was dead."),
+            (ChildState::Paused, ..) => format!("n{id} was paused."),
+            (_, Role::Unheard, _) => return None,
+            (_, Role::Leader, _) => format!("n{id} took itself for the leader of term {term}."),
+            (_, _, Some(leader)) => format!("n{id} took n{leader} for the leader of term {term}."),
+            (_, _, None) => format!("n{id} knew no leader in term {term}."),
+        })
+    }
 }
 
 fn vote(vote: &kiwi::Vote) -> Option<Vote> {
@@ -181,7 +247,7 @@ mod tests {
             term: 3,
             ..NodeView::default()
         };
-        let said = |node: NodeView| belief(&node).unwrap_or_default();
+        let said = |node: NodeView| Belief::of(&node).of_node(2).unwrap_or_default();
         assert_eq!(
             said(node(ChildState::Up, Role::Leader, Some(2))),
             "n2 took itself for the leader of term 3."
@@ -199,5 +265,52 @@ mod tests {
             "n2 was paused."
         );
         assert_eq!(said(node(ChildState::Starting, Role::Unheard, None)), "");
+    }
+
+    fn leads(id: NodeId, term: u64, last_log: u64) -> NodeView {
+        NodeView {
+            id,
+            child: ChildState::Up,
+            role: Role::Leader,
+            term,
+            last_log,
+            ..NodeView::default()
+        }
+    }
+
+    #[test]
+    fn a_longer_log_is_told_and_not_kept() {
+        let mut seen = Seen::default();
+        for entry in 0..1_000 {
+            assert!(seen.see(entry, &leads(1, 1, entry)), "it has changed");
+        }
+        assert!(!seen.see(1_000, &leads(1, 1, 999)), "it has not");
+        seen.see(2_000, &leads(1, 2, 999));
+        assert_eq!(seen.beliefs.len(), 2);
+        let term = |at, term| {
+            let said = format!("n1 took itself for the leader of term {term}.");
+            assert_eq!(seen.beliefs_at(at), [said], "at {at}");
+        };
+        term(0, 1);
+        term(1_999, 1);
+        term(2_000, 2);
+        term(u64::MAX, 2);
+    }
+
+    #[test]
+    fn what_is_not_kept_is_not_made_up() {
+        let mut seen = Seen::default();
+        seen.see(5, &leads(3, 7, 0));
+        let changes = 2 * MOST_BELIEFS as u64;
+        for at in 10..10 + changes {
+            seen.see(at, &leads(1, at, 0));
+        }
+        assert_eq!(seen.beliefs.len(), MOST_BELIEFS);
+        let oldest = 10 + changes - MOST_BELIEFS as u64;
+        assert_eq!(seen.beliefs_at(oldest - 1), Vec::<String>::new());
+        // n3 has believed the same since long ago.
+        let first = format!("n1 took itself for the leader of term {oldest}.");
+        let third = "n3 took itself for the leader of term 7.";
+        assert_eq!(seen.beliefs_at(oldest), [first.as_str(), third]);
     }
 }
