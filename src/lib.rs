@@ -14,8 +14,9 @@
 //! - [`cluster`] is the children: spawned, killed, paused, asked, reaped. [`proxy`] is the network between them: one
 //!   listener for each ordered pair. [`nemesis`] is the only hand on both.
 //! - `node` is the system under test: Kiwi's Raft RPC layer over openraft, one process. Nobody imports it but [`cli`];
-//!   it does not know that it is tested. [`wire`] is the generated protocol. [`shortage`] is the table of what a machine
-//!   may have run out of, by the kernel's error numbers and a node's exit codes: bench and node share it.
+//!   it does not know that it is tested. [`wire`] is the generated protocol, and what every call carries beside its
+//!   message. [`shortage`] is the table of what a machine may have run out of, by the kernel's error numbers and a node's
+//!   exit codes: bench and node share it.
 //! - [`run`] is the conductor, the only owner of all that: commands in, notices out.
 //! - [`report`] prints what a run says. [`cli`] is flags and front doors.
 //!
@@ -48,6 +49,7 @@
 //! | counterexample, witness | the operations that prove a violation; an order that proves a linearizable history |
 //! | defect, mutant, decoy | a deliberate bug in our node; one in the model; what looks wrong and is legal |
 //! | target | what is being tested |
+//! | token | the secret of one run, which every call to its nodes carries |
 //!
 //! # The nevers
 //!

@@ -1,6 +1,9 @@
-//! The generated gRPC types: the only file that includes what `build.rs` wrote.
+//! The generated gRPC types: the only file that includes what `build.rs` wrote; and what calls carry beside their
+//! messages ([`metadata`]).
 //!
-//! `proto/` is the source; nothing here is written by hand but the module names.
+//! `proto/` is the source; nothing in this file is written by hand but the module names.
+
+pub mod metadata;
 
 pub use packages::kiwi::raft::v1 as kiwi;
 pub use packages::whitewater::chaos::v1 as chaos;

@@ -2,7 +2,8 @@
 //!
 //! Says `READY raft=ADDR chaos=ADDR`, with `resp=ADDR` where Redis is served, on standard output once it serves; everything else goes to standard error. Ends on
 //! SIGTERM or SIGINT (0), with its parent if told to (0), and when Raft stops by itself (70). Where the host had no more of
-//! something, before or after that line, the code says of what (80 to 86: [`Shortage`]'s table).
+//! something, before or after that line, the code says of what (80 to 86: [`Shortage`]'s table). Its token comes from the
+//! environment.
 
 use std::io::{Read, Write};
 
@@ -13,8 +14,8 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::node::Node;
 pub(crate) use crate::node::NodeArgs;
+use crate::node::{Node, TOKEN_VARIABLE, Token};
 use crate::shortage::Shortage;
 
 /// A bench error, or a node that failed.
@@ -66,7 +67,8 @@ async fn serve(args: NodeArgs) -> anyhow::Result<u8> {
     // By default a file that may not grow ends the process; so the write fails, as on any other bad disk.
     let _fails_instead = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let parent_gone = watch_stdin(args.parent_watch);
-    let mut node = Node::start(args).await?;
+    let token = Token::from_environment().context(TOKEN_VARIABLE)?;
+    let mut node = Node::start(args, token).await?;
     announce(&node)?;
     let code = tokio::select! {
         _ = terminated.recv() => 0,

@@ -21,7 +21,10 @@ use super::{
     state_machine::{Found, StateMachine},
     types::{Applied, Binlog, Command, Condition, LogId, NodeId, Raft, Types},
 };
-use crate::wire::kiwi::{self, raft_client_service_server::RaftClientService};
+use crate::wire::{
+    kiwi::{self, raft_client_service_server::RaftClientService},
+    metadata::{NOT_APPLIED, OUTCOME, UNKNOWN},
+};
 
 /// Bytes of a key, at most.
 pub(crate) const MAX_KEY: usize = 64 << 10;
@@ -35,7 +38,6 @@ const ENTRY_COST: usize = 32;
 
 const LEADER_ID: &str = "kiwi-leader-id";
 const LEADER_ADDR: &str = "kiwi-leader-addr";
-const OUTCOME: &str = "kiwi-outcome";
 
 /// The store as clients use it; clones share it.
 #[derive(Clone)]
@@ -123,8 +125,8 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Status {
         let mut status = Status::new(refusal.code, refusal.reason);
         let outcome = match refusal.fate {
-            Fate::NotApplied => "not-applied",
-            Fate::Unknown => "unknown",
+            Fate::NotApplied => NOT_APPLIED,
+            Fate::Unknown => UNKNOWN,
         };
         let metadata = status.metadata_mut();
         metadata.insert(OUTCOME, MetadataValue::from_static(outcome));

@@ -66,6 +66,12 @@
 //! may stay unanswered for twice the longest election timeout: their time to live follows the heartbeat interval, a large
 //! batch on a slow disk takes longer, and giving up early would send it again. A snapshot's is for each of its chunks.
 //!
+//! A node that is given a token ([`TOKEN_VARIABLE`]) answers only calls that carry it and name this node as their
+//! receiver, and its own calls at peers do both; started by hand without one, it answers everybody, but no call that is
+//! meant for another node (`token::every_method_asks_for_the_token_and_for_this_nodes_number_and_does_nothing_without`,
+//! `token::a_node_that_was_started_by_hand_asks_for_nothing_but_that_it_is_meant`, and over Redis
+//! `redis::a_node_with_a_token_asks_redis_clients_for_it_as_their_password`).
+//!
 //! No request, however malformed, ends the node (`malformed::ten_thousand_mutated_messages_are_answered_and_the_node_goes_on`).
 
 mod admin;
@@ -100,7 +106,7 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
-use tonic::transport::Server;
+use tonic::{service::InterceptorLayer, transport::Server};
 
 use self::{
     data_dir::DataDir, defect::Planted, disk::Disk, log_store::LogStore, network::NetworkFactory,
@@ -111,6 +117,7 @@ pub use self::{
     options::{AppendMode, NodeArgs, Peer, PeerError, ReadMode, Switch},
 };
 use crate::shortage::Shortage;
+pub use crate::wire::metadata::{TOKEN_VARIABLE, Token};
 use crate::wire::{
     DESCRIPTORS,
     chaos::chaos_service_server::ChaosServiceServer,
@@ -120,6 +127,7 @@ use crate::wire::{
         raft_core_service_server::RaftCoreServiceServer,
         raft_metrics_service_server::RaftMetricsServiceServer,
     },
+    metadata::Authenticator,
 };
 
 /// Why a node does not start, or ends by itself.
@@ -193,11 +201,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the storage, binds the listeners, starts Raft and serves.
+    /// Opens the storage, binds the listeners, starts Raft and serves. With a token it answers only who knows it, and
+    /// shows it to its peers.
     ///
     /// # Errors
     /// When the data directory is another's, a file or listener cannot be opened, or openraft refuses the settings.
-    pub async fn start(args: NodeArgs) -> Result<Node, NodeError> {
+    pub async fn start(args: NodeArgs, token: Option<Token>) -> Result<Node, NodeError> {
         let data =
             DataDir::open(&args.data, args.id).map_err(NodeError::at("the data directory"))?;
         let (listener, raft_addr) = bind(args.listen).await?;
@@ -219,8 +228,10 @@ impl Node {
         let guard = log.has_voted().then(|| args.vote_guard()).flatten();
         let config = args.raft_config(guard.is_none());
         let config = config.map_err(NodeError::at("the timings"))?;
-        let peers = Peers::new(args.dial(), Duration::from_millis(args.connect_ms));
+        let connect_timeout = Duration::from_millis(args.connect_ms);
+        let peers = Peers::new(args.dial(), connect_timeout, token.clone());
         let peers = peers.noting(shortages.clone());
+        let authenticator = Authenticator::new(token.clone(), args.id);
         let network = NetworkFactory {
             me: args.id,
             peers: peers.clone(),
@@ -287,7 +298,7 @@ impl Node {
             },
         };
         if let Some((listener, _)) = resp_listener {
-            let serving = resp::serve(listener, services.client.clone(), stopping.clone());
+            let serving = resp::serve(listener, services.client.clone(), token, stopping.clone());
             node.servers.push(tokio::spawn(async {
                 serving.await;
                 Ok(())
@@ -295,7 +306,11 @@ impl Node {
         }
         node.servers.push(
             services
-                .serve(incoming(listener, shortages.clone()), stopping.clone())
+                .serve(
+                    incoming(listener, shortages.clone()),
+                    &authenticator,
+                    stopping.clone(),
+                )
                 .await?,
         );
         if let Some((listener, _)) = chaos_listener {
@@ -305,10 +320,9 @@ impl Node {
                 disk: disk.clone(),
                 probe: data.probe(),
             };
-            let router = server().add_service(ChaosServiceServer::new(chaos));
             let incoming = incoming(listener, shortages);
-            let serving = router.serve_with_incoming_shutdown(incoming, stopped(stopping));
-            node.servers.push(tokio::spawn(serving));
+            node.servers
+                .push(serve_chaos(chaos, incoming, authenticator, stopping));
         }
         Ok(node)
     }
@@ -390,6 +404,7 @@ impl Services {
     async fn serve(
         self,
         incoming: impl Stream<Item = io::Result<TcpStream>> + Send + 'static,
+        authenticator: &Authenticator,
         stopping: watch::Receiver<bool>,
     ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, NodeError> {
         let limit = peers::MESSAGE_BYTES;
@@ -418,6 +433,7 @@ impl Services {
             .build_v1()
             .map_err(NodeError::at("reflection"))?;
         let router = server()
+            .layer(InterceptorLayer::new(authenticator.clone()))
             .add_service(core)
             .add_service(client)
             .add_service(RaftAdminServiceServer::new(self.admin))
@@ -427,6 +443,19 @@ impl Services {
         let serving = router.serve_with_incoming_shutdown(incoming, stopped(stopping));
         Ok(tokio::spawn(serving))
     }
+}
+
+/// Serves what the bench asks, on a listener of its own.
+fn serve_chaos(
+    chaos: chaos::Chaos,
+    incoming: impl Stream<Item = io::Result<TcpStream>> + Send + 'static,
+    authenticator: Authenticator,
+    stopping: watch::Receiver<bool>,
+) -> JoinHandle<Result<(), tonic::transport::Error>> {
+    let router = server()
+        .layer(InterceptorLayer::new(authenticator))
+        .add_service(ChaosServiceServer::new(chaos));
+    tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped(stopping)))
 }
 
 /// Opens log and state, and tells the trace what they hold.

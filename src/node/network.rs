@@ -18,20 +18,23 @@ use openraft::{
     },
 };
 use prost::Message;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use super::{
     convert::{self, Span},
     defect::{Defect, Planted, hooks},
     options::AppendMode,
-    peers::{MESSAGE_BYTES, Peer, Peers},
+    peers::{MESSAGE_BYTES, Peer, Peers, is_somebody_else},
     pipeline, snapshot,
     snapshot::{NodeSnapshot, SnapshotFile},
     types::{Address, NodeId, Types, Vote},
 };
-use crate::wire::kiwi::{self, raft_core_service_client::RaftCoreServiceClient};
+use crate::wire::{
+    kiwi::{self, raft_core_service_client::RaftCoreServiceClient},
+    metadata::AuthorizedChannel,
+};
 
-pub(super) type Client = RaftCoreServiceClient<Channel>;
+pub(super) type Client = RaftCoreServiceClient<AuthorizedChannel>;
 
 /// Makes one [`Network`] for each purpose and peer.
 #[derive(Clone, Debug)]
@@ -103,7 +106,7 @@ pub(crate) struct Network {
 type Answer<T> = Result<T, RPCError<Types>>;
 
 impl Network {
-    fn client(&self, channel: Option<Channel>) -> Answer<Client> {
+    fn client(&self, channel: Option<AuthorizedChannel>) -> Answer<Client> {
         let channel =
             channel.ok_or_else(|| Unreachable::from_string("the address is no address"))?;
         Ok(RaftCoreServiceClient::new(channel)
@@ -160,6 +163,11 @@ impl Network {
             }),
             // Refused, unresolved, connect timed out, keepalive unanswered.
             Code::Unavailable => Unreachable::new(status).into(),
+            _ if is_somebody_else(status) => {
+                let target = self.peer.id;
+                tracing::warn!(target, %action, "who answers is not the peer: {status}");
+                Unreachable::new(status).into()
+            }
             Code::InvalidArgument | Code::Unimplemented => {
                 let target = self.peer.id;
                 tracing::error!(target, %action, "the peer refuses what this node sends: {status}");
@@ -336,6 +344,7 @@ mod tests {
             peers: Peers::new(
                 [(2, "127.0.0.1:1".to_owned())].into(),
                 Duration::from_secs(1),
+                None,
             ),
             append: AppendMode::Stream,
             stall: Duration::from_secs(1),
@@ -362,6 +371,9 @@ mod tests {
             // It would be refused again at once: openraft is to back off.
             (Code::InvalidArgument, "unreachable"),
             (Code::Unimplemented, "unreachable"),
+            // Somebody else answers, and will again.
+            (Code::FailedPrecondition, "unreachable"),
+            (Code::Unauthenticated, "unreachable"),
             (Code::Internal, "network"),
             (Code::ResourceExhausted, "network"),
             (Code::Cancelled, "network"),

@@ -7,8 +7,16 @@ use openraft::{Config, SnapshotPolicy};
 
 use super::{defect::Defect, types::NodeId};
 
+/// What is told beside the flags.
+const ENVIRONMENT: &str = "\
+Environment:
+  WHITEWATER_TOKEN  A secret that this node and its peers share. With it the node answers only calls whose metadata
+                    has it as kiwi-token and this node's id as kiwi-receiver-id, and Redis clients after AUTH. Without
+                    it the node answers everybody. It is no flag, because every user of the machine can read those.";
+
 /// One node of the store: a Raft member with its own listener and its own data directory.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = ENVIRONMENT)]
 pub struct NodeArgs {
     /// This node's number, 1 or more; it belongs to the data directory for ever.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
@@ -230,6 +238,13 @@ pub enum AppendMode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_help_names_the_variable_that_a_token_is_told_by() {
+        assert!(ENVIRONMENT.contains(crate::wire::metadata::TOKEN_VARIABLE));
+        let help = NodeArgs::augment_args(clap::Command::new("node")).render_help();
+        assert!(help.to_string().contains(ENVIRONMENT));
+    }
 
     #[test]
     fn a_peer_is_an_id_and_an_address() {

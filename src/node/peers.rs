@@ -22,7 +22,10 @@ use super::{
     shortages::Shortages,
     types::{Address, NodeId},
 };
-use crate::wire::kiwi;
+use crate::wire::{
+    kiwi,
+    metadata::{AuthorizedChannel, Credentials, Token},
+};
 
 /// Bytes of one message, both ways: a batch of entries (1 MiB), its largest entry, and their framing.
 pub(crate) const MESSAGE_BYTES: usize = 16 << 20;
@@ -36,15 +39,21 @@ pub(crate) struct Peers {
     known: Arc<Mutex<BTreeMap<NodeId, Arc<Peer>>>>,
     connect_timeout: Duration,
     shortages: Shortages,
+    token: Option<Token>,
 }
 
 impl Peers {
-    pub(crate) fn new(dial: BTreeMap<NodeId, String>, connect_timeout: Duration) -> Peers {
+    pub(crate) fn new(
+        dial: BTreeMap<NodeId, String>,
+        connect_timeout: Duration,
+        token: Option<Token>,
+    ) -> Peers {
         Peers {
             dial: Arc::new(dial),
             known: Arc::default(),
             connect_timeout,
             shortages: Shortages::default(),
+            token,
         }
     }
 
@@ -63,7 +72,8 @@ impl Peers {
         {
             return peer.clone();
         }
-        let mut peer = Peer::new(id, address.clone(), self.connect_timeout);
+        let credentials = Credentials::new(self.token.clone(), id);
+        let mut peer = Peer::new(id, address.clone(), self.connect_timeout, credentials);
         peer.shortages = self.shortages.clone();
         let peer = Arc::new(peer);
         known.insert(id, peer.clone());
@@ -83,6 +93,7 @@ pub(crate) struct Peer {
     address: String,
     /// Absent: the address is no URI, so the peer cannot be reached.
     channels: Option<Channels>,
+    credentials: Credentials,
     /// The peer answered UNIMPLEMENTED to StreamAppend: it is an old one, entries go by unary calls.
     pub(crate) unary_only: AtomicBool,
     state: Mutex<PeerState>,
@@ -128,7 +139,12 @@ impl Default for Method {
 }
 
 impl Peer {
-    fn new(id: NodeId, address: String, connect_timeout: Duration) -> Peer {
+    fn new(
+        id: NodeId,
+        address: String,
+        connect_timeout: Duration,
+        credentials: Credentials,
+    ) -> Peer {
         let endpoint = Endpoint::from_shared(format!("http://{address}"));
         let channels = match endpoint {
             Ok(endpoint) => {
@@ -152,6 +168,7 @@ impl Peer {
             id,
             address,
             channels,
+            credentials,
             unary_only: AtomicBool::new(false),
             state: Mutex::default(),
             shortages: Shortages::default(),
@@ -159,15 +176,15 @@ impl Peer {
     }
 
     /// For heartbeats, votes and leadership.
-    pub(crate) fn control(&self) -> Option<Channel> {
-        self.channels
-            .as_ref()
-            .map(|channels| channels.control.clone())
+    pub(crate) fn control(&self) -> Option<AuthorizedChannel> {
+        let channels = self.channels.as_ref()?;
+        Some(self.credentials.clone().on(channels.control.clone()))
     }
 
     /// For entries and snapshots.
-    pub(crate) fn bulk(&self) -> Option<Channel> {
-        self.channels.as_ref().map(|channels| channels.bulk.clone())
+    pub(crate) fn bulk(&self) -> Option<AuthorizedChannel> {
+        let channels = self.channels.as_ref()?;
+        Some(self.credentials.clone().on(channels.bulk.clone()))
     }
 
     /// Counts a call that begins; the guard counts how it ends.
@@ -252,7 +269,7 @@ impl Call {
         state.failing_since = None;
     }
 
-    /// The call failed. A refusal is an answer, too: the peer is there.
+    /// The call failed. A refusal is an answer, too: the peer is there; unless it says that it is somebody else.
     pub(crate) fn failed(mut self, status: &Status) {
         // Without a descriptor or a port of its own a node reaches nobody, and that is nobody's fault.
         self.peer.shortages.note("calling a peer", status);
@@ -260,7 +277,7 @@ impl Call {
         let unreached = matches!(
             status.code(),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
-        );
+        ) || is_somebody_else(status);
         let mut state = self.peer.state.lock().expect("no holder panics");
         if unreached {
             state.failing_since.get_or_insert_with(Instant::now);
@@ -300,6 +317,15 @@ fn buckets(latency_us: &Histogram<u64>) -> Vec<kiwi::LatencyBucket> {
     buckets.filter(|bucket| bucket.calls > 0).collect()
 }
 
+/// Whether it was not the peer that answered, but who listens at its address now: see [`crate::wire::metadata`]. (No
+/// Raft RPC of a peer ends with these codes otherwise.)
+pub(super) fn is_somebody_else(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unauthenticated | Code::FailedPrecondition
+    )
+}
+
 fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -337,7 +363,7 @@ mod tests {
 
     /// Asks for a vote there, without a limit of the call's own.
     async fn ask(address: std::net::SocketAddr, connect_timeout: Duration) -> Status {
-        let peers = Peers::new([(2, address.to_string())].into(), connect_timeout);
+        let peers = Peers::new([(2, address.to_string())].into(), connect_timeout, None);
         let peer = peers.get(2, &Address::default());
         let mut client = RaftCoreServiceClient::new(peer.control().expect("an address"));
         let asked = client.vote(kiwi::VoteRequest::default());

@@ -291,7 +291,7 @@ mod tests {
     async fn network() -> Network {
         let mut factory = NetworkFactory {
             me: 1,
-            peers: Peers::new(BTreeMap::new(), Duration::from_secs(1)),
+            peers: Peers::new(BTreeMap::new(), Duration::from_secs(1), None),
             append: AppendMode::Stream,
             stall: Duration::from_secs(60),
             snapshot_chunk: 1_024,

@@ -1,12 +1,13 @@
 //! The Redis protocol on `--resp`: enough for `redis-cli`, `redis-benchmark` and clients that follow MOVED.
 //!
-//! GET, SET (NX, XX), DEL, PING, ECHO, INFO and what clients ask when they connect. Writes go through the log and reads
+//! GET, SET (NX, XX), DEL, PING, ECHO, INFO, AUTH, HELLO and what clients ask when they connect. Writes go through the log and reads
 //! by the read mode, as over gRPC. A node that does not lead answers `MOVED slot leader`, which proves that it did
 //! nothing; an error that starts with `UNKNOWN` proves nothing.
 //!
 //! Commands that come together are answered in their order, as if each had waited for the one before: neighbouring SETs
 //! are proposed in one batch, neighbouring GETs wait for one another's quorum.
 
+mod auth;
 mod codec;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -20,11 +21,12 @@ use tokio::{
 };
 use tokio_util::codec::Framed;
 
-use self::codec::Limited;
+use self::{auth::Session, codec::Limited};
 use super::{
     client::{Client, Fate, MAX_COMMAND, Refusal},
     types::{Applied, Binlog, BinlogEntry, Command, Condition, Operation},
 };
+use crate::wire::metadata::Token;
 
 /// Connections at a time; more have to wait.
 const CONNECTIONS: usize = 1024;
@@ -38,6 +40,7 @@ const PIPELINE_BYTES: usize = 1 << 20;
 pub(crate) async fn serve(
     listener: TcpListener,
     client: Client,
+    token: Option<Token>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -48,9 +51,10 @@ pub(crate) async fn serve(
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         let (client, stopping) = (client.clone(), stopping.clone());
+        let session = Session::new(token.clone());
         match accepted {
             Ok((stream, from)) => drop(tokio::spawn(async move {
-                talk(stream, from, client, stopping).await;
+                talk(stream, from, client, session, stopping).await;
                 drop(permit);
             })),
             Err(error) => {
@@ -66,6 +70,7 @@ async fn talk(
     stream: TcpStream,
     from: SocketAddr,
     client: Client,
+    mut session: Session,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut framed = Framed::new(stream, Limited::default());
@@ -75,11 +80,11 @@ async fn talk(
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         let mut asked = Asked::default();
-        asked.add(first);
+        asked.add(first, &mut session);
         while asked.has_room()
             && let Some(next) = framed.next().now_or_never()
         {
-            asked.add(next);
+            asked.add(next, &mut session);
         }
         let close = asked.close;
         for answer in answer_all(&client, asked.steps).await {
@@ -112,7 +117,8 @@ enum Step {
     Get(Bytes),
     Set(Box<Command>),
     Other(Vec<Bytes>),
-    Wrong(Complaint),
+    /// It needs nothing more than its answer.
+    Answered(Answer),
 }
 
 impl Asked {
@@ -120,7 +126,11 @@ impl Asked {
         !self.close && self.steps.len() < PIPELINE && self.bytes < PIPELINE_BYTES
     }
 
-    fn add(&mut self, request: Option<Result<BytesFrame, RedisProtocolError>>) {
+    fn add(
+        &mut self,
+        request: Option<Result<BytesFrame, RedisProtocolError>>,
+        session: &mut Session,
+    ) {
         let arguments = match request {
             None => {
                 self.close = true;
@@ -134,11 +144,14 @@ impl Asked {
             Ok(arguments) => {
                 self.bytes += arguments.iter().map(Bytes::len).sum::<usize>();
                 self.close = arguments[0].eq_ignore_ascii_case(b"QUIT");
-                self.steps.push(step(arguments));
+                self.steps.push(match session.meet(&arguments) {
+                    Some(answer) => Step::Answered(answer),
+                    None => step(arguments),
+                });
             }
             Err(complaint) => {
                 self.close = true;
-                self.steps.push(Step::Wrong(complaint));
+                self.steps.push(Step::Answered(Err(complaint)));
             }
         }
     }
@@ -153,7 +166,7 @@ fn step(arguments: Vec<Bytes>) -> Step {
                 let command = command(key, Operation::Put, Some(value.to_vec()), condition);
                 Step::Set(Box::new(command))
             }
-            Err(complaint) => Step::Wrong(complaint),
+            Err(complaint) => Step::Answered(Err(complaint)),
         },
         _ => Step::Other(arguments),
     }
@@ -183,7 +196,7 @@ async fn answer_all(client: &Client, steps: Vec<Step>) -> Vec<BytesFrame> {
                 answers.extend(set_all(client, commands).await);
             }
             Step::Other(arguments) => answers.push(execute(client, &arguments).await),
-            Step::Wrong(complaint) => answers.push(Err(complaint)),
+            Step::Answered(answer) => answers.push(answer),
         }
     }
     let text = |answer: Answer| answer.unwrap_or_else(|complaint| error_frame(complaint.0));

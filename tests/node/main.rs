@@ -9,4 +9,5 @@ mod relay;
 mod services;
 mod serving;
 mod snapshots;
+mod token;
 mod trace;

@@ -58,7 +58,7 @@ impl Decoder for Raw {
 }
 
 /// A valid message of each method; none of them, if it arrived whole, would change what the test relies on.
-fn messages() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn messages() -> Vec<(&'static str, Vec<u8>)> {
     let leader = |term, id| kiwi::LeaderId {
         term,
         node_id: Some(kiwi::NodeId { id }),
@@ -202,6 +202,17 @@ fn mutate(message: &[u8], random: &mut ChaCha8Rng) -> Bytes {
 
 /// Sends the messages as one call, whatever the method takes, and gives the status of its end.
 async fn send(channel: &Channel, method: &str, messages: Vec<Bytes>) -> Code {
+    let sent = send_with(channel, &[], method, messages).await;
+    sent.map_or_else(|status| status.code(), |()| Code::Ok)
+}
+
+/// The same, with these names and values in the call's metadata.
+pub(crate) async fn send_with(
+    channel: &Channel,
+    metadata: &[(&'static str, &str)],
+    method: &str,
+    messages: Vec<Bytes>,
+) -> Result<(), Status> {
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.expect("the node is there");
     let path = match method.starts_with('/') {
@@ -211,15 +222,14 @@ async fn send(channel: &Channel, method: &str, messages: Vec<Bytes>) -> Code {
     let path: PathAndQuery = path.parse().expect("a path");
     let mut request = Request::new(tokio_stream::iter(messages));
     request.set_timeout(std::time::Duration::from_secs(20));
-    let answered = async {
-        let mut answers = grpc.streaming(request, path, Raw).await?.into_inner();
-        // Whoever watches is told more only when something changes.
-        while answers.message().await?.is_some() && method != HEALTH_WATCH {}
-        Ok::<_, Status>(())
-    };
-    answered
-        .await
-        .map_or_else(|status| status.code(), |()| Code::Ok)
+    for (name, value) in metadata {
+        let value = value.parse().expect("printable");
+        request.metadata_mut().insert(*name, value);
+    }
+    let mut answers = grpc.streaming(request, path, Raw).await?.into_inner();
+    // Whoever watches is told more only when something changes.
+    while answers.message().await?.is_some() && method != HEALTH_WATCH {}
+    Ok(())
 }
 
 /// The methods that the four files of the protocol define, as `Service/Method`.

@@ -22,6 +22,7 @@ use whitewater::wire::{
         raft_client_service_client::RaftClientServiceClient,
         raft_metrics_service_client::RaftMetricsServiceClient,
     },
+    metadata::{AuthorizedChannel, Credentials, TOKEN_VARIABLE, Token},
 };
 
 /// A state that does not come in this time never comes.
@@ -34,6 +35,8 @@ pub(crate) struct Nodes {
     children: BTreeMap<u64, Running>,
     addresses: BTreeMap<u64, String>,
     flags: Vec<String>,
+    /// What the nodes ask for; they are started by hand, so by themselves for nothing.
+    token: Option<String>,
     folder: TempDir,
 }
 
@@ -65,6 +68,11 @@ impl Drop for Running {
 impl Nodes {
     /// Starts nodes 1 to `count`, each told where all nodes up to 9 are; no cluster yet.
     pub(crate) async fn start(count: u64, flags: &[&str]) -> Nodes {
+        Nodes::start_with_token(count, flags, None).await
+    }
+
+    /// The same, with a token in their environment.
+    pub(crate) async fn start_with_token(count: u64, flags: &[&str], token: Option<&str>) -> Nodes {
         // One cluster at a time: elections are a matter of time, and the machine may be small.
         let turn = TURN.lock().await;
         let mut nodes = Nodes {
@@ -73,6 +81,7 @@ impl Nodes {
             // Bound together, so that no address comes twice.
             addresses: free_addresses(9),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            token: token.map(str::to_owned),
             folder: tempfile::tempdir().expect("temporary directory"),
         };
         for id in 1..=count {
@@ -97,6 +106,8 @@ impl Nodes {
         }
         command
             .args(self.flags.iter().map(|flag| self.fill_in(flag, id)))
+            .env_remove(TOKEN_VARIABLE)
+            .envs(self.token.iter().map(|token| (TOKEN_VARIABLE, token)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the node starts");
@@ -152,12 +163,33 @@ impl Nodes {
             .connect_lazy()
     }
 
-    pub(crate) fn client(&self, id: u64) -> RaftClientServiceClient<Channel> {
-        RaftClientServiceClient::new(self.channel(&self.addresses[&id]))
+    /// A channel to a node, whose calls carry what it asks for and say whom they are for.
+    fn authorized(&self, id: u64, address: &str) -> AuthorizedChannel {
+        let token = self.token.as_deref().map(Token::new);
+        let token = token.transpose().expect("a token");
+        Credentials::new(token, id).on(self.channel(address))
     }
 
-    pub(crate) fn admin(&self, id: u64) -> RaftAdminServiceClient<Channel> {
-        RaftAdminServiceClient::new(self.channel(&self.addresses[&id]))
+    pub(crate) fn client(&self, id: u64) -> RaftClientServiceClient<AuthorizedChannel> {
+        RaftClientServiceClient::new(self.authorized(id, &self.addresses[&id]))
+    }
+
+    pub(crate) fn admin(&self, id: u64) -> RaftAdminServiceClient<AuthorizedChannel> {
+        RaftAdminServiceClient::new(self.authorized(id, &self.addresses[&id]))
+    }
+
+    fn chaos_client(&self, id: u64) -> ChaosServiceClient<AuthorizedChannel> {
+        ChaosServiceClient::new(self.authorized(id, self.chaos(id)))
+    }
+
+    /// Where the running node serves what the bench asks.
+    pub(crate) fn chaos(&self, id: u64) -> &str {
+        &self.children[&id].chaos
+    }
+
+    /// What nodes are told that are started from now on, and what calls carry.
+    pub(crate) fn set_token(&mut self, token: &str) {
+        self.token = Some(token.to_owned());
     }
 
     pub(crate) async fn initialize(&self) {
@@ -171,7 +203,8 @@ impl Nodes {
     }
 
     pub(crate) async fn try_metrics(&self, id: u64) -> Option<MetricsResponse> {
-        let mut client = RaftMetricsServiceClient::new(self.channel(&self.addresses[&id]));
+        let channel = self.authorized(id, &self.addresses[&id]);
+        let mut client = RaftMetricsServiceClient::new(channel);
         Some(client.metrics(MetricsRequest {}).await.ok()?.into_inner())
     }
 
@@ -266,8 +299,7 @@ impl Nodes {
     }
 
     pub(crate) async fn hash(&self, id: u64) -> StateHashResponse {
-        let mut client = ChaosServiceClient::new(self.channel(&self.children[&id].chaos));
-        client
+        self.chaos_client(id)
             .state_hash(StateHashRequest {})
             .await
             .expect("hash")
@@ -276,7 +308,7 @@ impl Nodes {
 
     /// Every key and value that the node holds.
     pub(crate) async fn dump(&self, id: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut client = ChaosServiceClient::new(self.channel(&self.children[&id].chaos));
+        let mut client = self.chaos_client(id);
         let rows = client.state_dump(StateDumpRequest {}).await.expect("dump");
         let mut rows = rows.into_inner();
         let mut all = Vec::new();
@@ -287,8 +319,7 @@ impl Nodes {
     }
 
     pub(crate) async fn defect_counters(&self, id: u64) -> DefectCountersResponse {
-        let mut client = ChaosServiceClient::new(self.channel(&self.children[&id].chaos));
-        client
+        self.chaos_client(id)
             .defect_counters(DefectCountersRequest {})
             .await
             .expect("counters")

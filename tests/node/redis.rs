@@ -90,6 +90,54 @@ async fn redis_clients_set_get_delete_and_are_redirected() {
     assert_eq!(ask(&mut redis, &["PING"]), "+PONG\r\n");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_token_asks_redis_clients_for_it_as_their_password() {
+    let flags = ["--resp", "127.0.0.1:0"];
+    let nodes = Nodes::start_with_token(1, &flags, Some("secret")).await;
+    nodes.initialize().await;
+    nodes.write(crate::nodes::put("k", "v")).await;
+    let mut redis = connect(&nodes, 1);
+    let required = "-NOAUTH Authentication required.\r\n";
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    // All in one packet: what comes before the password is refused, what comes after it is carried out.
+    let mut sent = String::new();
+    let mut expected = String::new();
+    for (command, answer) in [
+        (&["SET", "k", "424242"][..], required),
+        (&["PING"], required),
+        (&["AUTH", "other"], wrong),
+        (&["DEL", "k"], required),
+        (&["GET", "k"], required),
+        (&["AUTH", "secret"], "+OK\r\n"),
+        (&["GET", "k"], "$1\r\nv\r\n"),
+        (&["SET", "k", "w"], "+OK\r\n"),
+        (&["AUTH", "other"], wrong),
+        (&["GET", "k"], "$1\r\nw\r\n"),
+    ] {
+        sent += &encode(command);
+        expected += answer;
+    }
+    redis.write_all(sent.as_bytes()).expect("sent");
+    let mut answers = vec![0; expected.len()];
+    redis.read_exact(&mut answers).expect("all answers");
+    assert_eq!(String::from_utf8_lossy(&answers), expected);
+    // Who connects anew has said nothing yet.
+    assert_eq!(ask(&mut connect(&nodes, 1), &["GET", "k"]), required);
+    let mut greeted = connect(&nodes, 1);
+    let hello = ask(&mut greeted, &["HELLO", "2", "AUTH", "default", "secret"]);
+    assert!(hello.starts_with("*10\r\n$6\r\nserver\r\n"), "{hello}");
+    assert_eq!(ask(&mut greeted, &["GET", "k"]), "$1\r\nw\r\n");
+    // As the node's card on the screen says it.
+    let address = nodes.resp(1).expect("served").to_owned();
+    let got = tokio::task::spawn_blocking(move || {
+        let environment = [("REDISCLI_AUTH", "secret")];
+        run_with("redis-cli", &address, &["GET", "k"], &environment)
+    });
+    if let Some(got) = got.await.expect("the program") {
+        assert_eq!(got.trim(), "w");
+    }
+}
+
 /// Elections take long here, so that a busy machine changes no leader: that is not what is tested.
 const CALM: [&str; 8] = [
     "--resp",
@@ -169,9 +217,19 @@ async fn a_pipeline_of_commands_is_answered_in_its_order() {
 
 /// Runs a program against the port and gives what it printed; `None` where it is not installed.
 fn run(program: &str, address: &str, arguments: &[&str]) -> Option<String> {
+    run_with(program, address, arguments, &[])
+}
+
+fn run_with(
+    program: &str,
+    address: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Option<String> {
     let port = address.rsplit_once(':').expect("a port").1;
     let mut command = std::process::Command::new(program);
     command.args(["-p", port]).args(arguments);
+    command.envs(environment.iter().copied());
     match command.output() {
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -16,6 +16,7 @@ use whitewater::wire::kiwi::{
     raft_client_service_client::RaftClientServiceClient,
     raft_metrics_service_client::RaftMetricsServiceClient,
 };
+use whitewater::wire::metadata::TOKEN_VARIABLE;
 
 use crate::client::{Client, etcd_status};
 
@@ -77,6 +78,7 @@ impl Kiwi {
         let mut system = System::new(name, Kind::Kiwi, addresses.values().cloned(), folder);
         for (id, address) in &addresses {
             let mut command = Command::new(&me);
+            command.env_remove(TOKEN_VARIABLE);
             command.args(["node", "--parent-watch", "--id", &id.to_string()]);
             command
                 .args(["--listen", address])
