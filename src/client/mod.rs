@@ -11,6 +11,9 @@
 //! operation only where the refusal proves that nothing was proposed: either the node said so (`kiwi-outcome:
 //! not-applied`), or the request never left, because the connection could not be made or did not answer a question
 //! that was asked before it.
+//!
+//! Nothing but that word proves it. A status without it, or with `kiwi-outcome: unknown`, leaves a write unknown,
+//! whatever its code: servers, proxies and libraries use the same codes for requests that were carried out.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,10 +22,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use checkers::history::{At, Call, Outcome, Value};
 use tokio::time::{Instant, timeout_at};
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
 
 use crate::wire::kiwi;
+use crate::wire::metadata::{NOT_APPLIED, OUTCOME};
 use kiwi::raft_client_service_client::RaftClientServiceClient;
 use kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
 
@@ -205,7 +209,7 @@ impl KiwiClient {
                 _ => service
                     .write(write_request(key, call))
                     .await
-                    .map(|r| write_reply(r.into_inner())),
+                    .map(|r| write_reply(call, r.into_inner())),
             }
         });
         let refusal = match asked.await {
@@ -289,6 +293,11 @@ fn write_request(key: &str, call: Call) -> kiwi::WriteRequest {
 }
 
 fn read_reply(response: kiwi::ReadResponse) -> Result<Reply, Refusal> {
+    let verdict = response.response.ok_or_else(no_response)?;
+    if !verdict.success {
+        let why = why_not(verdict, "the node did not say why");
+        return Err(Refusal::Unknown { why });
+    }
     let value = match response.found.then(|| decode(&response.value)) {
         None => None,
         Some(Some(value)) => Some(value),
@@ -304,32 +313,39 @@ fn read_reply(response: kiwi::ReadResponse) -> Result<Reply, Refusal> {
     })
 }
 
-fn write_reply(response: kiwi::WriteResponse) -> Result<Reply, Refusal> {
+fn write_reply(call: Call, response: kiwi::WriteResponse) -> Result<Reply, Refusal> {
     let at = response.log_id.and_then(log_id);
-    let Some(verdict) = response.response else {
-        return Err(Refusal::Unknown {
-            why: "the node's answer has no response".to_owned(),
-        });
-    };
-    Ok(if verdict.success {
-        Reply {
+    let verdict = response.response.ok_or_else(no_response)?;
+    match (verdict.success, call, at) {
+        (true, ..) => Ok(Reply {
             outcome: Outcome::Ok(None),
             at,
             error: None,
-        }
-    } else {
+        }),
         // Committed, but its condition did not hold when it was applied: it changed nothing and never will.
-        let message = if verdict.message.is_empty() {
-            "the condition did not hold".to_owned()
-        } else {
-            verdict.message
-        };
-        Reply {
+        (false, Call::Cas { .. }, Some(_)) => Ok(Reply {
             outcome: Outcome::Failed,
             at,
-            error: Some(message),
-        }
-    })
+            error: Some(why_not(verdict, "the condition did not hold")),
+        }),
+        // Without a condition or a place in the log it is no documented answer: it may have been carried out.
+        (false, ..) => Err(Refusal::Unknown {
+            why: why_not(verdict, "the node did not say why"),
+        }),
+    }
+}
+
+fn no_response() -> Refusal {
+    Refusal::Unknown {
+        why: "the node's answer has no response".to_owned(),
+    }
+}
+
+fn why_not(verdict: kiwi::Response, otherwise: &str) -> String {
+    if verdict.message.is_empty() {
+        return otherwise.to_owned();
+    }
+    verdict.message
 }
 
 fn refusal(status: &Status) -> Refusal {
@@ -343,8 +359,7 @@ fn refusal(status: &Status) -> Refusal {
         "" => status.code().to_string(),
         message => message.to_owned(),
     };
-    // InvalidArgument is what this node's interface documents for a request that it did not take in.
-    if metadata("kiwi-outcome") == Some("not-applied") || status.code() == Code::InvalidArgument {
+    if metadata(OUTCOME) == Some(NOT_APPLIED) {
         let leader = metadata("kiwi-leader-id")
             .and_then(|id| id.parse().ok())
             .filter(|&id| id != 0);
@@ -371,6 +386,8 @@ fn decode(bytes: &[u8]) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     fn status(code: Code, metadata: &[(&'static str, &str)]) -> Status {
@@ -382,25 +399,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refusal_that_proves_it_is_not_applied() {
+    fn only_the_word_of_the_node_proves_that_a_write_was_not_applied_and_no_code_does() {
         let not_applied = |status: &Status| matches!(refusal(status), Refusal::NotApplied { .. });
-        assert!(not_applied(&status(
-            Code::Unavailable,
-            &[("kiwi-outcome", "not-applied")]
-        )));
-        assert!(not_applied(&status(Code::InvalidArgument, &[])));
-        for code in [
-            Code::Unavailable,
-            Code::DeadlineExceeded,
-            Code::Internal,
-            Code::Cancelled,
-            Code::Unknown,
-        ] {
+        for code in (0..=16).map(Code::from_i32) {
+            let word = |word| status(code, &[("kiwi-outcome", word)]);
+            assert!(not_applied(&word("not-applied")), "{code:?}");
+            assert!(!not_applied(&word("unknown")), "{code:?}");
+            assert!(!not_applied(&word("nonsense")), "{code:?}");
             assert!(!not_applied(&status(code, &[])), "{code:?}");
-            assert!(
-                !not_applied(&status(code, &[("kiwi-outcome", "unknown")])),
-                "{code:?}"
-            );
         }
     }
 
@@ -420,6 +426,7 @@ mod tests {
     fn an_answer_that_is_no_number_becomes_a_value_that_nobody_wrote() {
         let reply = |value: &'static str, found| {
             let response = kiwi::ReadResponse {
+                response: said(true),
                 value: Bytes::from(value),
                 found,
                 ..Default::default()
@@ -434,29 +441,54 @@ mod tests {
         );
     }
 
+    fn said(success: bool) -> Option<kiwi::Response> {
+        Some(kiwi::Response {
+            success,
+            message: String::new(),
+        })
+    }
+
     #[test]
-    fn a_condition_that_did_not_hold_is_a_failure_with_a_log_id() {
-        let response = kiwi::WriteResponse {
-            response: Some(kiwi::Response {
-                success: false,
-                message: String::new(),
+    fn only_a_condition_that_is_in_the_log_has_failed_where_the_node_says_no() {
+        let place = kiwi::LogId {
+            leader_id: Some(kiwi::LeaderId {
+                term: 3,
+                node_id: None,
             }),
-            log_id: Some(kiwi::LogId {
-                leader_id: Some(kiwi::LeaderId {
-                    term: 3,
-                    node_id: None,
-                }),
-                index: 9,
-            }),
-            prior: None,
+            index: 9,
         };
-        let Ok(reply) = write_reply(response) else {
-            panic!("it was answered")
-        };
-        assert_eq!(
-            (reply.outcome, reply.at),
-            (Outcome::Failed, Some(At { term: 3, index: 9 }))
-        );
+        let at = Some(At { term: 3, index: 9 });
+        let (write, cas) = (Call::Write(1), Call::Cas { old: 1, new: 2 });
+        let (no, done) = (said(false), said(true));
+        for (call, response, log_id, expected) in [
+            (cas, &no, Some(place), Some((Outcome::Failed, at))),
+            (cas, &no, None, None),
+            (write, &no, Some(place), None),
+            (Call::Delete, &no, Some(place), None),
+            (cas, &None, Some(place), None),
+            (cas, &done, Some(place), Some((Outcome::Ok(None), at))),
+            (write, &done, None, Some((Outcome::Ok(None), None))),
+        ] {
+            let response = kiwi::WriteResponse {
+                response: response.clone(),
+                log_id,
+                prior: None,
+            };
+            let reply = write_reply(call, response.clone()).ok();
+            let reply = reply.map(|reply| (reply.outcome, reply.at));
+            assert_eq!(reply, expected, "{call:?}: {response:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_answer_says_nothing_of_the_key() {
+        for response in [None, said(false)] {
+            let response = kiwi::ReadResponse {
+                response,
+                ..kiwi::ReadResponse::default()
+            };
+            assert!(read_reply(response.clone()).is_err(), "{response:?}");
+        }
     }
 
     #[tokio::test]
