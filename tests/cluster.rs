@@ -73,11 +73,9 @@ async fn late_and_doubled_votes_and_lost_answers_are_survived() {
         put(Methods::Heartbeats, 100, Action::Replay),
     ];
     bench.cluster.kill(old.leader).await.unwrap();
-    bench.network.set_upstream(old.leader, None);
     bench.another_leader(old.leader).await;
     bench.write_somewhere("one").await;
-    let ready = bench.cluster.start(old.leader).await.unwrap();
-    bench.network.set_upstream(old.leader, Some(ready.raft));
+    bench.start_again(old.leader).await;
     // The heartbeats go on; it is over when each kind of fault has acted.
     let began = Instant::now();
     let (mut doubled, mut unanswered, mut replayed) = (0, 0, 0);
@@ -114,8 +112,7 @@ async fn a_paused_leader_comes_back_as_a_follower_and_a_restarted_node_keeps_its
         .into_iter()
         .find(|&id| id != new.leader && id != old.leader)
         .unwrap();
-    let ready = bench.cluster.restart(follower).await.unwrap();
-    bench.network.set_upstream(follower, Some(ready.raft));
+    bench.cluster.restart(follower).await.unwrap();
     assert_eq!(bench.agree().await.keys, 2);
     let view = bench.cluster.view(follower).unwrap();
     assert_eq!((view.state, view.restarts), (ChildState::Up, 1));

@@ -87,9 +87,7 @@ async fn a_disk_whose_syncs_fail_acknowledges_nothing_and_is_whole_after_a_new_s
         // Whoever stopped by itself is gone already.
         let _ = bench.cluster.kill(id).await;
     }
-    for ready in bench.cluster.start_all(&NODES).await.unwrap() {
-        bench.network.set_upstream(ready.id, Some(ready.raft));
-    }
+    bench.cluster.start_all(&NODES).await.unwrap();
     bench.write_somewhere("after").await;
     assert_eq!(bench.agree().await.keys, 2);
     bench.nobody_ended_by_itself();
@@ -183,7 +181,6 @@ async fn a_follower_ends_under(harm: DiskSwitches, says: &str) {
     bench.ended(follower).await;
     let log = bench.cluster.log_tail(follower);
     assert!(log.contains(says), "{log}");
-    bench.network.set_upstream(follower, None);
     bench.write_somewhere("during").await;
     bench.start_again(follower).await;
     bench.write_somewhere("after").await;
@@ -220,7 +217,6 @@ async fn log_after_lies(meanwhile: impl AsyncFnOnce(&Bench, u64)) -> (u64, u64) 
     assert!(seen.unsynced_bytes > 0 && seen.harmed > 0, "{seen:?}");
     meanwhile(&bench, follower).await;
     bench.cluster.kill(follower).await.unwrap();
-    bench.network.set_upstream(follower, None);
     // Whom it hears would tell it again what it has lost.
     let _alone = bench.isolate(follower).await;
     bench.start_again(follower).await;

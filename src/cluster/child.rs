@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -17,6 +17,7 @@ use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::{oneshot, watch};
 
 use super::deeds::SIGNAL_DEADLINE;
+use super::upstream::Published;
 use super::{ClusterConfig, ClusterError};
 
 /// The process groups of all living children of this program: the one global list, so that a panic hook or a
@@ -54,19 +55,53 @@ pub(super) struct Child {
     fd: OwnedFd,
     ended: watch::Receiver<Option<ExitStatus>>,
     expected: AtomicBool,
+    /// Withdrawn before anything ends this child: no signal is sent but through the functions below.
+    published: Arc<Published>,
     /// Held open: its end tells the node that the bench is gone.
     _stdin: Option<ChildStdin>,
 }
 
 impl Child {
-    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(pidfd_send_signal(&self.fd, signal)?)
+    /// SIGSTOP.
+    pub(super) fn pause(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
     }
 
+    /// SIGCONT.
+    pub(super) fn resume(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// SIGKILL. Its end is nobody's finding.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        self.expect_end();
+        self.published.withdraw();
+        self.signal(Signal::KILL)
+    }
+
+    /// SIGTERM. Its end is nobody's finding.
+    pub(super) fn terminate(&self) -> io::Result<()> {
+        self.expect_end();
+        self.published.withdraw();
+        self.signal(Signal::TERM)
+    }
+
+    /// SIGKILL for all of its group, if it still lives. Its end is nobody's finding.
     pub(super) fn kill_group(&self) {
+        self.expect_end();
+        self.published.withdraw();
         if self.ended().is_none() {
             signal_group(self.pid, Signal::KILL);
         }
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.fd, signal)?)
+    }
+
+    /// It is ready, and listens here.
+    pub(super) fn publish(&self, address: SocketAddr) {
+        self.published.publish(address);
     }
 
     /// From now on its end is nobody's finding.
@@ -181,8 +216,12 @@ pub(super) fn spawn(
         tokio::spawn(listen(stdout, also_log, tell));
     }
     let (end, ended) = watch::channel(None);
+    let published = Arc::new(Published::new(id, config.upstream.clone()));
+    let withdrawn = published.clone();
     tokio::spawn(async move {
         let status = child.wait().await.unwrap_or_default();
+        // Before anybody can know that it has ended, and start another.
+        withdrawn.withdraw();
         let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
         groups.remove(&pid);
         drop(groups);
@@ -193,6 +232,7 @@ pub(super) fn spawn(
         fd,
         ended,
         expected: AtomicBool::new(false),
+        published,
         _stdin: stdin,
     };
     Ok((child, heard))

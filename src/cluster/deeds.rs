@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +113,6 @@ pub(super) fn own_thread(
             nodes.values().filter_map(|n| n.child.clone()).collect()
         };
         for child in &children {
-            child.expect_end();
             child.kill_group();
         }
         for child in &children {
@@ -199,13 +198,13 @@ impl Shared {
         let ready = self.first_word(id, &child, heard).await;
         match ready {
             Ok(ready) => {
+                child.publish(ready.raft);
                 self.edit(id, |node| node.ready = Some(ready));
                 tokio::spawn(self.clone().watch(ready, child.clone()));
                 tokio::spawn(self.clone().poll(ready, child));
                 Ok(ready)
             }
             Err(error) => {
-                child.expect_end();
                 child.kill_group();
                 let _ = tokio::time::timeout(SIGNAL_DEADLINE, child.wait()).await;
                 self.changed();
@@ -266,8 +265,7 @@ impl Shared {
     pub(super) async fn kill(&self, id: u64) -> Result<ExitStatus, ClusterError> {
         use ChildState::{Paused, Starting, Up};
         let child = self.child("kill", id, &[Starting, Up, Paused])?;
-        child.expect_end();
-        self.signal("kill", id, &child, Signal::KILL)?;
+        sent("kill", id, child.kill())?;
         let ended = tokio::time::timeout(SIGNAL_DEADLINE, child.wait()).await;
         self.changed();
         ended.map_err(|_| ClusterError::Signal {
@@ -279,23 +277,23 @@ impl Shared {
 
     pub(super) async fn stand(&self, id: u64, still: Duration) -> Result<(), ClusterError> {
         let child = self.child("throttle", id, &[ChildState::Up])?;
-        self.signal("throttle", id, &child, Signal::STOP)?;
+        sent("throttle", id, child.pause())?;
         let stopped = child.reaches("throttle", id, |state| state == 'T').await;
         if stopped.is_ok() {
             tokio::time::sleep(still).await;
         }
-        self.signal("throttle", id, &child, Signal::CONT)?;
+        sent("throttle", id, child.resume())?;
         stopped?;
         child.reaches("throttle", id, |state| state != 'T').await
     }
 
     pub(super) async fn pause(&self, id: u64) -> Result<(), ClusterError> {
         let child = self.child("pause", id, &[ChildState::Up])?;
-        self.signal("pause", id, &child, Signal::STOP)?;
+        sent("pause", id, child.pause())?;
         let reached = child.reaches("pause", id, |state| state == 'T').await;
         if reached.is_err() {
             // A pause without effect must not begin later.
-            let _ = self.signal("resume", id, &child, Signal::CONT);
+            let _ = child.resume();
         }
         reached?;
         self.edit(id, |node| node.paused = true);
@@ -332,7 +330,7 @@ impl Shared {
 
     pub(super) async fn resume(&self, id: u64) -> Result<(), ClusterError> {
         let child = self.child("resume", id, &[ChildState::Paused])?;
-        self.signal("resume", id, &child, Signal::CONT)?;
+        sent("resume", id, child.resume())?;
         child.reaches("resume", id, |state| state != 'T').await?;
         self.edit(id, |node| node.paused = false);
         Ok(())
@@ -341,10 +339,9 @@ impl Shared {
     pub(super) async fn stop(&self, id: u64) -> Result<Ended, ClusterError> {
         use ChildState::{Paused, Starting, Up};
         let child = self.child("stop", id, &[Starting, Up, Paused])?;
-        child.expect_end();
         // In this order: a paused child meets its SIGTERM as the first thing when it goes on.
-        self.signal("stop", id, &child, Signal::TERM)?;
-        self.signal("stop", id, &child, Signal::CONT)?;
+        sent("stop", id, child.terminate())?;
+        sent("stop", id, child.resume())?;
         if let Ok(status) = tokio::time::timeout(self.config.grace, child.wait()).await {
             self.changed();
             let graceful = true;
@@ -376,18 +373,13 @@ impl Shared {
         let path = self.config.dir.join("trace").join(name);
         note_departure(&path, left).map_err(|source| ClusterError::File { path, source })
     }
+}
 
-    fn signal(
-        &self,
-        deed: &'static str,
-        id: u64,
-        child: &Child,
-        signal: Signal,
-    ) -> Result<(), ClusterError> {
-        child.signal(signal).map_err(|error| ClusterError::Signal {
-            deed,
-            id,
-            seen: error.to_string(),
-        })
-    }
+/// What became of a signal.
+fn sent(deed: &'static str, id: u64, sent: io::Result<()>) -> Result<(), ClusterError> {
+    sent.map_err(|error| ClusterError::Signal {
+        deed,
+        id,
+        seen: error.to_string(),
+    })
 }

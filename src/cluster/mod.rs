@@ -11,6 +11,7 @@
 mod ask;
 mod child;
 mod deeds;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use ask::{ClockSeen, Departure, DiskSeen, DiskSwitches, LeaderSeen, StateHash, Status};
 pub use child::end_all_children;
+pub use upstream::UpstreamHook;
 
 pub use crate::wire::chaos::DiskProbe;
 
@@ -77,6 +79,8 @@ pub struct ClusterConfig {
     pub advertise: BTreeMap<u64, SocketAddr>,
     /// For each node where it dials each of its peers.
     pub peers: BTreeMap<u64, BTreeMap<u64, SocketAddr>>,
+    /// Who is told where each node listens.
+    pub upstream: UpstreamHook,
     /// `--reads`.
     pub reads: String,
     /// `--append`.
@@ -106,6 +110,7 @@ impl ClusterConfig {
             dir,
             advertise: BTreeMap::new(),
             peers: BTreeMap::new(),
+            upstream: UpstreamHook::default(),
             reads: "read-index".into(),
             append: "stream".into(),
             defect: None,
@@ -119,7 +124,7 @@ impl ClusterConfig {
     }
 }
 
-/// Where a node that is ready listens. It has new ports after each start: tell the proxy.
+/// Where a node that is ready listens. It has new ports after each start: see [`UpstreamHook`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
     /// Which node.

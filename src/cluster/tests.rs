@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
@@ -98,6 +99,118 @@ async fn a_node_is_started_with_the_flags_of_the_contract() {
              --snapshot-every 300 --keep-logs 50 --lag 100 --parent-watch --more"
         )
     );
+}
+
+/// An address, and what the kernel said of the child when it was told.
+type Told = (Option<SocketAddr>, Option<char>);
+
+/// What was told of n1.
+#[derive(Clone, Default)]
+struct Heard {
+    pid: Arc<AtomicU64>,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+impl Heard {
+    fn hook(&self) -> UpstreamHook {
+        let heard = self.clone();
+        UpstreamHook::new(move |node, address| {
+            assert_eq!(node, 1);
+            let pid = heard.pid.load(Ordering::SeqCst);
+            let state = child::kernel_state(u32::try_from(pid).unwrap());
+            heard.told.lock().unwrap().push((address, state));
+        })
+    }
+
+    /// Starts n1, which must be told then.
+    async fn start(&self, cluster: &Cluster) {
+        let ready = cluster.start(1).await.unwrap();
+        assert_eq!(self.take().first().unwrap().0, Some(ready.raft));
+        self.pid.store(ready.pid.into(), Ordering::SeqCst);
+    }
+
+    fn take(&self) -> Vec<Told> {
+        std::mem::take(&mut *self.told.lock().unwrap())
+    }
+
+    /// That it is to be forgotten was told once, while the child still lived and had its port.
+    #[track_caller]
+    fn was_told_before(&self, how: &str) {
+        let told = self.take();
+        let lives = |state: Option<char>| state.is_some_and(|state| state != 'Z');
+        let first = told.first();
+        assert!(
+            first.is_some_and(|(address, state)| address.is_none() && lives(*state)),
+            "{how}: {told:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn whoever_leads_to_a_node_hears_that_it_is_to_be_ended_before_it_is() {
+    let dir = folder();
+    let heard = Heard::default();
+    let script = format!(
+        "[ -e {0}/stubborn ] && trap '' TERM; {READY}",
+        dir.path().display()
+    );
+    let cluster = Cluster::new(ClusterConfig {
+        upstream: heard.hook(),
+        ..config(dir.path(), &script)
+    });
+    let cluster = cluster.unwrap();
+    heard.start(&cluster).await;
+    cluster.kill(1).await.unwrap();
+    heard.was_told_before("kill");
+
+    heard.start(&cluster).await;
+    cluster.pause(1).await.unwrap();
+    assert_eq!(heard.take(), [], "a paused child keeps its port");
+    cluster.stop(1).await.unwrap();
+    heard.was_told_before("stop");
+
+    heard.start(&cluster).await;
+    let again = cluster.restart(1).await.unwrap();
+    let told = heard.told.lock().unwrap().clone();
+    assert_eq!(told.last().unwrap().0, Some(again.raft), "{told:?}");
+    heard.was_told_before("restart");
+    cluster.kill(1).await.unwrap();
+    heard.take();
+
+    std::fs::write(dir.path().join("stubborn"), "").unwrap();
+    heard.start(&cluster).await;
+    assert!(!cluster.stop(1).await.unwrap().graceful);
+    heard.was_told_before("a stop that ends in a kill");
+
+    heard.start(&cluster).await;
+    drop(cluster);
+    heard.was_told_before("the cluster's end");
+}
+
+#[tokio::test]
+async fn a_child_that_ended_by_itself_is_forgotten_before_anybody_knows() {
+    let dir = folder();
+    let heard = Heard::default();
+    let script = "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; read line; exit 7";
+    let cluster = Cluster::new(ClusterConfig {
+        upstream: heard.hook(),
+        ..config(dir.path(), script)
+    });
+    let cluster = cluster.unwrap();
+    heard.start(&cluster).await;
+    let pid = heard.pid.load(Ordering::SeqCst).to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-KILL", &pid])
+        .status();
+    assert!(killed.unwrap().success());
+    until(&cluster, |cluster| !cluster.exits().is_empty()).await;
+    let told: Vec<_> = heard
+        .take()
+        .into_iter()
+        .map(|(address, _)| address)
+        .collect();
+    assert_eq!(told, [None]);
+    heard.start(&cluster).await;
 }
 
 #[tokio::test]

@@ -185,7 +185,6 @@ impl Hand {
         let guard = match fault {
             Fault::Kill { node } => {
                 self.cluster.kill(*node).await.map_err(words)?;
-                self.network.set_upstream(*node, None);
                 None
             }
             Fault::Pause { node } => {
@@ -205,12 +204,11 @@ impl Hand {
                 None
             }
             Fault::Restart { node, signal } => {
-                let ready = match signal {
+                let restarted = match signal {
                     Signal::Term => self.cluster.restart(*node).await,
                     Signal::Kill => self.kill_and_start(*node).await,
                 };
-                let ready = ready.map_err(|error| ended_and_not_started(*node, error))?;
-                self.network.set_upstream(*node, Some(ready.raft));
+                restarted.map_err(|error| ended_and_not_started(*node, error))?;
                 None
             }
             Fault::CrashLoop { node, up_ms } => {
@@ -331,9 +329,7 @@ impl Hand {
     /// SIGKILL, and a start at once.
     async fn kill_and_start(&self, node: NodeId) -> Result<Ready, ClusterError> {
         self.cluster.kill(node).await?;
-        let ready = self.cluster.start(node).await?;
-        self.network.set_upstream(node, Some(ready.raft));
-        Ok(ready)
+        self.cluster.start(node).await
     }
 
     /// A new child in place of one that something may still be wrong with, or that has ended by it.
@@ -508,13 +504,11 @@ impl Hand {
         lost.collect()
     }
 
-    /// Starts these nodes at the same time and tells the network where they listen.
+    /// Starts these nodes at the same time.
     pub(super) async fn start(&self, nodes: &[NodeId]) -> Vec<(NodeId, Result<(), ClusterError>)> {
-        let starts = nodes.iter().map(|&node| async move {
-            let ready = self.cluster.start(node).await;
-            let ready = ready.map(|ready| self.network.set_upstream(node, Some(ready.raft)));
-            (node, ready)
-        });
+        let starts = nodes
+            .iter()
+            .map(|&node| async move { (node, self.cluster.start(node).await.map(drop)) });
         join_all(starts).await
     }
 
@@ -528,12 +522,7 @@ impl Hand {
 
     /// SIGKILL for all of them at the same time, or for none.
     async fn kill_all(&self, nodes: &[NodeId]) -> Result<(), NotIn> {
-        let kills = nodes.iter().map(|&node| async move {
-            let killed = self.cluster.kill(node).await;
-            self.network.set_upstream(node, None);
-            killed
-        });
-        let killed = join_all(kills).await;
+        let killed = join_all(nodes.iter().map(|&node| self.cluster.kill(node))).await;
         let Some(error) = killed.into_iter().find_map(Result::err) else {
             return Ok(());
         };

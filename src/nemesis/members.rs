@@ -115,7 +115,6 @@ impl Hand {
     pub(super) async fn wipe(&self, node: NodeId) -> Result<(), NotIn> {
         let ended = self.cluster.kill(node).await;
         ended.map_err(|error| ended_and_not_started(node, error))?;
-        self.network.set_upstream(node, None);
         let wiped = self.cluster.wipe(node).await;
         for (node, started) in self.start(&[node]).await {
             started.map_err(|error| NotIn::Lost(node, error))?;
@@ -155,7 +154,6 @@ impl Hand {
             self.give_back(node).await;
             return Err(NotIn::Unsure(format!("it has left, and lives: {error}")));
         }
-        self.network.set_upstream(node, None);
         // Half emptied, or emptied and not known to be, it must not come back.
         let emptied = self.cluster.replace(left).await;
         emptied.map_err(|error| NotIn::Lost(node, error))

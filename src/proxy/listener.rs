@@ -59,19 +59,31 @@ impl From<ConnectFault> for Accept {
 
 /// Where each node listens now.
 #[derive(Debug, Default)]
-pub(crate) struct Upstreams(Mutex<BTreeMap<u64, SocketAddr>>);
+pub(crate) struct Upstreams {
+    told: AtomicU64,
+    now: Mutex<BTreeMap<u64, Upstream>>,
+}
+
+/// Where a node listened when that was told last. Two that were told at different times differ, also where a node has
+/// got the same port again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Upstream {
+    address: SocketAddr,
+    told: u64,
+}
 
 impl Upstreams {
     pub(crate) fn set(&self, node: u64, address: Option<SocketAddr>) {
-        let mut all = self.0.lock().unwrap();
+        let told = self.told.fetch_add(1, Ordering::Relaxed);
+        let mut now = self.now.lock().unwrap();
         match address {
-            Some(address) => all.insert(node, address),
-            None => all.remove(&node),
+            Some(address) => now.insert(node, Upstream { address, told }),
+            None => now.remove(&node),
         };
     }
 
-    pub(crate) fn get(&self, node: u64) -> Option<SocketAddr> {
-        self.0.lock().unwrap().get(&node).copied()
+    pub(crate) fn get(&self, node: u64) -> Option<Upstream> {
+        self.now.lock().unwrap().get(&node).copied()
     }
 }
 
@@ -260,10 +272,17 @@ impl RouteState {
             let Some(upstream) = self.upstreams.get(self.route.to) else {
                 return Ending::Reset;
             };
-            let connecting = tokio::time::timeout(CONNECT_DEADLINE, TcpStream::connect(upstream));
+            let connecting = TcpStream::connect(upstream.address);
+            let connecting = tokio::time::timeout(CONNECT_DEADLINE, connecting);
             let Ok(Ok(up)) = connecting.await else {
                 return Ending::Reset;
             };
+            // Meanwhile the node may have been ended, and its port may be another one's. What was connected before its
+            // address was forgotten is connected to itself, and ends with it.
+            if self.upstreams.get(self.route.to) != Some(upstream) {
+                let _ = connection.up.set(Side::new(up));
+                return Ending::Reset;
+            }
             let up = connection.up.get_or_init(|| Side::new(up));
             let down = &connection.down;
             if self.messages.load(Ordering::Relaxed) {

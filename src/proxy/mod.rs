@@ -212,4 +212,6 @@ fn mix(seed: u64, words: &[u64]) -> u64 {
 #[cfg(test)]
 mod message_tests;
 #[cfg(test)]
+mod stranger_tests;
+#[cfg(test)]
 mod tests;

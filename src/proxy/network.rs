@@ -140,7 +140,9 @@ impl Network {
     }
 
     /// Tells where a node listens now; `None`: nowhere, its routes refuse new connections as a dead program does.
-    /// Connections to an earlier address live on as long as both their ends do.
+    /// Connections to an earlier address live on as long as both their ends do; what is being connected to it is reset.
+    ///
+    /// A node's address is forgotten before its child is ended: its port may be another one's a moment later.
     pub fn set_upstream(&self, node: u64, address: Option<SocketAddr>) {
         self.shared.upstreams.set(node, address);
         for route in self.shared.routes.values() {

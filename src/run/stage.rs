@@ -14,7 +14,7 @@ use super::inspect::Inspector;
 use super::links::Links;
 use super::notice::Notice;
 use super::{Setup, after};
-use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready};
+use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
 use crate::fault::NodeId;
 use crate::fault::defects::Place;
 use crate::nemesis::{self, Deed, Nemesis, Order, Parties, Remains};
@@ -74,12 +74,9 @@ impl Stage {
         };
         let network = Arc::new(Network::start(config).map_err(|e| format!("could not {e}"))?);
         let words = |e: ClusterError| format!("could not {e}");
-        let cluster =
-            Arc::new(Cluster::new(cluster_config(setup, &desk.dir, &network)).map_err(words)?);
+        let config = cluster_config(setup, &desk.dir, &network);
+        let cluster = Arc::new(Cluster::new(config).map_err(words)?);
         let ready = cluster.start_all(&nodes).await.map_err(words)?;
-        for ready in &ready {
-            network.set_upstream(ready.id, Some(ready.raft));
-        }
         let voters = resolved.scenario.voter_ids();
         cluster.initialize(&voters).await.map_err(words)?;
         cluster
@@ -196,10 +193,18 @@ impl Stage {
     }
 }
 
-/// Each node dials its peers' listeners of its own in the proxy, those of nodes that may come later too.
-fn cluster_config(setup: &Setup, dir: &Path, network: &Network) -> ClusterConfig {
+/// Each node dials its peers' listeners of its own in the proxy, those of nodes that may come later too; the proxy is
+/// told where each node listens.
+fn cluster_config(setup: &Setup, dir: &Path, network: &Arc<Network>) -> ClusterConfig {
     let ids = 1..=MAX_NODE;
     let mut config = ClusterConfig::new(dir.to_owned());
+    // The links outlive the children, and are not kept by them.
+    let links = Arc::downgrade(network);
+    config.upstream = UpstreamHook::new(move |node, address| {
+        if let Some(links) = links.upgrade() {
+            links.set_upstream(node, address);
+        }
+    });
     let scenario = &setup.resolved.scenario;
     scenario.reads().clone_into(&mut config.reads);
     if let Some(guard) = scenario.vote_guard {

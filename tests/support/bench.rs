@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use whitewater::cluster::{ChildState, Cluster, ClusterConfig, LeaderSeen, StateHash};
+use whitewater::cluster::{
+    ChildState, Cluster, ClusterConfig, LeaderSeen, StateHash, UpstreamHook,
+};
 use whitewater::proxy::{Direction, Guard, Level, Network, NetworkConfig, Route};
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::{Binlog, BinlogEntry, WriteRequest};
@@ -42,6 +44,12 @@ impl Bench {
         let mut config = ClusterConfig::new(dir.path().into());
         let program = env!("CARGO_BIN_EXE_whitewater");
         config.command = vec![program.into(), "node".into()];
+        let links = Arc::downgrade(&network);
+        config.upstream = UpstreamHook::new(move |node, address| {
+            if let Some(links) = links.upgrade() {
+                links.set_upstream(node, address);
+            }
+        });
         for id in NODES {
             let address = network.address(Route::clients(0, id));
             config.advertise.insert(id, address);
@@ -51,9 +59,7 @@ impl Bench {
         }
         change(&mut config);
         let cluster = Cluster::new(config).unwrap();
-        for ready in cluster.start_all(&NODES).await.unwrap() {
-            network.set_upstream(ready.id, Some(ready.raft));
-        }
+        cluster.start_all(&NODES).await.unwrap();
         cluster.initialize(&NODES).await.unwrap();
         Bench {
             cluster,
@@ -146,9 +152,7 @@ impl Bench {
         for killed in join_all(nodes.iter().map(|&id| self.cluster.kill(id))).await {
             killed.unwrap();
         }
-        for ready in self.cluster.start_all(nodes).await.unwrap() {
-            self.network.set_upstream(ready.id, Some(ready.raft));
-        }
+        self.cluster.start_all(nodes).await.unwrap();
     }
 
     pub async fn isolate(&self, node: u64) -> Guard {
@@ -166,8 +170,7 @@ impl Bench {
 
     /// Starts a node that is down on its own disk.
     pub async fn start_again(&self, node: u64) {
-        let ready = self.cluster.start(node).await.unwrap();
-        self.network.set_upstream(node, Some(ready.raft));
+        self.cluster.start(node).await.unwrap();
     }
 
     /// Fails where a child ended and nobody had ended it.

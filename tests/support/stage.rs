@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use checkers::history::Header;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
-use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash};
+use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash, UpstreamHook};
 use whitewater::fault::plan::Plan;
 use whitewater::fault::{Fault, FaultId};
 use whitewater::nemesis::{Deed, Nemesis, Order, Parties};
@@ -71,6 +71,12 @@ impl Stage {
         let network = Arc::new(network.unwrap());
         let mut config = ClusterConfig::new(dir.path().into());
         config.command = vec![env!("CARGO_BIN_EXE_whitewater").into(), "node".into()];
+        let links = Arc::downgrade(&network);
+        config.upstream = UpstreamHook::new(move |node, address| {
+            if let Some(links) = links.upgrade() {
+                links.set_upstream(node, address);
+            }
+        });
         for id in 1..=MAX_NODE {
             let address = network.address(Route::clients(0, id));
             config.advertise.insert(id, address);
@@ -80,9 +86,7 @@ impl Stage {
         }
         change(&mut config);
         let cluster = Arc::new(Cluster::new(config).unwrap());
-        for ready in cluster.start_all(&nodes).await.unwrap() {
-            network.set_upstream(ready.id, Some(ready.raft));
-        }
+        cluster.start_all(&nodes).await.unwrap();
         let voters: Vec<u64> = (1..=voters).collect();
         cluster.initialize(&voters).await.unwrap();
         cluster.wait_for_leader(&voters, SOON).await.unwrap();
