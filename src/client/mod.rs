@@ -23,10 +23,10 @@ use bytes::Bytes;
 use checkers::history::{At, Call, Outcome, Value};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::wire::kiwi;
-use crate::wire::metadata::{NOT_APPLIED, OUTCOME};
+use crate::wire::metadata::{AuthorizedChannel, Credentials, NOT_APPLIED, OUTCOME, Token};
 use kiwi::raft_client_service_client::RaftClientServiceClient;
 use kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
 
@@ -61,9 +61,10 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct KiwiClient {
     dial: BTreeMap<u64, SocketAddr>,
+    token: Option<Token>,
     follow: Follow,
     deadline: Duration,
-    connections: BTreeMap<u64, Channel>,
+    connections: BTreeMap<u64, AuthorizedChannel>,
     leader: Option<u64>,
     turn: usize,
 }
@@ -102,12 +103,19 @@ impl KiwiClient {
         }
         KiwiClient {
             dial,
+            token: None,
             follow,
             deadline,
             connections: BTreeMap::new(),
             leader: None,
             turn,
         }
+    }
+
+    /// The same client, whose calls carry the token that the nodes ask for.
+    #[must_use]
+    pub fn with_token(self, token: Option<Token>) -> KiwiClient {
+        KiwiClient { token, ..self }
     }
 
     /// The node that the next operation asks first.
@@ -227,7 +235,11 @@ impl KiwiClient {
     }
 
     /// A connection to that node that has answered a question, so that a dead one cannot make a write ambiguous.
-    async fn connection(&mut self, node: u64, deadline: Instant) -> Result<Channel, Refusal> {
+    async fn connection(
+        &mut self,
+        node: u64,
+        deadline: Instant,
+    ) -> Result<AuthorizedChannel, Refusal> {
         if let Some(channel) = self.connections.get(&node) {
             return Ok(channel.clone());
         }
@@ -237,13 +249,15 @@ impl KiwiClient {
             .expect("a socket address is an authority")
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_WITHIN);
+        let credentials = Credentials::new(self.token.clone(), node);
         let made = timeout_at(within, async {
             let channel = endpoint.connect().await.map_err(|e| e.to_string())?;
+            let channel = credentials.on(channel);
             let leader = RaftMetricsServiceClient::new(channel.clone())
                 .leader(kiwi::LeaderRequest {})
                 .await;
             leader.map_err(|status| status.message().to_owned())?;
-            Ok::<Channel, String>(channel)
+            Ok::<AuthorizedChannel, String>(channel)
         });
         match made.await {
             Ok(Ok(channel)) => {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use super::child::{self, Child};
 use super::deeds::Shared;
@@ -22,6 +22,7 @@ use crate::wire::kiwi::{
     ChangeMembershipRequest, InitializeRequest, MetricsRequest, MetricsResponse, NodeConfig,
     RemoveNodeRequest, TransferLeadershipRequest,
 };
+use crate::wire::metadata::AuthorizedChannel;
 
 /// A status is asked for often and must not pile up on a node that is paused.
 const STATUS_DEADLINE: Duration = Duration::from_millis(250);
@@ -162,7 +163,7 @@ async fn within<T>(
     Err(ClusterError::Ask { id, what, seen })
 }
 
-async fn metrics(id: u64, channel: Channel) -> Result<MetricsResponse, ClusterError> {
+async fn metrics(id: u64, channel: AuthorizedChannel) -> Result<MetricsResponse, ClusterError> {
     let mut client = RaftMetricsServiceClient::new(channel);
     let call = client.metrics(MetricsRequest {});
     within(id, "its status", STATUS_DEADLINE, call).await
@@ -180,9 +181,24 @@ impl Shared {
         }
     }
 
+    /// A connection to a node, made when it is first used.
+    fn channel(&self, id: u64, address: SocketAddr) -> AuthorizedChannel {
+        self.credentials(id).on(endpoint(address).connect_lazy())
+    }
+
+    /// The operators' service of a node.
+    fn admin(&self, ready: &Ready) -> RaftAdminServiceClient<AuthorizedChannel> {
+        RaftAdminServiceClient::new(self.channel(ready.id, ready.raft))
+    }
+
+    /// The bench's own service of a node.
+    fn chaos(&self, ready: &Ready) -> ChaosServiceClient<AuthorizedChannel> {
+        ChaosServiceClient::new(self.channel(ready.id, ready.chaos))
+    }
+
     /// Keeps a node's latest status fresh, for as long as this child lives.
     pub(super) async fn poll(self: Arc<Self>, ready: Ready, child: Arc<Child>) {
-        let channel = endpoint(ready.raft).connect_lazy();
+        let channel = self.channel(ready.id, ready.raft);
         let mut tick = tokio::time::interval(self.config.poll_every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -212,14 +228,14 @@ impl Shared {
 
     pub(super) async fn ask_status(&self, id: u64) -> Result<MetricsResponse, ClusterError> {
         let ready = self.ready("ask", id)?;
-        let answer = metrics(id, endpoint(ready.raft).connect_lazy()).await?;
+        let answer = metrics(id, self.channel(id, ready.raft)).await?;
         self.heard(id, answer.clone());
         Ok(answer)
     }
 
     pub(super) async fn state_hash(&self, id: u64) -> Result<StateHash, ClusterError> {
         let ready = self.ready("ask", id)?;
-        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let mut client = self.chaos(&ready);
         let call = client.state_hash(StateHashRequest {});
         let answer = within(id, "its state's hash", ANSWER_DEADLINE, call).await?;
         let applied = answer.applied.map(|at| {
@@ -238,7 +254,7 @@ impl Shared {
         id: u64,
     ) -> Result<DefectCountersResponse, ClusterError> {
         let ready = self.ready("ask", id)?;
-        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let mut client = self.chaos(&ready);
         let call = client.defect_counters(DefectCountersRequest {});
         within(id, "its defect's counters", ANSWER_DEADLINE, call).await
     }
@@ -249,7 +265,7 @@ impl Shared {
         switches: DiskSwitches,
     ) -> Result<DiskProbe, ClusterError> {
         let ready = self.ready("ask", id)?;
-        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let mut client = self.chaos(&ready);
         let slow = u64::try_from(switches.slow_sync.as_millis()).unwrap_or(u64::MAX);
         let call = client.set_disk(SetDiskRequest {
             lose_unsynced: self.config.power_loss || switches.write_back_per_mille > 0,
@@ -271,7 +287,7 @@ impl Shared {
 
     pub(super) async fn disk(&self, id: u64) -> Result<DiskSeen, ClusterError> {
         let ready = self.ready("ask", id)?;
-        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let mut client = self.chaos(&ready);
         let call = client.look_at_disk(LookAtDiskRequest {});
         let answer = within(id, "its disk", STATUS_DEADLINE, call).await?;
         Ok(DiskSeen {
@@ -289,7 +305,7 @@ impl Shared {
         step: Duration,
     ) -> Result<ClockSeen, ClusterError> {
         let ready = self.ready("ask", id)?;
-        let mut client = ChaosServiceClient::new(endpoint(ready.chaos).connect_lazy());
+        let mut client = self.chaos(&ready);
         let step_ms = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
         let asked = Instant::now();
         let call = client.set_clock(SetClockRequest { rate, step_ms });
@@ -316,7 +332,7 @@ impl Shared {
             }
             let leader = asked.map_or(0, |status| status.current_leader);
             if let Ok(ready) = self.ready("ask", leader) {
-                let mut client = RaftAdminServiceClient::new(endpoint(ready.raft).connect_lazy());
+                let mut client = self.admin(&ready);
                 let call = client.transfer_leadership(TransferLeadershipRequest { to_node_id: to });
                 match within(leader, what, STATUS_DEADLINE, call).await {
                     Ok(_) => seen = format!("n{leader} handed it over, and n{to} does not lead"),
@@ -367,7 +383,7 @@ impl Shared {
                     members: ids.iter().map(|&id| self.member(id)).collect(),
                     retain: true,
                 };
-                let mut client = RaftAdminServiceClient::new(endpoint(ready.raft).connect_lazy());
+                let mut client = self.admin(&ready);
                 let left = deadline
                     .saturating_sub(began.elapsed())
                     .min(ANSWER_DEADLINE);
@@ -410,8 +426,7 @@ impl Shared {
                 if let Ok(ready) = self.ready("ask", leader.node_id)
                     && !is_no_member(leader, node)
                 {
-                    let mut client =
-                        RaftAdminServiceClient::new(endpoint(ready.raft).connect_lazy());
+                    let mut client = self.admin(&ready);
                     let left = deadline
                         .saturating_sub(began.elapsed())
                         .min(ANSWER_DEADLINE);
@@ -452,7 +467,7 @@ impl Shared {
         let request = InitializeRequest {
             nodes: nodes.collect(),
         };
-        let mut client = RaftAdminServiceClient::new(endpoint(ready.raft).connect_lazy());
+        let mut client = self.admin(&ready);
         let what = "a cluster (Initialize)";
         let call = client.initialize(request);
         let answer = within(first, what, INITIALIZE_DEADLINE, call).await?;

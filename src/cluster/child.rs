@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 use super::deeds::SIGNAL_DEADLINE;
 use super::upstream::Published;
 use super::{ClusterConfig, ClusterError};
+use crate::wire::metadata::TOKEN_VARIABLE;
 
 /// The process groups of all living children of this program: the one global list, so that a panic hook or a
 /// signal can end them without asking anybody.
@@ -163,8 +164,16 @@ pub(super) fn kernel_state(pid: u32) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
+/// Where a child says that it listens: Raft, chaos and, where it serves it, the Redis protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listening {
+    pub(super) raft: SocketAddr,
+    pub(super) chaos: SocketAddr,
+    pub(super) resp: Option<SocketAddr>,
+}
+
 /// Where a child listens, once it says so.
-pub(super) type Heard = oneshot::Receiver<(SocketAddr, SocketAddr)>;
+pub(super) type Heard = oneshot::Receiver<Listening>;
 
 /// Spawns a node's child from the calling thread, with its log, its pipes, its group, and a task that reaps it.
 pub(super) fn spawn(
@@ -200,6 +209,11 @@ pub(super) fn spawn(
         .stderr(log)
         .process_group(0)
         .kill_on_drop(true);
+    // Not what the bench itself may have been given.
+    command.env_remove(TOKEN_VARIABLE);
+    if let Some(token) = &config.token {
+        command.env(TOKEN_VARIABLE, token.reveal());
+    }
     let mut child = command.spawn().map_err(failed)?;
     let pid = child.id().unwrap_or_default();
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
@@ -258,6 +272,8 @@ fn flags(config: &ClusterConfig, id: u64, data: &Path, traces: &Path) -> Vec<std
     flag("--reads", &config.reads);
     flag("--append", &config.append);
     flag("--chaos-listen", &"127.0.0.1:0");
+    // For whoever wants to look at the cluster with `redis-cli`: it asks for the token, too.
+    flag("--resp", &"127.0.0.1:0");
     flag("--trace", &traces.join(format!("{id}.jsonl")));
     if let Some(defect) = &config.defect {
         flag("--defect", defect);
@@ -281,15 +297,15 @@ fn flags(config: &ClusterConfig, id: u64, data: &Path, traces: &Path) -> Vec<std
 }
 
 /// Reads a child's stdout to its end: the ready line is told, every other line goes to the log.
-async fn listen(stdout: ChildStdout, log: File, tell: oneshot::Sender<(SocketAddr, SocketAddr)>) {
+async fn listen(stdout: ChildStdout, log: File, tell: oneshot::Sender<Listening>) {
     let mut log = tokio::fs::File::from_std(log);
     let mut tell = Some(tell);
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match (ready(&line), tell.take()) {
-            (Some(addresses), Some(first)) => {
-                // Nobody listens any more when the start was given up.
-                let _ = first.send(addresses);
+            (Some(listening), Some(first)) => {
+                // Nobody waits for it any more when the start was given up.
+                let _ = first.send(listening);
             }
             (_, untold) => {
                 tell = untold;
@@ -301,12 +317,16 @@ async fn listen(stdout: ChildStdout, log: File, tell: oneshot::Sender<(SocketAdd
     }
 }
 
-/// `READY raft=ADDR chaos=ADDR`.
-fn ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// `READY raft=ADDR chaos=ADDR`, and `resp=ADDR` after that or nothing.
+fn ready(line: &str) -> Option<Listening> {
     let mut words = line.strip_prefix("READY ")?.split_whitespace();
     let raft = words.next()?.strip_prefix("raft=")?.parse().ok()?;
     let chaos = words.next()?.strip_prefix("chaos=")?.parse().ok()?;
-    Some((raft, chaos))
+    let resp = match words.next() {
+        Some(word) => Some(word.strip_prefix("resp=")?.parse().ok()?),
+        None => None,
+    };
+    Some(Listening { raft, chaos, resp })
 }
 
 /// The last lines of a log; empty where there is none.
@@ -331,15 +351,20 @@ mod tests {
 
     #[test]
     fn only_a_whole_ready_line_is_one() {
-        let good = ready("READY raft=127.0.0.1:41001 chaos=127.0.0.1:41002");
-        let (raft, chaos) = good.expect("a ready line");
-        assert_eq!((raft.port(), chaos.port()), (41001, 41002));
+        let good = "READY raft=127.0.0.1:41001 chaos=127.0.0.1:41002";
+        for (more, resp) in [("", None), (" resp=127.0.0.1:41003", Some(41003))] {
+            let listening = ready(&format!("{good}{more}")).expect("a ready line");
+            let ports = (listening.raft.port(), listening.chaos.port());
+            assert_eq!(ports, (41001, 41002));
+            assert_eq!(listening.resp.map(|address| address.port()), resp);
+        }
         for bad in [
             "",
             "READY",
             "READY raft=127.0.0.1:41001",
             "READY chaos=127.0.0.1:1 raft=127.0.0.1:2",
             "READY raft=localhost chaos=127.0.0.1:2",
+            "READY raft=127.0.0.1:1 chaos=127.0.0.1:2 resp=",
             "ready raft=127.0.0.1:1 chaos=127.0.0.1:2",
         ] {
             assert_eq!(ready(bad), None, "{bad}");

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::{Departure, Status};
 use super::child::{self, Child};
 use super::{ChildState, ClusterConfig, ClusterError, Ended, ExitByItself, Limit, NodeView, Ready};
+use crate::wire::metadata::Credentials;
 
 /// How long a child may take to vanish after SIGKILL, or to stop or go on after SIGSTOP or SIGCONT.
 pub(super) const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -137,6 +138,10 @@ impl Shared {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    pub(super) fn credentials(&self, id: u64) -> Credentials {
+        Credentials::new(self.config.token.clone(), id)
+    }
+
     fn folder(&self, id: u64) -> PathBuf {
         self.config.dir.join("nodes").join(id.to_string())
     }
@@ -229,13 +234,13 @@ impl Shared {
                 _ = child.wait() => tokio::time::timeout(LAST_WORDS, heard).await.ok()?.ok(),
             }
         };
-        if let Ok(Some((raft, chaos))) = tokio::time::timeout(waited, told).await {
-            let pid = child.pid;
+        if let Ok(Some(listening)) = tokio::time::timeout(waited, told).await {
             return Ok(Ready {
                 id,
-                raft,
-                chaos,
-                pid,
+                raft: listening.raft,
+                chaos: listening.chaos,
+                resp: listening.resp,
+                pid: child.pid,
             });
         }
         // Either time is up, or stdout ended, and then the child's end follows.

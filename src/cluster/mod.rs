@@ -3,7 +3,8 @@
 //! [`Cluster`] owns one long-lived thread; every child is spawned from it, because the parent-death signal that a
 //! node sets is tied to the thread that spawned it (prctl(2)). A node is known by its command line, by the line
 //! `READY raft=ADDR chaos=ADDR` on its stdout, and by its services, which are asked directly, never through the proxy.
-//! What it writes to stderr goes to `nodes/<id>/log` in the run's folder.
+//! What it writes to stderr goes to `nodes/<id>/log` in the run's folder. Where there is a token, every node gets it through
+//! its environment, and every question carries it, with the number of the node that is asked.
 //!
 //! No child outlives its cluster: dropping it kills and reaps them; [`end_all_children`] does so from a panic hook
 //! or a signal; and if this program is killed, the nodes see their parent's death and their stdin's end.
@@ -36,6 +37,7 @@ use deeds::{Shared, own_thread, view};
 
 use crate::wire::chaos::DefectCountersResponse;
 use crate::wire::kiwi::MetricsResponse;
+use crate::wire::metadata::{Credentials, Token};
 
 /// The times and counts that a node runs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,8 @@ pub struct ClusterConfig {
     pub advertise: BTreeMap<u64, SocketAddr>,
     /// For each node where it dials each of its peers.
     pub peers: BTreeMap<u64, BTreeMap<u64, SocketAddr>>,
+    /// What the nodes ask of whoever calls them; `None`: nothing.
+    pub token: Option<Token>,
     /// Who is told where each node listens.
     pub upstream: UpstreamHook,
     /// `--reads`.
@@ -110,6 +114,7 @@ impl ClusterConfig {
             dir,
             advertise: BTreeMap::new(),
             peers: BTreeMap::new(),
+            token: None,
             upstream: UpstreamHook::default(),
             reads: "read-index".into(),
             append: "stream".into(),
@@ -133,6 +138,8 @@ pub struct Ready {
     pub raft: SocketAddr,
     /// Its chaos service.
     pub chaos: SocketAddr,
+    /// Its Redis protocol, if it is served.
+    pub resp: Option<SocketAddr>,
     /// Its child's process id.
     pub pid: u32,
 }
@@ -299,6 +306,12 @@ impl Cluster {
             stop,
             thread: Some(thread),
         })
+    }
+
+    /// What a call to a node has to carry.
+    #[must_use]
+    pub fn credentials(&self, id: u64) -> Credentials {
+        self.shared.credentials(id)
     }
 
     /// Starts one node's child on whatever its data folder holds, and waits until it is ready.

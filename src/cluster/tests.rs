@@ -12,6 +12,7 @@ use crate::wire::kiwi::raft_metrics_service_server::{
 use crate::wire::kiwi::{
     LeaderRequest, LeaderResponse, MembersRequest, MembersResponse, MetricsRequest,
 };
+use crate::wire::metadata::{Authenticator, Token};
 
 const READY: &str = "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; exec cat >/dev/null";
 const SOON: Duration = Duration::from_secs(10);
@@ -94,11 +95,31 @@ async fn a_node_is_started_with_the_flags_of_the_contract() {
         format!(
             "--id 2 --listen 127.0.0.1:0 --advertise 127.0.0.1:9 --peer 1=127.0.0.1:11 \
              --peer 3=127.0.0.1:13 --data {dir}/nodes/2/data --reads read-index --append stream \
-             --chaos-listen 127.0.0.1:0 --trace {dir}/trace/2.jsonl --defect stale-read \
+             --chaos-listen 127.0.0.1:0 --resp 127.0.0.1:0 --trace {dir}/trace/2.jsonl --defect stale-read \
              --heartbeat-ms 100 --election-min-ms 300 --election-max-ms 600 \
              --snapshot-every 300 --keep-logs 50 --lag 100 --parent-watch --more"
         )
     );
+}
+
+#[tokio::test]
+async fn a_node_is_told_the_token_in_its_environment_and_nowhere_else() {
+    let token = |text: &str| Some(Token::new(text).unwrap());
+    let script = format!(r#"echo "$WHITEWATER_TOKEN" >&2; {READY}"#);
+    for (given, told) in [(token("secret"), "secret"), (None, "")] {
+        let dir = folder();
+        let cluster = Cluster::new(ClusterConfig {
+            token: given,
+            ..config(dir.path(), &script)
+        });
+        let cluster = cluster.unwrap();
+        let ready = cluster.start(1).await.unwrap();
+        assert_eq!(cluster.log_tail(1), told);
+        let line = std::fs::read(format!("/proc/{}/cmdline", ready.pid)).unwrap();
+        assert!(!String::from_utf8_lossy(&line).contains("secret"));
+        let shown = format!("{cluster:?}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
 }
 
 /// An address, and what the kernel said of the child when it was told.
@@ -441,17 +462,47 @@ impl RaftMetricsService for Says {
     }
 }
 
-#[tokio::test]
-async fn the_latest_status_is_kept_without_asking_and_not_of_a_paused_node() {
+/// A server that takes itself for this node and lets in who knows the token; gives where, and how often it answered.
+async fn says(node: u64, token: Option<Token>) -> (SocketAddr, Arc<AtomicU64>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let asked = Arc::new(AtomicU64::new(0));
-    let service = RaftMetricsServiceServer::new(Says(asked.clone()));
+    let authenticator = Authenticator::new(token, node);
+    let service = RaftMetricsServiceServer::with_interceptor(Says(asked.clone()), authenticator);
     tokio::spawn(
         tonic::transport::Server::builder()
             .add_service(service)
             .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
     );
+    (address, asked)
+}
+
+#[tokio::test]
+async fn what_another_node_or_another_runs_node_says_is_no_status_of_this_one() {
+    let token = |text: &str| Some(Token::new(text).unwrap());
+    for (node, theirs, code) in [
+        (2, token("ours"), "FailedPrecondition"),
+        (1, token("theirs"), "Unauthenticated"),
+    ] {
+        let (address, asked) = says(node, theirs).await;
+        let dir = folder();
+        let script = format!("echo READY raft={address} chaos={address}; exec cat >/dev/null");
+        let cluster = Cluster::new(ClusterConfig {
+            token: token("ours"),
+            ..config(dir.path(), &script)
+        });
+        let cluster = cluster.unwrap();
+        cluster.start(1).await.unwrap();
+        let error = cluster.status(1).await.unwrap_err().to_string();
+        assert!(error.contains(code), "{error}");
+        assert!(cluster.view(1).unwrap().status.is_none());
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_latest_status_is_kept_without_asking_and_not_of_a_paused_node() {
+    let (address, asked) = says(1, None).await;
     let dir = folder();
     let script = format!("echo READY raft={address} chaos={address}; exec cat >/dev/null");
     let cluster = cluster(&dir, &script);

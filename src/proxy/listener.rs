@@ -21,6 +21,7 @@ use super::effect::ConnectFault;
 use super::gate::{self, LegState, Reader, Side, Writer};
 use super::rule::{Journal, Rules};
 use super::{Half, Leg, Level, Route, messages};
+use crate::wire::metadata::{Authenticator, Token};
 
 /// Connections that the kernel completes before the listener takes them.
 const BACKLOG: i32 = 128;
@@ -97,6 +98,8 @@ pub(crate) struct RouteState {
     _bound: Socket,
     upstreams: Arc<Upstreams>,
     messages: AtomicBool,
+    /// Refuses messages of strangers. Links of bytes know no messages: behind them the node refuses.
+    pub(crate) authenticator: Option<Authenticator>,
     pub(crate) rules: Rules,
     faults: Mutex<BTreeMap<u64, ConnectFault>>,
     wanted: watch::Sender<Accept>,
@@ -112,6 +115,7 @@ impl RouteState {
         route: Route,
         level: Level,
         seed: u64,
+        token: Option<Token>,
         upstreams: Arc<Upstreams>,
         journal: Arc<Journal>,
     ) -> io::Result<RouteState> {
@@ -128,6 +132,7 @@ impl RouteState {
             _bound: bound,
             upstreams,
             messages: AtomicBool::new(level == Level::Messages),
+            authenticator: token.map(|token| Authenticator::new(Some(token), route.to)),
             rules: Rules::new(route, seed, journal),
             faults: Mutex::default(),
             wanted: watch::Sender::new(Accept::Refuse),

@@ -31,14 +31,14 @@ const ROUTE: Route = Route {
 
 /// What a node was asked, in the order of arrival: votes by term, appends by the index before them.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<(Method, u64)>>>);
+pub(super) struct Seen(Arc<Mutex<Vec<(Method, u64)>>>);
 
 impl Seen {
     fn add(&self, method: Method, number: u64) {
         self.0.lock().unwrap().push((method, number));
     }
 
-    fn numbers(&self, method: Method) -> Vec<u64> {
+    pub(super) fn numbers(&self, method: Method) -> Vec<u64> {
         let seen = self.0.lock().unwrap();
         seen.iter()
             .filter(|(m, _)| *m == method)
@@ -123,7 +123,7 @@ impl RaftCoreService for Seen {
     }
 }
 
-async fn node() -> (SocketAddr, Seen) {
+pub(super) async fn node() -> (SocketAddr, Seen) {
     let seen = Seen::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -166,7 +166,7 @@ async fn client(network: &Network) -> Client {
     }
 }
 
-fn vote(term: u64) -> VoteRequest {
+pub(super) fn vote(term: u64) -> VoteRequest {
     let leader_id = Some(LeaderId {
         term,
         node_id: None,
@@ -181,7 +181,7 @@ fn vote(term: u64) -> VoteRequest {
     }
 }
 
-fn append(index: u64, entries: usize) -> AppendEntriesRequest {
+pub(super) fn append(index: u64, entries: usize) -> AppendEntriesRequest {
     let leader_id = None;
     AppendEntriesRequest {
         prev_log_id: Some(LogId { leader_id, index }),

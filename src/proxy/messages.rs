@@ -186,6 +186,12 @@ struct Exchange {
 
 impl Exchange {
     async fn meet(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Out>, Broken> {
+        if let Some(authenticator) = &self.route.authenticator
+            && let Err(status) = authenticator.check(request.headers())
+        {
+            // No rule counts it: a stranger must not shift the fates that the seed deals.
+            return Ok(status.into_http::<()>().map(|()| empty_body()));
+        }
         let method = Method::of(request.uri().path());
         if method.is_unary() {
             self.unary(method, request).await
@@ -340,7 +346,7 @@ async fn lost() -> Result<Response<Out>, Broken> {
 }
 
 fn failed(code: u8) -> Response<Out> {
-    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(empty_body());
     let headers = response.headers_mut();
     let grpc = HeaderValue::from_static("application/grpc");
     headers.insert(header::CONTENT_TYPE, grpc);
@@ -348,6 +354,10 @@ fn failed(code: u8) -> Response<Out> {
     let message = HeaderValue::from_static("failed on purpose before it was forwarded");
     headers.insert("grpc-message", message);
     response
+}
+
+fn empty_body() -> Out {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 fn whole_body(message: Bytes) -> Out {

@@ -14,6 +14,7 @@ use super::gate::LegState;
 use super::listener::{Accept, RouteState, Upstreams};
 use super::rule::{Decisions, Journal, MessageCounters, MessageRule};
 use super::{Direction, Leg, Level, MAX_NODE, Party, Route};
+use crate::wire::metadata::Token;
 
 /// How long a fault may take to have its effect before [`Network::verify`] says that it has none.
 const EFFECT_DEADLINE: Duration = Duration::from_millis(250);
@@ -50,10 +51,12 @@ pub struct NetworkConfig {
     pub client_level: Level,
     /// Seeds every random delay and every message's fate.
     pub seed: u64,
+    /// What every call has to carry on links of messages; `None`: whoever dials a listener is heard.
+    pub token: Option<Token>,
 }
 
 impl Default for NetworkConfig {
-    /// All nodes, messages between them; client groups 0 and 1, bytes for them; seed 0.
+    /// All nodes, messages between them; client groups 0 and 1, bytes for them; seed 0; no token.
     fn default() -> NetworkConfig {
         NetworkConfig {
             nodes: MAX_NODE,
@@ -61,6 +64,7 @@ impl Default for NetworkConfig {
             node_level: Level::Messages,
             client_level: Level::Bytes,
             seed: 0,
+            token: None,
         }
     }
 }
@@ -94,6 +98,7 @@ impl Network {
                     route,
                     level,
                     config.seed,
+                    config.token.clone(),
                     upstreams.clone(),
                     journal.clone(),
                 )

@@ -1,4 +1,4 @@
-//! What a listener does with a port that is somebody else's by now.
+//! What a listener does with a caller that does not belong here, and with a port that is somebody else's by now.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -6,8 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
 
+use super::message_tests::{append, node, vote};
 use super::*;
+use crate::wire::kiwi::raft_core_service_client::RaftCoreServiceClient;
+use crate::wire::metadata::{AuthorizedChannel, Credentials, Token};
 
 const MS: Duration = Duration::from_millis(1);
 const SOON: Duration = Duration::from_secs(20);
@@ -15,6 +20,60 @@ const ROUTE: Route = Route {
     from: Party::Node(1),
     to: 2,
 };
+
+fn token(text: &str) -> Option<Token> {
+    Some(Token::new(text).unwrap())
+}
+
+async fn dial(network: &Network) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{}", network.address(ROUTE))).unwrap();
+    let began = Instant::now();
+    loop {
+        match endpoint.connect().await {
+            Ok(channel) => return channel,
+            Err(error) => assert!(began.elapsed() < SOON, "{error}"),
+        }
+        tokio::time::sleep(MS).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_at_a_listener_is_refused_and_counts_for_nothing() {
+    let network = Network::start(NetworkConfig {
+        nodes: 2,
+        node_level: Level::Messages,
+        token: token("ours"),
+        ..NetworkConfig::default()
+    })
+    .unwrap();
+    let (address, seen) = node().await;
+    network.set_upstream(2, Some(address));
+    let channel = dial(&network).await;
+    type Client = RaftCoreServiceClient<AuthorizedChannel>;
+    let client = |token, receiver| -> Client {
+        RaftCoreServiceClient::new(Credentials::new(token, receiver).on(channel.clone()))
+    };
+    let before = network.snapshot().messages[&ROUTE];
+    for (mut stranger, code) in [
+        (client(None, 2), Code::Unauthenticated),
+        (client(token("theirs"), 2), Code::Unauthenticated),
+        (client(token("ours"), 1), Code::FailedPrecondition),
+    ] {
+        let refused = stranger.vote(vote(9)).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused:?}");
+        assert_eq!(
+            refused.metadata().get("kiwi-outcome").unwrap(),
+            "not-applied"
+        );
+        let stream = tokio_stream::iter([append(9, 1)]);
+        let refused = stranger.stream_append(stream).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused:?}");
+    }
+    assert_eq!(network.snapshot().messages[&ROUTE], before);
+    client(token("ours"), 2).vote(vote(1)).await.unwrap();
+    assert_eq!(seen.numbers(Method::Vote), [1], "and nothing else came");
+    assert!(seen.numbers(Method::StreamAppend).is_empty());
+}
 
 /// A listener that takes no further connection before somebody takes those that wait; and how many wait.
 async fn full() -> (TcpListener, Vec<TcpStream>) {

@@ -14,6 +14,7 @@ use super::notice::Load;
 use crate::client::{Follow, KiwiClient};
 use crate::recorder::Recorder;
 use crate::scenario::Scenario;
+use crate::wire::metadata::Token;
 use crate::workload::{Generator, Keys};
 
 /// Whether clients may begin another operation.
@@ -49,6 +50,8 @@ pub(super) struct Fleet {
     pub(super) scenario: Scenario,
     /// Where clients of a group reach each node: group 0 follows the leader, group i is pinned to node i.
     pub(super) dial: BTreeMap<u32, BTreeMap<u64, SocketAddr>>,
+    /// What the nodes ask for.
+    pub(super) token: Token,
     /// The history.
     pub(super) recorder: Arc<Recorder>,
     /// How much is asked for now.
@@ -143,11 +146,12 @@ impl Fleet {
         } else {
             DEADLINE
         };
+        let kiwi = KiwiClient::new(self.dial[&group].clone(), follow, slot as usize, deadline);
         Client {
             id: ClientId::from(slot) + 1,
             slots: ClientId::from(slots),
             slot,
-            kiwi: KiwiClient::new(self.dial[&group].clone(), follow, slot as usize, deadline),
+            kiwi: kiwi.with_token(Some(self.token.clone())),
             generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
             load: self.now.load.subscribe(),
         }

@@ -8,12 +8,14 @@
 //!   faults.jsonl       the notices about faults alone, and the fate of every single message that met one
 //!   trace/N.jsonl      Raft events of node N
 //!   nodes/N/           data and log of node N
+//!   token              what calls to the nodes have to carry; only while they live, and only its owner can read it
 //!   verdict.json       the object that `--json` prints
 //!   counterexample.txt the operations that prove a violation, and why
 //! ```
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,6 +28,7 @@ use super::coverage::Coverage;
 use super::notice::{Notice, Told};
 use crate::proxy::{Decision, Decisions, Half};
 use crate::recorder::Recorder;
+use crate::wire::metadata::Token;
 
 /// Makes a new folder under `parent`, named by the wall clock (UTC), the scenario and the seed.
 ///
@@ -51,6 +54,37 @@ pub(super) fn create(parent: &Path, scenario: &str, seed: u64) -> io::Result<Pat
         }
     }
     unreachable!("the numbers do not end")
+}
+
+/// The name of the file that holds the token.
+pub const TOKEN_FILE: &str = "token";
+
+/// The token in the run's folder, for people who call the nodes. It is gone when this is dropped.
+#[derive(Debug)]
+pub(super) struct TokenFile(PathBuf);
+
+impl TokenFile {
+    /// Writes a file that nobody but its owner can open.
+    pub(super) fn write(dir: &Path, token: &Token) -> io::Result<TokenFile> {
+        let path = dir.join(TOKEN_FILE);
+        let mut options = File::options();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        // From here on the file goes, also when it cannot be written.
+        let kept = TokenFile(path);
+        writeln!(file, "{}", token.reveal())?;
+        Ok(kept)
+    }
+}
+
+impl Drop for TokenFile {
+    fn drop(&mut self) {
+        // Somebody may have removed the folder; the token opens nothing any more.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// `YYYYMMDD-HHMMSS`, UTC (days to civil date as in Hinnant, "chrono-Compatible Low-Level Date Algorithms").
@@ -358,6 +392,26 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dirs = [1, 2, 3].map(|_| create(parent.path(), "rapids", 7).unwrap());
         assert!(dirs[0] != dirs[1] && dirs[1] != dirs[2]);
+    }
+
+    #[test]
+    fn a_token_is_kept_for_its_owner_only_and_goes_with_the_run() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let token = Token::new("secret").unwrap();
+        let kept = TokenFile::write(dir.path(), &token).unwrap();
+        let path = dir.path().join(TOKEN_FILE);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "secret\n");
+        assert!(
+            TokenFile::write(dir.path(), &token).is_err(),
+            "none is overwritten"
+        );
+        drop(kept);
+        assert!(!path.exists());
     }
 
     #[test]

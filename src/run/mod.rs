@@ -47,7 +47,7 @@ pub use crate::scenario::{
 pub use coverage::{Counts, Outcomes, Share};
 pub use drill::Drill;
 pub use ending::{Ending, FaultSpan};
-pub use folder::{FolderError, read_folder};
+pub use folder::{FolderError, TOKEN_FILE, read_folder};
 pub use inspect::DefectCounts;
 pub use notice::{
     By, ChildState, Command, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress,

@@ -10,6 +10,7 @@ use super::clients::{Fleet, Now};
 use super::decoy::{double_everything, patience, planted};
 use super::desk::Desk;
 use super::ending::{Ending, FaultSpan};
+use super::folder::TokenFile;
 use super::inspect::Inspector;
 use super::links::Links;
 use super::notice::Notice;
@@ -19,6 +20,7 @@ use crate::fault::NodeId;
 use crate::fault::defects::Place;
 use crate::nemesis::{self, Deed, Nemesis, Order, Parties, Remains};
 use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
+use crate::wire::metadata::Token;
 
 /// The first leader must be there by then.
 const LEADER_WITHIN: Duration = Duration::from_secs(10);
@@ -50,6 +52,8 @@ pub(super) struct Stage {
     pub(super) inspecting: tokio::task::JoinHandle<()>,
     /// Whether the nodes carry a defect that counts.
     pub(super) defect: bool,
+    /// For whoever wants to call the nodes, for as long as they live.
+    _token: Option<TokenFile>,
     /// A decoy of the network, for as long as the run.
     _decoy: Option<Guard>,
     /// Last, so that the links outlive the children.
@@ -66,7 +70,9 @@ impl Stage {
         let place = planted(resolved);
         let groups: Vec<u32> =
             (0..=u32::try_from(nodes.len()).expect("there are at most 9 nodes")).collect();
+        let token = Token::random().map_err(|e| format!("could not {e}"))?;
         let config = NetworkConfig {
+            token: Some(token.clone()),
             client_groups: groups.iter().copied().collect(),
             client_level: Level::Messages,
             seed: resolved.seed,
@@ -74,9 +80,13 @@ impl Stage {
         };
         let network = Arc::new(Network::start(config).map_err(|e| format!("could not {e}"))?);
         let words = |e: ClusterError| format!("could not {e}");
-        let config = cluster_config(setup, &desk.dir, &network);
+        let config = ClusterConfig {
+            token: Some(token.clone()),
+            ..cluster_config(setup, &desk.dir, &network)
+        };
         let cluster = Arc::new(Cluster::new(config).map_err(words)?);
         let ready = cluster.start_all(&nodes).await.map_err(words)?;
+        let token_file = keep_token(&token, desk);
         let voters = resolved.scenario.voter_ids();
         cluster.initialize(&voters).await.map_err(words)?;
         cluster
@@ -102,6 +112,7 @@ impl Stage {
             seed: resolved.seed,
             scenario: resolved.scenario.clone(),
             dial: dial.collect(),
+            token,
             recorder: desk.recorder.clone(),
             now: Now::of(&resolved.scenario),
             patience: patience(place),
@@ -140,6 +151,7 @@ impl Stage {
             inspector,
             inspecting,
             defect,
+            _token: token_file,
             _decoy: decoy,
             network,
         })
@@ -191,6 +203,17 @@ impl Stage {
             }
         }
     }
+}
+
+/// Keeps the token where only this user can read it. The run itself does not need the file.
+fn keep_token(token: &Token, desk: &Desk) -> Option<TokenFile> {
+    let kept = TokenFile::write(&desk.dir, token);
+    let failed = |error| {
+        desk.teller.say(format!(
+            "the token was not kept, so nobody but this run can call its nodes: {error}"
+        ));
+    };
+    kept.map_err(failed).ok()
 }
 
 /// Each node dials its peers' listeners of its own in the proxy, those of nodes that may come later too; the proxy is

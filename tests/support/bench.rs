@@ -12,6 +12,7 @@ use whitewater::cluster::{
 use whitewater::proxy::{Direction, Guard, Level, Network, NetworkConfig, Route};
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::{Binlog, BinlogEntry, WriteRequest};
+use whitewater::wire::metadata::Token;
 
 pub const NODES: [u64; 3] = [1, 2, 3];
 pub const SOON: Duration = Duration::from_secs(20);
@@ -34,16 +35,19 @@ impl Bench {
 
     pub async fn start_with(level: Level, change: impl FnOnce(&mut ClusterConfig)) -> Bench {
         let dir = tempfile::tempdir().unwrap();
+        let token = Some(Token::random().unwrap());
         let network = Network::start(NetworkConfig {
             node_level: level,
             client_level: level,
             seed: 1,
+            token: token.clone(),
             ..NetworkConfig::default()
         });
         let network = Arc::new(network.unwrap());
         let mut config = ClusterConfig::new(dir.path().into());
         let program = env!("CARGO_BIN_EXE_whitewater");
         config.command = vec![program.into(), "node".into()];
+        config.token = token;
         let links = Arc::downgrade(&network);
         config.upstream = UpstreamHook::new(move |node, address| {
             if let Some(links) = links.upgrade() {
@@ -114,6 +118,7 @@ impl Bench {
             }),
             ..WriteRequest::default()
         };
+        let channel = self.cluster.credentials(to).on(channel);
         let mut client = RaftClientServiceClient::new(channel);
         client.write(request).await.map(|_| ())
     }

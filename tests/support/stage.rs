@@ -23,6 +23,7 @@ use whitewater::proxy::{Level, MAX_NODE, Network, NetworkConfig, Party, Route};
 use whitewater::recorder::Recorder;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::{Binlog, BinlogEntry, MetricsResponse, WriteRequest};
+use whitewater::wire::metadata::Token;
 
 pub const MS: Duration = Duration::from_millis(1);
 /// Longer than anything that should happen.
@@ -62,7 +63,9 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         let nodes: Vec<u64> = (1..=nodes).collect();
         let groups: Vec<u32> = vec![0, 1];
+        let token = Some(Token::random().unwrap());
         let network = Network::start(NetworkConfig {
+            token: token.clone(),
             client_groups: groups.iter().copied().collect(),
             client_level: Level::Messages,
             seed: 1,
@@ -71,6 +74,7 @@ impl Stage {
         let network = Arc::new(network.unwrap());
         let mut config = ClusterConfig::new(dir.path().into());
         config.command = vec![env!("CARGO_BIN_EXE_whitewater").into(), "node".into()];
+        config.token = token;
         let links = Arc::downgrade(&network);
         config.upstream = UpstreamHook::new(move |node, address| {
             if let Some(links) = links.upgrade() {
@@ -275,6 +279,7 @@ impl Stage {
             }),
             ..WriteRequest::default()
         };
+        let channel = self.cluster.credentials(to).on(channel);
         let mut client = RaftClientServiceClient::new(channel);
         let call = tokio::time::timeout(deadline, client.write(request)).await;
         call.map_err(|_| Status::deadline_exceeded("no answer"))?
