@@ -4,6 +4,7 @@
 //! the history is all that a screen needs, live or from a finished run's folder (`notices.jsonl`, `history.jsonl`).
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use checkers::history::Event;
@@ -157,6 +158,12 @@ pub struct NodeView {
     pub applied: u64,
     /// Index of its newest snapshot.
     pub snapshot: u64,
+    /// Where its child serves gRPC, past the proxy.
+    #[serde(default)]
+    pub grpc: Option<SocketAddr>,
+    /// Where its child serves the Redis protocol.
+    #[serde(default)]
+    pub redis: Option<SocketAddr>,
 }
 
 /// A vote, in openraft's sense: a term and a node, and whether a quorum has granted it.

@@ -195,6 +195,8 @@ fn translate(view: &cluster::NodeView) -> NodeView {
         },
         pid: view.pid,
         restarts: view.restarts,
+        grpc: view.ready.map(|ready| ready.raft),
+        redis: view.ready.and_then(|ready| ready.resp),
         ..NodeView::default()
     };
     if let Some(status) = &view.status {

@@ -209,6 +209,8 @@ pub(super) fn view(id: NodeId, leader: NodeId, term: u64, committed: u64) -> Nod
         id,
         child: ChildState::Up,
         pid: Some(4100 + id as u32),
+        grpc: Some(([127, 0, 0, 1], 41_001 + 10 * id as u16).into()),
+        redis: Some(([127, 0, 0, 1], 41_003 + 10 * id as u16).into()),
         restarts: 0,
         role: if id == leader {
             Role::Leader

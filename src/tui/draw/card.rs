@@ -1,12 +1,13 @@
-//! A node's card: who it is, where it lives, what it believes, and the end of its log.
+//! A node's card: who it is, where it lives, how to call it, what it believes, and the end of its log.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
 use super::{cluster, text};
 use crate::fault::NodeId;
+use crate::run::TOKEN_FILE;
 use crate::tui::app::App;
 use crate::tui::keys::{self, Verb};
 use crate::tui::update::possible_now;
@@ -40,10 +41,22 @@ impl Widget for &Card<'_> {
         let inner = text::frame(buf, area, theme, true, &title, Line::default());
         let mut y = 0;
         if !self.log {
-            for (name, value) in self.facts(node) {
+            let width = usize::from(inner.width.saturating_sub(VALUES + 1));
+            let facts = self.facts(node).into_iter();
+            let facts = facts.map(|(name, value)| (name, broken(&value, width)));
+            for (name, lines) in facts.chain(self.commands(node, width)) {
                 text::put(buf, inner, 1, y, name, theme.dim());
-                text::put(buf, inner, 12, y, &theme.glyphs.spell(&value), theme.ok());
-                y += 1;
+                for line in lines {
+                    text::put(
+                        buf,
+                        inner,
+                        VALUES,
+                        y,
+                        &theme.glyphs.spell(&line),
+                        theme.ok(),
+                    );
+                    y += 1;
+                }
             }
             y += 1;
             y = self.calls(inner, buf, y);
@@ -103,7 +116,50 @@ impl Widget for &Card<'_> {
     }
 }
 
+/// Where the values of the card begin.
+const VALUES: u16 = 12;
+
 impl Card<'_> {
+    /// How to call the node from a shell, as long as it is there to be called.
+    fn commands(
+        &self,
+        node: &crate::run::NodeView,
+        width: usize,
+    ) -> Vec<(&'static str, Vec<String>)> {
+        let over = self.app.replay.is_some() || self.app.picture.end.is_some();
+        let mut all = Vec::new();
+        // The node's own folder is on the card, and can be copied from it.
+        let token = format!("$(cat ../../{TOKEN_FILE})");
+        if let Some(address) = node.grpc.filter(|_| !over) {
+            // On a command line every user of the machine could read the token: it goes by the environment.
+            let words = [
+                &format!("T={token}"),
+                "grpcurl",
+                "-plaintext",
+                "-expand-headers",
+                "-H 'kiwi-token: ${T}'",
+                &format!("-H 'kiwi-receiver-id: {}'", self.node),
+                &address.to_string(),
+                "list",
+            ];
+            all.extend(shell_lines(&words, width).map(|lines| ("grpcurl", lines)));
+        }
+        if let Some(address) = node.redis.filter(|_| !over) {
+            let words = [
+                &format!("REDISCLI_AUTH={token}"),
+                "redis-cli",
+                "-p",
+                &address.port().to_string(),
+            ];
+            all.extend(shell_lines(&words, width).map(|lines| ("redis-cli", lines)));
+        }
+        if !all.is_empty() {
+            let note = "(in its folder; keys k1, w1, ... are the run's, and judged)";
+            all.push(("", text::wrap(note, width)));
+        }
+        all
+    }
+
     /// The calls at the peers, a row a method; gives the next free row.
     fn calls(&self, inner: Rect, buf: &mut Buffer, mut y: u16) -> u16 {
         let theme = self.app.theme;
@@ -186,5 +242,85 @@ impl Card<'_> {
             ),
             ("folder", folder.display().to_string()),
         ]
+    }
+}
+
+/// The text in lines of at most `width` columns, broken anywhere: nothing of a path may be missing.
+fn broken(value: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for character in value.chars() {
+        let line = lines.last_mut().expect("there is always one");
+        if Span::raw(format!("{line}{character}")).width() > width && !line.is_empty() {
+            lines.push(character.to_string());
+        } else {
+            line.push(character);
+        }
+    }
+    lines
+}
+
+/// A shell's command in lines of at most `width` columns, broken between words as a shell understands it; none where
+/// a word is wider than that: half a command would be another one.
+fn shell_lines(words: &[&str], width: usize) -> Option<Vec<String>> {
+    const INDENT: &str = "  ";
+    const GOES_ON: &str = " \\";
+    let mut lines: Vec<String> = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let goes_on = if at + 1 < words.len() { GOES_ON } else { "" };
+        let fits = |line: &str| line.len() + goes_on.len() <= width;
+        match lines.last_mut() {
+            Some(line) if fits(&format!("{line} {word}")) => {
+                line.push(' ');
+                line.push_str(word);
+                continue;
+            }
+            Some(line) => line.push_str(GOES_ON),
+            None => {}
+        }
+        let indent = if lines.is_empty() { "" } else { INDENT };
+        let line = format!("{indent}{word}");
+        if !fits(&line) {
+            return None;
+        }
+        lines.push(line);
+    }
+    Some(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_broken_where_a_shell_reads_on_and_never_inside_of_a_word() {
+        let words = [
+            "T=$(cat t)",
+            "grpcurl",
+            "-H 'a: ${T}'",
+            "127.0.0.1:1",
+            "list",
+        ];
+        let whole = words.join(" ");
+        for width in 0..=whole.len() + 1 {
+            let Some(lines) = shell_lines(&words, width) else {
+                assert!(width < 17, "the widest word fits into {width}");
+                continue;
+            };
+            assert!(lines.iter().all(|line| line.len() <= width), "{lines:#?}");
+            let read = lines.join("\n").replace("\\\n", "");
+            let read: Vec<&str> = read.split_whitespace().collect();
+            assert_eq!(read.join(" "), whole);
+        }
+        assert_eq!(
+            shell_lines(&words, whole.len()).map(|lines| lines.len()),
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn a_long_path_is_broken_and_nothing_of_it_is_missing() {
+        assert_eq!(broken("/a/long/path", 5), ["/a/lo", "ng/pa", "th"]);
+        assert_eq!(broken("", 5), [""]);
+        assert_eq!(broken("ab", 0), ["a", "b"]);
     }
 }
