@@ -1,5 +1,6 @@
 //! The life of children, with shell scripts in the place of nodes; `tests/` has the real ones.
 
+use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Mutex;
