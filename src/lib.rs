@@ -17,6 +17,8 @@
 //!   it does not know that it is tested. [`wire`] is the generated protocol, and what every call carries beside its
 //!   message. [`shortage`] is the table of what a machine may have run out of, by the kernel's error numbers and a node's
 //!   exit codes: bench and node share it.
+//! - [`host`] is the machine under all that: whether it has what a run needs, and had it when somebody is about to be
+//!   accused.
 //! - [`run`] is the conductor, the only owner of all that: commands in, notices out.
 //! - [`report`] prints what a run says. [`cli`] is flags and front doors.
 //!
@@ -26,7 +28,8 @@
 //!
 //! An *outcome* is what a client saw: ok, failed (proven never applied), unknown. A *verdict* is what the history
 //! proves: linearizable, violation, unknown. A *finding* is what another oracle proves against the system under test:
-//! states differ, no convergence, a panic, an exit. A *bench error* is our own failure, and never becomes a verdict.
+//! states differ, no convergence, a panic, an exit. A *bench error* is our own failure or our host's (a full disk, no
+//! descriptor, no port, no memory, no time), and never becomes a verdict or a finding.
 //!
 //! # Glossary
 //!
@@ -50,6 +53,7 @@
 //! | defect, mutant, decoy | a deliberate bug in our node; one in the model; what looks wrong and is legal |
 //! | target | what is being tested |
 //! | token | the secret of one run, which every call to its nodes carries |
+//! | shortage | what the host has no more of, by the kernel's word |
 //!
 //! # The nevers
 //!
@@ -62,7 +66,7 @@
 //! 5. An unknown operation never completes later, and its client id is never used again.
 //! 6. The screen never awaits the cluster, never slows the recorder, never changes state while it draws.
 //! 7. A report never decides; it prints the verdict that it was given, with the evidence.
-//! 8. A bench error never becomes a verdict, and a verdict is never withheld because of one.
+//! 8. A bench error never becomes a verdict or a finding, and a verdict is never withheld because of one.
 //! 9. A fault is never put in without a guard that takes it out, and both are marks in the history.
 //! 10. Nothing is global, except the list of the children's process groups, so that a panic or a signal can end them;
 //!     and, in a node, its clock.
@@ -71,6 +75,7 @@ pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod fault;
+pub mod host;
 pub mod judge;
 pub mod nemesis;
 pub mod node;

@@ -115,7 +115,7 @@ impl Shortage {
         let mut next = Some(error);
         while let Some(error) = next {
             let io = error.downcast_ref::<io::Error>();
-            if let Some(found) = io.and_then(|io| Shortage::of_io(io)) {
+            if let Some(found) = io.and_then(Shortage::of_io) {
                 return Some(found);
             }
             next = error.source();
