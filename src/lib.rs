@@ -20,7 +20,8 @@
 //! - [`host`] is the machine under all that: whether it has what a run needs, and had it when somebody is about to be
 //!   accused.
 //! - [`run`] is the conductor, the only owner of all that: commands in, notices out.
-//! - [`report`] prints what a run says. [`cli`] is flags and front doors.
+//! - [`report`] prints what a run says. [`cli`] is flags and front doors: a door decides its exit code, and what becomes of
+//!   its words afterwards can only make it worse.
 //!
 //! The judge's algorithms, the formats of histories and the model live in `checkers`, a pure library.
 //!
@@ -66,7 +67,8 @@
 //! 5. An unknown operation never completes later, and its client id is never used again.
 //! 6. The screen never awaits the cluster, never slows the recorder, never changes state while it draws.
 //! 7. A report never decides; it prints the verdict that it was given, with the evidence.
-//! 8. A bench error never becomes a verdict or a finding, and a verdict is never withheld because of one.
+//! 8. A bench error never becomes a verdict or a finding, and a verdict is never withheld because of one, nor its exit
+//!    code.
 //! 9. A fault is never put in without a guard that takes it out, and both are marks in the history.
 //! 10. Nothing is global, except the list of the children's process groups, so that a panic or a signal can end them;
 //!     and, in a node, its clock.

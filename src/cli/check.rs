@@ -21,6 +21,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::Usage;
+use super::out::{Out, worst};
 
 /// What `check` takes.
 #[derive(Debug, Args)]
@@ -121,7 +122,7 @@ enum Came {
 ///
 /// # Errors
 /// When the arguments make no sense or a file can't be read.
-pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(args: &CheckArgs, out: &mut Out) -> anyhow::Result<u8> {
     let format = match args.format.as_str() {
         "auto" => None,
         name => Some(
@@ -159,29 +160,26 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
         })
         .collect::<anyhow::Result<_>>()?;
     bar.finish_and_clear();
-    let mut out = io::BufWriter::new(io::stdout().lock());
     for one in &checked {
-        if args.json {
-            serde_json::to_writer(&mut out, &one.json())?;
-            writeln!(out)?;
-        } else {
-            one.print(&mut out, args.explain)?;
-        }
+        out.print(|out| match args.json {
+            true => {
+                serde_json::to_writer(&mut *out, &one.json())?;
+                writeln!(out)
+            }
+            false => one.print(out, args.explain),
+        });
     }
     if !args.json && checked.len() > 1 {
-        summary(&mut out, &checked)?;
+        out.print(|out| summary(out, &checked));
     }
-    out.flush()?;
     if let Some(path) = &args.junit {
-        let file =
-            File::create(path).with_context(|| format!("could not write {}", path.display()))?;
-        junit(&mut io::BufWriter::new(file), &checked)?;
+        let written =
+            File::create(path).and_then(|file| junit(&mut io::BufWriter::new(file), &checked));
+        if let Err(error) = written {
+            out.failed(format_args!("could not write {}: {error}", path.display()));
+        }
     }
-    // The worst wins: 1 over 65 over 70 over 2 over 3 over 0.
-    let worst = [1, 65, 2]
-        .into_iter()
-        .find(|code| checked.iter().any(|one| one.code() == *code));
-    Ok(worst.unwrap_or(0))
+    Ok(checked.iter().map(Checked::code).fold(0, worst))
 }
 
 /// A bar over the files, where stderr is a terminal and there is something to wait for.
@@ -525,7 +523,8 @@ fn junit(out: &mut impl Write, checked: &[Checked]) -> io::Result<()> {
             escape(&String::from_utf8_lossy(&text))
         )?;
     }
-    writeln!(out, "</testsuite>")
+    writeln!(out, "</testsuite>")?;
+    out.flush()
 }
 
 fn escape(text: &str) -> String {

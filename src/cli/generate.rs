@@ -11,6 +11,7 @@ use checkers::history::{Builder, Event};
 use clap::Args;
 
 use super::Usage;
+use super::out::Out;
 
 /// What `gen` takes. Fractions are of all operations, from 0 to 1.
 #[derive(Debug, Args)]
@@ -56,8 +57,8 @@ pub(crate) struct GenArgs {
 /// Writes the history that the arguments describe.
 ///
 /// # Errors
-/// When the arguments make no sense or the output can't be written.
-pub(crate) fn run(args: &GenArgs) -> anyhow::Result<u8> {
+/// When the arguments make no sense or the file can't be written.
+pub(crate) fn run(args: &GenArgs, out: &mut Out) -> anyhow::Result<u8> {
     for (name, fraction) in [
         ("pending", args.pending),
         ("failed", args.failed),
@@ -98,28 +99,24 @@ pub(crate) fn run(args: &GenArgs) -> anyhow::Result<u8> {
         && recipe.planted() == Planted::Apart
         && recipe.values != Domain::Unique
     {
-        eprintln!(
+        out.note(format_args!(
             "note: {} is too small a domain for this violation: it has values of its own",
             recipe.values
-        );
+        ));
     }
     match &args.out {
         Some(path) => {
-            let file = File::create(path)
-                .with_context(|| format!("could not write {}", path.display()))?;
-            write(&mut BufWriter::new(file), recipe, args.format)?;
+            let written = File::create(path)
+                .and_then(|file| write(&mut BufWriter::new(file), recipe, args.format));
+            written.with_context(|| format!("could not write {}", path.display()))?;
         }
-        None => write(
-            &mut BufWriter::new(io::stdout().lock()),
-            recipe,
-            args.format,
-        )?,
+        None => out.print(|out| write(out, recipe, args.format)),
     }
     Ok(0)
 }
 
 /// Our own formats are written as the events come; the other needs them all.
-fn write(out: &mut impl Write, recipe: Recipe, format: Format) -> anyhow::Result<()> {
+fn write(out: &mut impl Write, recipe: Recipe, format: Format) -> io::Result<()> {
     let header = recipe.header();
     let events = Generator::new(recipe);
     if format == Format::Jsonl {
@@ -137,12 +134,9 @@ fn write(out: &mut impl Write, recipe: Recipe, format: Format) -> anyhow::Result
         let mut builder = Builder::new(header);
         for event in events {
             let event: Event = event;
-            builder
-                .event(&event)
-                .context("the generator made no history")?;
+            builder.event(&event).map_err(io::Error::other)?;
         }
         format::write(out, &builder.finish(), format)?;
     }
-    out.flush()?;
-    Ok(())
+    out.flush()
 }

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use checkers::format::Format;
 use clap::{Args, ValueEnum};
 
+use super::out::Out;
 use crate::{run, tui};
 
 /// What to list.
@@ -33,7 +34,7 @@ enum What {
     Keys,
 }
 
-pub(crate) fn run(args: &ListArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(args: &ListArgs, out: &mut Out) -> anyhow::Result<u8> {
     if args.markdown && args.what != What::Keys {
         return Err(super::Usage("only keys can be listed with --markdown".to_owned()).into());
     }
@@ -59,21 +60,24 @@ pub(crate) fn run(args: &ListArgs) -> anyhow::Result<u8> {
             "our own node: openraft behind Kiwi's Raft RPC layer".to_owned(),
         )],
         What::Keys => {
-            write!(std::io::stdout(), "{}", tui::keys::list(args.markdown))?;
+            let keys = tui::keys::list(args.markdown);
+            out.print(|out| write!(out, "{keys}"));
             return Ok(0);
         }
     };
-    let mut out = std::io::stdout().lock();
     let width = rows
         .iter()
         .map(|(name, _)| name.chars().count())
         .max()
         .unwrap_or(0);
-    if out.is_terminal() {
-        writeln!(out, "{:width$}  what it is", "name")?;
-    }
-    for (name, about) in rows {
-        writeln!(out, "{name:width$}  {about}")?;
-    }
+    out.print(|out| {
+        if std::io::stdout().is_terminal() {
+            writeln!(out, "{:width$}  what it is", "name")?;
+        }
+        for (name, about) in &rows {
+            writeln!(out, "{name:width$}  {about}")?;
+        }
+        Ok(())
+    });
     Ok(0)
 }

@@ -11,19 +11,28 @@ mod generate;
 mod list;
 mod model;
 mod node;
+mod out;
 mod run;
 mod screen;
+mod signals;
 
-use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use clap::{Parser, Subcommand};
 
+use crate::run::Found;
+use out::Out;
+
+/// A violation or a finding.
+const FOUND: u8 = 1;
 /// Wrong usage: sysexits' EX_USAGE.
 pub const USAGE: u8 = 64;
 /// A file is not what it should be: sysexits' EX_DATAERR.
 pub const MALFORMED: u8 = 65;
 /// A bench error or a panic: sysexits' EX_SOFTWARE.
 pub const BENCH_ERROR: u8 = 70;
+/// Interrupted before anything was found.
+const INTERRUPTED: u8 = 130;
 
 /// Breaks a real Raft cluster in front of your eyes, and says while it happens whether what its clients saw is
 /// linearizable.
@@ -57,33 +66,27 @@ enum Door {
 /// Runs the program, and gives its exit code.
 #[must_use]
 pub fn main() -> u8 {
-    let program = match Program::try_parse() {
-        Ok(program) => program,
+    let found = Found::default();
+    let mut out = Out::stdout(found.clone());
+    let door = match Program::try_parse() {
+        Ok(Program { door, screen }) => door.ok_or(screen),
         Err(error) => {
-            let _ = error.print();
             // Help and version are no errors; everything else is wrong usage, which clap would call 2.
-            return if error.use_stderr() { USAGE } else { 0 };
+            let printed = error.print();
+            if error.use_stderr() {
+                return USAGE;
+            }
+            out.print(|_| printed);
+            return out.leave(0);
         }
     };
-    if !matches!(program.door, Some(Door::Node(_))) {
-        end_on_panic();
+    // A node has a hook of its own.
+    if !matches!(door, Ok(Door::Node(_))) {
+        end_on_panic(found);
     }
-    let ended = match program.door {
-        None => screen::run(&program.screen),
-        Some(Door::Replay(args)) => screen::replay(&args),
-        Some(Door::Run(args)) => run::run(&args),
-        Some(Door::Check(args)) => check::run(&args),
-        Some(Door::Gen(args)) => generate::run(&args),
-        Some(Door::Model(args)) => model::run(args),
-        Some(Door::List(args)) => list::run(&args),
-        Some(Door::Node(args)) => node::run(*args),
-    };
-    ended.unwrap_or_else(|error| {
-        if broken_pipe(&error) {
-            // Whoever read us has seen enough.
-            return 0;
-        }
-        let _ = writeln!(io::stderr(), "whitewater: {error:#}");
+    let decided = catch_unwind(AssertUnwindSafe(|| open(door, &mut out)));
+    let decided = decided.unwrap_or(Ok(BENCH_ERROR)).unwrap_or_else(|error| {
+        out.note(format_args!("whitewater: {error:#}"));
         if error.is::<Usage>() {
             USAGE
         } else if error.is::<Malformed>() {
@@ -91,17 +94,31 @@ pub fn main() -> u8 {
         } else {
             BENCH_ERROR
         }
-    })
+    });
+    out.leave(decided)
+}
+
+/// Opens a door; the screen is the one without a name.
+fn open(door: Result<Door, screen::ScreenArgs>, out: &mut Out) -> anyhow::Result<u8> {
+    match door {
+        Err(args) => screen::run(&args, out),
+        Ok(Door::Replay(args)) => screen::replay(&args, out),
+        Ok(Door::Run(args)) => run::run(&args, out),
+        Ok(Door::Check(args)) => check::run(&args, out),
+        Ok(Door::Gen(args)) => generate::run(&args, out),
+        Ok(Door::Model(args)) => model::run(args, out),
+        Ok(Door::List(args)) => list::run(&args, out),
+        Ok(Door::Node(args)) => node::run(*args),
+    }
 }
 
 /// A panic in any thread is the end, and it leaves no child behind: a runtime that catches a task's panic would go on
-/// with half a bench.
-fn end_on_panic() {
+/// with half a bench. What had been found before is not forgotten for it.
+fn end_on_panic(found: Found) {
     let say = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         say(panic);
-        crate::run::end_all_children();
-        std::process::exit(i32::from(BENCH_ERROR));
+        found.end(BENCH_ERROR)
     }));
 }
 
@@ -114,14 +131,6 @@ pub struct Usage(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub String);
-
-fn broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
-}
 
 #[cfg(test)]
 mod tests {

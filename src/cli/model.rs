@@ -3,7 +3,7 @@
 //! The `checkers` library knows no clock, no path and no socket: timing, reading files and serving are done here.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -18,7 +18,8 @@ use checkers::model::trace;
 use clap::{Args, Subcommand};
 use stateright::Model as _;
 
-use super::{MALFORMED, USAGE, Usage};
+use super::out::{Out, worst};
+use super::{BENCH_ERROR, FOUND, MALFORMED, USAGE, Usage, signals};
 
 /// The stateright model of election and replication.
 #[derive(Debug, Args)]
@@ -80,29 +81,33 @@ enum Command {
 /// Runs the command; gives the exit code: 0 held, 1 a violation or a finding, 64 usage, 65 malformed input.
 ///
 /// # Errors
-/// What the bench could not do (exit 70): write to stdout, read a file, listen.
-pub(crate) fn run(args: ModelArgs) -> anyhow::Result<u8> {
+/// What the bench could not do (exit 70): read a file, listen.
+pub(crate) fn run(args: ModelArgs, out: &mut Out) -> anyhow::Result<u8> {
+    if !matches!(args.command, Command::Explore { .. }) {
+        signals::end(out.found().clone())?;
+    }
     match args.command {
-        Command::Check { full, json } => run_check(full, json),
-        Command::Mutants { full, json } => run_mutants(full, json),
-        Command::Explain { mutant, json } => run_explain(&mutant, json),
+        Command::Check { full, json } => Ok(run_check(full, json, out)),
+        Command::Mutants { full, json } => Ok(run_mutants(full, json, out)),
+        Command::Explain { mutant, json } => Ok(run_explain(&mutant, json, out)),
         Command::Explore {
             port,
             configuration,
             mutant,
-        } => run_explore(port, &configuration, mutant.as_deref()),
-        Command::Trace { dir, json } => run_trace(&dir, json),
+        } => run_explore(port, &configuration, mutant.as_deref(), out),
+        Command::Trace { dir, json } => run_trace(&dir, json, out),
     }
 }
 
-fn run_check(full: bool, json: bool) -> anyhow::Result<u8> {
-    let mut out = std::io::stdout().lock();
+fn run_check(full: bool, json: bool, out: &mut Out) -> u8 {
     if !json {
-        writeln!(
-            out,
-            "{:<14} {:>11} {:>12} {:>6} {:>8} {:>10} {:>8}  what",
-            "configuration", "unique", "generated", "depth", "seconds", "states/s", "memory"
-        )?;
+        out.print(|out| {
+            writeln!(
+                out,
+                "{:<14} {:>11} {:>12} {:>6} {:>8} {:>10} {:>8}  what",
+                "configuration", "unique", "generated", "depth", "seconds", "states/s", "memory"
+            )
+        });
     }
     let began = Instant::now();
     let mut failures = decisions::wrong(Rules::default());
@@ -111,18 +116,20 @@ fn run_check(full: bool, json: bool) -> anyhow::Result<u8> {
         let start = Instant::now();
         let report = check::run_row(row);
         let seconds = start.elapsed().as_secs_f64();
-        write_row(&mut out, &report, seconds, json)?;
-        out.flush()?;
+        out.print(|out| write_row(out, &report, seconds, json));
+        out.flush();
         failures.extend(report.failures.iter().cloned());
+        note_failures(&failures, out);
         reports.push(report);
     }
     let rows = reports.len();
     if full {
-        failures.extend(run_large_mutants(&mut out, json)?);
+        failures.extend(run_large_mutants(out, json));
     }
     failures.extend(check::never(&reports));
+    note_failures(&failures, out);
     for failure in &failures {
-        eprintln!("FAILED: {failure}");
+        out.note(format_args!("FAILED: {failure}"));
     }
     if !json {
         let verdict = if failures.is_empty() {
@@ -130,27 +137,30 @@ fn run_check(full: bool, json: bool) -> anyhow::Result<u8> {
         } else {
             "not as pinned"
         };
-        writeln!(
-            out,
-            "{rows} configurations, {:.1} s: {verdict}",
-            began.elapsed().as_secs_f64()
-        )?;
+        let seconds = began.elapsed().as_secs_f64();
+        out.print(|out| writeln!(out, "{rows} configurations, {seconds:.1} s: {verdict}"));
     }
-    Ok(u8::from(!failures.is_empty()))
+    u8::from(!failures.is_empty())
+}
+
+/// From now on nothing ends the program as if all were as pinned.
+fn note_failures(failures: &[String], out: &Out) {
+    if let Some(failure) = failures.first() {
+        out.found().note(|| failure.clone());
+    }
 }
 
 /// One row of the table.
 fn write_row(
-    out: &mut impl std::io::Write,
+    out: &mut impl io::Write,
     report: &check::RowReport,
     seconds: f64,
     json: bool,
-) -> anyhow::Result<()> {
+) -> io::Result<()> {
     if json {
         let mut object = serde_json::to_value(report)?;
         object["seconds"] = seconds.into();
-        writeln!(out, "{object}")?;
-        return Ok(());
+        return writeln!(out, "{object}");
     }
     writeln!(
         out,
@@ -163,22 +173,22 @@ fn write_row(
         report.unique as f64 / seconds.max(1e-9),
         report.bytes.div_ceil(1 << 20),
         report.about
-    )?;
-    Ok(())
+    )
 }
 
 /// The mutants that need a large configuration; gives what is not as pinned.
-fn run_large_mutants(out: &mut impl std::io::Write, json: bool) -> anyhow::Result<Vec<String>> {
+fn run_large_mutants(out: &mut Out, json: bool) -> Vec<String> {
     let mut surprises = Vec::new();
     for &pinned in mutants::FULL {
         let start = Instant::now();
         let report = mutants::run_pinned(pinned);
         let seconds = start.elapsed().as_secs_f64();
-        if json {
-            let mut object = serde_json::to_value(&report)?;
-            object["seconds"] = seconds.into();
-            writeln!(out, "{object}")?;
-        } else {
+        out.print(|out| {
+            if json {
+                let mut object = serde_json::to_value(&report)?;
+                object["seconds"] = seconds.into();
+                return writeln!(out, "{object}");
+            }
             let told = match report.killer {
                 Some((by, depth)) => format!("killed by {by} at depth {depth}"),
                 None => "survives".to_string(),
@@ -189,21 +199,22 @@ fn run_large_mutants(out: &mut impl std::io::Write, json: bool) -> anyhow::Resul
                 report.configuration,
                 report.states,
                 pinned.mutant.name()
-            )?;
-        }
+            )
+        });
         surprises.extend(report.surprise);
     }
-    Ok(surprises)
+    surprises
 }
 
-fn run_mutants(full: bool, json: bool) -> anyhow::Result<u8> {
-    let mut out = std::io::stdout().lock();
+fn run_mutants(full: bool, json: bool, out: &mut Out) -> u8 {
     if !json {
-        writeln!(
-            out,
-            "{:<22} {:<24} {:>5} {:>9} {:>8}  {:<12}  the bug",
-            "mutant", "killed by", "depth", "states", "seconds", "in"
-        )?;
+        out.print(|out| {
+            writeln!(
+                out,
+                "{:<22} {:<24} {:>5} {:>9} {:>8}  {:<12}  the bug",
+                "mutant", "killed by", "depth", "states", "seconds", "in"
+            )
+        });
     }
     let (mut killed, mut survived, mut surprises) = (0, 0, Vec::new());
     let large = if full { mutants::FULL } else { &[] };
@@ -211,36 +222,17 @@ fn run_mutants(full: bool, json: bool) -> anyhow::Result<u8> {
         let start = Instant::now();
         let report = mutants::run_pinned(pinned);
         let seconds = start.elapsed().as_secs_f64();
-        if json {
-            let mut object = serde_json::to_value(&report)?;
-            object["seconds"] = seconds.into();
-            writeln!(out, "{object}")?;
-        } else {
-            let (by, depth) = match report.killer {
-                Some((by, depth)) => (by.to_string(), depth.to_string()),
-                None => ("nobody, as it should".to_string(), "-".to_string()),
-            };
-            writeln!(
-                out,
-                "{:<22} {:<24} {:>5} {:>9} {:>8.2}  {:<12}  {}",
-                pinned.mutant.name(),
-                by,
-                depth,
-                report.states,
-                seconds,
-                report.configuration,
-                report.sentence
-            )?;
-        }
-        out.flush()?;
+        out.print(|out| write_mutant(out, pinned.mutant, &report, seconds, json));
+        out.flush();
         match report.killer {
             Some(_) => killed += 1,
             None => survived += 1,
         }
         surprises.extend(report.surprise);
+        note_failures(&surprises, out);
     }
     for surprise in &surprises {
-        eprintln!("FAILED: {surprise}");
+        out.note(format_args!("FAILED: {surprise}"));
     }
     if !json {
         let verdict = if surprises.is_empty() {
@@ -248,49 +240,84 @@ fn run_mutants(full: bool, json: bool) -> anyhow::Result<u8> {
         } else {
             "not as pinned"
         };
-        writeln!(out, "{killed} killed, {survived} survived: {verdict}")?;
+        out.print(|out| writeln!(out, "{killed} killed, {survived} survived: {verdict}"));
     }
-    Ok(u8::from(!surprises.is_empty()))
+    u8::from(!surprises.is_empty())
 }
 
-fn run_explain(name: &str, json: bool) -> anyhow::Result<u8> {
-    let Some(mutant) = mutant_named(name) else {
-        return Ok(USAGE);
+/// One row of the table.
+fn write_mutant(
+    out: &mut impl io::Write,
+    mutant: Mutant,
+    report: &mutants::MutantReport,
+    seconds: f64,
+    json: bool,
+) -> io::Result<()> {
+    if json {
+        let mut object = serde_json::to_value(report)?;
+        object["seconds"] = seconds.into();
+        return writeln!(out, "{object}");
+    }
+    let (by, depth) = match report.killer {
+        Some((by, depth)) => (by.to_string(), depth.to_string()),
+        None => ("nobody, as it should".to_string(), "-".to_string()),
+    };
+    writeln!(
+        out,
+        "{:<22} {:<24} {:>5} {:>9} {:>8.2}  {:<12}  {}",
+        mutant.name(),
+        by,
+        depth,
+        report.states,
+        seconds,
+        report.configuration,
+        report.sentence
+    )
+}
+
+fn run_explain(name: &str, json: bool, out: &mut Out) -> u8 {
+    let Some(mutant) = mutant_named(name, out) else {
+        return USAGE;
     };
     let told = checkers::model::explain(mutant);
-    let mut out = std::io::stdout().lock();
-    if json {
-        writeln!(out, "{}", serde_json::to_string(&told)?)?;
-    } else {
-        writeln!(out, "{told}")?;
-    }
-    Ok(0)
+    out.print(|out| match json {
+        true => writeln!(out, "{}", serde_json::to_string(&told)?),
+        false => writeln!(out, "{told}"),
+    });
+    0
 }
 
 /// The mutant of that name; says on stderr which there are when there is none.
-fn mutant_named(name: &str) -> Option<Mutant> {
+fn mutant_named(name: &str, out: &Out) -> Option<Mutant> {
     let mutant = Mutant::named(name);
     if mutant.is_none() {
         let mut names = String::new();
         for pinned in mutants::all() {
             let _ = write!(names, " {}", pinned.mutant.name());
         }
-        eprintln!("error: no mutant is called {name}; there are:{names}");
+        out.note(format_args!(
+            "error: no mutant is called {name}; there are:{names}"
+        ));
     }
     mutant
 }
 
-fn run_explore(port: u16, configuration: &str, mutant: Option<&str>) -> anyhow::Result<u8> {
+fn run_explore(
+    port: u16,
+    configuration: &str,
+    mutant: Option<&str>,
+    out: &Out,
+) -> anyhow::Result<u8> {
     let Some(mut c) = Configuration::named(configuration) else {
         let names: Vec<_> = check::ROWS.iter().map(|r| r.configuration.name).collect();
-        eprintln!(
+        out.note(format_args!(
             "error: no configuration is called {configuration}; there are: {}",
             names.join(", ")
-        );
+        ));
         return Ok(USAGE);
     };
     if let Some(name) = mutant {
-        let Some(mutant) = mutant_named(name) else {
+        let Some(mutant) = mutant_named(name, out) else {
             return Ok(USAGE);
         };
         c.rules.broken = Some(mutant);
@@ -300,10 +327,10 @@ fn run_explore(port: u16, configuration: &str, mutant: Option<&str>) -> anyhow::
         .with_context(|| format!("could not listen on 127.0.0.1:{port}"))?;
     let address = probe.local_addr()?;
     drop(probe);
-    eprintln!(
+    out.note(format_args!(
         "the explorer of {} is at http://{address}/ (Ctrl-C ends it)",
         c.name
-    );
+    ));
     match c.terms {
         1 => drop(Raft::<3>::new(c).checker().serve(address)),
         2 => drop(Raft::<6>::new(c).checker().serve(address)),
@@ -313,15 +340,47 @@ fn run_explore(port: u16, configuration: &str, mutant: Option<&str>) -> anyhow::
     Ok(0)
 }
 
-fn run_trace(dir: &Path, json: bool) -> anyhow::Result<u8> {
-    let mut paths = Vec::new();
-    // A run's folder has its traces in one of its own.
+fn run_trace(dir: &Path, json: bool, out: &mut Out) -> anyhow::Result<u8> {
+    let paths = traces_in(dir)?;
+    let mut files = Vec::new();
+    let mut code = 0;
+    for path in &paths {
+        // A file that cannot be read leaves no proof, but each such file is named.
+        let name = path.display();
+        match std::fs::read(path).map(|bytes| trace::read(&String::from_utf8_lossy(&bytes))) {
+            Ok(Ok(lines)) => files.push(lines),
+            Ok(Err(error)) => {
+                code = worst(code, MALFORMED);
+                out.note(format_args!("error: {name}: {error}"));
+            }
+            Err(error) => {
+                code = worst(code, BENCH_ERROR);
+                out.note(format_args!("error: could not read {name}: {error}"));
+            }
+        }
+    }
+    if code != 0 {
+        return Ok(code);
+    }
+    let start = Instant::now();
+    let conformance = conform(files, None);
+    let seconds = start.elapsed().as_secs_f64();
+    let code = match &conformance {
+        Conformance::Accepted(_) => 0,
+        Conformance::Rejected(_) => FOUND,
+    };
+    out.print(|out| write_conformance(out, &conformance, seconds, json));
+    Ok(code)
+}
+
+/// The traces of a folder, or of the run whose folder it is.
+fn traces_in(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let traces = dir.join("trace");
     let dir = if traces.is_dir() { &traces } else { dir };
-    let listing = std::fs::read_dir(dir)
-        .map_err(|e| Usage(format!("could not read {}: {e}", dir.display())))?;
-    for entry in listing {
-        let path = entry?.path();
+    let unread = |e| Usage(format!("could not read {}: {e}", dir.display()));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(unread)? {
+        let path = entry.map_err(unread)?.path();
         if path.extension().is_some_and(|e| e == "jsonl") {
             paths.push(path);
         }
@@ -334,27 +393,19 @@ fn run_trace(dir: &Path, json: bool) -> anyhow::Result<u8> {
         return Err(Usage(text).into());
     }
     paths.sort();
-    let mut files = Vec::new();
-    for path in &paths {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("could not read {}", path.display()))?;
-        match trace::read(&text) {
-            Ok(lines) => files.push(lines),
-            Err(e) => {
-                eprintln!("error: {}: {e}", path.display());
-                return Ok(MALFORMED);
-            }
-        }
-    }
-    let start = Instant::now();
-    let conformance = conform(files, None);
-    let seconds = start.elapsed().as_secs_f64();
-    let mut out = std::io::stdout().lock();
+    Ok(paths)
+}
+
+fn write_conformance(
+    out: &mut impl io::Write,
+    conformance: &Conformance,
+    seconds: f64,
+    json: bool,
+) -> io::Result<()> {
     if json {
-        let mut object = serde_json::to_value(&conformance)?;
+        let mut object = serde_json::to_value(conformance)?;
         object["seconds"] = seconds.into();
-        writeln!(out, "{object}")?;
-        return Ok(u8::from(matches!(conformance, Conformance::Rejected(_))));
+        return writeln!(out, "{object}");
     }
     match conformance {
         Conformance::Accepted(a) => {
@@ -368,8 +419,7 @@ fn run_trace(dir: &Path, json: bool) -> anyhow::Result<u8> {
                 a.term,
                 a.committed,
                 seconds * 1e6 / a.events.max(1) as f64
-            )?;
-            Ok(0)
+            )
         }
         Conformance::Rejected(r) => {
             writeln!(
@@ -387,7 +437,7 @@ fn run_trace(dir: &Path, json: bool) -> anyhow::Result<u8> {
                 writeln!(out, " -> {}", other.event)?;
                 writeln!(out, "    {}", other.missing)?;
             }
-            Ok(1)
+            Ok(())
         }
     }
 }

@@ -2,14 +2,13 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use clap::Args;
-use tokio::sync::mpsc;
 
-use super::{Malformed, Usage};
+use super::out::{Out, worst};
+use super::{Malformed, Usage, signals};
 use crate::report;
-use crate::run::{self, Changes, Command, Given, ScenarioError, Setup};
+use crate::run::{self, Changes, Ending, Found, Given, ScenarioError, Setup};
 
 /// What a run is asked for, on the command line of `run` and of the screen.
 #[derive(Args, Clone, Debug, Default)]
@@ -61,7 +60,7 @@ pub(crate) struct RunArgs {
     /// Let clients dial the nodes themselves, past the proxy: only to measure what the proxy costs.
     #[arg(long, hide = true)]
     direct: bool,
-    /// Panic on purpose, in the run's thread, a task, another thread or the screen: only to test the way out.
+    /// Go wrong on purpose (a panic in some thread, an end that never comes): only to test the way out.
     #[arg(long, hide = true, value_name = "WHERE")]
     drill: Option<String>,
 }
@@ -121,6 +120,7 @@ impl RunArgs {
             out: self.out.clone(),
             hold: false,
             drill: self.drill.as_deref().and_then(run::Drill::named),
+            found: Found::default(),
             direct: self.direct,
         })
     }
@@ -140,7 +140,7 @@ fn one_of<'a>(
     Err(Usage(format!("{flag} {given}: there are {all}")).into())
 }
 
-pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(args: &RunArgs, out: &mut Out) -> anyhow::Result<u8> {
     let setup = args.setup()?;
     if setup.resolved.scenario.seconds == 0
         && !io::stdin().is_terminal()
@@ -151,71 +151,46 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
                 .to_owned();
         return Err(Usage(text).into());
     }
-    headless(setup, args.json)
+    headless(setup, args.json, out)
 }
 
 /// Runs without the screen: progress on stderr, the verdict on stdout.
-pub(crate) fn headless(setup: Setup, json: bool) -> anyhow::Result<u8> {
+pub(crate) fn headless(setup: Setup, json: bool, out: &mut Out) -> anyhow::Result<u8> {
+    let found = out.found().clone();
+    let setup = Setup {
+        found: found.clone(),
+        ..setup
+    };
     let mut handle = run::start(setup);
-    stop_on_signals(handle.commands())?;
+    signals::stop(handle.commands(), found)?;
     let mut progress = report::Progress::new(io::stderr().is_terminal());
     while let Some(told) = handle.told.blocking_recv() {
         // A closed stderr ends the progress, not the run.
         let _ = progress.tell(&mut io::stderr(), &told);
     }
     let _ = progress.finish(&mut io::stderr());
-    let ending = handle.join();
-    report::save(&ending)?;
-    let mut out = io::stdout().lock();
-    if json {
-        serde_json::to_writer(&mut out, &report::json(&ending))?;
-        writeln!(out)?;
-    } else {
-        report::text(&mut out, &ending)?;
-    }
-    out.flush()?;
-    Ok(ending.exit())
+    Ok(close(handle.join(), json, out))
 }
 
-/// The first signal ends the run in order, the second one ends the children at once.
-/// Signals that come so soon after the first one are the same wish to stop.
-const ONE_SIGNAL: Duration = Duration::from_millis(300);
-
-fn stop_on_signals(commands: mpsc::Sender<Command>) -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let guard = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    drop(guard);
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            let mut first: Option<Instant> = None;
-            runtime.block_on(async {
-                loop {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
-                        _ = hangup.recv() => {}
-                    }
-                    match first {
-                        None => {
-                            first = Some(Instant::now());
-                            let _ = commands.send(Command::Stop).await;
-                        }
-                        // timeout(1) and others signal a child and then its group.
-                        Some(at) if at.elapsed() < ONE_SIGNAL => {}
-                        Some(_) => {
-                            run::end_all_children();
-                            std::process::exit(130);
-                        }
-                    }
-                }
-            });
-        })?;
-    Ok(())
+/// Saves and prints how a run ended, each whatever becomes of the other, and gives its exit code.
+pub(super) fn close(mut ending: Ending, json: bool, out: &mut Out) -> u8 {
+    let decided = ending.exit();
+    for failure in report::save(&mut ending) {
+        out.failed(failure);
+    }
+    out.print(|out| match json {
+        true => {
+            serde_json::to_writer(&mut *out, &report::json(&ending))?;
+            writeln!(out)
+        }
+        false => report::text(out, &ending),
+    });
+    out.flush();
+    if let Some(failure) = out.unprinted() {
+        // Whoever reads the folder later shall see why the exit code was another one.
+        ending.bench_errors.push(failure.to_owned());
+        // Where that fails, too, it was said already.
+        let _ = report::save(&mut ending);
+    }
+    worst(decided, ending.exit())
 }

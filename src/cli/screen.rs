@@ -1,14 +1,15 @@
 //! `whitewater` alone: the screen; without a terminal it says so and runs headless. And `whitewater replay`: the same
 //! screen over a finished run.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::Usage;
-use super::run::{RunArgs, headless};
+use super::out::{Out, worst};
+use super::run::{RunArgs, close, headless};
+use super::{FOUND, Usage};
 use crate::tui::keys::Screen;
 use crate::{report, run, tui};
 
@@ -101,7 +102,7 @@ impl ReplayArgs {
     }
 }
 
-pub(crate) fn run(args: &ScreenArgs) -> anyhow::Result<u8> {
+pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
     let setup = args.run.setup()?;
     let terminal = tui::is_possible();
     if args.tui && !terminal {
@@ -109,44 +110,59 @@ pub(crate) fn run(args: &ScreenArgs) -> anyhow::Result<u8> {
     }
     if args.headless || args.run.json || !terminal {
         if !args.headless && !args.run.json {
-            let _ = writeln!(
-                io::stderr(),
-                "whitewater: no terminal here, so this runs without the screen"
-            );
+            out.note("whitewater: no terminal here, so this runs without the screen");
         }
-        return headless(setup, args.run.json);
+        return headless(setup, args.run.json, out);
     }
     // Somebody looks: what the nodes hold at a violation is worth more than the rest of the run.
     let setup = run::Setup {
         hold: true,
+        found: out.found().clone(),
         ..setup
     };
+    // Of the runs before the last one only what they found, or failed in, is left to say.
+    let mut earlier = Vec::new();
     let ending = tui::run(setup, args.look.options(), |before| {
-        let failed = report::save(before).err();
-        failed.map(|error| format!("could not save the run before: {error}"))
+        let mut before = before.clone();
+        let failed = report::save(&mut before);
+        let said = failed
+            .first()
+            .map(|failure| format!("the run before: {failure}"));
+        earlier.push(before);
+        said
     })?;
-    report::save(&ending)?;
-    report::text(&mut io::stdout().lock(), &ending)?;
-    Ok(ending.exit())
+    let mut code = 0;
+    for before in &earlier {
+        if before.exit() == FOUND {
+            code = FOUND;
+            out.print(|out| writeln!(out, "a run before: {}", before.summary()));
+            let dir = before.dir.iter();
+            dir.for_each(|dir| out.print(|out| writeln!(out, "folder: {}\n", dir.display())));
+        }
+        before
+            .bench_errors
+            .iter()
+            .for_each(|error| out.failed(error));
+    }
+    Ok(worst(code, close(ending, false, out)))
 }
 
-pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<u8> {
+pub(crate) fn replay(args: &ReplayArgs, out: &mut Out) -> anyhow::Result<u8> {
     let told = match run::read_folder(&args.dir) {
         Ok(told) => told,
         Err(error) => {
-            writeln!(io::stderr(), "whitewater: {error}")?;
+            out.note(format_args!("whitewater: {error}"));
             return Ok(error.exit());
         }
     };
     if let Some(name) = &args.print {
         let text = tui::print(told, args.what(name)?);
-        io::stdout().write_all(text.as_bytes())?;
-        return Ok(0);
-    }
-    if !tui::is_possible() {
+        out.print(|out| out.write_all(text.as_bytes()));
+    } else if tui::is_possible() {
+        tui::replay(told, args.look.options())?;
+    } else {
         return Err(no_terminal("replay without --print"));
     }
-    tui::replay(told, args.look.options())?;
     Ok(0)
 }
 

@@ -7,6 +7,7 @@ mod text;
 pub use progress::Progress;
 pub use text::{counterexample, text};
 
+use std::path::Path;
 use std::{fs, io};
 
 use checkers::verdict::{Counterexample, Verdict};
@@ -68,24 +69,42 @@ pub fn json(ending: &Ending) -> Value {
     object
 }
 
-/// Writes `verdict.json`, and `counterexample.txt` where there is one, into the run's folder.
-///
-/// # Errors
-/// Where the folder cannot be written.
-pub fn save(ending: &Ending) -> io::Result<()> {
-    let Some(dir) = &ending.dir else {
-        return Ok(());
+/// Writes `verdict.json`, and `counterexample.txt` where there is one, into the run's folder. What cannot be written is
+/// one of the ending's bench errors from then on, and given back: it hides neither the verdict nor the other file.
+#[must_use = "a file that could not be written is a bench error"]
+pub fn save(ending: &mut Ending) -> Vec<String> {
+    let Some(dir) = ending.dir.clone() else {
+        return Vec::new();
     };
-    let mut verdict = serde_json::to_vec_pretty(&json(ending))?;
-    verdict.push(b'\n');
-    fs::write(dir.join("verdict.json"), verdict)?;
+    let mut failures = Vec::new();
+    let mut failed = |ending: &mut Ending, name: &str, error: io::Error| {
+        let failure = format!("could not write {}: {error}", dir.join(name).display());
+        ending.bench_errors.push(failure.clone());
+        failures.push(failure);
+    };
     if let Some(Verdict::Violation(found)) = &ending.verdict {
-        fs::write(
-            dir.join("counterexample.txt"),
-            counterexample(found, ending),
-        )?;
+        let text = counterexample(found, ending);
+        if let Err(error) = replace(&dir, "counterexample.txt", text.as_bytes()) {
+            failed(ending, "counterexample.txt", error);
+        }
     }
-    Ok(())
+    // The last one, so that it can tell of the other.
+    let verdict = format!("{:#}\n", json(ending));
+    if let Err(error) = replace(&dir, "verdict.json", verdict.as_bytes()) {
+        failed(ending, "verdict.json", error);
+    }
+    failures
+}
+
+/// Writes a file whole, or leaves what was there.
+fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let new = dir.join(format!(".{name}.new"));
+    let replaced = fs::write(&new, bytes).and_then(|()| fs::rename(&new, dir.join(name)));
+    if replaced.is_err() {
+        // Half a file helps nobody; where it cannot be removed it was not made.
+        let _ = fs::remove_file(&new);
+    }
+    replaced
 }
 
 /// A counterexample with what the run knows besides: the faults that were in, and what the nodes took themselves for.

@@ -117,17 +117,8 @@ impl Progress {
             }
             Notice::Say { text } => text.clone(),
             Notice::Anchor { text } => format!("the plan saw {text}"),
-            Notice::Alarm { counterexample } => {
-                format!(
-                    "NOT LINEARIZABLE: {} at #{}",
-                    counterexample.key, counterexample.culprit
-                )
-            }
-            Notice::Found { finding } => {
-                format!("finding ({}): {}", finding.oracle, finding.evidence)
-            }
             Notice::BenchError { text } => format!("bench error: {text}"),
-            _ => return None,
+            notice => return notice.what_was_found(),
         })
     }
 

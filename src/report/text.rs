@@ -13,6 +13,13 @@ use crate::run::{DefectCounts, Ending};
 /// # Errors
 /// When `out` does.
 pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
+    if ending.dir.is_none() {
+        // It did not even begin: there is nothing else to say.
+        return ending
+            .bench_errors
+            .iter()
+            .try_for_each(|error| writeln!(out, "no verdict: {error}"));
+    }
     writeln!(out, "{}", ending.summary())?;
     if let Some(Verdict::Violation(found)) = &ending.verdict {
         writeln!(out, "\n{}", counterexample(found, ending))?;

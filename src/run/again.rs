@@ -55,6 +55,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::run::Found;
     use crate::scenario::{Changes, Scenario};
 
     fn again(given: &str, changes: Changes, defect: Option<&str>) -> String {
@@ -67,6 +68,7 @@ mod tests {
             out: PathBuf::new(),
             hold: false,
             drill: None,
+            found: Found::default(),
             direct: false,
         };
         setup.again()

@@ -8,6 +8,7 @@ use checkers::verdict::{Counterexample, Verdict};
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::Desk;
+use super::drill::{self, Drill};
 use super::ending::Ending;
 use super::folder::Teller;
 use super::notice::{Command, Load, Notice, Phase, Told};
@@ -111,6 +112,9 @@ impl Desk {
                         () = stopped(&mut commands) => ending.interrupted = true,
                         () = self.settle(&mut stage, ending) => {}
                     }
+                }
+                if setup.drill.is_some_and(Drill::is_stuck) {
+                    tokio::time::sleep(drill::STUCK).await;
                 }
                 self.strike(stage, ending).await;
             }

@@ -15,7 +15,7 @@ use super::Setup;
 use super::coverage::Coverage;
 use super::ending::{Ending, FaultSpan};
 use super::folder::{self, Teller};
-use super::notice::{Finding, Notice, Phase, Progress, Told};
+use super::notice::{Finding, Notice, Phase, Progress, Told, not_linearizable};
 use super::watch::Watch;
 use crate::fault::FaultId;
 use crate::judge::{Judge, SoFar};
@@ -57,7 +57,9 @@ impl Desk {
         fs::write(dir.join("scenario.toml"), recipe).map_err(wrong)?;
 
         let (ring, alarm) = oneshot::channel();
+        let found = setup.found.clone();
         let (judge, feed) = Judge::start(Box::new(move |counterexample| {
+            found.note(|| not_linearizable(counterexample));
             // Nobody listens any more where the run is over already; the verdict says the same.
             let _ = ring.send(Box::new(counterexample.clone()));
         }));
@@ -84,8 +86,9 @@ impl Desk {
         let recorder =
             Recorder::create(&dir.join("history.jsonl"), &header, listeners).map_err(wrong)?;
         let recorder = Arc::new(recorder);
+        let (counts, found) = (coverage.clone(), setup.found.clone());
         let teller =
-            Teller::new(&dir, recorder.clone(), coverage.clone(), screen, behind).map_err(wrong)?;
+            Teller::new(&dir, recorder.clone(), counts, found, screen, behind).map_err(wrong)?;
         let watch = Watch::new(teller.clone(), recorder.clone());
         Ok((
             Desk {

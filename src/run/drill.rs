@@ -1,27 +1,59 @@
 //! Fire drills: panics on purpose, in any of the program's threads, so that a test can walk the way out: the terminal
-//! is given back, no child is left, and the exit code is a bench error's.
+//! is given back, no child is left, and the exit code is a bench error's, or says what had been found before.
 
-/// Where a run panics, as soon as something of its history is proven.
+use std::time::Duration;
+
+/// So long: a test that fails, or is killed, leaves nothing behind for ever.
+pub(super) const STUCK: Duration = Duration::from_secs(120);
+
+/// What goes wrong in a run on purpose, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drill {
-    /// In the conductor.
+pub struct Drill {
+    place: Place,
+    when: When,
+}
+
+/// Where a drill takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A panic of the conductor.
     Run,
-    /// In a task, whose panic the runtime would catch and keep to itself.
+    /// One of a task, which the runtime would catch and keep to itself.
     Task,
-    /// In a thread that nobody joins.
+    /// One of a thread that nobody joins.
     Thread,
-    /// On the screen, with the terminal in its hands.
+    /// One of the screen, with the terminal in its hands.
     Screen,
+    /// No panic: the run's end does not come.
+    Stuck,
+}
+
+/// When a drill takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// As soon as something of the history is proven.
+    Proven,
+    /// As soon as something was found.
+    Found,
 }
 
 impl Drill {
     /// All, by name.
     pub const ALL: &'static [(&'static str, Drill)] = &[
-        ("run", Drill::Run),
-        ("task", Drill::Task),
-        ("thread", Drill::Thread),
-        ("screen", Drill::Screen),
+        ("run", Drill::of(Place::Run, When::Proven)),
+        ("task", Drill::of(Place::Task, When::Proven)),
+        ("thread", Drill::of(Place::Thread, When::Proven)),
+        ("screen", Drill::of(Place::Screen, When::Proven)),
+        ("stuck", Drill::of(Place::Stuck, When::Proven)),
+        ("run-found", Drill::of(Place::Run, When::Found)),
+        ("task-found", Drill::of(Place::Task, When::Found)),
+        ("thread-found", Drill::of(Place::Thread, When::Found)),
+        ("screen-found", Drill::of(Place::Screen, When::Found)),
     ];
+
+    const fn of(place: Place, when: When) -> Drill {
+        Drill { place, when }
+    }
 
     /// The one of that name.
     #[must_use]
@@ -30,16 +62,40 @@ impl Drill {
         found.map(|(_, drill)| *drill)
     }
 
-    /// Panics there. It returns at once where the panic is another's.
+    /// Whether the end of this run does not come for [`STUCK`].
+    pub(super) fn is_stuck(self) -> bool {
+        self.place == Place::Stuck
+    }
+
+    /// For the conductor, when it is time: panics, or lets another thread or a task of its own do so, and waits for it to
+    /// end the program.
     ///
     /// # Panics
     /// That is what it is for.
-    pub fn panic(self) {
+    pub(super) async fn in_the_run(self, now: When) {
         let fall = || panic!("a drill: this panic was asked for");
-        match self {
-            Drill::Run | Drill::Screen => fall(),
-            Drill::Task => drop(tokio::spawn(async move { fall() })),
-            Drill::Thread => drop(std::thread::spawn(fall)),
+        match self.place {
+            Place::Run if self.when == now => fall(),
+            Place::Task if self.when == now => drop(tokio::spawn(async move { fall() })),
+            Place::Thread if self.when == now => drop(std::thread::spawn(fall)),
+            _ => return,
         }
+        std::future::pending::<()>().await;
+    }
+
+    /// For the screen, at each thing that it is told: panics where it is the drill's turn.
+    ///
+    /// # Panics
+    /// That is what it is for.
+    pub fn on_the_screen(self, told: &super::Told) {
+        let now = match told {
+            super::Told::Event(_) => When::Proven,
+            super::Told::Notice { notice, .. } if notice.what_was_found().is_some() => When::Found,
+            super::Told::Notice { .. } => return,
+        };
+        assert!(
+            self.place != Place::Screen || self.when != now,
+            "a drill: this panic was asked for"
+        );
     }
 }

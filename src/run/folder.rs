@@ -25,6 +25,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::coverage::Coverage;
+use super::found::Found;
 use super::notice::{Notice, Told};
 use crate::proxy::{Decision, Decisions, Half};
 use crate::recorder::Recorder;
@@ -115,6 +116,7 @@ pub(crate) struct Teller {
     recorder: Arc<Recorder>,
     files: Arc<Mutex<Files>>,
     coverage: Arc<Mutex<Coverage>>,
+    found: Found,
     screen: mpsc::Sender<Told>,
     behind: Arc<AtomicU64>,
 }
@@ -138,6 +140,7 @@ impl Teller {
         dir: &Path,
         recorder: Arc<Recorder>,
         coverage: Arc<Mutex<Coverage>>,
+        found: Found,
         screen: mpsc::Sender<Told>,
         behind: Arc<AtomicU64>,
     ) -> io::Result<Teller> {
@@ -152,6 +155,7 @@ impl Teller {
             recorder,
             files: Arc::new(Mutex::new(files)),
             coverage,
+            found,
             screen,
             behind,
         })
@@ -160,6 +164,9 @@ impl Teller {
     /// Tells it, stamped now.
     pub(crate) fn tell(&self, notice: Notice) {
         let time_ns = self.recorder.now_ns();
+        if let Some(what) = notice.what_was_found() {
+            self.found.note(|| what);
+        }
         self.coverage
             .lock()
             .expect("nobody panics while counting")

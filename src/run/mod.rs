@@ -22,6 +22,7 @@ mod desk;
 mod drill;
 mod ending;
 mod folder;
+mod found;
 mod inspect;
 mod links;
 mod notice;
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -48,6 +50,7 @@ pub use coverage::{Counts, Outcomes, Share};
 pub use drill::Drill;
 pub use ending::{Ending, FaultSpan};
 pub use folder::{FolderError, TOKEN_FILE, read_folder};
+pub use found::Found;
 pub use inspect::DefectCounts;
 pub use notice::{
     By, ChildState, Command, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress,
@@ -69,9 +72,15 @@ pub struct Setup {
     pub hold: bool,
     /// A panic on purpose, for the tests of the way out.
     pub drill: Option<Drill>,
+    /// Where it is noted that something was found.
+    pub found: Found,
     /// Whether clients dial nodes directly, for the benchmark of the proxy only.
     pub direct: bool,
 }
+
+/// Signals that come so soon after the first one are the same wish to stop: timeout(1) and others signal a child and then
+/// its group, and a shell that goes passes the hangup on that the kernel has sent already.
+pub const ONE_WISH: Duration = Duration::from_millis(300);
 
 /// What the screen may be behind before it loses events: some seconds of a fast run.
 const SCREEN_QUEUE: usize = 1 << 16;

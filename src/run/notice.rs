@@ -254,6 +254,27 @@ pub struct Finding {
     pub evidence: String,
 }
 
+impl Notice {
+    /// In a sentence what was found, where this tells of something that was.
+    #[must_use]
+    pub fn what_was_found(&self) -> Option<String> {
+        match self {
+            Notice::Alarm { counterexample } => Some(not_linearizable(counterexample)),
+            Notice::Found { finding } => Some(format!(
+                "finding ({}): {}",
+                finding.oracle, finding.evidence
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// A violation in a sentence.
+pub(super) fn not_linearizable(counterexample: &Counterexample) -> String {
+    let Counterexample { key, culprit, .. } = counterexample;
+    format!("NOT LINEARIZABLE: {key} at #{culprit}")
+}
+
 /// One fact, as told to the screen and to `notices.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "notice", rename_all = "kebab-case")]

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Setup;
 use super::clients::{DEADLINE, Gate};
 use super::desk::Desk;
-use super::drill::Drill;
+use super::drill::When;
 use super::ending::Ending;
 use super::notice::{Command, Notice};
 use super::stage::Stage;
@@ -181,10 +181,10 @@ impl<'a> Play<'a> {
         let decided = self.stage.network.take_decisions();
         self.desk.teller.decided(&decided);
         self.stage.note_losses(self.desk, self.ending);
-        if let Some(drill) = self.setup.drill.filter(|&drill| drill != Drill::Screen)
+        if let Some(drill) = self.setup.drill
             && self.desk.judge.so_far().proven_to > 0
         {
-            drill.panic();
+            drill.in_the_run(When::Proven).await;
         }
         if let Some(finding) = self.stage.inspector.found() {
             self.desk.found(self.ending, finding);
@@ -200,6 +200,9 @@ impl<'a> Play<'a> {
 
     /// Stops everything but the nodes, so that a person can look at them; without a person the run ends.
     async fn hold_or_end(&mut self) -> Option<Why> {
+        if let Some(drill) = self.setup.drill {
+            drill.in_the_run(When::Found).await;
+        }
         if !self.setup.hold {
             return Some(Why::Alarm);
         }

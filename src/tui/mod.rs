@@ -21,6 +21,7 @@ pub mod picture;
 mod print;
 pub mod replay;
 mod session;
+mod signals;
 mod terminal;
 pub mod theme;
 pub mod update;

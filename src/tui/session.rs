@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use futures::StreamExt;
 use ratatui::crossterm::event::{Event, EventStream};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::app::{Action, App, Input};
 use super::model_view::{self, Checked, SoFar};
 use super::picker::{Pick, Recipe};
-use super::terminal::{self, Taken};
+use super::signals::{Signals, Woken};
+use super::terminal::{self, Taken, is_possible};
 use super::theme::{ColorChoice, Environment, Theme};
 use super::update::update;
 use crate::run::{self, Command, Drill, Ending, Handle, Notice, Scenario, Setup, Told};
@@ -29,6 +29,8 @@ const FRAME: Duration = Duration::from_millis(50);
 const BATCH: usize = 4096;
 /// How long a stop of the program waits for the workload to be quiet.
 const QUIET: Duration = Duration::from_millis(500);
+/// Interrupted before anything was found.
+const INTERRUPTED: u8 = 130;
 /// How much of a node's log is read for its card.
 const LOG_TAIL: u64 = 64 * 1024;
 
@@ -46,8 +48,11 @@ pub struct Options {
 /// Starts a run and shows it until the person leaves; then ends it and gives how it ended. When another run was picked
 /// on the screen, it is that one's ending, and `before` has those of the runs before it; what it says is shown.
 ///
+/// A screen that fails is a bench error of the run, which is ended in order all the same. A terminal that is gone is none:
+/// whoever looked has left.
+///
 /// # Errors
-/// Where the terminal cannot be used. The run is ended in order all the same.
+/// Where the run could not begin.
 pub fn run(
     setup: Setup,
     options: Options,
@@ -66,19 +71,27 @@ pub fn run(
         let mut live = Live::start(setup);
         let shown = session.show(&mut live, &mut signals, &mut before).await;
         // The terminal is ours no more: what follows is said on the normal screen.
-        let ending = live.end(&mut signals).await;
-        shown.map(|()| ending)
+        let mut ending = live.end(&mut signals).await;
+        if let Err(why) = shown
+            && is_possible()
+        {
+            ending
+                .bench_errors
+                .push(format!("the screen failed: {why:#}"));
+        }
+        Ok(ending)
     })?
 }
 
-/// Shows a finished run until the person leaves.
+/// Shows a finished run until the person leaves, or the terminal is gone.
 ///
 /// # Errors
 /// Where the terminal cannot be used.
 pub fn replay(told: Vec<Told>, options: Options) -> anyhow::Result<()> {
     let mut session = Session::new(options);
     session.app = App::replaying(session.app.theme, told);
-    on_a_runtime(session.show_replay())?
+    let shown = on_a_runtime(session.show_replay())?;
+    shown.or_else(|why| if is_possible() { Err(why) } else { Ok(()) })
 }
 
 fn on_a_runtime<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
@@ -137,16 +150,19 @@ impl Live {
     }
 
     /// Ends the run in order and waits until no child is left. A signal meanwhile is the second one: it skips the grace.
+    /// A hangup is not, since a terminal that is closed may send several.
     async fn end(mut self, signals: &mut Signals) -> Ending {
         self.handle.send(Command::Stop);
+        let began = Instant::now();
         let mut batch = Vec::with_capacity(BATCH);
         let mut said = false;
         loop {
             tokio::select! {
                 biased;
-                Woken::End = signals.next() => {
-                    run::end_all_children();
-                    std::process::exit(130);
+                woken = signals.next() => {
+                    if matches!(woken, Woken::End) && began.elapsed() > run::ONE_WISH {
+                        self.setup.found.end(INTERRUPTED);
+                    }
                 }
                 count = self.told.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -183,46 +199,6 @@ enum Next {
     Stay,
     Leave,
     Start(Pick),
-}
-
-/// The signals, as streams.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-    stop: Signal,
-    go_on: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        let of = |raw| signal(SignalKind::from_raw(raw));
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            stop: of(rustix::process::Signal::TSTP.as_raw())?,
-            go_on: of(rustix::process::Signal::CONT.as_raw())?,
-        })
-    }
-
-    /// Waits for the next one.
-    async fn next(&mut self) -> Woken {
-        tokio::select! {
-            _ = self.interrupt.recv() => Woken::End,
-            _ = self.terminate.recv() => Woken::End,
-            _ = self.hangup.recv() => Woken::End,
-            _ = self.stop.recv() => Woken::Stop,
-            _ = self.go_on.recv() => Woken::GoOn,
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Woken {
-    End,
-    Stop,
-    GoOn,
 }
 
 impl Session {
@@ -366,8 +342,8 @@ impl Session {
 
     /// The panic hook needs to know where the run's folder is.
     fn remember(&self, told: &Told, drill: Option<Drill>) {
-        if matches!(told, Told::Event(_)) && drill == Some(Drill::Screen) {
-            Drill::Screen.panic();
+        if let Some(drill) = drill {
+            drill.on_the_screen(told);
         }
         if let Told::Notice {
             notice: Notice::Started { dir, .. },
@@ -486,7 +462,7 @@ impl Session {
         live: Option<&mut Live>,
     ) -> anyhow::Result<Next> {
         match woken {
-            Woken::End => return Ok(Next::Leave),
+            Woken::End | Woken::HungUp => return Ok(Next::Leave),
             Woken::Stop => self.suspend(screen, live).await?,
             // Stopped by SIGSTOP and continued: the terminal may have been used meanwhile.
             Woken::GoOn => {

@@ -4,6 +4,7 @@
 //! panic hook: a panic in *any* thread must not leave a shell that cannot be typed into. Giving back twice is harmless.
 
 use std::io::{self, IsTerminal, Stdout, Write};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +29,9 @@ pub fn is_possible() -> bool {
 
 /// The terminal while it is ours.
 pub(super) struct Taken {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: ratatui shows the cursor then, and panics where stderr has gone with the terminal. [`give_back`] does
+    /// all of that.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
     mouse: bool,
 }
 
@@ -42,6 +45,7 @@ impl Taken {
         // bold and reverse (crossterm's changelog: "emitting a bare CSI m").
         force_color_output(true);
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        let terminal = ManuallyDrop::new(terminal);
         let mut taken = Taken { terminal, mouse };
         taken.enter()?;
         Ok(taken)

@@ -164,6 +164,11 @@ impl Terminal {
         }
     }
 
+    /// Closes the terminal, as a connection that is lost does.
+    pub fn close(&self) {
+        self.tmux(&["kill-session"]);
+    }
+
     /// The process that has the screen.
     pub fn program(&self) -> u32 {
         let tty = String::from_utf8(self.tmux(&["display", "-p", "#{pane_tty}"]).stdout).unwrap();
