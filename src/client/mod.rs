@@ -23,8 +23,10 @@ use bytes::Bytes;
 use checkers::history::{At, Call, Outcome, Value};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
+use crate::host::{Cost, Shortages};
+use crate::shortage::Shortage;
 use crate::wire::kiwi;
 use crate::wire::metadata::{AuthorizedChannel, Credentials, NOT_APPLIED, OUTCOME, Token};
 use kiwi::raft_client_service_client::RaftClientServiceClient;
@@ -56,6 +58,8 @@ pub struct Answer {
 const MOST_HOPS: usize = 4;
 /// A connection that is not made in this time is given up: less than an election.
 const CONNECT_WITHIN: Duration = Duration::from_millis(250);
+/// Between two tries of a connection that the host has no port or descriptor for.
+const CONNECT_AGAIN: Duration = Duration::from_millis(20);
 
 /// A client of the Kiwi protocol: one logical client after the other, one operation at a time.
 #[derive(Debug)]
@@ -67,6 +71,8 @@ pub struct KiwiClient {
     connections: BTreeMap<u64, AuthorizedChannel>,
     leader: Option<u64>,
     turn: usize,
+    connect_within: Duration,
+    shortages: Shortages,
 }
 
 /// Why a node did not do what it was asked.
@@ -109,6 +115,8 @@ impl KiwiClient {
             connections: BTreeMap::new(),
             leader: None,
             turn,
+            connect_within: CONNECT_WITHIN,
+            shortages: Shortages::default(),
         }
     }
 
@@ -116,6 +124,21 @@ impl KiwiClient {
     #[must_use]
     pub fn with_token(self, token: Option<Token>) -> KiwiClient {
         KiwiClient { token, ..self }
+    }
+
+    /// Where it is noted that the host has no descriptor or port for a connection.
+    #[must_use]
+    pub fn noting(mut self, shortages: Shortages) -> KiwiClient {
+        self.shortages = shortages;
+        self
+    }
+
+    /// From now on a connection has an operation's whole time: on a starved machine one is slow to come about, and its
+    /// node is there all the same.
+    #[must_use]
+    pub fn patient(mut self) -> KiwiClient {
+        self.connect_within = self.deadline;
+        self
     }
 
     /// The node that the next operation asks first.
@@ -243,15 +266,20 @@ impl KiwiClient {
         if let Some(channel) = self.connections.get(&node) {
             return Ok(channel.clone());
         }
-        let within = deadline.min(Instant::now() + CONNECT_WITHIN);
+        let connect_within = self.connect_within;
+        let within = deadline.min(Instant::now() + connect_within);
         let nothing_left = |why: String| Refusal::NotApplied { leader: None, why };
         let endpoint = Endpoint::from_shared(format!("http://{}", self.dial[&node]))
             .expect("a socket address is an authority")
             .tcp_nodelay(true)
-            .connect_timeout(CONNECT_WITHIN);
+            .connect_timeout(connect_within);
         let credentials = Credentials::new(self.token.clone(), node);
         let made = timeout_at(within, async {
-            let channel = endpoint.connect().await.map_err(|e| e.to_string())?;
+            let channel = self.reach(&endpoint, node, within).await;
+            let channel = channel.map_err(|error| match Shortage::of(&error) {
+                Some(shortage) => format!("the host has {shortage}"),
+                None => error.to_string(),
+            })?;
             let channel = credentials.on(channel);
             let leader = RaftMetricsServiceClient::new(channel.clone())
                 .leader(kiwi::LeaderRequest {})
@@ -267,8 +295,33 @@ impl KiwiClient {
             Ok(Err(why)) => Err(nothing_left(format!("no connection to n{node}: {why}"))),
             Err(_) => Err(nothing_left(format!(
                 "no connection to n{node} within {} ms",
-                CONNECT_WITHIN.as_millis()
+                connect_within.as_millis()
             ))),
+        }
+    }
+
+    /// Dials until it is answered; what the host has no room for is tried again, as long as there is time.
+    async fn reach(
+        &self,
+        endpoint: &Endpoint,
+        node: u64,
+        within: Instant,
+    ) -> Result<Channel, tonic::transport::Error> {
+        loop {
+            let error = match endpoint.connect().await {
+                Ok(channel) => return Ok(channel),
+                Err(error) => error,
+            };
+            let over = Instant::now() + CONNECT_AGAIN >= within;
+            let cost = if over { Cost::Loss } else { Cost::Delay };
+            let which = || format!("to n{node}");
+            let short = self
+                .shortages
+                .note("a client's connection", cost, which, &error);
+            if short.is_none() || over {
+                return Err(error);
+            }
+            tokio::time::sleep(CONNECT_AGAIN).await;
         }
     }
 }

@@ -11,6 +11,7 @@ use tonic::transport::Endpoint;
 use super::child::{self, Child};
 use super::deeds::Shared;
 use super::{ChildState, ClusterError, Ready};
+use crate::shortage::Shortage;
 use crate::wire::chaos::chaos_service_client::ChaosServiceClient;
 use crate::wire::chaos::{
     DefectCountersRequest, DefectCountersResponse, DiskProbe, LookAtDiskRequest, SetClockRequest,
@@ -157,19 +158,30 @@ async fn within<T>(
 ) -> Result<T, ClusterError> {
     let seen = match tokio::time::timeout(deadline, call).await {
         Ok(Ok(answer)) => return Ok(answer.into_inner()),
-        Ok(Err(status)) => format!("{:?}: {}", status.code(), status.message()),
+        Ok(Err(status)) => {
+            let said = format!("{:?}: {}", status.code(), status.message());
+            match Shortage::of(&status) {
+                Some(shortage) => format!("{said}: the host has {shortage}"),
+                None => said,
+            }
+        }
         Err(_) => format!("no answer within {deadline:?}"),
     };
     Err(ClusterError::Ask { id, what, seen })
 }
 
-async fn metrics(id: u64, channel: AuthorizedChannel) -> Result<MetricsResponse, ClusterError> {
-    let mut client = RaftMetricsServiceClient::new(channel);
-    let call = client.metrics(MetricsRequest {});
-    within(id, "its status", STATUS_DEADLINE, call).await
-}
-
 impl Shared {
+    async fn metrics(
+        &self,
+        id: u64,
+        channel: AuthorizedChannel,
+        deadline: Duration,
+    ) -> Result<MetricsResponse, ClusterError> {
+        let mut client = RaftMetricsServiceClient::new(channel);
+        let call = self.noting(id, client.metrics(MetricsRequest {}));
+        within(id, "its status", deadline, call).await
+    }
+
     /// Where a node listens; only one that is ready and not dead can be asked.
     fn ready(&self, deed: &'static str, id: u64) -> Result<Ready, ClusterError> {
         let nodes = self.nodes.lock().unwrap();
@@ -213,7 +225,7 @@ impl Shared {
             // A node that does not answer keeps its last status; its age tells.
             let answer = tokio::select! {
                 _ = child.wait() => return,
-                answer = metrics(ready.id, channel.clone()) => answer,
+                answer = self.metrics(ready.id, channel.clone(), STATUS_DEADLINE) => answer,
             };
             if let Ok(metrics) = answer {
                 self.heard(ready.id, metrics);
@@ -223,12 +235,28 @@ impl Shared {
 
     fn heard(&self, id: u64, metrics: MetricsResponse) {
         let heard = Instant::now();
-        self.edit(id, |node| node.status = Some(Status { heard, metrics }));
+        let (before, limited) = self.edit(id, |node| {
+            let before = node.status.replace(Status { heard, metrics });
+            (before, node.limited)
+        });
+        // What a limit of the plan keeps from it is no shortage of the host's.
+        if !limited {
+            self.note_shortages(id, before.as_ref());
+        }
     }
 
     pub(super) async fn ask_status(&self, id: u64) -> Result<MetricsResponse, ClusterError> {
+        self.ask_status_within(id, STATUS_DEADLINE).await
+    }
+
+    pub(super) async fn ask_status_within(
+        &self,
+        id: u64,
+        deadline: Duration,
+    ) -> Result<MetricsResponse, ClusterError> {
         let ready = self.ready("ask", id)?;
-        let answer = metrics(id, self.channel(id, ready.raft)).await?;
+        let channel = self.channel(id, ready.raft);
+        let answer = self.metrics(id, channel, deadline).await?;
         self.heard(id, answer.clone());
         Ok(answer)
     }
@@ -236,7 +264,7 @@ impl Shared {
     pub(super) async fn state_hash(&self, id: u64) -> Result<StateHash, ClusterError> {
         let ready = self.ready("ask", id)?;
         let mut client = self.chaos(&ready);
-        let call = client.state_hash(StateHashRequest {});
+        let call = self.noting(id, client.state_hash(StateHashRequest {}));
         let answer = within(id, "its state's hash", ANSWER_DEADLINE, call).await?;
         let applied = answer.applied.map(|at| {
             let term = at.leader_id.map_or(0, |leader| leader.term);

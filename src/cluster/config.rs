@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::UpstreamHook;
+use crate::host::Shortages;
 use crate::wire::metadata::Token;
 
 /// The times and counts that a node runs with.
@@ -73,6 +74,8 @@ pub struct ClusterConfig {
     pub grace: Duration,
     /// How often each node is asked for its status.
     pub poll_every: Duration,
+    /// Where it is noted what the host does not give, to the nodes or to whoever asks them.
+    pub shortages: Shortages,
 }
 
 impl ClusterConfig {
@@ -95,6 +98,7 @@ impl ClusterConfig {
             ready_deadline: Duration::from_secs(10),
             grace: Duration::from_secs(1),
             poll_every: Duration::from_millis(100),
+            shortages: Shortages::default(),
         }
     }
 }

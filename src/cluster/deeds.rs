@@ -7,27 +7,43 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use std::io::{Read as _, Write as _};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ask::{Departure, Status};
 use super::child::{self, Child};
-use super::{ChildState, ClusterConfig, ClusterError, Ended, ExitByItself, Limit, NodeView, Ready};
+use super::{
+    ChildState, ClusterConfig, ClusterError, Ended, EndedBy, ExitByItself, Limit, NodeView, Ready,
+};
+use crate::host::Cost;
 use crate::wire::metadata::Credentials;
 
 /// How long a child may take to vanish after SIGKILL, or to stop or go on after SIGSTOP or SIGCONT.
 pub(super) const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Between the tries of a start that the host has not room for.
+const START_AGAIN: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_millis(1_600),
+];
+
 /// How long a child's last words may take through its pipe, and its end after that of its stdout.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Adds the line to a dead node's trace that lets the next life begin from nothing: `replaced`, in the checkers' format.
-/// What the node left half-written is cut off first, as it would itself.
+/// What the node left half-written is cut off first, as it would itself; so is this line, where it cannot be written
+/// whole.
 fn note_departure(path: &Path, left: &Departure) -> io::Result<()> {
-    let mut text = fs::read(path)?;
+    let mut file = fs::File::options().read(true).append(true).open(path)?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
     let whole = text.iter().rposition(|&byte| byte == b'\n');
     text.truncate(whole.map_or(0, |end| end + 1));
+    file.set_len(text.len() as u64)?;
     let last = text.trim_ascii_end().rsplit(|&byte| byte == b'\n').next();
     let last: serde_json::Value = serde_json::from_slice(last.unwrap_or_default())?;
     let seq = last["seq"].as_u64().ok_or(io::ErrorKind::InvalidData)? + 1;
@@ -38,8 +54,11 @@ fn note_departure(path: &Path, left: &Departure) -> io::Result<()> {
         "e": "replaced",
         "last": left.by,
     });
-    text.extend_from_slice(format!("{line}\n").as_bytes());
-    fs::write(path, text)
+    let written = file.write_all(format!("{line}\n").as_bytes());
+    if written.is_err() {
+        file.set_len(text.len() as u64)?;
+    }
+    written
 }
 
 #[derive(Debug)]
@@ -59,6 +78,8 @@ pub(super) struct Node {
     pub(super) child: Option<Arc<Child>>,
     pub(super) ready: Option<Ready>,
     pub(super) paused: bool,
+    /// Whether a limit of the plan keeps something from it in this life.
+    pub(super) limited: bool,
     pub(super) starts: u32,
     pub(super) status: Option<Status>,
 }
@@ -184,7 +205,25 @@ impl Shared {
         }
     }
 
+    /// Starts a child; where the host does not give what that needs, again, a little later each time.
     pub(super) async fn start(self: &Arc<Self>, id: u64) -> Result<Ready, ClusterError> {
+        let mut pauses = START_AGAIN.into_iter();
+        loop {
+            let started = self.start_once(id).await;
+            let Err(error) = &started else {
+                return started;
+            };
+            let (Some(shortage), Some(pause)) = (error.shortage(), pauses.next()) else {
+                return started;
+            };
+            let which = || format!("n{id}");
+            let shortages = &self.config.shortages;
+            shortages.add(shortage, "a node's start", Cost::Delay, which);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn start_once(self: &Arc<Self>, id: u64) -> Result<Ready, ClusterError> {
         let state = self.nodes.lock().unwrap().get(&id).map(Node::state);
         if let Some(state) = state.filter(|&state| state != ChildState::Dead) {
             let deed = "start";
@@ -196,6 +235,7 @@ impl Shared {
             node.child = Some(child.clone());
             node.ready = None;
             node.paused = false;
+            node.limited = false;
             // What it said in an earlier life is not what it is now.
             node.status = None;
             node.starts += 1;
@@ -234,7 +274,13 @@ impl Shared {
                 _ = child.wait() => tokio::time::timeout(LAST_WORDS, heard).await.ok()?.ok(),
             }
         };
-        if let Ok(Some(listening)) = tokio::time::timeout(waited, told).await {
+        let mut told = std::pin::pin!(told);
+        let mut heard = tokio::time::timeout(waited, &mut told).await;
+        if heard.is_err() {
+            // A bench that stood still meanwhile finds the word in the pipe, and its time up.
+            heard = tokio::time::timeout(LAST_WORDS, told).await;
+        }
+        if let Ok(Some(listening)) = heard {
             return Ok(Ready {
                 id,
                 raft: listening.raft,
@@ -256,12 +302,14 @@ impl Shared {
     async fn watch(self: Arc<Self>, ready: Ready, child: Arc<Child>) {
         let status = child.wait().await;
         if !child.end_is_expected() {
+            let log = child::log_tail(&self.log(ready.id));
             self.exits.lock().unwrap().push(ExitByItself {
                 id: ready.id,
                 pid: ready.pid,
                 status,
+                by: EndedBy::of(status, &log),
                 at: Instant::now(),
-                log: child::log_tail(&self.log(ready.id)),
+                log,
             });
         }
         self.changed();
@@ -324,6 +372,8 @@ impl Shared {
             current: Some(0),
             maximum: getrlimit(resource).maximum,
         };
+        // Before it can meet the limit.
+        self.edit(id, |node| node.limited = true);
         set(none)?;
         let seen = set(none)?;
         if seen.current == Some(0) {

@@ -13,6 +13,8 @@ mod ask;
 mod child;
 mod config;
 mod deeds;
+mod error;
+mod short;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -22,7 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,12 +32,14 @@ use tokio_util::sync::CancellationToken;
 pub use ask::{ClockSeen, Departure, DiskSeen, DiskSwitches, LeaderSeen, StateHash, Status};
 pub use child::end_all_children;
 pub use config::{ClusterConfig, Timings};
+pub use error::{ClusterError, EndedBy, ExitByItself};
 pub use upstream::UpstreamHook;
 
 pub use crate::wire::chaos::DiskProbe;
 
 use deeds::{Shared, own_thread, view};
 
+use crate::host::Shortages;
 use crate::wire::chaos::DefectCountersResponse;
 use crate::wire::kiwi::MetricsResponse;
 use crate::wire::metadata::Credentials;
@@ -83,103 +87,6 @@ pub struct NodeView {
     pub restarts: u32,
     /// The last status that it gave in this life, or in its last one while it is dead.
     pub status: Option<Status>,
-}
-
-/// A child that ended though nobody ended it, after it had been ready: a finding against the system under test.
-#[derive(Clone, Debug)]
-pub struct ExitByItself {
-    /// Which node.
-    pub id: u64,
-    /// Its process id.
-    pub pid: u32,
-    /// How it ended.
-    pub status: ExitStatus,
-    /// When that was seen.
-    pub at: Instant,
-    /// The last lines of its log.
-    pub log: String,
-}
-
-/// What went wrong with a child or in asking it. Each is the bench's error, not a verdict on the node.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// The cluster's own thread could not be started, or has ended.
-    #[error("run the cluster's own thread: {0}")]
-    Thread(#[source] io::Error),
-    /// A file or folder of the run.
-    #[error("use {path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The program could not be started.
-    #[error("start n{id}: {source}")]
-    Spawn {
-        /// Which node.
-        id: u64,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// A child ended before it was ready.
-    #[error("start n{id}: it ended before it was ready ({status}); the end of its log:\n{log}")]
-    DiedAtStart {
-        /// Which node.
-        id: u64,
-        /// How it ended.
-        status: ExitStatus,
-        /// The last lines of its log.
-        log: String,
-    },
-    /// A child did not say that it is ready.
-    #[error("start n{id}: not ready within {waited:?}; the end of its log:\n{log}")]
-    NotReady {
-        /// Which node.
-        id: u64,
-        /// How long it was waited for.
-        waited: Duration,
-        /// The last lines of its log.
-        log: String,
-    },
-    /// The node is not in the state that the deed needs.
-    #[error("{deed} n{id}: it is {state:?}")]
-    State {
-        /// What was asked for.
-        deed: &'static str,
-        /// Which node.
-        id: u64,
-        /// What its child is doing; [`ChildState::Dead`] also where it never was started.
-        state: ChildState,
-    },
-    /// A signal could not be sent or had no effect.
-    #[error("{deed} n{id}: {seen}")]
-    Signal {
-        /// What was asked for.
-        deed: &'static str,
-        /// Which node.
-        id: u64,
-        /// What was seen last.
-        seen: String,
-    },
-    /// A node did not answer, or answered with an error.
-    #[error("ask n{id} for {what}: {seen}")]
-    Ask {
-        /// Which node.
-        id: u64,
-        /// What was asked.
-        what: &'static str,
-        /// What came back.
-        seen: String,
-    },
-    /// No leader that a majority agrees on.
-    #[error("wait for a leader: none within {waited:?}; last seen:\n{seen}")]
-    NoLeader {
-        /// How long it was waited for.
-        waited: Duration,
-        /// What each node said last, and the last lines of its log.
-        seen: String,
-    },
 }
 
 /// The children. Every deed may be asked for from any runtime; deeds on one node happen one after the other.
@@ -383,6 +290,19 @@ impl Cluster {
     /// When it does not answer within a quarter of a second.
     pub async fn status(&self, id: u64) -> Result<MetricsResponse, ClusterError> {
         self.on_thread(move |shared| async move { shared.ask_status(id).await })
+            .await
+    }
+
+    /// The same by whoever can wait: a starved node needs longer than one that is well, and is there all the same.
+    ///
+    /// # Errors
+    /// When it does not answer within that time.
+    pub async fn status_within(
+        &self,
+        id: u64,
+        within: Duration,
+    ) -> Result<MetricsResponse, ClusterError> {
+        self.on_thread(move |shared| async move { shared.ask_status_within(id, within).await })
             .await
     }
 

@@ -439,7 +439,7 @@ impl Hand {
         if let Some(worker) = worker
             && let (Err(error), Some(&node)) = (worker.end().await, fault.children().first())
         {
-            let to_blame = matches!(error, ClusterError::DiedAtStart { .. });
+            let to_blame = error.accuses();
             let renewed = self.renewed(node).await.err();
             // What ended on its own disk has ended, also where another start went well.
             return match to_blame {
@@ -533,8 +533,7 @@ impl Hand {
             Err(error) => Some((node, error)),
         });
         // Of several the one that is to blame.
-        let to_blame =
-            |(_, error): &(NodeId, ClusterError)| matches!(error, ClusterError::DiedAtStart { .. });
+        let to_blame = |(_, error): &(NodeId, ClusterError)| error.accuses();
         match lost.max_by_key(to_blame) {
             Some((node, error)) => Err(NotIn::Lost(node, error)),
             None => Err(error.to_string().into()),

@@ -389,15 +389,17 @@ impl Nemesis {
         (self.listener)(Deed::Out(id, fault, by, remains));
     }
 
-    /// Only a node that ends on the disk that it has left is to blame for that. A bench that is slow, or that a node
-    /// does not answer in time, accuses nobody.
+    /// Only a node that ends by itself on the disk that it has left is to blame for that. A bench that is slow, a node that
+    /// does not answer in time, or a host that has no port or no space for it, accuse nobody.
     fn tell_loss(&self, node: NodeId, error: &ClusterError) {
         let text = error.to_string();
         self.hand.recorder.mark(format!("lost n{node}: {text}"));
-        (self.listener)(if matches!(error, ClusterError::DiedAtStart { .. }) {
-            Deed::Lost(node, text)
-        } else {
-            Deed::Failed(format!("n{node} was not brought back: {text}"))
+        (self.listener)(match error.shortage() {
+            _ if error.accuses() => Deed::Lost(node, text),
+            Some(shortage) => Deed::Failed(format!(
+                "n{node} was not brought back: the host has {shortage}: {text}"
+            )),
+            None => Deed::Failed(format!("n{node} was not brought back: {text}")),
         });
     }
 

@@ -3,13 +3,17 @@
 //! The port is kept by a second socket that is bound and never listens. So a refusal is the kernel's own (nobody
 //! listens), and the port cannot go to somebody else meanwhile. A silent door is a full accept queue: the kernel
 //! drops further SYNs, as a lost network does.
+//!
+//! A host that has no descriptor or port left parts nodes as a fault does, and nobody has asked for that. A door that
+//! could not open tries again for as long as it is wanted open, a connection that could not be taken or joined waits
+//! for its time, and each is noted: what the cluster did meanwhile proves nothing against it.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,6 +25,8 @@ use super::effect::ConnectFault;
 use super::gate::{self, LegState, Reader, Side, Writer};
 use super::rule::{Journal, Rules};
 use super::{Half, Leg, Level, Route, messages};
+use crate::host::{Cost, Shortages};
+use crate::shortage::Shortage;
 use crate::wire::metadata::{Authenticator, Token};
 
 /// Connections that the kernel completes before the listener takes them.
@@ -34,6 +40,15 @@ const DUMMIES: usize = 8;
 
 /// The loopback answers a connect at once; one that takes longer is not answered.
 const UNANSWERED: Duration = Duration::from_millis(2);
+
+/// Between two tries of what the host has no room for: at first, and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// A connection that waited longer than this to be taken was not there, as far as whoever dialled can tell.
+const MISSED: Duration = Duration::from_millis(100);
+
+/// Ports that are tried by number where the kernel has none to choose.
+const PORTS_TRIED: usize = 64;
 
 /// How a door meets new connections; the graver is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +121,7 @@ pub(crate) struct RouteState {
     reached: watch::Sender<Accept>,
     connections: Mutex<BTreeMap<u64, Arc<Connection>>>,
     accepted: AtomicU64,
+    shortages: Shortages,
     /// Pieces of snapshots that were given to the receiver, at their time.
     pub(crate) pieces_passed: AtomicU64,
 }
@@ -118,10 +134,9 @@ impl RouteState {
         token: Option<Token>,
         upstreams: Arc<Upstreams>,
         journal: Arc<Journal>,
+        shortages: Shortages,
     ) -> io::Result<RouteState> {
-        let bound = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        bound.set_reuse_address(true)?;
-        bound.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        let bound = bind_anywhere()?;
         let address = bound.local_addr()?.as_socket();
         let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
         let leg = |half| Arc::new(LegState::new(Leg { route, half }, seed));
@@ -139,6 +154,7 @@ impl RouteState {
             reached: watch::Sender::new(Accept::Refuse),
             connections: Mutex::default(),
             accepted: AtomicU64::new(0),
+            shortages,
             pieces_passed: AtomicU64::new(0),
         })
     }
@@ -197,18 +213,25 @@ impl RouteState {
         tokio::spawn(async move {
             let mut wanted = self.wanted.subscribe();
             let mut door = Door::Closed;
+            let mut stuck = Stuck::default();
             loop {
                 let now = *wanted.borrow_and_update();
                 match door.turn(now, self.address).await {
                     Ok(next) => {
                         door = next;
                         self.reached.send_replace(now);
+                        self.moved(&mut stuck);
                     }
                     Err(error) => {
-                        // The port is ours, so this is memory or file descriptors; the next change tries again.
-                        tracing::warn!(route = %self.route, %error, "the door did not move");
                         door = Door::Closed;
                         self.reached.send_replace(Accept::Refuse);
+                        self.did_not_move(&error);
+                        // Something else may be wanted before it is tried again.
+                        let changed = tokio::time::timeout(stuck.pause(), wanted.changed());
+                        if matches!(changed.await, Ok(Err(_))) {
+                            return;
+                        }
+                        continue;
                     }
                 }
                 if let Door::Open { listener, dummies } = &mut door {
@@ -220,6 +243,22 @@ impl RouteState {
         });
     }
 
+    fn did_not_move(&self, error: &io::Error) {
+        tracing::warn!(route = %self.route, %error, "the door did not move");
+        let route = || format!("{}, {error}", self.route);
+        self.shortages.note(DOOR, Cost::Loss, route, error);
+    }
+
+    /// Says that a door which could not move has, after all.
+    fn moved(&self, stuck: &mut Stuck) {
+        if let Some(since) = std::mem::take(stuck).since {
+            let (route, after) = (self.route, since.elapsed().as_secs_f64());
+            self.shortages.say(format!(
+                "the door of {route} moves again after {after:.1} s"
+            ));
+        }
+    }
+
     /// Takes new connections until something else is wanted.
     async fn take(
         self: &Arc<Self>,
@@ -228,12 +267,14 @@ impl RouteState {
         now: Accept,
         wanted: &mut watch::Receiver<Accept>,
     ) {
+        let mut stuck = Stuck::default();
         loop {
             tokio::select! {
                 biased;
                 _ = wanted.changed() => return,
                 taken = listener.accept() => match taken {
                     Ok((stream, from)) => {
+                        stuck = Stuck::default();
                         if let Some(at) = dummies.iter().position(|&dummy| dummy == from) {
                             dummies.swap_remove(at);
                         } else {
@@ -242,8 +283,10 @@ impl RouteState {
                     }
                     Err(error) => {
                         tracing::warn!(route = %self.route, %error, "accept failed");
-                        // Out of file descriptors is the likely cause: give them time to come back.
-                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        let pause = stuck.pause();
+                        let route = || format!("{}, {error}", self.route);
+                        self.shortages.note(TAKING, stuck.cost(), route, &error);
+                        tokio::time::sleep(pause).await;
                     }
                 },
             }
@@ -277,9 +320,7 @@ impl RouteState {
             let Some(upstream) = self.upstreams.get(self.route.to) else {
                 return Ending::Reset;
             };
-            let connecting = TcpStream::connect(upstream.address);
-            let connecting = tokio::time::timeout(CONNECT_DEADLINE, connecting);
-            let Ok(Ok(up)) = connecting.await else {
+            let Some(up) = self.reach(upstream.address).await else {
                 return Ending::Reset;
             };
             // Meanwhile the node may have been ended, and its port may be another one's. What was connected before its
@@ -313,6 +354,80 @@ impl RouteState {
             connection.reset();
         }
     }
+
+    /// A connection to where the node listens; where the host has no port or descriptor for it, a little later.
+    async fn reach(&self, upstream: SocketAddr) -> Option<TcpStream> {
+        let mut stuck = Stuck::default();
+        let until = tokio::time::Instant::now() + CONNECT_DEADLINE;
+        loop {
+            let connecting = tokio::time::timeout_at(until, TcpStream::connect(upstream));
+            let error = match connecting.await {
+                Ok(Ok(up)) => return Some(up),
+                Ok(Err(error)) => error,
+                Err(_) => return None,
+            };
+            let pause = stuck.pause();
+            let over = tokio::time::Instant::now() + pause >= until;
+            let cost = if over { Cost::Loss } else { Cost::Delay };
+            let route = || format!("{}, {error}", self.route);
+            let short = self.shortages.note(JOINING, cost, route, &error);
+            if short.is_none() || over {
+                return None;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// Where it is noted that the host did not give something.
+const DOOR: &str = "a door of the proxy";
+const TAKING: &str = "taking a connection for the proxy";
+const JOINING: &str = "a connection of the proxy to a node";
+
+/// How long something has been tried in vain.
+#[derive(Debug, Default)]
+struct Stuck {
+    since: Option<Instant>,
+    pause: Option<Duration>,
+}
+
+impl Stuck {
+    /// It was in vain again: how long to wait before the next try.
+    fn pause(&mut self) -> Duration {
+        self.since.get_or_insert_with(Instant::now);
+        let (first, most) = AGAIN;
+        let pause = self.pause.map_or(first, |before| most.min(before * 2));
+        *self.pause.insert(pause)
+    }
+
+    /// What it comes to for whoever waits.
+    fn cost(&self) -> Cost {
+        match self.since.is_some_and(|since| since.elapsed() > MISSED) {
+            true => Cost::Loss,
+            false => Cost::Delay,
+        }
+    }
+}
+
+/// A bound socket that does not listen. Where the kernel has no port to choose, because connections take up its whole
+/// range, others are tried by number: most lie outside of that range.
+fn bind_anywhere() -> io::Result<Socket> {
+    let bind = |port: u16| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+        Ok(socket)
+    };
+    let mut bound = bind(0);
+    for _ in 0..PORTS_TRIED {
+        match &bound {
+            Err(error) if Shortage::of(error) == Some(Shortage::Ports) => {
+                bound = bind(rand::random_range(1_024..=u16::MAX));
+            }
+            _ => break,
+        }
+    }
+    bound
 }
 
 /// One accepted connection and the one that was made for it.

@@ -14,6 +14,7 @@ use super::gate::LegState;
 use super::listener::{Accept, RouteState, Upstreams};
 use super::rule::{Decisions, Journal, MessageCounters, MessageRule};
 use super::{Direction, Leg, Level, MAX_NODE, Party, Route};
+use crate::host::Shortages;
 use crate::wire::metadata::Token;
 
 /// How long a fault may take to have its effect before [`Network::verify`] says that it has none.
@@ -53,6 +54,8 @@ pub struct NetworkConfig {
     pub seed: u64,
     /// What every call has to carry on links of messages; `None`: whoever dials a listener is heard.
     pub token: Option<Token>,
+    /// Where it is noted that the host has no descriptor or port for a listener or a connection.
+    pub shortages: Shortages,
 }
 
 impl Default for NetworkConfig {
@@ -65,6 +68,7 @@ impl Default for NetworkConfig {
             client_level: Level::Bytes,
             seed: 0,
             token: None,
+            shortages: Shortages::default(),
         }
     }
 }
@@ -101,6 +105,7 @@ impl Network {
                     config.token.clone(),
                     upstreams.clone(),
                     journal.clone(),
+                    config.shortages.clone(),
                 )
                 .map_err(|source| ProxyError::Bind { route, source })?;
                 routes.insert(route, Arc::new(state));
