@@ -4,6 +4,13 @@
 //! stamped, numbered and written under one lock, so the order of the file is the order of the numbers is the order of
 //! the stamps; and it is written with one system call of its own, so that the file is complete up to its last event
 //! also when the bench is killed. What was written is then handed on, in the same order, to whoever listens.
+//!
+//! While nothing can be written (a full disk) events wait in memory, at most [`MOST_WAITING`] bytes of them, and go into
+//! the file in their order when there is room ([`lines`]). On record means heard by those who listen, and in the file or
+//! on its way there: a `kill -9` in such a moment loses what waits. What does not fit there either is lost to the file,
+//! never to those who listen, and the file says how many events those were: [`EventKind::Gap`].
+
+pub(crate) mod lines;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,6 +20,11 @@ use std::time::Instant;
 
 use checkers::format::jsonl;
 use checkers::history::{At, Call, ClientId, Event, EventKind, Header, Outcome};
+
+use lines::Lines;
+
+/// Bytes of events that wait while the file cannot be written: half a minute of a fast run.
+pub const MOST_WAITING: usize = 16 << 20;
 
 /// Gets each event, in order, while the recorder's lock is held: it must not block and must not call back.
 pub type Listener = Box<dyn FnMut(&Event) + Send>;
@@ -24,11 +36,28 @@ pub struct Recorder {
 }
 
 struct Inner {
-    file: File,
+    lines: Lines<Place>,
     line: Vec<u8>,
     next_index: u64,
     listeners: Vec<Listener>,
-    failure: Option<io::Error>,
+}
+
+/// Where in the history a line stands.
+#[derive(Debug)]
+struct Place {
+    index: u64,
+    time_ns: u64,
+}
+
+/// What is not in the file, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Bytes of events that wait for room.
+    pub waiting: usize,
+    /// Events that are lost: each run of them is a gap in the history.
+    pub lost: u64,
+    /// What the kernel said.
+    pub why: String,
 }
 
 /// An operation that was begun. Given back to [`Recorder::complete`], once; if it is dropped, the operation stays open
@@ -52,11 +81,10 @@ impl Recorder {
         jsonl::write_header(&mut line, header)?;
         file.write_all(&line)?;
         let inner = Inner {
-            file,
+            lines: Lines::new(file, MOST_WAITING, write_gap),
             line,
             next_index: 0,
             listeners,
-            failure: None,
         };
         Ok(Recorder {
             start: Instant::now(),
@@ -104,9 +132,20 @@ impl Recorder {
         u64::try_from(self.start.elapsed().as_nanos()).expect("a run is shorter than 584 years")
     }
 
-    /// Why the file could not be written, if it could not. The events went to the listeners all the same.
-    pub fn failure(&self) -> Option<io::Error> {
-        self.lock().failure.take()
+    /// Writes what waits, as far as there is room.
+    pub fn flush(&self) {
+        self.lock().lines.flush();
+    }
+
+    /// What is not in the file, though it went to the listeners: `None` where everything is.
+    pub fn missing(&self) -> Option<Missing> {
+        let lines = &self.lock().lines;
+        let why = lines.trouble()?.to_string();
+        Some(Missing {
+            waiting: lines.waits(),
+            lost: lines.lost(),
+            why,
+        })
     }
 
     /// Lets go of the listeners: they have heard everything.
@@ -140,10 +179,63 @@ impl Recorder {
 impl Inner {
     fn append(&mut self, event: &Event) {
         self.line.clear();
-        let written = jsonl::write_event(&mut self.line, event)
-            .and_then(|()| self.file.write_all(&self.line));
-        if let Err(error) = written {
-            self.failure.get_or_insert(error);
-        }
+        jsonl::write_event(&mut self.line, event).expect("memory takes every line");
+        let place = Place {
+            index: event.index,
+            time_ns: event.time_ns,
+        };
+        self.lines.push(place, &self.line);
+    }
+}
+
+/// The line that stands for so many lost events, of which this was the first.
+fn write_gap(first: &Place, lost: u64, line: &mut Vec<u8>) {
+    let gap = Event {
+        index: first.index,
+        time_ns: first.time_ns,
+        client: None,
+        node: None,
+        kind: EventKind::Gap { lost },
+    };
+    jsonl::write_event(line, &gap).expect("memory takes every line");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use checkers::history::Nil;
+
+    use super::*;
+
+    #[test]
+    fn a_gap_is_read_back_with_the_numbers_of_what_is_lost() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("history.jsonl");
+        let recorder = Recorder::create(&path, &Header::register(1), Vec::new()).expect("a file");
+        let write = |value| drop(recorder.invoke(value as u64, None, "k", Call::Write(value)));
+        write(1);
+        // As if three events had been lost: the next one has the number after them.
+        let mut inner = recorder.lock();
+        let mut text = Vec::new();
+        let first = Place {
+            index: inner.next_index,
+            time_ns: recorder.now_ns(),
+        };
+        write_gap(&first, 3, &mut text);
+        inner.lines.push(first, &text);
+        inner.next_index += 3;
+        drop(inner);
+        write(2);
+        let file = BufReader::new(File::open(&path).expect("it is there"));
+        let loaded = jsonl::read(file, "a test", Nil::Absent).expect("it is well formed");
+        let [gap] = &loaded.history.gaps[..] else {
+            panic!("{:?}", loaded.history.gaps);
+        };
+        assert_eq!((gap.index, gap.lost), (1, 3));
+        let indexes = loaded.history.to_events().into_iter();
+        let indexes: Vec<u64> = indexes.map(|event| event.index).collect();
+        assert_eq!(indexes, [0, 1, 4]);
+        assert_eq!(recorder.missing(), None);
     }
 }

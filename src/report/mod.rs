@@ -58,6 +58,8 @@ pub fn json(ending: &Ending) -> Value {
             "snapshots": counts.snapshots,
             "in_flight_at_edges": counts.in_flight_at_edges,
             "calm": counts.calm,
+            "unexplained": counts.unexplained,
+            "late_ms": ending.late_ms,
             "broken_promises": ending.broken_promises,
         },
     });

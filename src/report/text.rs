@@ -6,7 +6,10 @@ use std::io::{self, Write};
 use checkers::history::{Call, Operation, Outcome};
 use checkers::verdict::{Counterexample, Verdict};
 
-use crate::run::{DefectCounts, Ending};
+use crate::run::{DefectCounts, Ending, Unexplained};
+
+/// A machine whose timers are later than this is too busy for elections of a few hundred milliseconds.
+const WORTH_SAYING_MS: u64 = 100;
 
 /// Prints how a run ended: the verdict first, how to run it again last.
 ///
@@ -82,6 +85,20 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         counts.in_flight_at_edges,
         100.0 * counts.unknown_share()
     )?;
+    let Unexplained {
+        elections,
+        timeouts,
+    } = counts.unexplained;
+    if elections + timeouts > 0 || ending.late_ms >= WORTH_SAYING_MS {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        writeln!(
+            out,
+            "{elections} election{} and {timeouts} timeout{} that no fault explains; the bench's own timers were late by up to {} ms",
+            plural(elections),
+            plural(timeouts),
+            ending.late_ms
+        )?;
+    }
     if let (Some(name), Some(counts)) = (&ending.resolved.defect, ending.defect) {
         let DefectCounts { reached, triggered } = counts;
         writeln!(

@@ -4,18 +4,21 @@
 //! serve (*service*), every key is read through every node as the leader, which goes into the history like any other read, and the
 //! states of all nodes at one applied index must be equal (*state-hash*). What a node's log says of a panic is a
 //! finding of its own.
+//!
+//! The bounds are of the time in which the bench was awake ([`Heart`]): a bench that stood still has heard nobody.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use checkers::history::{Call, Outcome};
-use tokio::time::Instant;
+use futures::future::join_all;
 
 use super::clients::Client;
 use super::notice::Finding;
 use crate::cluster::{Cluster, StateHash};
 use crate::fault::NodeId;
+use crate::host::Heart;
 use crate::recorder::Recorder;
 use crate::workload::{Generator, Keys};
 
@@ -31,20 +34,34 @@ const READ_WITHIN: Duration = Duration::from_secs(20);
 const ROTATE_WITHIN: Duration = Duration::from_secs(4);
 /// All nodes must have applied the same log within this.
 const LEVEL_WITHIN: Duration = Duration::from_secs(8);
+/// A node may take so long to say whom it follows: more than one that is well needs, less than the bound.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How often a state is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
+/// Who asks the healed cluster, for what, and on whose time.
+pub(super) struct Asks<'a> {
+    pub(super) client: &'a mut Client,
+    pub(super) recorder: &'a Recorder,
+    pub(super) keys: Keys,
+    pub(super) heart: &'a Heart,
+}
+
 /// Waits until every node agrees on one leader, with one term.
-pub(super) async fn converge(cluster: &Cluster, nodes: &[NodeId]) -> Result<(), Finding> {
-    let deadline = Instant::now() + CONVERGE_WITHIN;
+pub(super) async fn converge(
+    cluster: &Cluster,
+    nodes: &[NodeId],
+    heart: &Heart,
+) -> Result<(), Finding> {
+    let deadline = heart.deadline(CONVERGE_WITHIN);
     loop {
-        let mut heard = BTreeMap::new();
-        for &node in nodes {
-            if let Ok(status) = cluster.status(node).await {
-                let leader = Some(status.current_leader).filter(|&leader| leader != 0);
-                heard.insert(node, (status.term, leader));
-            }
-        }
+        let asked = nodes.iter().map(|&node| async move {
+            let status = cluster.status_within(node, ANSWER_WITHIN).await.ok()?;
+            let leader = Some(status.current_leader).filter(|&leader| leader != 0);
+            Some((node, (status.term, leader)))
+        });
+        let heard = join_all(asked).await;
+        let heard: BTreeMap<NodeId, _> = heard.into_iter().flatten().collect();
         let mut beliefs = heard.values();
         let first = beliefs.next().copied();
         let agreed =
@@ -52,7 +69,7 @@ pub(super) async fn converge(cluster: &Cluster, nodes: &[NodeId]) -> Result<(), 
         if agreed && heard.len() == nodes.len() {
             return Ok(());
         }
-        if Instant::now() > deadline {
+        if deadline.is_over() {
             let said = nodes.iter().map(|node| match heard.get(node) {
                 Some((term, Some(leader))) => format!("n{node} says n{leader} leads term {term}"),
                 Some((term, None)) => format!("n{node} knows no leader in term {term}"),
@@ -70,21 +87,17 @@ pub(super) async fn converge(cluster: &Cluster, nodes: &[NodeId]) -> Result<(), 
 }
 
 /// Writes until a few writes in a row were answered.
-pub(super) async fn serve(
-    client: &mut Client,
-    recorder: &Recorder,
-    keys: Keys,
-) -> Result<(), Finding> {
-    let names = Generator::keys(keys);
-    let deadline = Instant::now() + SERVE_WITHIN;
+pub(super) async fn serve(asks: &mut Asks<'_>) -> Result<(), Finding> {
+    let names = Generator::keys(asks.keys);
+    let deadline = asks.heart.deadline(SERVE_WITHIN);
     let (mut served, mut tried) = (0, 0);
     while served < SERVE_WRITES {
-        let call = client.fresh_write();
+        let call = asks.client.fresh_write();
         let key = &names[tried % names.len()];
         tried += 1;
-        match client.perform(recorder, key, call).await {
+        match asks.client.perform(asks.recorder, key, call).await {
             Outcome::Ok(_) => served += 1,
-            _ if Instant::now() > deadline => {
+            _ if deadline.is_over() => {
                 let bound = SERVE_WITHIN.as_secs();
                 let text = format!(
                     "{served} of {tried} writes were answered within {bound} s of an agreed leader"
@@ -103,41 +116,36 @@ pub(super) async fn serve(
 pub(super) async fn rotate_and_read(
     cluster: &Cluster,
     nodes: &[NodeId],
-    client: &mut Client,
-    recorder: &Recorder,
-    keys: Keys,
+    asks: &mut Asks<'_>,
     say: impl Fn(String),
 ) -> Result<(), Finding> {
     let mut read = false;
     for &node in nodes {
         match cluster.transfer(node, ROTATE_WITHIN).await {
             Ok(()) => {
-                recorder.mark(format!("final reads through n{node}"));
-                final_reads(client, recorder, keys).await?;
+                let text = format!("final reads through n{node}");
+                asks.recorder.mark(text);
+                final_reads(asks).await?;
                 read = true;
             }
             Err(error) => say(format!("no final reads through n{node}: {error}")),
         }
     }
     if !read {
-        final_reads(client, recorder, keys).await?;
+        final_reads(asks).await?;
     }
     Ok(())
 }
 
 /// Reads every key of the workload through the leader, each until it is answered.
-pub(super) async fn final_reads(
-    client: &mut Client,
-    recorder: &Recorder,
-    keys: Keys,
-) -> Result<(), Finding> {
-    let deadline = Instant::now() + READ_WITHIN;
-    for key in Generator::keys(keys) {
+async fn final_reads(asks: &mut Asks<'_>) -> Result<(), Finding> {
+    let deadline = asks.heart.deadline(READ_WITHIN);
+    for key in Generator::keys(asks.keys) {
         while !matches!(
-            client.perform(recorder, &key, Call::Read).await,
+            asks.client.perform(asks.recorder, &key, Call::Read).await,
             Outcome::Ok(_)
         ) {
-            if Instant::now() > deadline {
+            if deadline.is_over() {
                 let bound = READ_WITHIN.as_secs();
                 return Err(finding(
                     "service",
@@ -151,8 +159,12 @@ pub(super) async fn final_reads(
 }
 
 /// Compares the states of all nodes, once all have applied the same log.
-pub(super) async fn compare_states(cluster: &Cluster, nodes: &[NodeId]) -> Result<(), Finding> {
-    let deadline = Instant::now() + LEVEL_WITHIN;
+pub(super) async fn compare_states(
+    cluster: &Cluster,
+    nodes: &[NodeId],
+    heart: &Heart,
+) -> Result<(), Finding> {
+    let deadline = heart.deadline(LEVEL_WITHIN);
     loop {
         let mut states = BTreeMap::new();
         for &node in nodes {
@@ -180,7 +192,7 @@ pub(super) async fn compare_states(cluster: &Cluster, nodes: &[NodeId]) -> Resul
                 format!("states differ at applied index {at}: {said}"),
             ));
         }
-        if Instant::now() > deadline {
+        if deadline.is_over() {
             let said = nodes.iter().map(|node| match states.get(node) {
                 Some(state) => format!("n{node} applied {}", applied(state)),
                 None => format!("n{node} does not answer"),

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::notice::Load;
 use crate::client::{Follow, KiwiClient};
+use crate::host::Shortages;
 use crate::recorder::Recorder;
 use crate::scenario::Scenario;
 use crate::wire::metadata::Token;
@@ -58,6 +59,8 @@ pub(super) struct Fleet {
     pub(super) now: Now,
     /// How long a client of the workload waits for an answer.
     pub(super) patience: Duration,
+    /// Where it is noted that the host has no room for a connection.
+    pub(super) shortages: Shortages,
 }
 
 /// More a second than any client can have answered.
@@ -141,17 +144,17 @@ impl Fleet {
         // One slot more than there are clients: the bench's own.
         let slots = scenario.clients + 1;
         // The bench's own client is never impatient: what it is not answered is a finding.
-        let deadline = if slot < scenario.clients {
-            self.patience
-        } else {
-            DEADLINE
-        };
-        let kiwi = KiwiClient::new(self.dial[&group].clone(), follow, slot as usize, deadline);
+        let own = slot >= scenario.clients;
+        let deadline = if own { DEADLINE } else { self.patience };
+        let dial = self.dial[&group].clone();
+        let kiwi = KiwiClient::new(dial, follow, slot as usize, deadline);
+        let kiwi = kiwi.noting(self.shortages.clone());
+        let kiwi = kiwi.with_token(Some(self.token.clone()));
         Client {
             id: ClientId::from(slot) + 1,
             slots: ClientId::from(slots),
             slot,
-            kiwi: kiwi.with_token(Some(self.token.clone())),
+            kiwi: if own { kiwi.patient() } else { kiwi },
             generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
             load: self.now.load.subscribe(),
         }

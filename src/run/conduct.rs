@@ -10,12 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::desk::Desk;
 use super::drill::{self, Drill};
 use super::ending::Ending;
+use super::fitness::{self, Upkeep};
 use super::folder::Teller;
 use super::notice::{Command, Load, Notice, Phase, Told};
 use super::play::{Play, Why};
 use super::stage::Stage;
 use super::traces::{self, Said};
 use super::{Setup, after, certify};
+use crate::recorder::Missing;
 use crate::scenario::Resolved;
 
 /// Conducts one run. Every path out of here ends the children first.
@@ -30,6 +32,14 @@ pub(super) async fn conduct(
         Ok((desk, alarm)) => desk.conduct(&setup, alarm, commands, &mut ending).await,
         Err(error) => ending.bench_errors.push(error),
     }
+    ending
+}
+
+/// A run that has not even a thread.
+pub(super) fn not_begun(setup: &Setup, error: &std::io::Error) -> Ending {
+    let mut ending = Ending::of(setup.resolved.clone(), setup.again());
+    let text = format!("could not start the run's threads: {error}");
+    ending.bench_errors.push(text);
     ending
 }
 
@@ -91,6 +101,7 @@ impl Desk {
             again: ending.again.clone(),
         });
         self.phase(Phase::Starting);
+        let upkeep = tokio::spawn(fitness::upkeep(Upkeep::of(&self)));
         let set = tokio::select! {
             biased;
             () = stopped(&mut commands) => {
@@ -121,6 +132,7 @@ impl Desk {
             Some(Err(error)) => ending.bench_errors.push(error),
             None => {}
         }
+        upkeep.abort();
         self.judge(resolved, ending);
     }
 
@@ -137,6 +149,9 @@ impl Desk {
             self.teller.say(text.to_owned());
         }
         let unhealed = stage.unhealed;
+        // Whoever the host has ended says nothing, and stands for nobody.
+        let alive = |node: &&u64| !unhealed || stage.is_alive(**node);
+        let nodes: Vec<_> = stage.nodes.iter().filter(alive).copied().collect();
         let accuse = |asked: Result<(), super::Finding>| match asked {
             Err(finding) if unhealed && ["convergence", "service"].contains(&&*finding.oracle) => {
                 self.teller.say(finding.evidence);
@@ -144,24 +159,53 @@ impl Desk {
             }
             asked => asked,
         };
-        let nodes = &stage.nodes;
-        let (scenario, keys) = (&stage.fleet.scenario, stage.fleet.now.keys());
-        let mut client = stage.fleet.client(scenario.clients);
-        let asked = async {
-            accuse(after::converge(&stage.cluster, nodes).await)?;
-            accuse(after::serve(&mut client, &self.recorder, keys).await)?;
-            self.phase(Phase::FinalReads);
-            let say = |text| self.teller.say(text);
-            let (cluster, recorder) = (&stage.cluster, &self.recorder);
-            accuse(after::rotate_and_read(cluster, nodes, &mut client, recorder, keys, say).await)?;
-            accuse(after::compare_states(&stage.cluster, nodes).await)
+        let found = async {
+            accuse(self.serves(stage, &nodes).await)?;
+            let heart = self.host.heart();
+            accuse(after::compare_states(&stage.cluster, &nodes, heart).await)
         };
-        let found = asked.await;
+        let found = found.await;
         self.watch.look(&stage.cluster);
+        // Who has ended meanwhile may be the reason, and not to blame for it.
+        stage.note_losses(self, ending);
         let found = found.err().or_else(|| stage.inspector.found());
         if let Some(finding) = found {
-            self.found(ending, finding);
+            self.accuse(stage, ending, finding);
         }
+    }
+
+    /// Tells what was found after everything was healed, but for what the bench or the host is to blame for.
+    fn accuse(&self, stage: &Stage, ending: &mut Ending, finding: super::Finding) {
+        let hindered = match finding.oracle.as_str() {
+            "convergence" | "service" if stage.unhealed => {
+                return self.teller.say(finding.evidence);
+            }
+            "convergence" | "service" => fitness::hindered(&stage.cluster),
+            _ => Vec::new(),
+        };
+        if hindered.is_empty() {
+            return self.found(ending, finding);
+        }
+        let (why, evidence) = (hindered.join(", "), finding.evidence);
+        self.bench_error(ending, format!("{why}: that accuses nobody: {evidence}"));
+    }
+
+    /// Whether the healed cluster agrees on a leader and serves, through every node in its turn.
+    async fn serves(&self, stage: &Stage, nodes: &[u64]) -> Result<(), super::Finding> {
+        let heart = self.host.heart();
+        let (scenario, keys) = (&stage.fleet.scenario, stage.fleet.now.keys());
+        let mut client = stage.fleet.client(scenario.clients);
+        after::converge(&stage.cluster, nodes, heart).await?;
+        let mut asks = after::Asks {
+            client: &mut client,
+            recorder: &self.recorder,
+            keys,
+            heart,
+        };
+        after::serve(&mut asks).await?;
+        self.phase(Phase::FinalReads);
+        let say = |text| self.teller.say(text);
+        after::rotate_and_read(&stage.cluster, nodes, &mut asks, say).await
     }
 
     /// Ends every child, and reads what the nodes' logs say.
@@ -211,10 +255,18 @@ impl Desk {
             judge,
             spans,
             watch,
+            host,
             ..
         } = self;
+        recorder.flush();
         let verdict = judge.verdict();
-        certified(&dir, resolved, &verdict, &teller, ending);
+        match recorder.missing() {
+            // The log ids of what is lost are lost, too.
+            Some(Missing { waiting, lost, why }) => ending.bench_errors.push(format!(
+                "history.jsonl lacks {lost} events, and {waiting} bytes more at its end: {why}"
+            )),
+            None => certified(&dir, resolved, &verdict, &teller, ending),
+        }
         if let Verdict::Violation(counterexample) = &verdict {
             if !ending.alarmed {
                 // Found by the final reads, when nobody waited for an alarm any more.
@@ -239,10 +291,11 @@ impl Desk {
             .values()
             .cloned()
             .collect();
-        for failure in recorder.failure().into_iter().chain(teller.failure()) {
-            ending
-                .bench_errors
-                .push(format!("could not write in {}: {failure}", dir.display()));
+        ending.late_ms = u64::try_from(host.heart().worst().as_millis()).unwrap_or(u64::MAX);
+        ending.bench_errors.extend(host.shortages().losses());
+        for missing in teller.missing() {
+            let text = format!("could not write all in {}: {missing}", dir.display());
+            ending.bench_errors.push(text);
         }
         for text in &ending.bench_errors {
             teller.tell(Notice::BenchError { text: text.clone() });

@@ -6,6 +6,7 @@ use checkers::history::{ClientId, Event, EventKind, Outcome};
 use serde::Serialize;
 
 use super::notice::{By, ChildState, LinkState, NodeView, Notice, Role};
+use super::unexplained::{self, Unexplained};
 use crate::fault::{Fault, MEMBERSHIP, NodeId};
 use crate::proxy::{Action, Decisions};
 use crate::scenario::Promises;
@@ -38,6 +39,7 @@ struct Fallen {
 pub(super) struct Coverage {
     outcomes: Outcomes,
     calm: Share,
+    unexplained: unexplained::Calm,
     leaders: BTreeSet<(u64, NodeId)>,
     leader_hit: u64,
     leader_in_minority: u64,
@@ -123,11 +125,14 @@ pub struct Counts {
     pub snapshots: u64,
     /// Operations that began and ended with no fault in, at least 2 s after the last.
     pub calm: Share,
+    /// What happened though no fault explains it.
+    pub unexplained: Unexplained,
 }
 
 impl Coverage {
     /// Counts an event of the history.
     pub(super) fn event(&mut self, event: &Event) {
+        self.unexplained.event(event);
         let Some(client) = event.client else { return };
         match &event.kind {
             EventKind::Invoke { .. } => {
@@ -162,6 +167,7 @@ impl Coverage {
 
     /// Counts a notice.
     pub(super) fn notice(&mut self, time_ns: u64, notice: &Notice) {
+        self.unexplained.notice(time_ns, notice);
         match notice {
             Notice::Node { node } => {
                 self.node(time_ns, node);
@@ -356,6 +362,7 @@ impl Coverage {
             leader_in_minority: self.leader_in_minority,
             snapshots: self.snapshots,
             calm: self.calm,
+            unexplained: self.unexplained.counts(),
         }
     }
 }

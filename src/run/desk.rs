@@ -14,10 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::Setup;
 use super::coverage::Coverage;
 use super::ending::{Ending, FaultSpan};
+use super::fitness;
 use super::folder::{self, Teller};
 use super::notice::{Finding, Notice, Phase, Progress, Told, not_linearizable};
 use super::watch::Watch;
 use crate::fault::FaultId;
+use crate::host::Host;
 use crate::judge::{Judge, SoFar};
 use crate::recorder::{self, Recorder};
 
@@ -33,6 +35,8 @@ pub(super) struct Desk {
     pub(super) judge: Judge,
     pub(super) spans: Arc<Mutex<BTreeMap<FaultId, FaultSpan>>>,
     pub(super) watch: Watch,
+    /// The machine under the run.
+    pub(super) host: Arc<Host>,
     /// What was last told of the verdict so far.
     said: Mutex<Option<Progress>>,
 }
@@ -45,6 +49,8 @@ impl Desk {
         behind: Arc<AtomicU64>,
     ) -> Result<(Desk, oneshot::Receiver<Box<Counterexample>>), String> {
         let resolved = &setup.resolved;
+        // Before anything is made: a machine that cannot carry the run is left as it was.
+        let warnings = fitness::before(setup).map_err(|e| e.to_string())?;
         let dir =
             folder::create(&setup.out, &resolved.scenario.name, resolved.seed).map_err(|e| {
                 format!(
@@ -53,6 +59,7 @@ impl Desk {
                 )
             })?;
         let wrong = |e: std::io::Error| format!("could not write in {}: {e}", dir.display());
+        let host = Host::watch(&dir).map_err(|e| format!("could not watch this machine: {e}"))?;
         let recipe = toml::to_string(resolved).expect("a scenario is plain data");
         fs::write(dir.join("scenario.toml"), recipe).map_err(wrong)?;
 
@@ -90,6 +97,9 @@ impl Desk {
         let teller =
             Teller::new(&dir, recorder.clone(), counts, found, screen, behind).map_err(wrong)?;
         let watch = Watch::new(teller.clone(), recorder.clone());
+        for warning in warnings {
+            teller.say(warning);
+        }
         Ok((
             Desk {
                 dir,
@@ -99,6 +109,7 @@ impl Desk {
                 judge,
                 spans: Arc::default(),
                 watch,
+                host: Arc::new(host),
                 said: Mutex::default(),
             },
             alarm,
@@ -133,11 +144,25 @@ impl Desk {
         }
     }
 
-    /// An oracle other than the history's has found something.
+    /// An oracle other than the history's has found something. Where the machine explains it, it accuses nobody.
     pub(super) fn found(&self, ending: &mut Ending, finding: Finding) {
+        let spans = self.spans.lock().expect("nobody panics while listing");
+        let spans: Vec<FaultSpan> = spans.values().cloned().collect();
+        if let Some(excuse) = fitness::excuse(&finding, &self.host, &spans) {
+            self.bench_error(ending, excuse);
+            return;
+        }
         self.teller.tell(Notice::Found {
             finding: finding.clone(),
         });
         ending.findings.push(finding);
+    }
+
+    /// The bench or its host has failed: said at once, and once.
+    pub(super) fn bench_error(&self, ending: &mut Ending, text: String) {
+        if !ending.bench_errors.contains(&text) {
+            self.teller.say(text.clone());
+            ending.bench_errors.push(text);
+        }
     }
 }

@@ -67,6 +67,8 @@ pub struct Ending {
     pub defect: Option<DefectCounts>,
     /// How often two states at one applied log id were compared while the run went on.
     pub compared: u64,
+    /// By how much the latest of the bench's own timers was late, in milliseconds.
+    pub late_ms: u64,
     /// The run's folder; absent when it could not be made.
     pub dir: Option<PathBuf>,
 }
@@ -94,6 +96,7 @@ impl Ending {
             certificate: None,
             defect: None,
             compared: 0,
+            late_ms: 0,
             dir: None,
         }
     }

@@ -12,6 +12,9 @@
 //!   verdict.json       the object that `--json` prints
 //!   counterexample.txt the operations that prove a violation, and why
 //! ```
+//!
+//! What cannot be written for a moment waits in memory and is written later, in its order: no line follows half of
+//! another one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -29,6 +32,7 @@ use super::found::Found;
 use super::notice::{Notice, Told};
 use crate::proxy::{Decision, Decisions, Half};
 use crate::recorder::Recorder;
+use crate::recorder::lines::Lines;
 use crate::wire::metadata::Token;
 
 /// Makes a new folder under `parent`, named by the wall clock (UTC), the scenario and the seed.
@@ -122,11 +126,13 @@ pub(crate) struct Teller {
 }
 
 struct Files {
-    notices: File,
-    faults: File,
+    notices: Lines<u64>,
+    faults: Lines<u64>,
     line: Vec<u8>,
-    failure: Option<io::Error>,
 }
+
+/// Bytes of either file that wait while it cannot be written.
+const MOST_WAITING: usize = 4 << 20;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -144,12 +150,14 @@ impl Teller {
         screen: mpsc::Sender<Told>,
         behind: Arc<AtomicU64>,
     ) -> io::Result<Teller> {
-        let new = |name: &str| File::create_new(dir.join(name));
+        let new = |name: &str| {
+            let file = File::create_new(dir.join(name))?;
+            io::Result::Ok(Lines::new(file, MOST_WAITING, say_lost))
+        };
         let files = Files {
             notices: new("notices.jsonl")?,
             faults: new("faults.jsonl")?,
             line: Vec::new(),
-            failure: None,
         };
         Ok(Teller {
             recorder,
@@ -205,14 +213,49 @@ impl Teller {
         self.tell(Notice::Say { text: text.into() });
     }
 
-    /// Why the folder could not be written, if it could not.
-    pub(super) fn failure(&self) -> Option<io::Error> {
-        self.files
-            .lock()
-            .expect("nobody panics while writing")
-            .failure
-            .take()
+    /// Writes what waits, as far as there is room.
+    pub(super) fn flush(&self) {
+        let mut files = self.files.lock().expect("nobody panics while writing");
+        files.notices.flush();
+        files.faults.flush();
     }
+
+    /// What of the folder's files is not in them, a sentence each.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let files = self.files.lock().expect("nobody panics while writing");
+        let named = [
+            ("notices.jsonl", &files.notices),
+            ("faults.jsonl", &files.faults),
+        ];
+        let troubled = named.into_iter().filter_map(|(name, lines)| {
+            let why = lines.trouble()?;
+            let (lost, waits) = (lines.lost(), lines.waits());
+            Some(format!(
+                "{name} lacks {lost} lines and {waits} bytes more: {why}"
+            ))
+        });
+        troubled.collect()
+    }
+}
+
+/// The line that stands for so many lost ones.
+fn say_lost(first_ns: &u64, lost: u64, line: &mut Vec<u8>) {
+    let notice = Notice::Say {
+        text: format!("{lost} lines that were told here could not be written"),
+    };
+    let time_ns = *first_ns;
+    write_line(
+        line,
+        &Line {
+            time_ns,
+            notice: &notice,
+        },
+    );
+}
+
+fn write_line(line: &mut Vec<u8>, of: &impl Serialize) {
+    serde_json::to_writer(&mut *line, of).expect("it is plain data");
+    line.push(b'\n');
 }
 
 /// One message's fate, as a line of `faults.jsonl`.
@@ -251,19 +294,14 @@ impl Files {
             late_us: u64::try_from(decision.late.as_micros()).unwrap_or(u64::MAX),
         };
         self.line.clear();
-        serde_json::to_writer(&mut self.line, &line).expect("a fate is plain data");
-        self.line.push(b'\n');
-        if let Err(error) = self.faults.write_all(&self.line) {
-            self.failure.get_or_insert(error);
-        }
+        write_line(&mut self.line, &line);
+        self.faults.push(now_ns, &self.line);
     }
 
     fn append(&mut self, time_ns: u64, notice: &Notice) {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, &Line { time_ns, notice })
-            .expect("a notice is plain data");
-        self.line.push(b'\n');
-        let mut written = self.notices.write_all(&self.line);
+        write_line(&mut self.line, &Line { time_ns, notice });
+        self.notices.push(time_ns, &self.line);
         if matches!(
             notice,
             Notice::FaultIn { .. }
@@ -272,10 +310,7 @@ impl Files {
                 | Notice::FaultIndeterminate { .. }
                 | Notice::Anchor { .. }
         ) {
-            written = written.and_then(|()| self.faults.write_all(&self.line));
-        }
-        if let Err(error) = written {
-            self.failure.get_or_insert(error);
+            self.faults.push(time_ns, &self.line);
         }
     }
 }

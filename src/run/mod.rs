@@ -21,6 +21,7 @@ mod decoy;
 mod desk;
 mod drill;
 mod ending;
+mod fitness;
 mod folder;
 mod found;
 mod inspect;
@@ -29,6 +30,7 @@ mod notice;
 mod play;
 mod stage;
 mod traces;
+mod unexplained;
 mod watch;
 
 use std::path::PathBuf;
@@ -56,6 +58,7 @@ pub use notice::{
     By, ChildState, Command, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress,
     Role, RpcView, Told, VerdictWord, Vote,
 };
+pub use unexplained::Unexplained;
 
 /// Everything that a run is given.
 #[derive(Clone, Debug)]
@@ -144,9 +147,11 @@ pub fn start(setup: Setup) -> Handle {
                 .worker_threads(2)
                 .thread_name("run-worker")
                 .enable_all()
-                .build()
-                .expect("the system has threads left");
-            runtime.block_on(conduct::conduct(setup, tell, counter, asked))
+                .build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(conduct::conduct(setup, tell, counter, asked)),
+                Err(error) => conduct::not_begun(&setup, &error),
+            }
         })
         .expect("the system has a thread left");
     Handle {

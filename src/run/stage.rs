@@ -1,6 +1,5 @@
 //! What a run plays on: children, network and nemesis, set up and put in order.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,12 +9,13 @@ use super::clients::{Fleet, Now};
 use super::decoy::{double_everything, patience, planted};
 use super::desk::Desk;
 use super::ending::{Ending, FaultSpan};
+use super::fitness;
 use super::folder::TokenFile;
 use super::inspect::Inspector;
 use super::links::Links;
 use super::notice::Notice;
 use super::{Setup, after};
-use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
+use crate::cluster::{ChildState, Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
 use crate::fault::NodeId;
 use crate::fault::defects::Place;
 use crate::nemesis::{self, Deed, Nemesis, Order, Parties, Remains};
@@ -76,13 +76,14 @@ impl Stage {
             client_groups: groups.iter().copied().collect(),
             client_level: Level::Messages,
             seed: resolved.seed,
+            shortages: desk.host.shortages().clone(),
             ..NetworkConfig::default()
         };
         let network = Arc::new(Network::start(config).map_err(|e| format!("could not {e}"))?);
         let words = |e: ClusterError| format!("could not {e}");
         let config = ClusterConfig {
             token: Some(token.clone()),
-            ..cluster_config(setup, &desk.dir, &network)
+            ..cluster_config(setup, desk, &network)
         };
         let cluster = Arc::new(Cluster::new(config).map_err(words)?);
         let ready = cluster.start_all(&nodes).await.map_err(words)?;
@@ -116,6 +117,7 @@ impl Stage {
             recorder: desk.recorder.clone(),
             now: Now::of(&resolved.scenario),
             patience: patience(place),
+            shortages: desk.host.shortages().clone(),
         };
         let (tell_lost, lost) = mpsc::unbounded_channel();
         let nemesis = Nemesis::new(
@@ -157,6 +159,12 @@ impl Stage {
         })
     }
 
+    /// Whether a node has a child that lives.
+    pub(super) fn is_alive(&self, node: NodeId) -> bool {
+        let view = self.cluster.view(node);
+        view.is_some_and(|view| view.state != ChildState::Dead)
+    }
+
     /// Asks the nemesis for something.
     pub(super) async fn order(&self, order: Order) {
         // A nemesis that is gone has taken everything out.
@@ -174,10 +182,16 @@ impl Stage {
         self.nemesis = None;
     }
 
-    /// A child that ended by itself, or when it was started again, is a finding, once. What the bench failed in is none.
+    /// A child that ended by itself, or when it was started again, is a finding, once. What the bench or its host failed
+    /// in is none.
     pub(super) fn note_losses(&mut self, desk: &Desk, ending: &mut Ending) {
         let exits = self.cluster.exits();
         for exit in exits.iter().skip(self.exits_seen) {
+            if let Some(excuse) = fitness::excuse_of_end(exit, &desk.host) {
+                self.unhealed = true;
+                desk.bench_error(ending, excuse);
+                continue;
+            }
             let lines: Vec<&str> = exit.log.lines().collect();
             let log = lines[lines.len().saturating_sub(3)..].join(" | ");
             desk.found(
@@ -197,8 +211,7 @@ impl Stage {
                 ),
                 Loss::Failed(why) => {
                     self.unhealed = true;
-                    desk.teller.say(why.clone());
-                    ending.bench_errors.push(why);
+                    desk.bench_error(ending, why);
                 }
             }
         }
@@ -218,9 +231,10 @@ fn keep_token(token: &Token, desk: &Desk) -> Option<TokenFile> {
 
 /// Each node dials its peers' listeners of its own in the proxy, those of nodes that may come later too; the proxy is
 /// told where each node listens.
-fn cluster_config(setup: &Setup, dir: &Path, network: &Arc<Network>) -> ClusterConfig {
+fn cluster_config(setup: &Setup, desk: &Desk, network: &Arc<Network>) -> ClusterConfig {
     let ids = 1..=MAX_NODE;
-    let mut config = ClusterConfig::new(dir.to_owned());
+    let mut config = ClusterConfig::new(desk.dir.clone());
+    config.shortages = desk.host.shortages().clone();
     // The links outlive the children, and are not kept by them.
     let links = Arc::downgrade(network);
     config.upstream = UpstreamHook::new(move |node, address| {
