@@ -117,7 +117,7 @@ fn what_gen_makes_has_the_verdict_that_was_asked_for() {
         "stale-read",
         "lost-write",
         "future-read",
-        "dirty-read",
+        "aborted-read",
         "double-cas",
         "resurrected-delete",
     ] {

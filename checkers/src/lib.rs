@@ -76,8 +76,8 @@
 //! # The rooms, in reading order
 //!
 //! [`history`] pairs events into operations; [`mod@format`] reads and writes them; [`linear`] judges, also while the
-//! history grows ([`linear::online`]); [`verdict`] is what comes out, [`explain`] says it in sentences;
-//! [`generate`] makes histories to judge.
+//! history grows ([`linear::online`]); [`verdict`] is what comes out, [`anomaly`] names its kind, [`explain`] says it in
+//! sentences; [`generate`] makes histories to judge.
 //!
 //! ```
 //! use checkers::generate::{Generator, Recipe, Violation};
@@ -93,6 +93,7 @@
 //! println!("{}", checkers::explain::text(&found, None));
 //! ```
 
+pub mod anomaly;
 pub mod explain;
 pub mod format;
 pub mod generate;

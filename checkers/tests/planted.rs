@@ -106,8 +106,8 @@ fn a_read_from_the_future_is_shown_by_six_operations_at_most() {
 }
 
 #[test]
-fn a_dirty_read_is_shown_by_six_operations_at_most() {
-    each_seed(Violation::DirtyRead);
+fn an_aborted_read_is_shown_by_six_operations_at_most() {
+    each_seed(Violation::AbortedRead);
 }
 
 #[test]

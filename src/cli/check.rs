@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
+use checkers::anomaly::{self, Anomaly};
 use checkers::explain;
 use checkers::format::{self, Format, Loaded};
-use checkers::history::{LIST_APPEND, Lint, Names, Nil};
+use checkers::history::{History, LIST_APPEND, Lint, Names, Nil};
 use checkers::linear::explanation::explanation;
 use checkers::linear::stream::{self, Read};
 use checkers::linear::{self, Options};
@@ -103,6 +104,8 @@ struct Checked {
 /// What is left of a history that was judged.
 struct Judged {
     verdict: Verdict,
+    /// What a violation is called.
+    anomaly: Option<Anomaly>,
     ops: u64,
     keys: u64,
     algorithm: &'static str,
@@ -307,6 +310,7 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
             });
             let judged = Judged {
                 explained,
+                anomaly: named(&report.verdict, Some(&history)),
                 verdict: report.verdict,
                 ops: report.ops,
                 keys: history.keys.len() as u64,
@@ -323,6 +327,7 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
         Ok(Read::Judged(streamed)) => {
             is_of(&name, &streamed.spec, args.spec.as_deref())?;
             let judged = Judged {
+                anomaly: named(&streamed.verdict, None),
                 verdict: streamed.verdict,
                 ops: streamed.ops,
                 keys: streamed.keys,
@@ -345,6 +350,14 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
         notes,
         came,
     })
+}
+
+/// What a violation is called.
+fn named(verdict: &Verdict, history: Option<&History>) -> Option<Anomaly> {
+    match verdict {
+        Verdict::Violation(found) => Some(anomaly::of(found, history)),
+        Verdict::Linearizable | Verdict::Unknown(_) => None,
+    }
 }
 
 /// Whether a file is a history of the spec that was asked for, where one was.
@@ -405,6 +418,7 @@ impl Checked {
                 match &judged.verdict {
                     Verdict::Linearizable => {}
                     Verdict::Violation(found) => {
+                        put("anomaly", json!(judged.anomaly));
                         put("counterexample", json!(found.operations));
                         put("key", json!(found.key));
                         put("order", json!(found.order));
@@ -449,6 +463,9 @@ impl Checked {
                 match &judged.verdict {
                     Verdict::Unknown(reason) => writeln!(out, "  {reason}")?,
                     Verdict::Violation(found) if explain || self.expected.is_none() => {
+                        if let Some(anomaly) = judged.anomaly {
+                            writeln!(out, "  {anomaly}: {}", anomaly.about())?;
+                        }
                         for line in explain::text(found, Some(&judged.names)).lines() {
                             writeln!(out, "  {line}")?;
                         }

@@ -40,7 +40,7 @@ pub(crate) struct GenArgs {
     /// The values written: unique, or small:N for 1 to N.
     #[arg(long, default_value = "unique")]
     values: Domain,
-    /// Put in one violation: stale-read, lost-write, future-read, dirty-read, double-cas or resurrected-delete.
+    /// Put in one violation: stale-read, lost-write, future-read, aborted-read, double-cas or resurrected-delete.
     #[arg(long, value_name = "KIND")]
     violate: Option<Violation>,
     /// Everything random comes from here.

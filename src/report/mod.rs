@@ -22,6 +22,7 @@ pub fn json(ending: &Ending) -> Value {
     let mut object = json!({
         "verdict": ending.word(),
         "exit": ending.exit(),
+        "anomaly": ending.anomaly,
         "seed": ending.resolved.seed,
         "scenario": ending.resolved.scenario.name,
         "nodes": ending.resolved.scenario.nodes,
@@ -44,6 +45,7 @@ pub fn json(ending: &Ending) -> Value {
         "certificate": ending.certificate,
         "alarm_seconds": ending.alarm_seconds,
         "dir": ending.dir,
+        "again": ending.again,
         "coverage": {
             "fault_kinds": counts.faults.len(),
             "skipped": counts.skipped,
@@ -115,6 +117,7 @@ fn evidence(ending: &Ending, found: &Counterexample) -> Value {
     if let Some(culprit) = found.culprit() {
         let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
         object["answered_by"] = json!(culprit.node);
+        object["answered_as"] = json!(ending.answered_as);
         object["faults_active"] = ending
             .faults_at(at)
             .iter()

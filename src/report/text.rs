@@ -130,8 +130,13 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
 /// The operations that prove a violation, one a line in the order of their beginnings, and why.
 #[must_use]
 pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
-    let mut text = format!(
-        "{} of the operations on {} show it:\n",
+    let mut text = String::new();
+    if let Some(anomaly) = ending.anomaly {
+        let _ = writeln!(text, "{anomaly}: {}.", anomaly.about());
+    }
+    let _ = writeln!(
+        text,
+        "{} of the operations on {} show it:",
         found.operations.len(),
         found.key
     );

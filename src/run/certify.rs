@@ -17,7 +17,7 @@ use super::after::finding;
 use super::notice::Finding;
 
 /// A larger history is not read again for this; its verdict was made while it grew.
-const AT_MOST_BYTES: u64 = 1 << 30;
+pub(super) const AT_MOST_BYTES: u64 = 1 << 30;
 
 /// What the log ids in a run's history prove; `None`: it was not asked.
 ///

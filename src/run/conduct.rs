@@ -16,7 +16,7 @@ use super::notice::{Command, Load, Notice, Phase, Told};
 use super::play::{Play, Why};
 use super::stage::Stage;
 use super::traces::{self, Said};
-use super::{Setup, after, certify};
+use super::{Setup, after, certify, name};
 use crate::recorder::Missing;
 use crate::scenario::Resolved;
 
@@ -274,6 +274,8 @@ impl Desk {
                 teller.tell(Notice::Alarm { counterexample });
             }
             ending.beliefs = watch.beliefs_at(culprit_answered_ns(counterexample));
+            ending.answered_as = watch.stood_as(counterexample);
+            ending.anomaly = name::anomaly(&dir, &verdict);
         }
         // Where the cluster never came up nothing happened, and an empty history proves nothing.
         ending.counts = coverage

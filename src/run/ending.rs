@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use checkers::anomaly::Anomaly;
 use checkers::history::Call;
 use checkers::verdict::Verdict;
 
@@ -37,6 +38,10 @@ pub struct Ending {
     pub again: String,
     /// What the history proves; absent when there is none.
     pub verdict: Option<Verdict>,
+    /// What a violation is called.
+    pub anomaly: Option<Anomaly>,
+    /// What whoever answered the culprit of a violation was then, as far as anybody knows: see `Watch::stood_as`.
+    pub answered_as: Option<&'static str>,
     /// What other oracles prove.
     pub findings: Vec<Finding>,
     /// What went wrong with the bench itself.
@@ -81,6 +86,8 @@ impl Ending {
             resolved,
             again,
             verdict: None,
+            anomaly: None,
+            answered_as: None,
             findings: Vec::new(),
             bench_errors: Vec::new(),
             broken_promises: Vec::new(),

@@ -26,6 +26,7 @@ mod folder;
 mod found;
 mod inspect;
 mod links;
+mod name;
 mod notice;
 mod play;
 mod stage;

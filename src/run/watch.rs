@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use checkers::verdict::Counterexample;
+
 use super::folder::Teller;
 use super::notice::{ChildState, NodeView, Notice, Role, RpcView, Vote};
 use crate::cluster::{self, Cluster};
@@ -96,8 +98,27 @@ impl Watch {
     /// What each node took itself for at that instant, a sentence each: as last heard, at most a poll's time ago.
     /// Nothing where that is too long ago to be known.
     pub(super) fn beliefs_at(&self, time_ns: u64) -> Vec<String> {
+        let beliefs = self.seen_by(time_ns).into_iter();
+        beliefs
+            .filter_map(|(id, belief)| belief.of_node(id))
+            .collect()
+    }
+
+    /// In a word, what the node that answered the culprit was then; `None` where nobody knows. Its log id tells more
+    /// than what was last heard of it: one that is behind another's by a term had not heard of that term.
+    pub(super) fn stood_as(&self, found: &Counterexample) -> Option<&'static str> {
+        let culprit = found.culprit()?;
+        let answered_ns = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
+        let others = found.operations.iter().filter_map(|op| op.at);
+        let newest = others.map(|at| at.term).max();
+        let behind = culprit.at.is_some_and(|at| newest > Some(at.term));
+        standing(&self.seen_by(answered_ns), culprit.node?, behind)
+    }
+
+    /// What each node took itself for, as last heard by that instant.
+    fn seen_by(&self, time_ns: u64) -> BTreeMap<NodeId, Belief> {
         let seen = self.seen.lock().expect("nobody panics while looking");
-        seen.beliefs_at(time_ns)
+        seen.at(time_ns)
     }
 }
 
@@ -122,17 +143,41 @@ impl Seen {
         true
     }
 
-    fn beliefs_at(&self, time_ns: u64) -> Vec<String> {
+    /// What each node took itself for at that instant; nothing where that is too long ago to be known.
+    fn at(&self, time_ns: u64) -> BTreeMap<NodeId, Belief> {
         if time_ns < self.forgotten_to_ns {
-            return Vec::new();
+            return BTreeMap::new();
         }
         let mut last = self.before.clone();
         for (_, node, belief) in self.beliefs.iter().take_while(|(at, ..)| *at <= time_ns) {
             last.insert(*node, *belief);
         }
-        let said = last.into_iter();
-        said.filter_map(|(id, belief)| belief.of_node(id)).collect()
+        last
     }
+}
+
+/// What a node was among the others: a leader is an old one where another leads a later term, or where its answer is
+/// `behind` that of another's term.
+fn standing(
+    beliefs: &BTreeMap<NodeId, Belief>,
+    node: NodeId,
+    behind: bool,
+) -> Option<&'static str> {
+    let belief = beliefs.get(&node)?;
+    Some(match belief.role {
+        Role::Leader => {
+            let mut others = beliefs.values();
+            let newer = |other: &Belief| other.role == Role::Leader && other.term > belief.term;
+            match behind || others.any(newer) {
+                true => "old leader",
+                false => "leader",
+            }
+        }
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Learner => "learner",
+        Role::Unheard | Role::Shutdown => return None,
+    })
 }
 
 /// A row a method, over all peers; its latencies are those of the slowest.
@@ -240,6 +285,29 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_beside_a_later_term_is_an_old_one() {
+        let node = |id, role, term| {
+            let node = NodeView {
+                role,
+                term,
+                ..NodeView::default()
+            };
+            (id, Belief::of(&node))
+        };
+        let all = BTreeMap::from([
+            node(1, Role::Leader, 1),
+            node(2, Role::Leader, 2),
+            node(3, Role::Follower, 2),
+        ]);
+        let alone = BTreeMap::from([node(1, Role::Leader, 1)]);
+        assert_eq!(standing(&all, 1, false), Some("old leader"));
+        assert_eq!(standing(&all, 2, false), Some("leader"));
+        assert_eq!(standing(&all, 3, true), Some("follower"));
+        assert_eq!(standing(&alone, 1, true), Some("old leader"));
+        assert_eq!(standing(&all, 4, false), None);
+    }
+
+    #[test]
     fn a_belief_is_what_the_node_says_unless_it_cannot_say_anything() {
         let node = |child, role, leader| NodeView {
             id: 2,
@@ -280,6 +348,13 @@ mod tests {
         }
     }
 
+    fn said_at(seen: &Seen, time_ns: u64) -> Vec<String> {
+        let beliefs = seen.at(time_ns).into_iter();
+        beliefs
+            .filter_map(|(id, belief)| belief.of_node(id))
+            .collect()
+    }
+
     #[test]
     fn a_longer_log_is_told_and_not_kept() {
         let mut seen = Seen::default();
@@ -291,7 +366,7 @@ mod tests {
         assert_eq!(seen.beliefs.len(), 2);
         let term = |at, term| {
             let said = format!("n1 took itself for the leader of term {term}.");
-            assert_eq!(seen.beliefs_at(at), [said], "at {at}");
+            assert_eq!(said_at(&seen, at), [said], "at {at}");
         };
         term(0, 1);
         term(1_999, 1);
@@ -309,10 +384,10 @@ mod tests {
         }
         assert_eq!(seen.beliefs.len(), MOST_BELIEFS);
         let oldest = 10 + changes - MOST_BELIEFS as u64;
-        assert_eq!(seen.beliefs_at(oldest - 1), Vec::<String>::new());
+        assert_eq!(said_at(&seen, oldest - 1), Vec::<String>::new());
         // n3 has believed the same since long ago.
         let first = format!("n1 took itself for the leader of term {oldest}.");
         let third = "n3 took itself for the leader of term 7.";
-        assert_eq!(seen.beliefs_at(oldest), [first.as_str(), third]);
+        assert_eq!(said_at(&seen, oldest), [first.as_str(), third]);
     }
 }

@@ -456,7 +456,7 @@ mod tests {
             (1, None),
             (2, Some(Violation::StaleRead)),
             (3, Some(Violation::FutureRead)),
-            (4, Some(Violation::DirtyRead)),
+            (4, Some(Violation::AbortedRead)),
         ] {
             let text = text(violate, seed);
             let loaded = format::read(text.as_slice(), "h", None, None).expect("a history");
