@@ -107,7 +107,7 @@ fn end_on_panic() {
 }
 
 /// The kernel kills this process when the thread that started it ends; it may have ended already.
-fn die_with_parent() -> anyhow::Result<()> {
+pub(super) fn die_with_parent() -> anyhow::Result<()> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
     let before = getppid();
     set_parent_process_death_signal(Some(Signal::KILL))?;

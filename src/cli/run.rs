@@ -1,6 +1,6 @@
 //! `whitewater run`: one scenario without the screen.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -15,42 +15,17 @@ use crate::run::{self, Changes, Ending, Found, Given, ScenarioError, Setup};
 pub(crate) struct RunArgs {
     /// A built-in scenario, or a file: a name with a slash or ending in .toml. The scenario.toml of a run is one, too.
     scenario: Option<String>,
-    /// How many nodes, 1 to 9.
-    #[arg(long, value_name = "N")]
-    nodes: Option<u64>,
-    /// How long the workload runs, in seconds; 0: until it is ended.
-    #[arg(long, value_name = "SECONDS")]
-    time: Option<u64>,
     /// What every random choice is drawn from; drawn itself, and printed, where it is not given.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Operations a second, over all clients.
-    #[arg(long, value_name = "OPS")]
-    rate: Option<u32>,
-    /// How many clients at any time.
-    #[arg(long, value_name = "N")]
-    clients: Option<u32>,
-    /// How many contended keys.
-    #[arg(long, value_name = "N")]
-    keys: Option<u32>,
-    /// Kinds of fault, separated by commas, or none.
-    #[arg(long, value_name = "LIST|none")]
-    faults: Option<String>,
+    #[command(flatten)]
+    changes: ChangeArgs,
     /// Plant a deliberate bug (`whitewater list defects`).
     #[arg(long, value_name = "NAME")]
     defect: Option<String>,
     /// Plant what looks wrong and is legal: it must never be reported.
     #[arg(long, value_name = "NAME", conflicts_with = "defect")]
     decoy: Option<String>,
-    /// How nodes answer reads: read-index (the default), lease, leader-local, follower-local.
-    #[arg(long, value_name = "MODE")]
-    reads: Option<String>,
-    /// Whether a node that has just started neither votes nor campaigns for an election timeout: on or off.
-    #[arg(long, value_name = "on|off")]
-    vote_guard: Option<String>,
-    /// How the leader replicates: stream (the default) or unary.
-    #[arg(long, value_name = "HOW")]
-    append: Option<String>,
     /// Where the run's folder is made.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
@@ -63,27 +38,51 @@ pub(crate) struct RunArgs {
     /// Go wrong on purpose (a panic in some thread, an end that never comes): only to test the way out.
     #[arg(long, hide = true, value_name = "WHERE")]
     drill: Option<String>,
+    /// End with the process that started this one, or with standard input: a hunt's runs outlive it no more than
+    /// nodes outlive their bench.
+    #[arg(long, hide = true)]
+    parent_watch: bool,
 }
 
-impl RunArgs {
-    /// Everything that the run needs; draws a seed where none is given.
-    pub(crate) fn setup(&self) -> anyhow::Result<Setup> {
-        let usage = |text: String| anyhow::Error::new(Usage(text));
+/// What the command line changes in a scenario: the same for one run and for many.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ChangeArgs {
+    /// How many nodes, 1 to 9.
+    #[arg(long, value_name = "N")]
+    nodes: Option<u64>,
+    /// How long the workload runs, in seconds; 0: until it is ended.
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<u64>,
+    /// Operations a second, over all clients.
+    #[arg(long, value_name = "OPS")]
+    rate: Option<u32>,
+    /// How many clients at any time.
+    #[arg(long, value_name = "N")]
+    clients: Option<u32>,
+    /// How many contended keys.
+    #[arg(long, value_name = "N")]
+    keys: Option<u32>,
+    /// Kinds of fault, separated by commas, or none.
+    #[arg(long, value_name = "LIST|none")]
+    faults: Option<String>,
+    /// How nodes answer reads: read-index (the default), lease, leader-local, follower-local.
+    #[arg(long, value_name = "MODE")]
+    reads: Option<String>,
+    /// Whether a node that has just started neither votes nor campaigns for an election timeout: on or off.
+    #[arg(long, value_name = "on|off")]
+    vote_guard: Option<String>,
+    /// How the leader replicates: stream (the default) or unary.
+    #[arg(long, value_name = "HOW")]
+    append: Option<String>,
+}
+
+impl ChangeArgs {
+    /// The changes; a name that there is not is wrong usage.
+    pub(crate) fn changes(&self) -> anyhow::Result<Changes> {
         let faults = self.faults.as_deref().map(|list| match list {
             "none" => Vec::new(),
             list => list.split(',').map(|kind| kind.trim().to_owned()).collect(),
         });
-        let changes = Changes {
-            nodes: self.nodes,
-            seconds: self.time,
-            rate: self.rate,
-            clients: self.clients,
-            keys: self.keys,
-            faults,
-            reads: self.reads.clone(),
-            append: self.append.clone(),
-            vote_guard: self.vote_guard.as_deref().map(|guard| guard == "on"),
-        };
         if let Some(reads) = &self.reads {
             one_of("--reads", reads, run::READ_MODES.iter().copied())?;
         }
@@ -93,6 +92,24 @@ impl RunArgs {
         if let Some(append) = &self.append {
             one_of("--append", append, run::APPEND_MODES.iter().copied())?;
         }
+        Ok(Changes {
+            nodes: self.nodes,
+            seconds: self.time,
+            rate: self.rate,
+            clients: self.clients,
+            keys: self.keys,
+            faults,
+            reads: self.reads.clone(),
+            append: self.append.clone(),
+            vote_guard: self.vote_guard.as_deref().map(|guard| guard == "on"),
+        })
+    }
+}
+
+impl RunArgs {
+    /// Everything that the run needs; draws a seed where none is given.
+    pub(crate) fn setup(&self) -> anyhow::Result<Setup> {
+        let changes = self.changes.changes()?;
         if let Some(drill) = &self.drill {
             one_of("--drill", drill, run::Drill::ALL.iter().map(|d| d.0))?;
         }
@@ -104,15 +121,12 @@ impl RunArgs {
             one_of("--decoy", decoy, decoys.map(|decoy| decoy.name))?;
         }
         let name = self.scenario.as_deref().unwrap_or(run::DEFAULT_SCENARIO);
-        let given = Given::find(name).map_err(|error| match error {
-            ScenarioError::Malformed { .. } => anyhow::Error::new(Malformed(error.to_string())),
-            error => usage(error.to_string()),
-        })?;
+        let given = find(name)?;
         let seed = self.seed.or(given.seed());
-        let seed = seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+        let seed = seed.unwrap_or_else(drawn_seed);
         let resolved = given
             .resolve(&changes, seed, self.defect.clone().or(self.decoy.clone()))
-            .map_err(|e| usage(e.to_string()))?;
+            .map_err(|e| Usage(e.to_string()))?;
         Ok(Setup {
             given: name.to_owned(),
             resolved,
@@ -126,8 +140,21 @@ impl RunArgs {
     }
 }
 
+/// The scenario of that name; one that does not read is malformed, one that is not there wrong usage.
+pub(crate) fn find(name: &str) -> anyhow::Result<Given> {
+    Given::find(name).map_err(|error| match error {
+        ScenarioError::Malformed { .. } => anyhow::Error::new(Malformed(error.to_string())),
+        error => anyhow::Error::new(Usage(error.to_string())),
+    })
+}
+
+/// A seed, where none is given: short enough to be typed.
+pub(crate) fn drawn_seed() -> u64 {
+    rand::random_range(0..1_000_000)
+}
+
 /// Refuses a name that is not one of the known ones.
-fn one_of<'a>(
+pub(crate) fn one_of<'a>(
     flag: &str,
     given: &str,
     mut known: impl Iterator<Item = &'a str> + Clone,
@@ -141,6 +168,10 @@ fn one_of<'a>(
 }
 
 pub(crate) fn run(args: &RunArgs, out: &mut Out) -> anyhow::Result<u8> {
+    if args.parent_watch {
+        super::node::die_with_parent()?;
+        end_with_stdin()?;
+    }
     let setup = args.setup()?;
     if setup.resolved.scenario.seconds == 0
         && !io::stdin().is_terminal()
@@ -152,6 +183,21 @@ pub(crate) fn run(args: &RunArgs, out: &mut Out) -> anyhow::Result<u8> {
         return Err(Usage(text).into());
     }
     headless(setup, args.json, out)
+}
+
+/// Ends everything when whoever holds the other end of standard input is gone: also one that ended before
+/// [`die_with_parent`](super::node::die_with_parent) could ask for it.
+fn end_with_stdin() -> anyhow::Result<()> {
+    let watch = || {
+        let mut ignored = [0; 64];
+        while io::stdin().read(&mut ignored).is_ok_and(|bytes| bytes > 0) {}
+        run::end_all_children();
+        std::process::exit(i32::from(super::BENCH_ERROR));
+    };
+    std::thread::Builder::new()
+        .name("parent".to_owned())
+        .spawn(watch)?;
+    Ok(())
 }
 
 /// Runs without the screen: progress on stderr, the verdict on stdout.

@@ -1,44 +1,66 @@
 //! How to run a run again: its command line, complete but for where its folder goes.
 
 use super::Setup;
+use crate::scenario::Changes;
 
 impl Setup {
     /// The command line of this run with its seed: it has the same plan, the same load and the same nodes.
     #[must_use]
     pub fn again(&self) -> String {
-        let (resolved, changes) = (&self.resolved, &self.changes);
-        let scenario = &resolved.scenario;
-        let mut command = format!(
-            "whitewater run {} --nodes {} --time {} --seed {}",
-            quoted(&self.given),
-            scenario.nodes,
-            scenario.seconds,
-            resolved.seed
-        );
-        let faults = changes.faults.as_ref().map(|kinds| match kinds.len() {
-            0 => "none".to_owned(),
-            _ => kinds.join(","),
-        });
-        let guard = changes.vote_guard.map(|on| if on { "on" } else { "off" });
-        for (flag, value) in [
+        let words = self.arguments();
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        format!("whitewater {}", words.join(" "))
+    }
+
+    /// The same, as the arguments that the program takes.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let resolved = &self.resolved;
+        let own = [
+            ("--nodes", Some(resolved.scenario.nodes.to_string())),
+            ("--time", Some(resolved.scenario.seconds.to_string())),
+            ("--seed", Some(resolved.seed.to_string())),
             ("--defect", resolved.defect.clone()),
-            ("--rate", changes.rate.map(|rate| rate.to_string())),
-            ("--clients", changes.clients.map(|count| count.to_string())),
-            ("--keys", changes.keys.map(|count| count.to_string())),
-            ("--faults", faults),
-            ("--reads", changes.reads.clone()),
-            ("--vote-guard", guard.map(str::to_owned)),
-            ("--append", changes.append.clone()),
-        ] {
-            if let Some(value) = value {
-                command += &format!(" {flag} {value}");
-            }
+        ];
+        let said = |flag: &str| own.iter().any(|(known, _)| *known == flag);
+        let changed = flags(&self.changes);
+        let changed = changed.into_iter().filter(|(flag, _)| !said(flag));
+        let own = own.iter().cloned();
+        let own = own.filter_map(|(flag, value)| Some((flag, value?)));
+        let mut words = vec!["run".to_owned(), self.given.clone()];
+        for (flag, value) in own.chain(changed) {
+            words.extend([flag.to_owned(), value]);
         }
         if self.direct {
-            command += " --direct";
+            words.push("--direct".to_owned());
         }
-        command
+        words
     }
+}
+
+/// The flags with which the command line makes these changes.
+#[must_use]
+pub fn flags(changes: &Changes) -> Vec<(&'static str, String)> {
+    let faults = changes.faults.as_ref().map(|kinds| match kinds.len() {
+        0 => "none".to_owned(),
+        _ => kinds.join(","),
+    });
+    let guard = changes.vote_guard.map(|on| if on { "on" } else { "off" });
+    let all = [
+        ("--nodes", changes.nodes.map(|count| count.to_string())),
+        ("--time", changes.seconds.map(|seconds| seconds.to_string())),
+        ("--rate", changes.rate.map(|rate| rate.to_string())),
+        ("--clients", changes.clients.map(|count| count.to_string())),
+        ("--keys", changes.keys.map(|count| count.to_string())),
+        ("--faults", faults),
+        ("--reads", changes.reads.clone()),
+        ("--vote-guard", guard.map(str::to_owned)),
+        ("--append", changes.append.clone()),
+    ];
+    let given = all.into_iter();
+    given
+        .filter_map(|(flag, value)| Some((flag, value?)))
+        .collect()
 }
 
 /// A word as a POSIX shell reads it.
@@ -56,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::run::Found;
-    use crate::scenario::{Changes, Scenario};
+    use crate::scenario::Scenario;
 
     fn again(given: &str, changes: Changes, defect: Option<&str>) -> String {
         let scenario = Scenario::find("calm").unwrap();

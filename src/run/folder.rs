@@ -93,7 +93,8 @@ impl Drop for TokenFile {
 }
 
 /// `YYYYMMDD-HHMMSS`, UTC (days to civil date as in Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn utc_stamp(now: SystemTime) -> String {
+#[must_use]
+pub fn utc_stamp(now: SystemTime) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let z = days + 719_468;

@@ -49,10 +49,11 @@ pub use crate::scenario::{
     APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, Given, READ_MODES,
     Resolved, Scenario,
 };
+pub use again::flags;
 pub use coverage::{Counts, Outcomes, Share};
 pub use drill::Drill;
 pub use ending::{Ending, FaultSpan};
-pub use folder::{FolderError, TOKEN_FILE, read_folder};
+pub use folder::{FolderError, TOKEN_FILE, read_folder, utc_stamp};
 pub use found::Found;
 pub use inspect::DefectCounts;
 pub use notice::{
@@ -85,6 +86,18 @@ pub struct Setup {
 /// Signals that come so soon after the first one are the same wish to stop: timeout(1) and others signal a child and then
 /// its group, and a shell that goes passes the hangup on that the kernel has sent already.
 pub const ONE_WISH: Duration = Duration::from_millis(300);
+
+/// The least election timeout of a scenario's nodes, in milliseconds: what the bench's own timers are measured by.
+#[must_use]
+pub fn election_ms(given: &Given) -> u64 {
+    let timings = match given {
+        Given::Scenario(scenario) => &scenario.timings,
+        Given::Resolved(resolved) => &resolved.scenario.timings,
+    };
+    let own = crate::cluster::Timings::default().election_min.as_millis();
+    let own = u64::try_from(own).unwrap_or(u64::MAX);
+    timings.election_min_ms.unwrap_or(own)
+}
 
 /// What the screen may be behind before it loses events: some seconds of a fast run.
 const SCREEN_QUEUE: usize = 1 << 16;

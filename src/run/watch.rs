@@ -105,14 +105,24 @@ impl Watch {
     }
 
     /// In a word, what the node that answered the culprit was then; `None` where nobody knows. Its log id tells more
-    /// than what was last heard of it: one that is behind another's by a term had not heard of that term.
+    /// than what was last heard of it: whoever led the term of its answer, and others answered in a later one, was an old
+    /// leader, whatever it took itself for a moment later.
     pub(super) fn stood_as(&self, found: &Counterexample) -> Option<&'static str> {
         let culprit = found.culprit()?;
         let answered_ns = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
         let others = found.operations.iter().filter_map(|op| op.at);
         let newest = others.map(|at| at.term).max();
-        let behind = culprit.at.is_some_and(|at| newest > Some(at.term));
-        standing(&self.seen_by(answered_ns), culprit.node?, behind)
+        let (node, answered_in) = (culprit.node?, culprit.at.map(|at| at.term));
+        let behind = answered_in.is_some() && newest > answered_in;
+        let seen = self.seen.lock().expect("nobody panics while looking");
+        let led = seen.beliefs.iter().any(|(_, id, belief)| {
+            *id == node && belief.role == Role::Leader && Some(belief.term) == answered_in
+        });
+        drop(seen);
+        if behind && led {
+            return Some("old leader");
+        }
+        standing(&self.seen_by(answered_ns), node)
     }
 
     /// What each node took itself for, as last heard by that instant.
@@ -156,23 +166,13 @@ impl Seen {
     }
 }
 
-/// What a node was among the others: a leader is an old one where another leads a later term, or where its answer is
-/// `behind` that of another's term.
-fn standing(
-    beliefs: &BTreeMap<NodeId, Belief>,
-    node: NodeId,
-    behind: bool,
-) -> Option<&'static str> {
+/// What a node was among the others: a leader is an old one where another leads a later term.
+fn standing(beliefs: &BTreeMap<NodeId, Belief>, node: NodeId) -> Option<&'static str> {
     let belief = beliefs.get(&node)?;
+    let newer = |other: &Belief| other.role == Role::Leader && other.term > belief.term;
     Some(match belief.role {
-        Role::Leader => {
-            let mut others = beliefs.values();
-            let newer = |other: &Belief| other.role == Role::Leader && other.term > belief.term;
-            match behind || others.any(newer) {
-                true => "old leader",
-                false => "leader",
-            }
-        }
+        Role::Leader if beliefs.values().any(newer) => "old leader",
+        Role::Leader => "leader",
         Role::Follower => "follower",
         Role::Candidate => "candidate",
         Role::Learner => "learner",
@@ -299,12 +299,10 @@ mod tests {
             node(2, Role::Leader, 2),
             node(3, Role::Follower, 2),
         ]);
-        let alone = BTreeMap::from([node(1, Role::Leader, 1)]);
-        assert_eq!(standing(&all, 1, false), Some("old leader"));
-        assert_eq!(standing(&all, 2, false), Some("leader"));
-        assert_eq!(standing(&all, 3, true), Some("follower"));
-        assert_eq!(standing(&alone, 1, true), Some("old leader"));
-        assert_eq!(standing(&all, 4, false), None);
+        assert_eq!(standing(&all, 1), Some("old leader"));
+        assert_eq!(standing(&all, 2), Some("leader"));
+        assert_eq!(standing(&all, 3), Some("follower"));
+        assert_eq!(standing(&all, 4), None);
     }
 
     #[test]
