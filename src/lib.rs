@@ -20,6 +20,8 @@
 //! - [`host`] is the machine under all that: whether it has what a run needs, and had it when somebody is about to be
 //!   accused.
 //! - [`run`] is the conductor, the only owner of all that: commands in, notices out.
+//! - [`campaign`] is many runs for one answer, each a child process of its own: a line is kept of each, and the table is
+//!   a fold over these lines.
 //! - [`report`] prints what a run says. [`cli`] is flags and front doors: a door decides its exit code, and what becomes of
 //!   its words afterwards can only make it worse.
 //!
@@ -48,6 +50,7 @@
 //! | fault, plan | one thing wrong, as data; faults over time |
 //! | nemesis | who carries out a plan |
 //! | scenario, run | cluster, workload, plan and length; one execution of it |
+//! | campaign, signature | many runs, counted; what failures of one kind have in common |
 //! | spec | the sequential machine that a history is judged by |
 //! | model | stateright's, of election and replication, and nothing else |
 //! | counterexample, witness | the operations that prove a violation; an order that proves a linearizable history |
@@ -73,6 +76,7 @@
 //! 10. Nothing is global, except the list of the children's process groups, so that a panic or a signal can end them;
 //!     and, in a node, its clock.
 
+pub mod campaign;
 pub mod cli;
 pub mod client;
 pub mod cluster;

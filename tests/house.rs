@@ -26,10 +26,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["checkers", "scenario", "run"]),
+    ("campaign", &["run", "scenario", "fault"]),
     ("tui", &["run", "fault", "checkers"]),
     (
         "cli",
-        &["run", "report", "tui", "node", "shortage", "checkers"],
+        &[
+            "run", "campaign", "report", "tui", "node", "shortage", "checkers",
+        ],
     ),
     ("main", &["cli"]),
 ];

@@ -8,6 +8,7 @@
 
 mod check;
 mod generate;
+mod hunt;
 mod list;
 mod model;
 mod node;
@@ -49,6 +50,8 @@ struct Program {
 enum Door {
     /// Run a scenario without the screen: progress on stderr, the verdict on stdout and in the exit code.
     Run(Box<run::RunArgs>),
+    /// Many runs, resumable: how often it breaks, how, and how well planted bugs are found.
+    Hunt(Box<hunt::HuntArgs>),
     /// Judge histories: files, folders of them, or - for standard input.
     Check(Box<check::CheckArgs>),
     /// Make a synthetic history.
@@ -104,6 +107,7 @@ fn open(door: Result<Door, screen::ScreenArgs>, out: &mut Out) -> anyhow::Result
         Err(args) => screen::run(&args, out),
         Ok(Door::Replay(args)) => screen::replay(&args, out),
         Ok(Door::Run(args)) => run::run(&args, out),
+        Ok(Door::Hunt(args)) => hunt::run(&args, out),
         Ok(Door::Check(args)) => check::run(&args, out),
         Ok(Door::Gen(args)) => generate::run(&args, out),
         Ok(Door::Model(args)) => model::run(args, out),
