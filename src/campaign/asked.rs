@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::line::{Line, Named};
 use crate::fault::defects;
-use crate::run::{Setup, flags};
+use crate::run::{Found, Setup, flags};
 use crate::scenario::{Changes, Error as ScenarioError, Given};
 
 /// Everything that says which runs a campaign has: kept in its first line, and compared when it goes on.
@@ -226,6 +226,7 @@ impl Runs {
             hold: false,
             drill: None,
             direct: false,
+            found: Found::default(),
         })
     }
 

@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use std::io::{Read as _, Write as _};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

@@ -20,7 +20,6 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -39,7 +38,6 @@ pub use crate::wire::chaos::DiskProbe;
 
 use deeds::{Shared, own_thread, view};
 
-use crate::host::Shortages;
 use crate::wire::chaos::DefectCountersResponse;
 use crate::wire::kiwi::MetricsResponse;
 use crate::wire::metadata::Credentials;
