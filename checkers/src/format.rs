@@ -10,36 +10,53 @@
 //! | `edn` | Jepsen and Knossos | says nothing (Knossos' rule), unless its first line is ours and says more |
 //! | `json` | the same as JSON, as elle-cli takes it | says nothing |
 //! | `jepsen-txt` | Jepsen's `history.txt` | says nothing |
-//! | `jepsen-log` | the logs of etcd that Porcupine ships | absent, checked |
+//! | `jepsen-log` | Jepsen's logs of every year, to where the checker reports | absent, checked |
 //! | `porcupine-kv` | the key-value texts that Porcupine ships | the empty text, checked |
+//! | `porcupine` | Porcupine's operations of its key-value model, as JSON | the empty text, checked |
+//! | `etcd` | the operations of etcd's robustness reports | absent, checked |
+//! | `intervals` | operations as JSON, each with the times of its call and its return | says nothing |
+//! | `csv` | the same as CSV, whose first line names the columns | says nothing |
 //!
 //! Where keys are lists (spec `list-append`), a read of nil found the empty list, whatever the format: that is checked.
 
 pub mod binary;
+mod intervals;
 pub mod jepsen;
 pub mod jsonl;
-pub mod kv;
+mod kv;
+mod members;
 pub(crate) mod sink;
+mod sniff;
+mod text;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
+
+use serde::de::IgnoredAny;
 
 use crate::generate::UnknownName;
 use crate::history::{Builder, Header, History, Nil};
 use sink::Sink;
+use sniff::{Refusal, sniff};
+use text::Text;
 
 /// Why a file is no history.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A line that can't be understood, or that can't follow the lines before it.
-    #[error("{name}:{line}: {reason}")]
+    #[error("{name}:{line}{}: {reason}", .column.map(|column| format!(":{column}")).unwrap_or_default())]
     Malformed {
         /// The file, as the caller called it.
         name: String,
-        /// The line, from 1.
+        /// The line, from 1, in which begins what can't be understood.
         line: u64,
+        /// Where in the line it begins, from 1, unless that is its beginning.
+        column: Option<u64>,
         /// What is wrong, in words.
         reason: String,
+        /// What the file was taken for, and what would be read.
+        advice: Option<String>,
     },
     /// The bytes could not be read.
     #[error("{name}: {source}")]
@@ -73,15 +90,23 @@ pub enum Format {
     Json,
     /// Jepsen's `history.txt`.
     JepsenTxt,
-    /// The logs that Porcupine ships.
+    /// Jepsen's logs of every year.
     JepsenLog,
     /// The key-value texts that Porcupine ships.
     PorcupineKv,
+    /// Porcupine's operations as JSON.
+    Porcupine,
+    /// The operations of etcd's robustness reports.
+    Etcd,
+    /// Operations with their times, as JSON.
+    Intervals,
+    /// The same as CSV.
+    Csv,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Jsonl,
         Self::Binary,
         Self::Edn,
@@ -89,6 +114,10 @@ impl Format {
         Self::JepsenTxt,
         Self::JepsenLog,
         Self::PorcupineKv,
+        Self::Porcupine,
+        Self::Etcd,
+        Self::Intervals,
+        Self::Csv,
     ];
 
     /// Its name on the command line.
@@ -102,6 +131,10 @@ impl Format {
             Self::JepsenTxt => "jepsen-txt",
             Self::JepsenLog => "jepsen-log",
             Self::PorcupineKv => "porcupine-kv",
+            Self::Porcupine => "porcupine",
+            Self::Etcd => "etcd",
+            Self::Intervals => "intervals",
+            Self::Csv => "csv",
         }
     }
 
@@ -114,8 +147,14 @@ impl Format {
             Self::Edn => "Jepsen and Knossos: a vector or a stream of maps",
             Self::Json => "the same as JSON, as elle-cli takes it",
             Self::JepsenTxt => "Jepsen's history.txt",
-            Self::JepsenLog => "the Jepsen logs of etcd that Porcupine ships",
+            Self::JepsenLog => "Jepsen's logs (jepsen.log) of every year",
             Self::PorcupineKv => "the key-value texts that Porcupine ships: get, put, append",
+            Self::Porcupine => {
+                "Porcupine's operations as JSON: ClientId, Input, Call, Output, Return"
+            }
+            Self::Etcd => "etcd's robustness reports: operations.json, or the report's folder",
+            Self::Intervals => "operations as JSON, each with the times of its call and its return",
+            Self::Csv => "the same as CSV: call_ns,return_ns,client,op,key,value,output",
         }
     }
 
@@ -124,53 +163,31 @@ impl Format {
     pub fn nil(self) -> Nil {
         match self {
             Self::Jsonl | Self::Binary | Self::JepsenLog | Self::PorcupineKv => Nil::Absent,
-            Self::Edn | Self::Json | Self::JepsenTxt => Nil::Any,
+            Self::Porcupine | Self::Etcd => Nil::Absent,
+            Self::Edn | Self::Json | Self::JepsenTxt | Self::Intervals | Self::Csv => Nil::Any,
         }
     }
 
-    /// The format of a text that begins like this.
-    #[must_use]
-    pub fn detect(beginning: &[u8]) -> Self {
+    /// Whether a text is in one of our own formats, which are read on their way: as its beginning says.
+    fn ours(beginning: &[u8]) -> Option<Self> {
         if beginning.starts_with(&binary::MAGIC) {
-            return Self::Binary;
+            return Some(Self::Binary);
         }
-        if beginning.starts_with(jepsen::CLAIM.as_bytes()) {
-            return Self::Edn;
-        }
-        let text = String::from_utf8_lossy(beginning);
-        let mut lines = text
-            .lines()
-            .map(str::trim_start)
-            .filter(|line| !line.is_empty() && !line.starts_with(';'));
-        let first = lines.next().unwrap_or_default();
-        let maps = text
-            .trim_start()
-            .trim_start_matches(['[', '('])
-            .trim_start();
-        if text.contains("jepsen.util - ") {
-            Self::JepsenLog
-        } else if first.starts_with("{\"whitewater\"") || first.contains("\"time_ns\"") {
-            Self::Jsonl
-        } else if maps.starts_with("{\"") || maps.starts_with("{ \"") {
-            Self::Json
-        } else if first.starts_with("{:process")
-            && first.contains(":key \"")
-            && [":f :get", ":f :put", ":f :append"]
-                .iter()
-                .any(|f| first.contains(f))
-        {
-            Self::PorcupineKv
-        } else if first.starts_with(['{', '[', '(', '#']) {
-            Self::Edn
-        } else if first
-            .split_ascii_whitespace()
-            .nth(1)
-            .is_some_and(|word| word.starts_with(':'))
-        {
-            Self::JepsenTxt
-        } else {
-            Self::Jsonl
-        }
+        let first = beginning
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let ours = match serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(first) {
+            Ok(members) => {
+                // Without its header, it still has the members that nobody else has together.
+                let all = ["index", "time_ns", "client", "type"];
+                let all = all.iter().all(|name| members.contains_key(*name));
+                members.contains_key("whitewater") || all && !members.contains_key("process")
+            }
+            // A header that is damaged, or longer than a beginning.
+            Err(_) => first.starts_with(b"{\"whitewater\""),
+        };
+        ours.then_some(Self::Jsonl)
     }
 }
 
@@ -186,7 +203,7 @@ impl std::str::FromStr for Format {
     }
 }
 
-/// How much of a text its format is guessed from.
+/// How much of a text tells whether it is ours.
 const BEGINNING: usize = 4096;
 
 /// Reads a history in the given format, or in the one that its beginning looks like. gzip and zstd are unpacked.
@@ -252,42 +269,87 @@ fn read_plain<S: Sink>(
     nil: Option<Nil>,
     begin: impl FnOnce(Header, Nil) -> S,
 ) -> Result<Came<S>, Error> {
-    let mut beginning = Vec::new();
-    let mut note = None;
-    let format = match format {
-        Some(format) => format,
-        None => {
-            let mut start = (&mut input).take(BEGINNING as u64);
-            start
-                .read_to_end(&mut beginning)
-                .map_err(|source| Error::Io {
-                    name: name.to_owned(),
-                    source,
-                })?;
-            let format = Format::detect(&beginning);
-            if !matches!(format, Format::Jsonl | Format::Binary) {
-                note = Some(format!("{name}: read as {}", format.name()));
-            }
-            format
-        }
+    let fail = |source| Error::Io {
+        name: name.to_owned(),
+        source,
     };
-    let said = nil;
-    let nil = nil.unwrap_or(format.nil());
-    let input = beginning.as_slice().chain(input);
+    let mut beginning = Vec::new();
+    let mut start = (&mut input).take(BEGINNING as u64);
+    start.read_to_end(&mut beginning).map_err(fail)?;
+    let unmarked = beginning.strip_prefix(text::MARK).unwrap_or(&beginning);
+    let ours = format.is_none().then(|| Format::ours(unmarked)).flatten();
+    let begin = |header| begin(header, nil.unwrap_or(Nil::Absent));
     let through = |(sink, notes)| Came::Through(sink, notes);
-    let begin = |header| begin(header, nil);
-    let mut loaded = match format {
-        Format::Jsonl => return jsonl::read_into(input, name, begin).map(through),
-        Format::Binary => return binary::read_into(input, name, begin).map(through),
-        Format::Edn => jepsen::read_edn(input, name, said),
-        Format::Json => jepsen::read_json(input, name, nil),
-        Format::JepsenTxt | Format::JepsenLog => jepsen::read_log(input, name, nil),
-        Format::PorcupineKv => kv::read(input, name, nil),
-    }?;
-    if let Some(note) = note {
-        loaded.notes.insert(0, note);
+    match format.or(ours) {
+        Some(Format::Jsonl) => jsonl::read_into(unmarked.chain(input), name, begin).map(through),
+        Some(Format::Binary) => {
+            binary::read_into(beginning.as_slice().chain(input), name, begin).map(through)
+        }
+        foreign => {
+            input.read_to_end(&mut beginning).map_err(fail)?;
+            let loaded = read_foreign(beginning, name, foreign, nil)?;
+            Ok(Came::Whole(Box::new(loaded)))
+        }
     }
-    Ok(Came::Whole(Box::new(loaded)))
+}
+
+/// Reads what is not ours, whole.
+fn read_foreign(
+    bytes: Vec<u8>,
+    name: &str,
+    format: Option<Format>,
+    nil: Option<Nil>,
+) -> Result<Loaded, Error> {
+    let refused = |refusal: Refusal, bytes: &[u8]| {
+        let mut error = Text { name, bytes }.malformed(refusal.at, refusal.reason);
+        if let Error::Malformed { advice, .. } = &mut error {
+            *advice = refusal.advice;
+        }
+        error
+    };
+    let mut bytes = text::unmarked(bytes).map_err(|refusal| refused(refusal, &[]))?;
+    let mut notes = text::undress(&mut bytes).map_err(|refusal| refused(refusal, &[]))?;
+    let sniffed = match format {
+        Some(_) => None,
+        None => Some(sniff(&bytes).map_err(|refusal| refused(refusal, &bytes))?),
+    };
+    if let Some(format) = sniffed {
+        notes.insert(0, format!("read as {}", format.name()));
+    }
+    let format = format.or(sniffed).unwrap_or(Format::Json);
+    let text = Text {
+        name,
+        bytes: &bytes,
+    };
+    let or_nil = nil.unwrap_or(format.nil());
+    let read = match format {
+        Format::Edn => jepsen::read_edn(&text, nil),
+        Format::JepsenTxt | Format::JepsenLog => jepsen::log::read(&text, or_nil),
+        Format::PorcupineKv => kv::read(&text, or_nil),
+        Format::Porcupine => intervals::porcupine::read(&text),
+        Format::Etcd => intervals::etcd::read(&text),
+        Format::Intervals => intervals::rows::read(&text, nil),
+        Format::Csv => intervals::csv::read(&text, nil),
+        Format::Jsonl | Format::Binary | Format::Json => jepsen::read_json(&text, or_nil),
+    };
+    let mut loaded = read.map_err(|error| with_advice(error, format, sniffed.is_some()))?;
+    let notes = notes.into_iter().map(|note| format!("{name}: {note}"));
+    loaded.notes.splice(0..0, notes);
+    Ok(loaded)
+}
+
+/// The error with what the file was taken for, and what is read in that format.
+fn with_advice(mut error: Error, format: Format, sniffed: bool) -> Error {
+    if let Error::Malformed { advice, .. } = &mut error {
+        let (name, about) = (format.name(), format.about());
+        let other = if sniffed {
+            ", which is what it looks like; --format NAME reads it as another"
+        } else {
+            ""
+        };
+        *advice = Some(format!("read as {name} ({about}){other}"));
+    }
+    error
 }
 
 /// Writes a history; the formats that can be written are `jsonl`, `binary` and `edn`.
@@ -299,15 +361,13 @@ pub fn write(out: &mut impl Write, history: &History, format: Format) -> io::Res
         Format::Jsonl => jsonl::write(out, history),
         Format::Binary => binary::write(out, history),
         Format::Edn => jepsen::write_edn(out, history),
-        Format::Json | Format::JepsenTxt | Format::JepsenLog | Format::PorcupineKv => {
-            Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!(
-                    "{} is for reading only; jsonl, binary and edn can be written",
-                    format.name()
-                ),
-            ))
-        }
+        _ => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!(
+                "{} is for reading only; jsonl, binary and edn can be written",
+                format.name()
+            ),
+        )),
     }
 }
 

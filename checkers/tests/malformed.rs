@@ -80,26 +80,29 @@ const MESSAGES: &[(&str, u64, &str)] = &[
     (
         "no-such-type.jsonl",
         2,
-        r#"the type "maybe" is not known; invoke, ok, fail, info and mark are"#,
+        r#"the type "maybe" is not known; invoke, ok, fail, info, mark and gap are"#,
     ),
     ("no-type.edn", 2, "an event without :type"),
     ("not-a-map.edn", 2, "an event must be a map, not :ok"),
-    ("not-closed.edn", 2, "the map is not closed"),
-    ("not-closed.json", 3, "the list is not closed"),
+    (
+        "not-closed.edn",
+        1,
+        "the map is not closed (seen at line 2)",
+    ),
+    (
+        "not-closed.json",
+        1,
+        "the list is not closed (seen at line 3)",
+    ),
     (
         "nothing-known.txt",
         1,
-        "the first line is not a whitewater header: expected ident (column 2)",
+        "no format is known that begins like \"this is\"",
     ),
     (
         "ok-read-without-value.jsonl",
         3,
         "an ok read without a value (null is absent)",
-    ),
-    (
-        "process-that-is-a-word.edn",
-        3,
-        "the process must be a number (or a keyword, such as :nemesis), not worker 1",
     ),
     (
         "put-of-a-number.txt",
@@ -114,7 +117,7 @@ const MESSAGES: &[(&str, u64, &str)] = &[
     (
         "transaction-of-two.edn",
         1,
-        "a transaction of 2 operations: only single operations are judged",
+        "a transaction of 2 micro-operations: only single operations are judged here",
     ),
     (
         "two-open.jsonl",
@@ -151,6 +154,78 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         1,
         "version 99 of the format is not known; 1 is",
     ),
+    ("archive.txt", 1, "it is a zip archive, and no history"),
+    (
+        "conditional-on-a-version.edn",
+        2,
+        "a write that names version 12: only values are judged, and no condition on their version",
+    ),
+    ("empty.edn", 1, "the file is empty"),
+    ("long-datum.edn", 2, "'}' closes nothing (seen at line 6)"),
+    (
+        "micro-operation-of-another-kind.edn",
+        1,
+        "a read that holds the micro-operation [[:w 3 8]]",
+    ),
+    (
+        "none-or-a-value.csv",
+        1,
+        "\"none\" is written as a value here, and read where there may be none: nobody can tell them apart",
+    ),
+    (
+        "not-in-order.json",
+        3,
+        "index 2 stands behind 5: the events are not in order",
+    ),
+    ("page.html", 1, "it is a page (HTML or XML), and no history"),
+    ("picture.edn", 1, "it is a picture (PNG), and no history"),
+    (
+        "returned-before-called.csv",
+        3,
+        "an operation that returned before it was called",
+    ),
+    (
+        "says-two-things.jsonl",
+        2,
+        "two members say what was found: 3 and 4",
+    ),
+    (
+        "two-micro-operations.json",
+        1,
+        "a transaction of 2 micro-operations: only single operations are judged here",
+    ),
+    (
+        "two-runs.log",
+        7,
+        "a second run begins here: give each run a file of its own",
+    ),
+    (
+        "unknown-output.csv",
+        2,
+        "what the output maybe of a write means is not known",
+    ),
+    (
+        "unknown-request.json",
+        1,
+        "the request \"merge\" is not known; range, txn, leaseGrant, leaseRevoke, compact and defragment are",
+    ),
+    (
+        "wrapped-twice.json",
+        2,
+        "a second list of events: only one can be judged at a time",
+    ),
+];
+
+/// In which column begins what is wrong, where that is not the beginning of its line.
+const COLUMNS: &[(&str, u64)] = &[
+    ("half-a-surrogate-pair.json", 2),
+    ("no-colon.json", 2),
+    ("no-type.edn", 2),
+    ("not-a-map.edn", 2),
+    ("not-in-order.json", 2),
+    ("transaction-of-two.edn", 2),
+    ("unknown-f.log", 21),
+    ("wrapped-twice.json", 11),
 ];
 
 #[test]
@@ -172,7 +247,14 @@ fn every_malformed_file_has_a_message_that_helps() {
     }
     let expected: BTreeMap<String, String> = MESSAGES
         .iter()
-        .map(|(name, line, reason)| ((*name).to_owned(), format!("{name}:{line}: {reason}")))
+        .map(|(name, line, reason)| {
+            let column = COLUMNS.iter().find(|(file, _)| file == name);
+            let column = column.map_or_else(String::new, |(_, column)| format!(":{column}"));
+            (
+                (*name).to_owned(),
+                format!("{name}:{line}{column}: {reason}"),
+            )
+        })
         .collect();
     assert!(expected.len() >= 20);
     assert_eq!(said, expected);

@@ -244,7 +244,9 @@ pub(crate) fn read_into<S: Sink>(
     let malformed = |line: u64, reason: String| Error::Malformed {
         name: name.to_owned(),
         line: line.max(1),
+        column: None,
         reason,
+        advice: None,
     };
     let failed = |source| Error::Io {
         name: name.to_owned(),

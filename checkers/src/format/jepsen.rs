@@ -1,258 +1,248 @@
-//! What Jepsen writes and what reads like it: EDN, the same as JSON (elle-cli), `history.txt`, Porcupine's logs.
+//! What Jepsen writes and what reads like it: EDN, the same as JSON (elle-cli), `history.txt`, logs.
 //!
-//! `:fail` never happened; `:info` is open to the end; a keyword as process or the text `nemesis` is no client but a
-//! mark, and any other process must be a number. A completion must be of what was asked: the same f, the same key.
+//! `:fail` never happened; `:info` is open to the end; who only tells what it does is no client but a mark. A
+//! completion must be of what was asked: the same f, the same key.
 //! Keys are sniffed: where values look like `[k v]` (and a cas like `[k [old new]]`), each k is a key of its own
 //! (`jepsen.independent`); what was assumed is said.
 
-use std::io::{BufRead, Write};
+mod clients;
+mod line;
+pub(super) mod log;
+mod write;
 
 use super::sink::answers;
+use super::text::Text;
 use super::tree::{Reader, Syntax, Tree, Trouble};
 use super::{Error, Loaded};
 use crate::history::{
-    Answer, Builder, Call, ClientId, EventKind, Header, History, Kind, LIST_APPEND, Malformed,
-    Named, Names, Nil, Outcome, Value, is_datum, is_kept, kept, quoted,
+    Answer, Builder, Call, Header, Kind, LIST_APPEND, Malformed, NEVER, Nil, Outcome, Value,
+    is_datum, is_kept, kept,
 };
+use clients::Clients;
+use line::Line;
+pub(super) use line::{kind, type_of, unknown_f};
+use rustc_hash::FxHashMap;
+pub use write::write_edn;
 
 /// With this begins the first line of the EDN that [`write_edn`] writes: a comment that says what EDN has no place for.
 pub(super) const CLAIM: &str = "; whitewater: spec ";
 
-/// Reads EDN: one vector or list of maps, or a stream of maps. What an ok read of nil means is what `nil` says, else
+/// Reads EDN: one vector or list of events, or a stream of them. What an ok read of nil means is what `nil` says, else
 /// what the first line says where [`write_edn`] wrote it, else nothing.
 ///
 /// # Errors
-/// When a datum can't be read or can't follow those before it; its line is named.
-pub fn read_edn(input: impl BufRead, name: &str, nil: Option<Nil>) -> Result<Loaded, Error> {
-    let mut reader = Reader::new(input, Syntax::Edn);
-    let comment = match reader.first_comment() {
-        Ok(comment) => comment.unwrap_or_default(),
-        Err(found) => return Err(trouble(name, 1, found)),
-    };
-    let mut feed = Feed::new(nil.unwrap_or(Nil::Any));
-    if let Some(claim) = comment.strip_prefix(CLAIM) {
-        let spec = claim.trim_end().strip_suffix(", nil is absent");
-        let spec = spec.filter(|spec| ["register", LIST_APPEND].contains(spec));
-        let Some(spec) = spec else {
+/// When a datum can't be read or can't follow those before it; its place is named.
+pub(super) fn read_edn(text: &Text<'_>, nil: Option<Nil>) -> Result<Loaded, Error> {
+    let comment = Reader::new(text.bytes, Syntax::Edn).first_comment();
+    let mut spec = None;
+    if let Some(claim) = comment
+        .as_deref()
+        .and_then(|comment| comment.strip_prefix(CLAIM))
+    {
+        let named = claim.trim_end().strip_suffix(", nil is absent");
+        spec = named.filter(|spec| ["register", LIST_APPEND].contains(spec));
+        if spec.is_none() {
             let claim = shorten(claim);
             let reason = format!("the first line claims a spec that is not known: {claim}");
-            return Err(malformed(name, 1, reason));
-        };
-        spec.clone_into(&mut feed.builder.header().spec);
-        feed.spec_is_known = true;
-        feed.builder.nil(nil.unwrap_or(Nil::Absent));
+            return Err(text.malformed(0, reason));
+        }
     }
-    read_trees(reader, name, feed)
+    read_trees(text, Syntax::Edn, |numbering| {
+        let mut feed = Feed::new(nil.unwrap_or(Nil::Any), numbering);
+        if let Some(spec) = spec {
+            spec.clone_into(&mut feed.builder.header().spec);
+            feed.spec_is_known = true;
+            feed.builder.nil(nil.unwrap_or(Nil::Absent));
+        }
+        feed
+    })
 }
 
 /// Reads the same as JSON: an array of objects, or one after the other.
 ///
 /// # Errors
-/// When a datum can't be read or can't follow those before it; its line is named.
-pub fn read_json(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Error> {
-    let feed = Feed::new(nil);
-    read_trees(Reader::new(input, Syntax::Json), name, feed)
+/// When a datum can't be read or can't follow those before it; its place is named.
+pub(super) fn read_json(text: &Text<'_>, nil: Nil) -> Result<Loaded, Error> {
+    read_trees(text, Syntax::Json, |numbering| Feed::new(nil, numbering))
 }
 
-fn read_trees<R: BufRead>(
-    mut reader: Reader<R>,
-    name: &str,
-    mut feed: Feed,
+/// Reads events with their own numbers, or where these are none, with those of their places.
+fn read_trees(
+    text: &Text<'_>,
+    syntax: Syntax,
+    feed: impl Fn(Numbering) -> Feed,
 ) -> Result<Loaded, Error> {
-    let inside = match reader.open_list() {
-        Ok(inside) => inside,
-        Err(found) => return Err(trouble(name, reader.line(), found)),
-    };
+    let wrapping = Wrapping::of(text, syntax)?;
+    match read_once(text, syntax, &wrapping, feed(Numbering::Own))? {
+        Some(loaded) => Ok(loaded),
+        None => {
+            let read = read_once(text, syntax, &wrapping, feed(Numbering::Place))?;
+            Ok(read.unwrap_or_default())
+        }
+    }
+}
+
+/// The history, or `None` where the events' own numbers are none.
+fn read_once(
+    text: &Text<'_>,
+    syntax: Syntax,
+    wrapping: &Wrapping,
+    mut feed: Feed,
+) -> Result<Option<Loaded>, Error> {
+    let mut reader = Reader::from(text.bytes, wrapping.at, syntax);
+    let say = |reader: &Reader<'_>, found: Trouble| trouble(text, reader.began(), found);
+    let mut inside = reader.open_list().map_err(|found| say(&reader, found))?;
+    let list = reader.began();
+    // `[0 :invoke :read nil]` is one event, and no list of them.
+    let first = reader.ahead().map_err(|found| say(&reader, found))?;
+    if inside
+        && !matches!(
+            first,
+            None | Some(b'{' | b'[' | b'(' | b'#' | b']' | b')' | b':')
+        )
+    {
+        reader = Reader::from(text.bytes, wrapping.at, syntax);
+        inside = false;
+    }
+    let mut skipped = (0, 0);
     loop {
         let tree = match reader.next(inside) {
             Ok(Some(tree)) => tree,
-            Ok(None) => return Ok(feed.finish(name)),
-            Err(found) => return Err(trouble(name, reader.line(), found)),
-        };
-        let line = Line::of_map(&tree);
-        line.and_then(|line| feed.take(&line))
-            .map_err(|reason| malformed(name, reader.line(), reason))?;
-    }
-}
-
-/// Reads `history.txt` and the logs that Porcupine ships: `P :type :f value` after `jepsen.util - ` or by itself,
-/// separated by tabs or spaces. Log lines about something else are skipped; those of them that may be more are counted.
-///
-/// # Errors
-/// As [`read_edn`].
-pub fn read_log(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Error> {
-    let mut feed = Feed::new(nil);
-    // How many, and the first.
-    let mut unclear = (0, u64::MAX);
-    for (i, line) in input.lines().enumerate() {
-        let line = line.map_err(|source| Error::Io {
-            name: name.to_owned(),
-            source,
-        })?;
-        let text = match said(&line) {
-            Said::Event(text) => text,
-            Said::Unclear => {
-                unclear = (unclear.0 + 1, unclear.1.min(i as u64 + 1));
-                continue;
+            Ok(None) => break,
+            Err(found)
+                if found.reason == "the list is not closed" && reader.at() == text.bytes.len() =>
+            {
+                return Err(trouble(text, list, found));
             }
-            Said::Nothing => continue,
+            Err(found) => return Err(say(&reader, found)),
         };
-        parse_log_line(text)
-            .and_then(|line| feed.take(&line))
-            .map_err(|reason| malformed(name, i as u64 + 1, reason))?;
+        match Line::of(&tree) {
+            Ok(Some(line)) => match feed.take(line) {
+                Err(_) if feed.numbers_fail => return Ok(None),
+                taken => taken.map_err(|reason| text.malformed(reader.began(), reason))?,
+            },
+            Ok(None) => {
+                skipped = match skipped {
+                    (0, _) => (1, reader.began()),
+                    (skipped, first) => (skipped + 1, first),
+                };
+            }
+            Err(reason) => return Err(text.malformed(reader.began(), reason)),
+        }
     }
-    if feed.events == 0 {
-        let reason = "no line of it is a Jepsen event".to_owned();
-        return Err(malformed(name, 1, reason));
+    wrapping.close(text, &mut reader, inside)?;
+    if skipped.0 > 0 && feed.events == 0 {
+        let reason = "nothing in it is an event, which has a process, a type, an f and a value";
+        return Err(text.malformed(skipped.1, reason));
     }
-    let mut loaded = feed.finish(name);
-    if let (lines @ 1.., first) = unclear {
+    let mut loaded = feed.finish(text.name);
+    if skipped.0 > 0 {
+        let (name, line) = (text.name, text.line(skipped.1));
         loaded.notes.push(format!(
-            "{name}: {lines} lines with :invoke, :ok, :fail or :info in them are no events and were skipped, line {first} first"
+            "{name}: {} records say nothing of an operation and were skipped, line {line} first",
+            skipped.0
         ));
     }
-    Ok(loaded)
+    Ok(Some(loaded))
 }
 
-/// What a log line says.
-enum Said<'a> {
-    /// This is an event.
-    Event(&'a str),
-    /// It has the word for a type of event, elsewhere than in an event.
-    Unclear,
-    /// Something else.
-    Nothing,
+/// Where in a text the events stand.
+struct Wrapping {
+    /// The list of events, or the first of them.
+    at: usize,
+    /// How many maps are around it.
+    depth: u32,
 }
 
-fn said(line: &str) -> Said<'_> {
-    let text = match line.find("jepsen.util - ") {
-        Some(at) => &line[at + "jepsen.util - ".len()..],
-        None => line,
+/// Members that hold the events of a history, where it is wrapped.
+const WRAPPERS: [&str; 7] = [
+    "history",
+    "events",
+    "ops",
+    "operations",
+    "log",
+    "entries",
+    "records",
+];
+
+impl Wrapping {
+    /// The text itself, or the one list of events within the map that it is.
+    fn of(text: &Text<'_>, syntax: Syntax) -> Result<Self, Error> {
+        let bare = Self { at: 0, depth: 0 };
+        let mut reader = Reader::new(text.bytes, syntax);
+        Ok(Self::within(&mut reader, text.bytes, syntax, 1).unwrap_or(bare))
+    }
+
+    /// The list of events in the next map, if that is where they are.
+    fn within(reader: &mut Reader<'_>, bytes: &[u8], syntax: Syntax, depth: u32) -> Option<Self> {
+        if !reader.open_map().ok()? {
+            return None;
+        }
+        while let Some(key) = reader.next_key().ok()? {
+            let next = reader.ahead().ok()?;
+            let known = key
+                .word()
+                .is_some_and(|word| WRAPPERS.contains(&&*word.to_lowercase()));
+            let at = reader.at();
+            match next {
+                Some(b'[' | b'(') if known => return Some(Self { at, depth }),
+                Some(b'{') if depth < 4 => {
+                    let mut inner = Reader::from(bytes, at, syntax);
+                    if let Some(found) = Self::within(&mut inner, bytes, syntax, depth + 1) {
+                        return Some(found);
+                    }
+                }
+                _ => {}
+            }
+            reader.next(false).ok()?;
+        }
+        None
+    }
+
+    /// Reads what stands behind the events, which must not be more of them.
+    fn close(&self, text: &Text<'_>, reader: &mut Reader<'_>, inside: bool) -> Result<(), Error> {
+        let say = |reader: &Reader<'_>, found: Trouble| trouble(text, reader.at(), found);
+        for _ in 0..self.depth {
+            while let Some(key) = reader.next_key().map_err(|found| say(reader, found))? {
+                let rest = reader.next(false).map_err(|found| say(reader, found))?;
+                let known = key
+                    .word()
+                    .is_some_and(|word| WRAPPERS.contains(&&*word.to_lowercase()));
+                let lists = matches!(&rest, Some(Tree::List(items)) if !items.is_empty());
+                if known && lists {
+                    return Err(text.malformed(
+                        reader.began(),
+                        "a second list of events: only one can be judged at a time",
+                    ));
+                }
+            }
+        }
+        match inside {
+            true => reader
+                .end()
+                .map_err(|found| trouble(text, reader.began(), found)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The error of what could not be read: where it begins, and where that was noticed.
+pub(super) fn trouble(text: &Text<'_>, began: usize, found: Trouble) -> Error {
+    let (line, noticed) = (text.line(began), text.line(found.at));
+    let reason = match noticed {
+        _ if noticed == line => found.reason,
+        noticed => format!("{} (seen at line {noticed})", found.reason),
     };
-    let text = text.trim();
-    let known = |word: &str| matches!(word, ":invoke" | ":ok" | ":fail" | ":info");
-    if text.split_ascii_whitespace().nth(1).is_some_and(known) {
-        return Said::Event(text);
-    }
-    let mut words = line.split(|c: char| c.is_whitespace() || "()[]{},\"".contains(c));
-    match words.any(known) {
-        true => Said::Unclear,
-        false => Said::Nothing,
-    }
+    text.malformed(began, reason)
 }
 
-fn parse_log_line(text: &str) -> Result<Line, String> {
-    let mut reader = Reader::new(text.as_bytes(), Syntax::Edn);
-    let mut items = Vec::new();
-    while items.len() < 5 {
-        match reader.next(false) {
-            Ok(Some(tree)) => items.push(tree),
-            Ok(None) => break,
-            // The error that ends a line may be any text.
-            Err(Trouble::Syntax(_)) if items.len() == 4 => break,
-            Err(Trouble::Syntax(reason)) => return Err(reason),
-            Err(Trouble::Io(error)) => return Err(error.to_string()),
-        }
-    }
-    let mut items = items.into_iter();
-    let (Some(process), Some(kind), Some(f)) = (items.next(), items.next(), items.next()) else {
-        return Err("an event needs a process, a type and an f".to_owned());
-    };
-    Ok(Line {
-        process,
-        kind: kind.word().unwrap_or_default().to_owned(),
-        f: f.word().unwrap_or_default().to_owned(),
-        value: items.next().unwrap_or(Tree::Nil),
-        key: None,
-        time_ns: 0,
-        error: items.next().map(|tree| tree.text()),
-    })
-}
-
-pub(super) fn trouble(name: &str, line: u64, trouble: Trouble) -> Error {
-    match trouble {
-        Trouble::Io(source) => Error::Io {
-            name: name.to_owned(),
-            source,
-        },
-        Trouble::Syntax(reason) => malformed(name, line, reason),
-    }
-}
-
-pub(super) fn malformed(name: &str, line: u64, reason: String) -> Error {
-    Error::Malformed {
-        name: name.to_owned(),
-        line,
-        reason,
-    }
-}
-
-/// One event as it was written.
-struct Line {
-    process: Tree,
-    kind: String,
-    f: String,
-    value: Tree,
-    key: Option<Tree>,
-    time_ns: u64,
-    error: Option<String>,
-}
-
-impl Line {
-    fn of_map(tree: &Tree) -> Result<Self, String> {
-        if !matches!(tree, Tree::Map(_)) {
-            return Err(format!(
-                "an event must be a map, not {}",
-                shorten(&tree.text())
-            ));
-        }
-        let word = |name: &str| {
-            tree.get(name)
-                .and_then(Tree::word)
-                .map(str::to_owned)
-                .ok_or_else(|| format!("an event without :{name}"))
-        };
-        let mut line = Self {
-            process: tree
-                .get("process")
-                .cloned()
-                .ok_or("an event without :process")?,
-            kind: word("type")?,
-            f: word("f")?,
-            value: tree.get("value").cloned().unwrap_or(Tree::Nil),
-            key: tree.get("key").cloned(),
-            time_ns: match tree.get("time") {
-                Some(Tree::Int(time)) => u64::try_from(*time).unwrap_or(0),
-                _ => 0,
-            },
-            error: tree.get("error").map(Tree::text),
-        };
-        line.unwrap_transaction()?;
-        Ok(line)
-    }
-
-    /// Jepsen's list-append workload asks in transactions, `[[:append k v] [:r k nil]]`: one of one operation is it.
-    fn unwrap_transaction(&mut self) -> Result<(), String> {
-        if self.f != "txn" {
-            return Ok(());
-        }
-        let Tree::List(parts) = &self.value else {
-            return Err("a transaction that is no list of operations".to_owned());
-        };
-        let [Tree::List(part)] = parts.as_slice() else {
-            return Err(format!(
-                "a transaction of {} operations: only single operations are judged",
-                parts.len()
-            ));
-        };
-        let [f, key, value] = part.as_slice() else {
-            return Err("an operation of a transaction must be [f key value]".to_owned());
-        };
-        self.f = f.word().unwrap_or_default().to_owned();
-        self.key = Some(key.clone());
-        self.value = value.clone();
-        Ok(())
-    }
+/// Where the numbers of events come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbering {
+    /// Their own index, which rises.
+    Own,
+    /// Their place in the file.
+    Place,
 }
 
 /// Takes lines into a history.
@@ -263,10 +253,60 @@ struct Feed {
     independent: Option<bool>,
     /// Whether the header has the spec from the file, and not from a first guess.
     spec_is_known: bool,
+    clients: Clients,
+    numbering: Numbering,
+    /// The numbering was [`Numbering::Own`], and the numbers are none.
+    numbers_fail: bool,
+    order: Order,
+    versioned: Versioned,
+}
+
+/// Whether values carry a version that the system gave them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Versioned {
+    /// Nothing has told yet.
+    Unclear,
+    No,
+    /// `[version value]`.
+    Bare,
+    /// `[key [version value]]`.
+    Keyed,
+}
+
+impl Versioned {
+    /// What the first operation tells that asks for a value.
+    fn of(line: &Line) -> Self {
+        let is_cas = kind(&line.f) == Some(Kind::Cas);
+        // A cas from nil is no versioned value: that one is `[nil [old new]]`.
+        let versioned = |tree: &Tree| {
+            matches!(tree, Tree::List(pair) if pair.len() == 2 && pair[0] == Tree::Nil
+                && (!is_cas || matches!(&pair[1], Tree::List(both) if both.len() == 2)))
+        };
+        match &line.value {
+            Tree::Nil => Self::Unclear,
+            value if versioned(value) => Self::Bare,
+            Tree::List(pair) if line.key.is_none() && pair.len() == 2 => match &pair[1] {
+                Tree::Nil => Self::Unclear,
+                inner if versioned(inner) => Self::Keyed,
+                _ => Self::No,
+            },
+            _ => Self::No,
+        }
+    }
+}
+
+/// What the indices of events say of their order, where events have the numbers of their places.
+#[derive(Default)]
+struct Order {
+    /// The index of each process' open operation.
+    open: FxHashMap<String, u64>,
+    /// The highest index of an event that does not repeat that of its operation.
+    highest: Option<u64>,
+    given: bool,
 }
 
 impl Feed {
-    fn new(nil: Nil) -> Self {
+    fn new(nil: Nil, numbering: Numbering) -> Self {
         let mut builder = Builder::new(Header::default());
         builder.nil(nil);
         Self {
@@ -274,17 +314,27 @@ impl Feed {
             events: 0,
             independent: None,
             spec_is_known: false,
+            clients: Clients::default(),
+            numbering,
+            numbers_fail: false,
+            order: Order::default(),
+            versioned: Versioned::Unclear,
         }
     }
 
-    fn take(&mut self, line: &Line) -> Result<(), String> {
-        let index = self.events;
+    fn take(&mut self, mut line: Line) -> Result<(), String> {
+        let index = self.number(&line)?;
         self.events += 1;
         let say = |error: Malformed| error.to_string();
-        let Some(client) = client(&line.process)? else {
+        let Some(client) = self.clients.of(&line)? else {
             let text = format!("{} {} {}", line.process.text(), line.f, line.value.text());
-            return self.builder.mark(index, line.time_ns, &text).map_err(say);
+            return self
+                .builder
+                .mark(index, line.time_ns, text.trim())
+                .map_err(say);
         };
+        self.take_off_version(&mut line)?;
+        let line = &line;
         if line.kind == "invoke" {
             let (key, value) = self.split(line)?;
             let call = self.call(&line.f, &value)?;
@@ -293,7 +343,11 @@ impl Feed {
                 .invoke(index, line.time_ns, client, None, &key, call)
                 .map_err(say);
         }
-        let kind = kind(&line.f).ok_or_else(|| unknown_f(&line.f))?;
+        let kind = match line.f.as_str() {
+            // What answers nothing is refused below.
+            "" => self.builder.open_call(client).unwrap_or(Kind::Write),
+            f => kind(f).ok_or_else(|| unknown_f(f))?,
+        };
         let key = match (&line.key, &line.value) {
             (Some(key), _) => Some(key.name()),
             (None, Tree::List(pair)) if self.independent == Some(true) && pair.len() == 2 => {
@@ -302,7 +356,7 @@ impl Feed {
             _ => None,
         };
         answers(&self.builder, client, Some(kind), key.as_deref())?;
-        let outcome = match line.kind.as_str() {
+        let outcome = match line.kind {
             "ok" if kind == Kind::Read => {
                 let (_, value) = self.split(line)?;
                 Outcome::Ok(self.value(&value)?)
@@ -310,12 +364,7 @@ impl Feed {
             "ok" => Outcome::Ok(None),
             // Some clients call a read that timed out failed, which it is: it had no effect.
             "fail" => Outcome::Failed,
-            "info" => Outcome::Unknown,
-            other => {
-                return Err(format!(
-                    "the type {other:?} is not known; invoke, ok, fail and info are"
-                ));
-            }
+            _ => Outcome::Unknown,
         };
         let answer = Answer {
             outcome,
@@ -330,6 +379,7 @@ impl Feed {
     /// The key and the value proper.
     fn split(&mut self, line: &Line) -> Result<(String, Tree), String> {
         if let Some(key) = &line.key {
+            self.independent.get_or_insert(false);
             return Ok((key.name(), line.value.clone()));
         }
         let pair = match &line.value {
@@ -337,8 +387,10 @@ impl Feed {
             _ => None,
         };
         if self.independent.is_none() {
-            let cas = line.f == "cas";
+            let cas = kind(&line.f) == Some(Kind::Cas);
             self.independent = Some(match pair {
+                // Nothing has nil for its key.
+                Some((Tree::Nil, _)) => false,
                 Some((_, Tree::List(_))) => true,
                 Some(_) => !cas,
                 None => false,
@@ -355,7 +407,7 @@ impl Feed {
     }
 
     fn call(&mut self, f: &str, value: &Tree) -> Result<Call, String> {
-        if f == "append" && !self.spec_is_known {
+        if kind(f) == Some(Kind::Append) && !self.spec_is_known {
             LIST_APPEND.clone_into(&mut self.builder.header().spec);
         }
         let some = |value: Option<Value>| value.ok_or_else(|| format!("a {f} of nil"));
@@ -391,12 +443,80 @@ impl Feed {
                 Ok(Some(self.builder.names().intern_list(&list)))
             }
             Tree::Text(text) => Ok(Some(self.builder.names().intern(text))),
-            other => Ok(Some(self.builder.names().intern_datum(&other.text()))),
+            Tree::Set(_) => Err(format!("the value {} is a set", shorten(&value.text()))),
+            other => {
+                let name = other.name();
+                if !is_datum(&name) {
+                    return Err(format!("the value {} can't be judged", shorten(&name)));
+                }
+                Ok(Some(self.builder.names().intern_datum(&name)))
+            }
+        }
+    }
+
+    /// The number of an event.
+    fn number(&mut self, line: &Line) -> Result<u64, String> {
+        if self.numbering == Numbering::Own {
+            let rises = |index: &u64| self.order.highest.is_none_or(|last| *index > last);
+            match line.index.filter(|index| *index < u64::from(NEVER)) {
+                Some(index) if rises(&index) => {
+                    self.order.highest = Some(index);
+                    return Ok(index);
+                }
+                None if self.events == 0 => self.numbering = Numbering::Place,
+                _ => {
+                    self.numbers_fail = true;
+                    return Err("the events' own numbers are none".to_owned());
+                }
+            }
+        }
+        if let Some(index) = line.index {
+            self.order.take(line, index)?;
+        }
+        Ok(self.events)
+    }
+
+    /// The value without the version that the system gave it, where values are `[version value]`: nobody knows one
+    /// before the answer, so the first operation asks for nil and a value.
+    fn take_off_version(&mut self, line: &mut Line) -> Result<(), String> {
+        let asks = line.kind == "invoke";
+        if self.versioned == Versioned::Unclear && asks {
+            self.versioned = Versioned::of(line);
+        }
+        let value = match (self.versioned, &mut line.value) {
+            (Versioned::Keyed, Tree::List(pair)) if pair.len() == 2 => &mut pair[1],
+            (Versioned::Bare, value) => value,
+            _ => return Ok(()),
+        };
+        let Tree::List(pair) = value else {
+            return Ok(());
+        };
+        match pair.as_mut_slice() {
+            [Tree::Int(version), _] if asks => Err(format!(
+                "a {} that names version {version}: only values are judged, and no condition on their version",
+                line.f
+            )),
+            [Tree::Nil | Tree::Int(_), inner] => {
+                *value = std::mem::replace(inner, Tree::Nil);
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
     fn finish(self, name: &str) -> Loaded {
         let mut notes = Vec::new();
+        notes.extend(self.clients.note().map(|note| format!("{name}: {note}")));
+        if matches!(self.versioned, Versioned::Bare | Versioned::Keyed) {
+            notes.push(format!(
+                "{name}: values look like [version value]; only the values are judged, and not the versions"
+            ));
+        }
+        if self.order.given && self.numbering == Numbering::Place {
+            notes.push(format!(
+                "{name}: the indices do not rise from event to event; #N is the Nth event, from 0"
+            ));
+        }
         if self.independent == Some(true) {
             notes.push(format!(
                 "{name}: values look like [key value]; each key is taken as a register of its own"
@@ -409,37 +529,27 @@ impl Feed {
     }
 }
 
-/// Who did it; `None` for what is no client.
-fn client(process: &Tree) -> Result<Option<ClientId>, String> {
-    let number = match process {
-        Tree::Int(process) => Some(*process),
-        Tree::Keyword(_) => return Ok(None),
-        Tree::Text(text) if text == "nemesis" => return Ok(None),
-        // Two ways to write one number would be two processes somewhere else.
-        Tree::Text(text) => text.parse().ok().filter(|n: &i64| n.to_string() == *text),
-        _ => None,
-    };
-    let number = number.ok_or_else(|| {
-        let process = shorten(&process.name());
-        format!("the process must be a number (or a keyword, such as :nemesis), not {process}")
-    })?;
-    Ok(Some(number as ClientId))
-}
-
-/// What an `f` asks.
-fn kind(f: &str) -> Option<Kind> {
-    Some(match f {
-        "read" | "r" | "get" => Kind::Read,
-        "write" | "w" | "put" => Kind::Write,
-        "append" => Kind::Append,
-        "delete" => Kind::Delete,
-        "cas" => Kind::Cas,
-        _ => return None,
-    })
-}
-
-fn unknown_f(f: &str) -> String {
-    format!("the f {f:?} is not known; read, write, cas, delete and append are")
+impl Order {
+    /// Refuses an index that stands behind a higher one. One operation's index may be that of both its events.
+    fn take(&mut self, line: &Line, index: u64) -> Result<(), String> {
+        self.given = true;
+        let process = line.process.name();
+        if line.kind != "invoke" && self.open.get(&process) == Some(&index) {
+            return Ok(());
+        }
+        match self.highest {
+            Some(highest) if highest > index => Err(format!(
+                "index {index} stands behind {highest}: the events are not in order"
+            )),
+            _ => {
+                self.highest = Some(index);
+                if line.kind == "invoke" {
+                    self.open.insert(process, index);
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// A text that fits into a message.
@@ -448,100 +558,6 @@ pub(super) fn shorten(text: &str) -> String {
         Some((at, _)) => format!("{}...", &text[..at]),
         None => text.to_owned(),
     }
-}
-
-/// A value as EDN.
-fn edn_text(names: &Names, value: Value) -> String {
-    match names.what(value) {
-        Some(Named::List(list)) => {
-            let items: Vec<String> = list.iter().map(|item| edn_text(names, *item)).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Some(Named::Text(text)) => quoted(&text),
-        Some(Named::Datum(datum)) => datum.to_owned(),
-        None => value.to_string(),
-    }
-}
-
-/// A key as EDN: as the datum whose name it is, or else as a string.
-fn edn_key(key: &str) -> String {
-    let is_integer = |number: i64| number.to_string() == key;
-    match is_datum(key) || key.parse().is_ok_and(is_integer) {
-        true => key.to_owned(),
-        false => quoted(key),
-    }
-}
-
-/// Writes a history as Jepsen's EDN, one map a line, each key as an independent one. A comment before them says which
-/// spec it is and that a read of nil found the key absent: readers of ours then judge it as they judge this history.
-///
-/// # Errors
-/// When `out` does, and where events are lost: EDN has no word for a gap, and whoever read it without one would accuse.
-pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()> {
-    if let Some(gap) = history.gaps.first() {
-        let (index, lost) = (gap.index, gap.lost);
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::Unsupported,
-            format!(
-                "{lost} events are lost in a gap at #{index}, which EDN has no word for; jsonl and binary do"
-            ),
-        ));
-    }
-    let text = |value: Value| edn_text(&history.names, value);
-    let mut open = std::collections::BTreeMap::new();
-    let spec = if history.header.is_lists() {
-        LIST_APPEND
-    } else {
-        "register"
-    };
-    writeln!(out, "{CLAIM}{spec}, nil is absent")?;
-    for event in history.to_events() {
-        let head = format!("{{:index {}, :time {}, ", event.index, event.time_ns);
-        let client = event.client.unwrap_or_default();
-        // EDN's integers have a sign; reading takes it back.
-        let process = client.cast_signed();
-        match event.kind {
-            EventKind::Mark(mark) => writeln!(
-                out,
-                "{head}:type :info, :process :nemesis, :f :mark, :value {}}}",
-                quoted(&mark)
-            )?,
-            EventKind::Gap { .. } => {}
-            EventKind::Invoke { key, call } => {
-                let key = edn_key(&key);
-                let (f, value) = match call {
-                    Call::Read => ("read", "nil".to_owned()),
-                    Call::Write(value) => ("write", text(value)),
-                    Call::Append(value) => ("append", text(value)),
-                    Call::Delete => ("delete", "nil".to_owned()),
-                    Call::Cas { old, new } => ("cas", format!("[{} {}]", text(old), text(new))),
-                };
-                writeln!(
-                    out,
-                    "{head}:type :invoke, :process {process}, :f :{f}, :value [{key} {value}]}}"
-                )?;
-                open.insert(client, (f, key, value));
-            }
-            EventKind::Complete { outcome, .. } => {
-                let Some((f, key, asked)) = open.remove(&client) else {
-                    continue;
-                };
-                let (kind, value) = match outcome {
-                    Outcome::Ok(found) if f == "read" => {
-                        ("ok", found.map_or("nil".to_owned(), text))
-                    }
-                    Outcome::Ok(_) => ("ok", asked),
-                    Outcome::Failed => ("fail", asked),
-                    Outcome::Unknown => ("info", asked),
-                };
-                writeln!(
-                    out,
-                    "{head}:type :{kind}, :process {process}, :f :{f}, :value [{key} {value}]}}"
-                )?;
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -192,7 +192,9 @@ pub(crate) fn read_into<S: Sink>(
     let malformed = |Bad { line, reason }| Error::Malformed {
         name: name.to_owned(),
         line,
+        column: None,
         reason,
+        advice: None,
     };
     let mut blocks = Blocks::new(input, name);
     let Some(mut block) = blocks.next(Vec::new())? else {

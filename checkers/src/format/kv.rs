@@ -8,10 +8,9 @@
 //! A key is a list whose elements are characters (spec `list-append`); one that was never put is the empty text, and
 //! this is checked. What has no completion may have taken effect.
 
-use std::io::BufRead;
-
-use super::jepsen::{malformed, shorten, trouble};
+use super::jepsen::{shorten, trouble};
 use super::sink::answers;
+use super::text::Text;
 use super::tree::{Reader, Syntax, Tree};
 use super::{Error, Loaded};
 use crate::history::{Answer, Builder, Call, Header, Kind, LIST_APPEND, Nil, Outcome, Value};
@@ -19,9 +18,9 @@ use crate::history::{Answer, Builder, Call, Header, Kind, LIST_APPEND, Nil, Outc
 /// Reads such a text.
 ///
 /// # Errors
-/// When a datum can't be read or can't follow those before it; its line is named.
-pub fn read(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Error> {
-    let mut reader = Reader::new(input, Syntax::Edn);
+/// When a datum can't be read or can't follow those before it; its place is named.
+pub(super) fn read(text: &Text<'_>, nil: Nil) -> Result<Loaded, Error> {
+    let mut reader = Reader::new(text.bytes, Syntax::Edn);
     let mut builder = Builder::new(Header {
         spec: LIST_APPEND.to_owned(),
         ..Header::default()
@@ -32,16 +31,17 @@ pub fn read(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Error> 
         let tree = match reader.next(false) {
             Ok(Some(tree)) => tree,
             Ok(None) => break,
-            Err(found) => return Err(trouble(name, reader.line(), found)),
+            Err(found) => return Err(trouble(text, reader.began(), found)),
         };
         take(&mut builder, index, &tree)
-            .map_err(|reason| malformed(name, reader.line(), reason))?;
+            .map_err(|reason| text.malformed(reader.began(), reason))?;
         index += 1;
     }
     Ok(Loaded {
         history: builder.finish(),
         notes: vec![format!(
-            "{name}: keys are taken as texts that are appended to (list-append)"
+            "{}: keys are taken as texts that are appended to (list-append)",
+            text.name
         )],
     })
 }

@@ -175,6 +175,39 @@ impl Names {
         })
     }
 
+    /// Puts the values of the file in the place of the numbers that stand for them: a string as a string, a list as a
+    /// list, anything else of EDN as `{"edn": ":a"}`.
+    pub fn restore(&self, json: &mut serde_json::Value) {
+        match json {
+            serde_json::Value::Array(items) => items.iter_mut().for_each(|item| self.restore(item)),
+            serde_json::Value::Object(members) => {
+                members.values_mut().for_each(|member| self.restore(member));
+            }
+            // No other number that is told is negative and so large: indices and times have no sign.
+            serde_json::Value::Number(number) => {
+                if let Some(value) = number.as_i64().filter(|value| self.place(*value).is_some()) {
+                    *json = self.json(value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A value as JSON.
+    fn json(&self, value: Value) -> serde_json::Value {
+        let name = self.get(value).unwrap_or_default();
+        match self.what(value) {
+            // A text whose elements are characters is known by what it says.
+            Some(Named::List(_)) if name.starts_with('"') => {
+                serde_json::from_str(name).unwrap_or_default()
+            }
+            Some(Named::List(list)) => list.iter().map(|item| self.json(*item)).collect(),
+            Some(Named::Text(text)) => serde_json::Value::from(text),
+            Some(Named::Datum(datum)) => serde_json::json!({ "edn": datum }),
+            None => serde_json::Value::from(value),
+        }
+    }
+
     /// The names in the order of their numbers, each as its text or as its list.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Option<&[Value]>)> {
         let number = |i: usize| FIRST_NAME + i as Value;
@@ -203,7 +236,9 @@ impl Names {
 fn is_plain(text: &str) -> bool {
     let first = text.chars().next();
     let begins = first.is_some_and(|c| {
-        !matches!(c, ':' | '[' | '{' | '"' | '-') && !c.is_ascii_digit() && !c.is_control()
+        !matches!(c, ':' | '[' | '{' | '"' | '-' | '\'' | '\\' | '#')
+            && !c.is_ascii_digit()
+            && !c.is_control()
     });
     begins && !matches!(text, "true" | "false" | "nil" | "null")
 }
@@ -221,12 +256,29 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Whether a text is a keyword, a boolean, or a number that is no 64-bit integer, as EDN has them.
+/// Whether a text is what EDN has beside strings, integers and lists: a keyword, a boolean, a number that is no 64-bit
+/// integer, a symbol (with a quote before it), a character, a number that is none, or a tagged text.
 pub(crate) fn is_datum(text: &str) -> bool {
     let ends = |c: char| " \t\r\n,;\"()[]{}".contains(c);
+    if let Some(tagged) = text.strip_prefix('#') {
+        let named = matches!(tagged, "#NaN" | "#Inf" | "#-Inf");
+        return named
+            || tagged.split_once(' ').is_some_and(|(tag, datum)| {
+                let begins = tag.starts_with(|c: char| c.is_ascii_alphabetic());
+                let text = serde_json::from_str::<String>(datum);
+                begins && !tag.contains(ends) && text.is_ok_and(|text| quoted(&text) == datum)
+            });
+    }
+    if let Some(character) = text.strip_prefix('\\') {
+        let mut rest = character.chars();
+        let single = rest.next().is_some_and(|c| !ends(c) && !c.is_control());
+        let code = rest.as_str();
+        let coded = code.len() == 4 && code.bytes().all(|byte| byte.is_ascii_hexdigit());
+        return single && (code.is_empty() || character.starts_with('u') && coded);
+    }
     let digits = text.strip_suffix('N').unwrap_or(text);
     let numeric = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    let known = text.starts_with(':') || matches!(text, "true" | "false");
+    let known = text.starts_with([':', '\'']) || matches!(text, "true" | "false");
     !text.contains(ends) && (known || numeric && digits.parse::<Value>().is_err())
 }
 
@@ -256,6 +308,15 @@ mod tests {
             names.intern_datum(":a"),
             names.intern("true"),
             names.intern_datum("true"),
+            names.intern("'a"),
+            names.intern_datum("'a"),
+            names.intern("a"),
+            names.intern("\\a"),
+            names.intern_datum("\\a"),
+            names.intern("##NaN"),
+            names.intern_datum("##NaN"),
+            names.intern("#inst \"a\""),
+            names.intern_datum("#inst \"a\""),
             names.intern("1.5"),
             names.intern_datum("1.5"),
             names.intern("nil"),
@@ -267,14 +328,59 @@ mod tests {
         assert_eq!(different.len(), values.len(), "{names:?}");
         assert_eq!(names.text(values[2]), "\"[1]\"");
         assert_eq!(names.text(values[8]), ":a");
+        for datum in [
+            ":a",
+            "'a",
+            "\\a",
+            "\\u000a",
+            "##NaN",
+            "#inst \"a\"",
+            "1.5",
+            "true",
+        ] {
+            assert!(is_datum(datum), "{datum}");
+        }
+        for text in [
+            "", "\\", "\\(", "\\ab", "##nan", "#", "#inst a", "# \"a\"", "'a b", "v",
+        ] {
+            assert!(!is_datum(text), "{text}");
+        }
         let natural = names.intern("v1");
         assert_eq!(names.text(natural), "v1");
+    }
+
+    #[test]
+    fn values_are_told_as_the_file_has_them() {
+        let mut names = Names::default();
+        let (jam, one, keyword) = (
+            names.intern("jam"),
+            names.intern("1"),
+            names.intern_datum(":a"),
+        );
+        let list = names.intern_list(&[7, jam]);
+        let text = names.intern_characters("x y");
+        let mut told = serde_json::json!({
+            "call": {"cas": {"old": jam, "new": one}},
+            "outcome": {"ok": keyword},
+            "legal": [list, null, 7, text],
+            "unknown": list + 100,
+            "client": u64::MAX,
+        });
+        names.restore(&mut told);
+        let expected = serde_json::json!({
+            "call": {"cas": {"old": "jam", "new": "1"}},
+            "outcome": {"ok": {"edn": ":a"}},
+            "legal": [[7, "jam"], null, 7, "x y"],
+            "unknown": list + 100,
+            "client": u64::MAX,
+        });
+        assert_eq!(told, expected);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
-        fn a_string_is_what_it_was(texts in prop::collection::vec("[-:\\[\\]\"\\\\1aN. {\n\u{1}é]{0,4}|true|nil", 1..20)) {
+        fn a_string_is_what_it_was(texts in prop::collection::vec("[-:\\[\\]\"\\\\1aN. {\n\u{1}é'#]{0,4}|true|nil", 1..20)) {
             let mut names = Names::default();
             let mut again = Names::default();
             for text in &texts {

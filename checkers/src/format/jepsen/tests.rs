@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::{self, Format};
+use crate::history::History;
 use crate::linear::{Options, check};
 
 fn load(text: &str, format: Format) -> Result<Loaded, String> {
@@ -19,37 +20,76 @@ fn two(writer: &str, reader: &str) -> String {
 }
 
 #[test]
-fn a_process_is_a_number_or_a_mark_or_malformed() {
-    for (writer, reader) in [("0", "1"), ("\"0\"", "\"1\""), ("0", "\"0\"")] {
+fn a_process_is_a_number_or_a_word_or_malformed() {
+    for (writer, reader) in [
+        ("0", "1"),
+        ("\"0\"", "\"1\""),
+        ("0", "\"0\""),
+        ("\"w-0\"", "\"w-1\""),
+        ("0", "\"a\""),
+        ("\"a\"", "0"),
+        ("\"a\"", "1"),
+        ("1", "\"01\""),
+    ] {
         let history = load(&two(writer, reader), Format::Json)
             .expect(writer)
             .history;
         assert_eq!(history.len(), 2, "{writer} {reader}");
         let verdict = check(&history, &Options::default()).verdict;
         assert_eq!(verdict.name(), "violation", "{writer} {reader}");
+        let same = history.client(0) == history.client(1);
+        assert_eq!(same, writer.trim_matches('"') == reader.trim_matches('"'));
     }
-    for process in [
-        "null", "1.0", "true", "\"01\"", "\"a\"", "[1]", "{}", "\"\"",
-    ] {
+    for process in ["1.5", "true", "[1]", "{}", "\"\"", "\" \""] {
         let error = load(&two("0", process), Format::Json).expect_err(process);
         assert!(error.contains("the process must be a number"), "{error}");
     }
-    let history = load(&two("0", "\"nemesis\""), Format::Json)
-        .expect("a mark")
-        .history;
-    assert_eq!((history.len(), history.marks.len()), (1, 2));
+    let error = load(&two("0", "null"), Format::Json).expect_err("nobody's");
+    assert_eq!(error, "h:3:15: an event without :process");
+}
+
+#[test]
+fn a_word_that_only_tells_what_it_does_is_no_client() {
+    let events = |process: &str, kind: &str, f: &str| {
+        format!("{{:process {process}, :type {kind}, :f {f}, :value nil}}\n")
+    };
+    let write = "{:process 0, :type :invoke, :f :write, :value 1}\n{:process 0, :type :ok, :f :write, :value 1}\n";
+    for (process, kind, f) in [
+        (":nemesis", ":info", ":start"),
+        ("\"chaos\"", ":info", ":cut"),
+        (":nemesis", ":invoke", ":kill"),
+        ("nil", ":info", ":phase"),
+    ] {
+        let text = [write, &events(process, kind, f)].concat();
+        let history = load(&text, Format::Edn).expect(process).history;
+        assert_eq!((history.len(), history.marks.len()), (1, 1), "{process}");
+    }
+    for (process, kind, f, expected) in [
+        (
+            ":w1",
+            ":invoke",
+            ":increment",
+            "the f \"increment\" is not known",
+        ),
+        (
+            ":w1",
+            ":ok",
+            ":read",
+            ":w1 completes an operation but has none open",
+        ),
+    ] {
+        let text = [write, &events(process, kind, f)].concat();
+        let error = load(&text, Format::Edn).expect_err(process);
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]
 fn a_log_line_that_may_be_an_event_is_not_dropped_silently() {
     let good = "0 :invoke :write 1\n0 :ok :write 1\nnothing of ours\n";
     assert_eq!(load(good, Format::JepsenTxt).expect("a log").notes.len(), 0);
-    let error = load(&format!("{good}w1 :invoke :read nil\n"), Format::JepsenTxt);
-    let error = error.expect_err("no process");
-    assert!(
-        error.starts_with("h:4: the process must be a number"),
-        "{error}"
-    );
+    let words = load(&format!("{good}w1 :invoke :read nil\n"), Format::JepsenTxt);
+    assert_eq!(words.expect("a client of a name").history.len(), 2);
     let odd = format!("{good}{{:process 1, :type :invoke, :f :read}}\nworker 1 :ok :read 2\n");
     let notes = load(&odd, Format::JepsenTxt).expect("a log").notes;
     let note = "h: 2 lines with :invoke, :ok, :fail or :info in them are no events and were skipped, line 4 first";
@@ -346,4 +386,64 @@ fn a_gap_has_no_place_in_edn_and_is_refused_by_name() {
         error.to_string(),
         "2 events are lost in a gap at #4, which EDN has no word for; jsonl and binary do"
     );
+}
+
+#[test]
+fn events_keep_their_own_numbers_where_these_rise() {
+    let events = |indices: [i64; 4]| {
+        let [a, b, c, d] = indices;
+        format!(
+            "{{:index {a}, :process 0, :type :invoke, :f :write, :value 1}}
+             {{:index {b}, :process 0, :type :ok, :f :write, :value 1}}
+             {{:index {c}, :process 1, :type :invoke, :f :read, :value nil}}
+             {{:index {d}, :process 1, :type :ok, :f :read, :value 1}}"
+        )
+    };
+    for (indices, expected) in [
+        ([5, 9, 30, 31], [5, 9, 30, 31]),
+        ([-1, -1, -1, -1], [0, 1, 2, 3]),
+        // One number an operation; the same for all; too large to be one.
+        ([4, 4, 7, 7], [0, 1, 2, 3]),
+        ([0, 0, 0, 0], [0, 1, 2, 3]),
+        ([1, 2, 3, 1 << 40], [0, 1, 2, 3]),
+    ] {
+        let history = load(&events(indices), Format::Edn)
+            .expect("in order")
+            .history;
+        let numbers: Vec<u64> = history
+            .to_events()
+            .iter()
+            .map(|event| event.index)
+            .collect();
+        assert_eq!(numbers, expected, "{indices:?}");
+    }
+    for indices in [[5, 9, 3, 31], [5, 30, 9, 31], [0, 1, 2, 1]] {
+        let error = load(&events(indices), Format::Edn).expect_err("out of order");
+        assert!(error.contains("the events are not in order"), "{error}");
+    }
+}
+
+#[test]
+fn a_logged_event_is_found_in_whatever_is_before_it_and_ends_with_the_report() {
+    let log = |before: &str| format!("{before}0\t:invoke\t:write\t1\n{before}0\t:ok\t:write\t1\n");
+    for before in [
+        "",
+        "INFO  jepsen.util - ",
+        "INFO [2018-06-07 13:14:10,000] jepsen worker 0 - jepsen.util ",
+        "2022-02-26 23:39:10,000{GMT}\tINFO\t[jepsen worker 0] jepsen.util: ",
+        "2022-02-26 23:39:10,000{GMT} INFO [jepsen worker 0] jepsen.util: [ 1345013587 ] ",
+        "2024-01-01T10:00:00.123Z ",
+        "[10:00:00] INFO ",
+    ] {
+        let text = log(before);
+        let loaded = format::read(text.as_bytes(), "h", None, None).expect(before);
+        assert_eq!(loaded.history.len(), 1, "{before}");
+        let quoting = format!("{text}{{:valid? true}}\n0 :ok :read 9\n");
+        let loaded = format::read(quoting.as_bytes(), "h", None, None).expect(before);
+        assert_eq!(loaded.history.len(), 1, "{before}");
+    }
+    for prose in ["he said 0 ", "(", "worker "] {
+        let error = load(&log(prose), Format::JepsenTxt).expect_err(prose);
+        assert!(error.contains("no line of it is a Jepsen event"), "{error}");
+    }
 }
