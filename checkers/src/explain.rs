@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::history::{Call, History, Names, Operation, Outcome, Value};
 use crate::linear::explanation::{Explanation, Failure, Order};
 use crate::linear::weaker::Session;
-use crate::verdict::Counterexample;
+use crate::verdict::{Counterexample, Staleness};
 
 /// What an operation did, in a few words: `write 5`, `read 3`, `cas 1 -> 2 (unknown)`.
 #[must_use]
@@ -212,19 +212,22 @@ pub fn text(found: &Counterexample, names: Option<&Names>) -> String {
         let _ = writeln!(out, "  {why}");
     }
     if let Some(stale) = found.staleness {
-        let _ = writeln!(
-            out,
-            "  The answer was at least {:.3} ms and {} {} old.",
-            stale.nanoseconds as f64 / 1e6,
-            stale.versions,
-            if stale.versions == 1 {
-                "version"
-            } else {
-                "versions"
-            }
-        );
+        let _ = writeln!(out, "  The answer was at least {} old.", age(stale));
     }
     out
+}
+
+/// How old an answer was: without a time where the file has none.
+fn age(stale: Staleness) -> String {
+    let versions = match stale.versions {
+        1 => "1 version".to_owned(),
+        versions => format!("{versions} versions"),
+    };
+    match stale.nanoseconds {
+        0 => versions,
+        nanoseconds @ ..1000 => format!("{nanoseconds} ns and {versions}"),
+        nanoseconds => format!("{:.3} ms and {versions}", nanoseconds as f64 / 1e6),
+    }
 }
 
 /// How many operations of a witness are shown.
@@ -284,11 +287,10 @@ fn about(out: &mut String, failure: &Failure, history: &History) {
     if let Some(stale) = &failure.stalest {
         let _ = writeln!(
             out,
-            "The stalest read of {} is #{}: at least {:.3} ms and {} version(s) old.",
+            "The stalest read of {} is #{}: at least {} old.",
             failure.key,
             stale.read,
-            stale.staleness.nanoseconds as f64 / 1e6,
-            stale.staleness.versions
+            age(stale.staleness)
         );
     }
     let sequential = match failure.weaker.sequential {

@@ -14,6 +14,7 @@
 
 mod builder;
 mod lint;
+mod little;
 mod names;
 mod values;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::{End, History, KeyHistory, Kind, Mark, Value};
+use super::{End, History, KeyHistory, Kind, Mark, NEVER, Op, Value};
 
 /// An oddity: usually a bug of whoever wrote the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,7 +144,7 @@ impl History {
             .collect()
     }
 
-    /// What an operation adds to its key: one value, or the elements of a list.
+    /// What an operation adds to its key or reads from it: one value, or the elements of a list.
     fn added<'a>(&self, key: &'a KeyHistory, value: u32) -> Cow<'a, [Value]> {
         match key.lists.as_ref().and_then(|lists| lists.get(&value)) {
             Some(list) => Cow::Borrowed(list),
@@ -152,72 +152,50 @@ impl History {
         }
     }
 
-    /// Elements of a list that were read although every append of them failed: one lint an append.
-    fn failed_appends_that_were_read(&self, key: &KeyHistory) -> Vec<Lint> {
-        let mut failed: BTreeMap<Value, u32> = BTreeMap::new();
-        let writes = key.ops.iter().filter(|op| op.kind != Kind::Read);
-        for op in writes.clone().filter(|op| op.end == End::Failed) {
-            for element in self.added(key, op.value).iter() {
-                failed.entry(*element).or_insert(op.row);
-            }
-        }
-        for op in writes.filter(|op| op.end != End::Failed) {
-            for element in self.added(key, op.value).iter() {
-                failed.remove(element);
-            }
-        }
-        let mut lints = Vec::new();
-        let reads = key
-            .ops
-            .iter()
-            .filter(|op| op.kind == Kind::Read && op.end == End::Ok);
-        for read in reads {
-            if failed.is_empty() {
-                break;
-            }
-            for element in self.added(key, read.value).iter() {
-                let Some(write) = failed.remove(element) else {
-                    continue;
-                };
-                failed.retain(|_, row| *row != write);
-                lints.push(Lint::FailedWriteWasRead {
-                    write: self.invoked(write),
-                    read: self.invoked(read.row),
-                    key: key.name.clone(),
-                });
-            }
-        }
-        lints
-    }
-
-    /// Values that were read although every write of them failed: one lint a value.
+    /// Values that were read although every write of them that had begun by then failed: one lint a value.
     fn failed_writes_that_were_read(&self, key: &KeyHistory) -> Vec<Lint> {
-        if key.lists.is_some() {
-            return self.failed_appends_that_were_read(key);
-        }
-        let mut failed: FxHashMap<u32, u32> = FxHashMap::default();
-        let writes = key
+        let is_write = |op: &&Op| matches!(op.kind, Kind::Write | Kind::Cas | Kind::Append);
+        // By value, the first failed write, and since when there is another one.
+        let mut failed: FxHashMap<Value, (&Op, u32)> = FxHashMap::default();
+        for op in key
             .ops
             .iter()
-            .filter(|op| matches!(op.kind, Kind::Write | Kind::Cas));
-        for op in writes.clone().filter(|op| op.end == End::Failed) {
-            failed.entry(op.value).or_insert(op.row);
+            .filter(is_write)
+            .filter(|op| op.end == End::Failed)
+        {
+            for value in self.added(key, op.value).iter() {
+                failed.entry(*value).or_insert((op, NEVER));
+            }
         }
         if failed.is_empty() {
             return Vec::new();
         }
-        for op in writes.filter(|op| op.end != End::Failed) {
-            failed.remove(&op.value);
-        }
-        let reads = key
+        for op in key
             .ops
             .iter()
-            .filter(|op| op.kind == Kind::Read && op.end == End::Ok);
+            .filter(is_write)
+            .filter(|op| op.end != End::Failed)
+        {
+            for value in self.added(key, op.value).iter() {
+                if let Some((_, other)) = failed.get_mut(value) {
+                    *other = op.call.min(*other);
+                }
+            }
+        }
+        let is_answered = |op: &&Op| op.kind == Kind::Read && op.end == End::Ok;
         let mut lints = Vec::new();
-        for read in reads {
-            if let Some(write) = failed.remove(&read.value) {
+        for read in key.ops.iter().filter(is_answered) {
+            for value in self.added(key, read.value).iter() {
+                let Some((write, other)) = failed.get(value).copied() else {
+                    continue;
+                };
+                if write.call > read.ret || other < read.ret {
+                    continue;
+                }
+                // One append of several elements is named once.
+                failed.retain(|_, (one, _)| one.row != write.row);
                 lints.push(Lint::FailedWriteWasRead {
-                    write: self.invoked(write),
+                    write: self.invoked(write.row),
                     read: self.invoked(read.row),
                     key: key.name.clone(),
                 });
@@ -252,6 +230,27 @@ mod tests {
              {'index':1,'client':1,'type':'fail'}
              {'index':2,'client':2,'type':'invoke','f':'read','key':'x'}
              {'index':3,'client':2,'type':'ok','value':1}",
+            &[
+                "#2 read from x what only the failed write #0 wrote: a client probably took a timeout for a failure",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_failed_write_that_begins_after_the_read_has_ended_is_not() {
+        let read = "{'index':0,'client':2,'type':'invoke','f':'read','key':'x'}
+             {'index':1,'client':2,'type':'ok','value':1}";
+        let failed = "{'index':2,'client':1,'type':'invoke','f':'write','key':'x','value':1}
+             {'index':3,'client':1,'type':'fail'}";
+        check(&format!("{read}\n{failed}"), &[]);
+        // Nor does a write after the read take the blame off one before it.
+        check(
+            "{'index':0,'client':1,'type':'invoke','f':'write','key':'x','value':1}
+             {'index':1,'client':1,'type':'fail'}
+             {'index':2,'client':2,'type':'invoke','f':'read','key':'x'}
+             {'index':3,'client':2,'type':'ok','value':1}
+             {'index':4,'client':1,'type':'invoke','f':'write','key':'x','value':1}
+             {'index':5,'client':1,'type':'ok'}",
             &[
                 "#2 read from x what only the failed write #0 wrote: a client probably took a timeout for a failure",
             ],

@@ -1,0 +1,105 @@
+//! What a history shows too little of for its verdict to mean much.
+
+use super::{End, History, KeyHistory, Kind, Op};
+
+impl History {
+    /// Why a history that holds shows little or nothing, as sentences; empty where it shows something.
+    #[must_use]
+    pub fn shows_little(&self) -> Vec<String> {
+        if self.is_empty() {
+            return vec!["no operation is in it: it proves nothing".to_owned()];
+        }
+        let ops = || self.keys.iter().flat_map(|key| &key.ops);
+        if !ops().any(|op| op.end == End::Ok) {
+            let many = self.len();
+            return vec![format!(
+                "none of its {many} operations succeeded or found anything: nothing succeeded, so it proves nothing"
+            )];
+        }
+        let mut little = Vec::new();
+        if !self.keys.iter().any(reads_after_a_write) {
+            little.push("no read found a key that anything had been written to: what was written was never looked at".to_owned());
+        }
+        if !self.keys.iter().any(overlaps) {
+            little.push(
+                "no two operations on one key overlap: it shows nothing of what happens at once"
+                    .to_owned(),
+            );
+        }
+        little
+    }
+}
+
+/// Whether an answer depends on what was written before or at the same time.
+fn reads_after_a_write(key: &KeyHistory) -> bool {
+    let writes = key
+        .ops
+        .iter()
+        .filter(|op| op.kind != Kind::Read && op.end != End::Failed);
+    let Some(first) = writes.map(|op| op.call).min() else {
+        return false;
+    };
+    let looks = |op: &&Op| matches!(op.kind, Kind::Read | Kind::Cas) && op.end == End::Ok;
+    key.ops
+        .iter()
+        .filter(looks)
+        .any(|op| op.ret > first && op.call != first)
+}
+
+/// Whether any two operations on a key are concurrent.
+fn overlaps(key: &KeyHistory) -> bool {
+    let mut open_until = 0;
+    let mut overlaps = false;
+    for op in key.ops.iter().filter(|op| op.end != End::Failed) {
+        overlaps |= op.call < open_until;
+        open_until = open_until.max(op.ret);
+    }
+    overlaps
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format;
+
+    fn check(text: &str, expected: &[&str]) {
+        let loaded = format::read(text.as_bytes(), "h", None, None).expect("a history");
+        let said = loaded.history.shows_little();
+        assert_eq!(said.len(), expected.len(), "{text}: {said:?}");
+        for (said, expected) in said.iter().zip(expected) {
+            assert!(said.contains(expected), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_history_that_shows_little_is_said_to() {
+        check("[]", &["no operation"]);
+        check(
+            "{:process :nemesis, :type :info, :f :cut}",
+            &["no operation"],
+        );
+        check(
+            "0 :invoke :write 4\n0 :fail :write 4\n1 :invoke :read nil\n1 :info :read nil\n",
+            &["nothing succeeded"],
+        );
+        check(
+            "0 :invoke :write 4\n0 :info :write 4\n",
+            &["nothing succeeded"],
+        );
+        check(
+            "0 :invoke :write 4\n1 :invoke :write 5\n0 :ok :write 4\n1 :ok :write 5\n",
+            &["never looked at"],
+        );
+        check(
+            "0 :invoke :write 4\n0 :ok :write 4\n1 :invoke :read nil\n1 :ok :read 4\n",
+            &["overlap"],
+        );
+        check(
+            "0 :invoke :write 4\n1 :invoke :read nil\n0 :ok :write 4\n1 :ok :read 4\n",
+            &[],
+        );
+        check(
+            "0 :invoke :write 4\n0 :info :write 4\n1 :invoke :read nil\n1 :ok :read 4\n",
+            &[],
+        );
+    }
+}
