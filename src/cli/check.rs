@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::Usage;
+use super::gather::{self, Gathered};
 use super::out::{Out, worst};
 
 /// What `check` takes.
@@ -82,6 +83,29 @@ enum NilArg {
 struct Item {
     path: PathBuf,
     expected: Option<&'static str>,
+    /// Several files that are one history, and what is to be said of that.
+    gathered: Option<Gathered>,
+}
+
+impl Item {
+    fn of(path: &Path, expected: Option<&'static str>) -> Self {
+        Self {
+            path: path.to_owned(),
+            expected,
+            gathered: None,
+        }
+    }
+}
+
+/// Adds a history that was gathered, once.
+fn add_gathered(gathered: Gathered, expected: Option<&'static str>, items: &mut Vec<Item>) {
+    if !items.iter().any(|item| item.path == gathered.path) {
+        items.push(Item {
+            path: gathered.path.clone(),
+            expected,
+            gathered: Some(gathered),
+        });
+    }
 }
 
 /// The folders of a corpus, and the verdicts that they promise.
@@ -196,11 +220,12 @@ fn progress_bar(files: usize) -> indicatif::ProgressBar {
 
 /// Finds the files that a path stands for.
 fn collect(path: &Path, no_expect: bool, items: &mut Vec<Item>) -> anyhow::Result<()> {
+    if let Some(gathered) = gather::file(path) {
+        add_gathered(gathered, None, items);
+        return Ok(());
+    }
     if path.as_os_str() == "-" || path.is_file() {
-        items.push(Item {
-            path: path.to_owned(),
-            expected: None,
-        });
+        items.push(Item::of(path, None));
         return Ok(());
     }
     if !path.exists() {
@@ -209,10 +234,11 @@ fn collect(path: &Path, no_expect: bool, items: &mut Vec<Item>) -> anyhow::Resul
     // A run's folder: what is beside its history is none.
     let history = path.join("history.jsonl");
     if history.is_file() && path.join("scenario.toml").is_file() {
-        items.push(Item {
-            path: history,
-            expected: None,
-        });
+        items.push(Item::of(&history, None));
+        return Ok(());
+    }
+    if let Some(gathered) = gather::folder(path) {
+        add_gathered(gathered, None, items);
         return Ok(());
     }
     let children = children(path)?;
@@ -242,13 +268,14 @@ fn collect_all(
     expected: Option<&'static str>,
     items: &mut Vec<Item>,
 ) -> anyhow::Result<()> {
-    if path.is_dir() {
+    if let Some(gathered) = gather::folder(path) {
+        add_gathered(gathered, expected, items);
+    } else if path.is_dir() {
         for child in children(path)? {
             collect_all(&child, expected, items)?;
         }
     } else {
-        let path = path.to_owned();
-        items.push(Item { path, expected });
+        items.push(Item::of(path, expected));
     }
     Ok(())
 }
@@ -259,7 +286,7 @@ fn children(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(folder).with_context(say)? {
         let path = entry.with_context(say)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !name.starts_with('.') && !name.starts_with("README") {
+        if !name.starts_with('.') && !name.starts_with("README") && !gather::is_alias(&path) {
             children.push(path);
         }
     }
@@ -276,6 +303,8 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
     };
     let input: Box<dyn io::Read> = if item.path.as_os_str() == "-" {
         Box::new(io::stdin())
+    } else if let Some(gathered) = &item.gathered {
+        gather::open(&gathered.parts).with_context(|| format!("could not open {name}"))?
     } else {
         let file = File::open(&item.path);
         Box::new(file.with_context(|| format!("could not open {name}"))?)
@@ -308,6 +337,11 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
                 let explained = explanation(&history, &report, &options);
                 (json!(explained), explain::more(&explained, &history))
             });
+            let mut notes = notes;
+            if report.verdict.holds() {
+                let little = history.shows_little().into_iter();
+                notes.extend(little.map(|note| format!("{name}: {note}")));
+            }
             let judged = Judged {
                 explained,
                 anomaly: named(&report.verdict, Some(&history)),
@@ -338,11 +372,13 @@ fn check(item: &Item, args: &CheckArgs, format: Option<Format>) -> anyhow::Resul
             };
             (streamed.notes, Came::Judged(Box::new(judged)))
         }
-        Err(error @ format::Error::Malformed { .. }) => {
-            (Vec::new(), Came::Malformed(error.to_string()))
-        }
+        Err(error @ format::Error::Malformed { .. }) => malformed(error, item),
         Err(error) => return Err(error.into()),
     };
+    let mut notes = notes;
+    if let Some(gathered) = &item.gathered {
+        notes.insert(0, format!("{name}: {}", gathered.note));
+    }
     Ok(Checked {
         path: name,
         expected: item.expected,
@@ -358,6 +394,26 @@ fn named(verdict: &Verdict, history: Option<&History>) -> Option<Anomaly> {
         Verdict::Violation(found) => Some(anomaly::of(found, history)),
         Verdict::Linearizable | Verdict::Unknown(_) => None,
     }
+}
+
+/// What is said of a file that is no history: of several, in which of them.
+fn malformed(mut error: format::Error, item: &Item) -> (Vec<String>, Came) {
+    let parts = item
+        .gathered
+        .as_ref()
+        .map_or(&[][..], |gathered| &gathered.parts);
+    let mut notes = Vec::new();
+    if let format::Error::Malformed {
+        name, line, advice, ..
+    } = &mut error
+    {
+        if let Some((part, there)) = gather::part_of(parts, *line) {
+            *name = part.display().to_string();
+            *line = there;
+        }
+        notes.extend(advice.take());
+    }
+    (notes, Came::Malformed(error.to_string()))
 }
 
 /// Whether a file is a history of the spec that was asked for, where one was.
@@ -438,6 +494,9 @@ impl Checked {
         put("notes", json!(self.notes));
         if let Some(expected) = self.expected {
             put("expected", json!(expected));
+        }
+        if let Came::Judged(judged) = &self.came {
+            judged.names.restore(&mut object);
         }
         object
     }

@@ -7,6 +7,7 @@
 //! ```
 
 mod check;
+mod gather;
 mod generate;
 mod hunt;
 mod list;
