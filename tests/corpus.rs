@@ -167,3 +167,16 @@ fn a_failed_cas_is_an_answer_only_where_it_is_taken_at_its_word() {
         assert_eq!(code, 0, "2 was not there: {out}");
     }
 }
+
+#[test]
+fn machine_output_has_the_values_of_the_file_and_a_refusal_says_what_it_was_read_as() {
+    let file = corpus().join("violating/symbol-and-string.edn");
+    let (code, out, err) = said(&["check", "--json", file.to_str().unwrap()]);
+    assert_eq!(code, 1, "{err}");
+    assert!(out.contains(r#"{"ok":"fig"}"#), "{out}");
+    let file = corpus().join("malformed/no-colon.json");
+    let (code, out, _) = said(&["check", file.to_str().unwrap()]);
+    assert_eq!(code, 65);
+    assert!(out.contains("no-colon.json:2:2: "), "{out}");
+    assert!(out.contains("note: read as json"), "{out}");
+}

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | range of one key | a read |
 //! | range of several | a read of each key that it shows, and of each known one that it would have shown |
-//! | range at an old revision | nothing: it says what was, and not what is |
+//! | range at an old revision, or serializable | nothing: it says what was, and not what is |
 //! | txn | what its branch did; a comparison with a revision whose value is known is a cas, and no other is checked |
 //! | put under a lease | a write, and a delete of which nobody knows whether and when |
 //! | lease grant and revoke | what the puts under it say |
@@ -243,6 +243,8 @@ impl Taking<'_, '_> {
                 });
                 if number_of(range, "Revision") > 0 {
                     notes.insert("ranges at an old revision say what was, and are not judged");
+                } else if range.get("Serializable") == Some(&Tree::Bool(true)) {
+                    notes.insert("serializable ranges may say what was, and are not judged");
                 } else {
                     self.reads(range, output.transpose()?, names, notes, &mut intervals)?;
                 }

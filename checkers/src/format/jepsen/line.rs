@@ -73,6 +73,15 @@ impl Line {
                     let (one, other) = (shorten(&one.text()), shorten(&other.text()));
                     return Err(format!("two members say what was found: {one} and {other}"));
                 }
+                // `"value": null, "result": "ok"` may have found nothing, or the text ok.
+                let doubtful = members.get(value).is_some()
+                    && first.and_then(Tree::word).and_then(type_of).is_some();
+                if doubtful && members.get(value) == Some(&Tree::Nil) {
+                    let word = first.map(Tree::text).unwrap_or_default();
+                    return Err(format!(
+                        "an answer of nil whose result is {word}: nobody can tell whether that was found"
+                    ));
+                }
                 first
             }
             _ => given(value).or_else(|| given(Member::Input)),

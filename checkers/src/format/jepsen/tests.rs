@@ -447,3 +447,29 @@ fn a_logged_event_is_found_in_whatever_is_before_it_and_ends_with_the_report() {
         assert!(error.contains("no line of it is a Jepsen event"), "{error}");
     }
 }
+
+#[test]
+fn a_result_that_may_be_a_status_is_not_taken_for_what_was_found() {
+    let answer = |members: &str| {
+        format!(
+            "{{\"process\":1,\"type\":\"invoke\",\"f\":\"read\",\"key\":\"a\"}}\n{{\"process\":1,\"type\":\"ok\",\"f\":\"read\",{members}}}"
+        )
+    };
+    let found = |members: &str| {
+        let history = load(&answer(members), Format::Json)?.history;
+        let found = match history.operation(0).outcome {
+            Outcome::Ok(Some(value)) => history.names.text(value).into_owned(),
+            other => format!("{other:?}"),
+        };
+        Ok::<String, String>(found)
+    };
+    assert_eq!(found("\"result\":\"jam\"").as_deref(), Ok("jam"));
+    assert_eq!(found("\"value\":null,\"result\":4").as_deref(), Ok("4"));
+    assert_eq!(found("\"value\":4,\"result\":4.0").as_deref(), Ok("4"));
+    for members in [
+        "\"value\":null,\"result\":\"ok\"",
+        "\"value\":3,\"result\":4",
+    ] {
+        found(members).expect_err(members);
+    }
+}
