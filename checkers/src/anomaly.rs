@@ -14,7 +14,7 @@
 //! | --- | --- | --- |
 //! | `stale-read` | a read found what had been replaced | Herlihy & Wing 1990 (the order of real time broken); Gibbons & Korach 1997 (two values, each before the other) |
 //! | `lost-write` | a read found what was there before a write that certainly took effect, and not for being late: the node that answered knew the log up to that write, or a later term; without log ids: nobody ever found the write, and two reads or more missed it | "acknowledged writes lost" of the Jepsen analyses (MongoDB 2.4.3, Redis) |
-//! | `resurrected-delete` | a read found what had been deleted, and the node that answered knew the delete's term | the "zombies" of Cassandra's tombstones |
+//! | `resurrected-delete` | a read found what had been deleted, and the node that answered knew the log up to the delete; without log ids: any such read | the "zombies" of Cassandra's tombstones |
 //! | `aborted-read` | a finder found what only failed operations would have left | G1a of Adya, Liskov & O'Neil 2000 |
 //! | `future-read` | a finder found what nobody had begun to write yet, and somebody wrote later | Gibbons & Korach 1997 (a read that ends before its write begins) |
 //! | `value-from-nowhere` | a finder found what nobody ever wrote, or what only it made possible itself | "garbage read" of Elle (Kingsbury & Alvaro 2020) |

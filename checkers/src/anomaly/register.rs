@@ -47,9 +47,9 @@ fn replaced(case: &Case<'_>, finder: &Act, change: &Act) -> Anomaly {
         };
     }
     if change.kind == Kind::Delete && finder.value.is_some() {
-        return match (finder.at, change_at) {
-            (Some(finder), Some(change)) if finder.term < change.term => Anomaly::StaleRead,
-            _ => Anomaly::ResurrectedDelete,
+        return match claim(finder.at, change_at) {
+            Some(Claim::Late) => Anomaly::StaleRead,
+            Some(Claim::Gone) | None => Anomaly::ResurrectedDelete,
         };
     }
     let lost = match claim(finder.at, change_at) {

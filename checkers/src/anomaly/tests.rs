@@ -109,6 +109,7 @@ fn a_read_of_what_was_replaced_is_stale() {
     );
     named("w1 0-1@1.4 | w2 2-3@2.5 | r1 4-5@1.90", StaleRead);
     named("w1 0-1@1.4 | d 2-3@2.5 | r1 4-5@1.90", StaleRead);
+    named("w1 0-1@1.4 | d 2-3@1.9 | r1 4-5@1.6", StaleRead);
     // It was there later: then it was not lost, whatever the log ids say.
     named(
         "w1 0-1@1.4 | w2 2-3@1.5 | r1 4-5@1.6 | r2 6-7@1.6",

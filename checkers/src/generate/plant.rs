@@ -228,7 +228,8 @@ impl Generator {
         self.plant = Some(plant);
     }
 
-    /// Does a step: what is asked, the answer, and its place in the log. A lie names the place where it was once true.
+    /// Does a step: what is asked, the answer, and its place in the log. A stale answer names the place where it was
+    /// once true.
     fn perform(&mut self, step: Step, plant: &mut Plant) -> (Call, Outcome, Option<At>) {
         let value = |place: usize| plant.values[place];
         let ok = Outcome::Ok(None);
@@ -256,12 +257,14 @@ impl Generator {
             term: 1,
             index: self.log,
         };
+        // What was deleted comes back in a state behind the delete; what is stale is from one before it.
+        let late = self.recipe.violate != Some(Violation::ResurrectedDelete);
         let at = match step {
             Step::Write(A) => {
                 plant.written = now;
                 Some(now)
             }
-            Step::Found(A) if plant.written.index > 0 => Some(plant.written),
+            Step::Found(A) if late && plant.written.index > 0 => Some(plant.written),
             Step::Failed(_) => None,
             Step::Lost(_) => {
                 // Its place in the log is another entry's now: whoever answers later knows the log up to there.
