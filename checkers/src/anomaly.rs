@@ -19,7 +19,7 @@
 //! | `future-read` | a finder found what nobody had begun to write yet, and somebody wrote later | Gibbons & Korach 1997 (a read that ends before its write begins) |
 //! | `value-from-nowhere` | a finder found what nobody ever wrote, or what only it made possible itself | "garbage read" of Elle (Kingsbury & Alvaro 2020) |
 //! | `double-cas` | of the cas that took one value away more succeeded than it was written | P4, lost update, of Berenson et al. 1995 |
-//! | `stale-cas` | a cas compared with what had been replaced, and succeeded | P4 of Berenson et al. 1995, with a blind write between |
+//! | `stale-cas` | a cas compared with what had been replaced, in real time or by the log, and succeeded | P4 of Berenson et al. 1995, with a blind write between |
 //! | `refused-cas` | a cas said that something else was there, and nothing else was | only where failed cas are taken at their word ([`linear::strict`](crate::linear::strict)) |
 //! | `lost-append` | a list lacks an element that certainly was appended, though it went on without it or nobody ever found it | lost update on Elle's list-append |
 //! | `duplicate-append` | a list holds an element oftener than it was appended | "duplicate elements" of Elle |
@@ -36,7 +36,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::{At, End, History, KeyHistory, Kind, Op, Operation, Outcome, Value};
+use crate::history::{At, Call, End, History, KeyHistory, Kind, Op, Operation, Outcome, Value};
 use crate::verdict::Counterexample;
 
 /// What a violation is called. The [module](self) defines each.
@@ -145,15 +145,27 @@ impl std::fmt::Display for Anomaly {
 #[must_use]
 pub fn of(found: &Counterexample, history: Option<&History>) -> Anomaly {
     let case = Case::new(found, history);
-    if found
-        .culprit()
-        .is_some_and(|culprit| culprit.outcome == Outcome::Failed)
-    {
+    if found.culprit().is_some_and(refused) {
         return Anomaly::RefusedCas;
     }
+    let lacks_events = case.whole.is_some_and(|(_, key)| !key.gaps.is_empty());
     match case.whole.map(|(_, key)| (key.lists.as_ref(), &key.values)) {
         Some((Some(lists), values)) => list::name(&case, lists, values),
-        _ => register::name(&case),
+        _ => match register::name(&case) {
+            // Who wrote it may be among what is lost.
+            Anomaly::ValueFromNowhere | Anomaly::FutureRead if lacks_events => {
+                Anomaly::Unclassified
+            }
+            name => name,
+        },
+    }
+}
+
+/// Whether it is a cas that failed though what it compared with was there, as far as its answer goes.
+fn refused(culprit: &Operation) -> bool {
+    match (culprit.call, culprit.outcome) {
+        (Call::Cas { old, .. }, Outcome::Differed(found)) => found == Some(old),
+        (_, outcome) => outcome == Outcome::Failed,
     }
 }
 
@@ -178,17 +190,18 @@ impl Act {
 
     /// `until`: what ended after this event had not ended yet.
     fn new(op: &Operation, until: u64) -> Self {
-        use crate::history::Call;
         let (kind, value, old) = match (op.call, op.outcome) {
             (Call::Read, Outcome::Ok(value)) => (Kind::Read, value, None),
             (Call::Read, _) => (Kind::Read, None, None),
+            // What it found instead of what it compared with is as good as a read.
+            (Call::Cas { .. }, Outcome::Differed(found)) => (Kind::Read, found, None),
             (Call::Write(value), _) => (Kind::Write, Some(value), None),
             (Call::Cas { old, new }, _) => (Kind::Cas, Some(new), Some(old)),
             (Call::Delete, _) => (Kind::Delete, None, None),
             (Call::Append(value), _) => (Kind::Append, Some(value), None),
         };
         let end = match op.outcome {
-            Outcome::Ok(_) => End::Ok,
+            Outcome::Ok(_) | Outcome::Differed(_) => End::Ok,
             Outcome::Failed => End::Failed,
             Outcome::Unknown => End::Unknown,
         };

@@ -27,6 +27,10 @@ pub fn words(op: &Operation, names: Option<&Names>) -> String {
     match op.outcome {
         Outcome::Ok(_) => {}
         Outcome::Failed => words.push_str(" (failed)"),
+        Outcome::Differed(None) => words.push_str(" (failed, found absent)"),
+        Outcome::Differed(Some(value)) => {
+            let _ = write!(words, " (failed, found {})", text(value));
+        }
         Outcome::Unknown => words.push_str(" (unknown)"),
     }
     words
@@ -43,11 +47,23 @@ pub(crate) fn why(
         .any(|op| matches!(op.call, Call::Append(_)));
     let mut why = Vec::new();
     if let Some(culprit) = culprit
+        && let (Call::Cas { old, .. }, Outcome::Differed(Some(found))) =
+            (culprit.call, culprit.outcome)
+        && old == found
+    {
+        let text = names.map_or(old.to_string(), |names| names.text(old).into_owned());
+        why.push(format!(
+            "#{} compared with {text}, found {text}, and failed: a comparison that finds what it expects succeeds.",
+            culprit.id
+        ));
+        return why;
+    }
+    if let Some(culprit) = culprit
         && !lists
         && let Some(value) = found(culprit)
         && !operations
             .iter()
-            .any(|op| op.id != culprit.id && sets(op) == Some(value))
+            .any(|op| op.id != culprit.id && !op.outcome.is_failed() && sets(op) == Some(value))
     {
         why.push(format!(
             "#{} found a value that nobody had written: no write of it had begun by then, or every one had failed.",
@@ -58,7 +74,8 @@ pub(crate) fn why(
     if let Some(clash) = clash(operations, names) {
         return clash;
     }
-    for (i, a) in operations.iter().enumerate() {
+    let few = operations.len() <= SHOWN;
+    for (i, a) in operations.iter().enumerate().filter(|_| few) {
         let next = operations[i + 1..].iter().find(|b| {
             a.outcome != Outcome::Unknown && a.completed.is_some_and(|end| end < b.invoked)
         });
@@ -84,16 +101,22 @@ pub(crate) fn why(
 
 /// Two values of which each must have come before the other, where each is written once.
 fn clash(operations: &[Operation], names: Option<&Names>) -> Option<Vec<String>> {
+    if operations.len() > SHOWN {
+        return None;
+    }
     let mut clusters: BTreeMap<Option<Value>, Vec<&Operation>> = BTreeMap::new();
     for op in operations {
         let value = match (op.call, op.outcome) {
-            (Call::Read, Outcome::Ok(found)) => found,
+            (Call::Read, Outcome::Ok(found)) | (Call::Cas { .. }, Outcome::Differed(found)) => {
+                found
+            }
             (Call::Write(value) | Call::Cas { new: value, .. }, _) => Some(value),
             _ => return None,
         };
         clusters.entry(value).or_default().push(op);
     }
-    let once = |ops: &Vec<&Operation>| ops.iter().filter(|op| op.call != Call::Read).count() <= 1;
+    let writes = |op: &&&Operation| op.call != Call::Read && !op.outcome.is_failed();
+    let once = |ops: &Vec<&Operation>| ops.iter().filter(writes).count() <= 1;
     if !clusters.values().all(once) {
         return None;
     }
@@ -151,7 +174,7 @@ fn clash(operations: &[Operation], names: Option<&Names>) -> Option<Vec<String>>
 
 fn found(op: &Operation) -> Option<Value> {
     match (op.call, op.outcome) {
-        (Call::Read, Outcome::Ok(found)) => found,
+        (Call::Read, Outcome::Ok(found)) | (Call::Cas { .. }, Outcome::Differed(found)) => found,
         (Call::Cas { old, .. }, Outcome::Ok(_)) => Some(old),
         _ => None,
     }
@@ -168,13 +191,17 @@ fn sets(op: &Operation) -> Option<Value> {
 #[must_use]
 pub fn text(found: &Counterexample, names: Option<&Names>) -> String {
     let mut out = String::new();
+    let latest = match found.at_the_latest {
+        true => " at the latest",
+        false => "",
+    };
     let _ = writeln!(
         out,
-        "key {}: not linearizable since event #{}",
+        "key {}: not linearizable since event #{}{latest}",
         found.key, found.event
     );
-    let mut moments: Vec<u64> = found
-        .operations
+    let shown = shown(found);
+    let mut moments: Vec<u64> = shown
         .iter()
         .flat_map(|op| [Some(op.invoked), op.completed])
         .flatten()
@@ -182,7 +209,7 @@ pub fn text(found: &Counterexample, names: Option<&Names>) -> String {
     moments.sort_unstable();
     let column = |event: u64| moments.partition_point(|moment| *moment < event) * 4;
     let widest = moments.len() * 4;
-    for op in &found.operations {
+    for op in &shown {
         let begin = column(op.invoked);
         let ended = op.outcome != Outcome::Unknown;
         let end = op.completed.filter(|_| ended).map_or(widest, column);
@@ -204,7 +231,10 @@ pub fn text(found: &Counterexample, names: Option<&Names>) -> String {
             width = widest + 1
         );
     }
-    if !found.order.is_empty() {
+    if let more @ 1.. = found.operations.len() - shown.len() {
+        let _ = writeln!(out, "  … and {more} more");
+    }
+    if !found.order.is_empty() && shown.len() == found.operations.len() {
         let order: Vec<String> = found.order.iter().map(|id| format!("#{id}")).collect();
         let _ = writeln!(out, "  without #{}: {}", found.culprit, order.join(" "));
     }
@@ -230,8 +260,15 @@ fn age(stale: Staleness) -> String {
     }
 }
 
-/// How many operations of a witness are shown.
+/// How many operations of a witness, and of a counterexample, are shown.
 const SHOWN: usize = 40;
+
+/// The operations of a counterexample that fit into a drawing: all of them, or the first ones and the culprit.
+fn shown(found: &Counterexample) -> Vec<&Operation> {
+    let chosen = |(i, op): &(usize, &Operation)| *i < SHOWN || op.id == found.culprit;
+    let operations = found.operations.iter().enumerate();
+    operations.filter(chosen).map(|(_, op)| op).collect()
+}
 
 /// What an explanation adds to the verdict, as sentences.
 #[must_use]

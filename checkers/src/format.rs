@@ -25,6 +25,7 @@ pub mod jepsen;
 pub mod jsonl;
 mod kv;
 mod members;
+mod packed;
 pub(crate) mod sink;
 mod sniff;
 mod text;
@@ -37,6 +38,7 @@ use serde::de::IgnoredAny;
 
 use crate::generate::UnknownName;
 use crate::history::{Builder, Header, History, Nil};
+use packed::{Bytes, End};
 use sink::Sink;
 use sniff::{Refusal, sniff};
 use text::Text;
@@ -75,6 +77,8 @@ pub struct Loaded {
     pub history: History,
     /// What was tolerated or assumed, as sentences: shown beside the verdict.
     pub notes: Vec<String>,
+    /// Why there is no more of it, where its bytes ended before they should: what is there is a beginning.
+    pub early: Option<Error>,
 }
 
 /// A format by name.
@@ -175,7 +179,7 @@ impl Format {
         }
         let first = beginning
             .split(|byte| *byte == b'\n')
-            .next()
+            .find(|line| !line.trim_ascii().is_empty())
             .unwrap_or_default();
         let ours = match serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(first) {
             Ok(members) => {
@@ -185,10 +189,18 @@ impl Format {
                 members.contains_key("whitewater") || all && !members.contains_key("process")
             }
             // A header that is damaged, or longer than a beginning.
-            Err(_) => first.starts_with(b"{\"whitewater\""),
+            Err(error) => first.starts_with(b"{\"whitewater\"") || error.is_eof() && claims(first),
         };
         ours.then_some(Self::Jsonl)
     }
+}
+
+/// Whether the beginning of an object has the member that says which version of our format it begins.
+fn claims(beginning: &[u8]) -> bool {
+    const NAME: &str = "\"whitewater\"";
+    let text = String::from_utf8_lossy(beginning);
+    let mut named = text.match_indices(NAME);
+    named.any(|(at, _)| text[at + NAME.len()..].trim_start().starts_with(':'))
 }
 
 impl std::str::FromStr for Format {
@@ -209,8 +221,26 @@ const BEGINNING: usize = 4096;
 /// Reads a history in the given format, or in the one that its beginning looks like. gzip and zstd are unpacked.
 ///
 /// # Errors
-/// When the text is no history in that format; the file and the line are named.
+/// When the text is no history in that format, or there is not all of it; the file and the line are named.
 pub fn read(
+    input: impl BufRead,
+    name: &str,
+    format: Option<Format>,
+    nil: Option<Nil>,
+) -> Result<Loaded, Error> {
+    let mut loaded = read_to_its_end(input, name, format, nil)?;
+    match loaded.early.take() {
+        Some(early) => Err(early),
+        None => Ok(loaded),
+    }
+}
+
+/// As [`read`], and a file that ends early (a compressed one that is cut off or damaged, a disk that fails) is read to
+/// there: see [`Loaded::early`].
+///
+/// # Errors
+/// When what can be read is no history in that format; the file and the line are named.
+pub fn read_to_its_end(
     input: impl BufRead,
     name: &str,
     format: Option<Format>,
@@ -221,13 +251,33 @@ pub fn read(
         builder.nil(nil);
         builder
     };
-    match read_into(input, name, format, nil, begin)? {
-        Came::Whole(loaded) => Ok(*loaded),
-        Came::Through(builder, notes) => Ok(Loaded {
+    let (came, early) = read_into(input, name, format, nil, begin)?;
+    let loaded = match came {
+        Came::Whole(loaded) => *loaded,
+        Came::Through(builder, notes) => Loaded {
             history: builder.finish(),
             notes,
-        }),
-    }
+            early: None,
+        },
+    };
+    Ok(Loaded { early, ..loaded })
+}
+
+/// The plain bytes of a file to their end; gzip and zstd are unpacked. Gives also why they ended early, if they did.
+///
+/// # Errors
+/// When there are none, because the file can't be read.
+pub fn text(input: impl BufRead, name: &str) -> Result<(Vec<u8>, Option<Error>), Error> {
+    let fail = |source| Error::Io {
+        name: name.to_owned(),
+        source,
+    };
+    let (plain, packed) = packed::unpack(input).map_err(fail)?;
+    let end = End::default();
+    let mut text = Vec::new();
+    let read = Bytes::new(plain, packed, &end).read_to_end(&mut text);
+    read.map_err(fail)?;
+    Ok((text, end.why(name)))
 }
 
 /// What came of a file.
@@ -238,32 +288,30 @@ pub(crate) enum Came<S> {
     Through(S, Vec<String>),
 }
 
-/// As [`read`], and events of our own formats go into what `begin` makes of their header.
+/// As [`read_to_its_end`], and events of our own formats go into what `begin` makes of their header; gives also why the
+/// file ended early, if it did.
 pub(crate) fn read_into<S: Sink>(
-    mut input: impl BufRead,
+    input: impl BufRead,
     name: &str,
     format: Option<Format>,
     nil: Option<Nil>,
     begin: impl FnOnce(Header, Nil) -> S,
-) -> Result<Came<S>, Error> {
-    let fail = |source| Error::Io {
+) -> Result<(Came<S>, Option<Error>), Error> {
+    let (plain, packed) = packed::unpack(input).map_err(|source| Error::Io {
         name: name.to_owned(),
         source,
-    };
-    let magic = input.fill_buf().map_err(fail)?;
-    if magic.starts_with(&[0x1f, 0x8b]) {
-        let plain = BufReader::new(flate2::bufread::MultiGzDecoder::new(input));
-        return read_plain(plain, name, format, nil, begin);
+    })?;
+    let end = End::default();
+    let plain = BufReader::new(Bytes::new(plain, packed, &end));
+    match read_plain(plain, &end, name, format, nil, begin) {
+        Ok(came) => Ok((came, end.why(name))),
+        Err(error) => Err(end.explain(name, error)),
     }
-    if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let plain = zstd::Decoder::with_buffer(input).map_err(fail)?;
-        return read_plain(BufReader::new(plain), name, format, nil, begin);
-    }
-    read_plain(input, name, format, nil, begin)
 }
 
 fn read_plain<S: Sink>(
     mut input: impl BufRead,
+    end: &End,
     name: &str,
     format: Option<Format>,
     nil: Option<Nil>,
@@ -287,6 +335,7 @@ fn read_plain<S: Sink>(
         }
         foreign => {
             input.read_to_end(&mut beginning).map_err(fail)?;
+            end.keep_whole_lines(&mut beginning);
             let loaded = read_foreign(beginning, name, foreign, nil)?;
             Ok(Came::Whole(Box::new(loaded)))
         }
@@ -377,6 +426,34 @@ mod tests {
 
     fn load(text: &str, format: Format) -> Result<Loaded, Error> {
         read(text.as_bytes(), "h", Some(format), None)
+    }
+
+    #[test]
+    fn our_header_is_known_in_whatever_order_its_members_stand() {
+        let long = "x".repeat(5_000);
+        for header in [
+            "{\"whitewater\":1}",
+            "{ \"whitewater\" : 1 }",
+            "{\"spec\":\"register\",\"whitewater\":1}",
+            "\n {\"seed\":7 , \"whitewater\":1,\"spec\":\"register\"}",
+            &format!("{{\"whitewater\":1,\"note\":\"{long}\"}}"),
+            &format!("{{\"spec\":\"register\", \"whitewater\": 1,\"note\":\"{long}\"}}"),
+        ] {
+            let beginning = &header.as_bytes()[..header.len().min(BEGINNING)];
+            assert_eq!(Format::ours(beginning), Some(Format::Jsonl), "{header}");
+            let read =
+                "{\"index\":0,\"client\":1,\"type\":\"invoke\",\"f\":\"read\",\"key\":\"k\"}";
+            let text = format!("{}\n{read}\n", header.trim_start());
+            let loaded = super::read(text.as_bytes(), "h", None, None).expect(header);
+            assert_eq!(loaded.history.len(), 1, "{header}");
+        }
+        for other in [
+            "{\"type\":\"invoke\",\"f\":\"read\",\"value\":\"whitewater\",\"process\":1}",
+            "{\"type\":\"invoke\",\"f\":\"write\",\"value\":{\"whitewater\":1},\"process\":1}",
+        ] {
+            assert_eq!(Format::ours(other.as_bytes()), None, "{other}");
+            assert_eq!(sniff(other.as_bytes()).ok(), Some(Format::Json), "{other}");
+        }
     }
 
     #[test]

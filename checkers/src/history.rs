@@ -59,16 +59,41 @@ pub enum Call {
     Append(Value),
 }
 
+impl Call {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Read => Kind::Read,
+            Self::Write(_) => Kind::Write,
+            Self::Cas { .. } => Kind::Cas,
+            Self::Delete => Kind::Delete,
+            Self::Append(_) => Kind::Append,
+        }
+    }
+}
+
 /// How an operation ended, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It took effect, once, between its invocation and its completion. A read carries what it found (`None`: absent).
     Ok(Option<Value>),
-    /// It is proven that it never took effect and never will.
+    /// It is proven that it never took effect and never will. Of a cas whose answer has a log id, also that it compared:
+    /// something else than what it expected was there.
     Failed,
+    /// A cas compared, found this instead of what it expected (`None`: absent), and changed nothing: as good as a read.
+    Differed(Option<Value>),
     /// Nobody knows: it may take effect at any time after its invocation, or never.
     Unknown,
+}
+
+impl Outcome {
+    /// Whether it is proven that the operation never took effect and never will.
+    #[must_use]
+    pub fn is_failed(self) -> bool {
+        matches!(self, Self::Failed | Self::Differed(_))
+    }
 }
 
 /// Where an answer stands in the replicated log, as the node that answered said.
@@ -163,6 +188,10 @@ pub struct Header {
     /// The seed of the run or of the generator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// `unique` where the writer promises that no two operations on one key write the same value, be they on record or
+    /// lost: only then a violation behind a gap is proof. Deletes do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<String>,
     /// The budget in configurations under which this file is to be checked, where it is pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u64>,
@@ -170,6 +199,9 @@ pub struct Header {
     #[serde(flatten)]
     pub extra: BTreeMap<String, serde_json::Value>,
 }
+
+/// The promise that no value is written twice.
+const UNIQUE: &str = "unique";
 
 /// The name of the spec in which each key is a list.
 pub const LIST_APPEND: &str = "list-append";
@@ -180,6 +212,7 @@ impl Default for Header {
             whitewater: 1,
             spec: Self::default_spec(),
             seed: None,
+            values: None,
             budget: None,
             extra: BTreeMap::new(),
         }
@@ -194,6 +227,21 @@ impl Header {
             seed: Some(seed),
             ..Self::default()
         }
+    }
+
+    /// The same with the promise that no value is written twice.
+    #[must_use]
+    pub fn with_unique_values(self) -> Self {
+        Self {
+            values: Some(UNIQUE.to_owned()),
+            ..self
+        }
+    }
+
+    /// Whether that is promised.
+    #[must_use]
+    pub fn has_unique_values(&self) -> bool {
+        self.values.as_deref() == Some(UNIQUE)
     }
 
     fn default_spec() -> String {
@@ -317,12 +365,27 @@ pub struct KeyHistory {
     pub ops: Vec<Op>,
     /// How many events it has: positions are below this.
     pub events: u32,
-    /// The positions before which events of this key may be lost, in order.
-    pub gaps: Vec<u32>,
+    /// Where events of this key may be lost, in order.
+    pub gaps: Vec<KeyGap>,
+    /// Whether the header promises that no value is written twice. It matters only behind a gap.
+    pub unique: bool,
     /// Its values by number.
     pub values: Values,
     /// In a list-append history, the elements of those values that are lists, by number.
     pub lists: Option<Lists>,
+    /// How many of `ops` are looks: reads with the row of a failed cas, right behind it, of what that one found.
+    pub looks: u32,
+    /// The rows, in order, of failed cas that compared and did not say what they found.
+    pub compared: Vec<u32>,
+}
+
+/// A [`Gap`], as the algorithms see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyGap {
+    /// The position of the key's first event behind it.
+    pub at: u32,
+    /// How many events are lost, of this key and of others.
+    pub events: u64,
 }
 
 /// The elements of values that are lists, by the number of the value within its key.
@@ -331,7 +394,7 @@ pub type Lists = FxHashMap<u32, Box<[Value]>>;
 impl KeyHistory {
     /// How many bytes it holds.
     fn bytes(&self) -> usize {
-        let ops = self.ops.len() * size_of::<Op>();
+        let ops = self.ops.len() * size_of::<Op>() + self.compared.len() * 4;
         // Its name is kept a second time, to find it.
         size_of::<Self>() + self.name.len() * 2 + 48 + ops + self.values.bytes()
     }
@@ -406,6 +469,8 @@ pub struct History {
     text_bytes: usize,
     /// Log ids that do not fit into a row.
     far: FxHashMap<u32, At>,
+    /// What failed cas found, by row, as numbers of their keys' values.
+    found: FxHashMap<u32, u32>,
     events: u64,
 }
 
@@ -444,7 +509,7 @@ impl History {
         let rows = self.rows.len() * size_of::<Row>();
         let marks = self.marks.len() * size_of::<Mark>();
         let lints = self.lints.len() * size_of::<Lint>();
-        let errors = self.errors.len() * 16 + self.error_texts.len() * 64;
+        let errors = self.errors.len() * 16 + self.error_texts.len() * 64 + self.found.len() * 48;
         let texts = self.text_bytes + self.names.bytes();
         (of_keys + rows + errors + marks + lints + texts + self.clients.len() * 24) as u64
     }
@@ -466,6 +531,11 @@ impl History {
                 End::Unknown => counts.2 += 1,
             }
         }
+        counts.0 -= self
+            .keys
+            .iter()
+            .map(|key| u64::from(key.looks))
+            .sum::<u64>();
         counts
     }
 
@@ -479,20 +549,14 @@ impl History {
         let key = &self.keys[facts.key as usize];
         let op = key.ops[facts.op as usize];
         let value = key.values.value(op.value);
-        let call = match op.kind {
-            Kind::Read => Call::Read,
-            Kind::Write => Call::Write(value.unwrap_or_default()),
-            Kind::Cas => Call::Cas {
-                old: key.values.value(op.old).unwrap_or_default(),
-                new: value.unwrap_or_default(),
-            },
-            Kind::Delete => Call::Delete,
-            Kind::Append => Call::Append(value.unwrap_or_default()),
-        };
+        let call = self.call(row);
         let outcome = match op.end {
             End::Ok if op.kind == Kind::Read => Outcome::Ok(value),
             End::Ok => Outcome::Ok(None),
-            End::Failed => Outcome::Failed,
+            End::Failed => match self.found.get(&row) {
+                Some(found) => Outcome::Differed(key.values.value(*found)),
+                None => Outcome::Failed,
+            },
             End::Unknown => Outcome::Unknown,
         };
         let ended = facts.completed != NEVER;
@@ -512,6 +576,25 @@ impl History {
                 .errors
                 .get(&row)
                 .map(|text| self.error_texts[*text as usize].to_string()),
+        }
+    }
+
+    /// What the operation in `row` asked.
+    #[must_use]
+    pub(crate) fn call(&self, row: u32) -> Call {
+        let facts = self.rows[row as usize];
+        let key = &self.keys[facts.key as usize];
+        let op = key.ops[facts.op as usize];
+        let value = || key.values.value(op.value).unwrap_or_default();
+        match op.kind {
+            Kind::Read => Call::Read,
+            Kind::Write => Call::Write(value()),
+            Kind::Cas => Call::Cas {
+                old: key.values.value(op.old).unwrap_or_default(),
+                new: value(),
+            },
+            Kind::Delete => Call::Delete,
+            Kind::Append => Call::Append(value()),
         }
     }
 
@@ -537,6 +620,11 @@ impl History {
     #[must_use]
     pub fn client(&self, row: u32) -> ClientId {
         self.clients[self.rows[row as usize].client as usize]
+    }
+
+    /// Whether a failed cas said what it found.
+    pub(crate) fn is_look(&self, row: u32) -> bool {
+        self.found.contains_key(&row)
     }
 
     /// The log id that an operation was answered with.

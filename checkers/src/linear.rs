@@ -166,7 +166,7 @@ pub fn check(history: &History, options: &Options) -> Report {
     let judged: Vec<KeyReport> = history
         .keys
         .par_iter()
-        .map(|key| judge_key(key, options))
+        .map(|key| judge_key_of(Some(history), key, options))
         .collect();
     let earliest = history
         .keys
@@ -174,13 +174,13 @@ pub fn check(history: &History, options: &Options) -> Report {
         .zip(&judged)
         .filter(|(_, report)| report.judgement == Judgement::Fails)
         .map(|(key, report)| {
-            let last = evidence::first_bad(key, options);
-            let event = evidence::event_at(history, key, last);
-            (event, last, key, report.algorithm)
+            let first = evidence::first_bad(key, options);
+            let event = evidence::event_at(history, key, first.position);
+            (event, first, key, report.algorithm)
         })
         .min_by_key(|(event, ..)| *event);
-    let counterexample = earliest.map(|(_, last, key, algorithm)| {
-        (evidence::explain(history, key, last, options), algorithm)
+    let counterexample = earliest.map(|(_, first, key, algorithm)| {
+        (evidence::explain(history, key, first, options), algorithm)
     });
     let undecided =
         history
@@ -216,31 +216,94 @@ pub fn check(history: &History, options: &Options) -> Report {
 /// Judges one key by itself.
 #[must_use]
 pub fn judge_key(key: &KeyHistory, options: &Options) -> KeyReport {
-    let before_gap = key.gaps.first().map(|gap| gaps::before(key, *gap));
-    let ops = before_gap.as_deref().unwrap_or(&key.ops);
-    let (mut judgement, algorithm, configurations) = match &key.lists {
+    judge_key_of(None, key, options)
+}
+
+/// As [`judge_key`]; the history, where it is given, has the order of the log.
+fn judge_key_of(history: Option<&History>, key: &KeyHistory, options: &Options) -> KeyReport {
+    if !key.gaps.is_empty() {
+        return judge_parts(history, key, options);
+    }
+    let without = judge_without(key, options);
+    let word = strict::Word::Compared;
+    if without.judgement != Judgement::Holds || !word.given(key) {
+        return without;
+    }
+    let (judgement, spent) = strict::judge_further(key, word, history, options);
+    KeyReport {
+        judgement,
+        algorithm: match spent {
+            0 => without.algorithm,
+            _ => Algorithm::DepthFirst,
+        },
+        configurations: without.configurations + spent,
+        ..without
+    }
+}
+
+/// Judges a key out of which events are lost: the first part that fails decides, else the first of which nothing is known.
+fn judge_parts(history: Option<&History>, key: &KeyHistory, options: &Options) -> KeyReport {
+    let mut whole = KeyReport {
+        key: key.name.clone(),
+        ops: (key.ops.len() as u64).saturating_sub(u64::from(key.looks)),
+        algorithm: Algorithm::Zones,
+        configurations: 0,
+        judgement: Judgement::Holds,
+    };
+    for part in gaps::parts(key) {
+        let lost = Judgement::Unknown {
+            proven_to: part.whole(0),
+            exhausted: Exhausted::Lost,
+        };
+        let judgement = if !part.worth.any() {
+            lost
+        } else {
+            let report = judge_key_of(history, &part.key, options);
+            whole.algorithm = whole.algorithm.max(report.algorithm);
+            whole.configurations += report.configurations;
+            match report.judgement {
+                Judgement::Fails if !part.worth.fails => lost,
+                Judgement::Holds if !part.worth.holds => lost,
+                Judgement::Unknown {
+                    proven_to,
+                    exhausted,
+                } => Judgement::Unknown {
+                    proven_to: part.whole(proven_to),
+                    exhausted,
+                },
+                decided => decided,
+            }
+        };
+        match judgement {
+            Judgement::Fails => {
+                whole.judgement = judgement;
+                break;
+            }
+            Judgement::Unknown { .. } if whole.judgement == Judgement::Holds => {
+                whole.judgement = judgement;
+            }
+            Judgement::Unknown { .. } | Judgement::Holds => {}
+        }
+    }
+    whole
+}
+
+/// Judges one key, of whose failed cas nobody's word is taken, and out of which nothing is lost.
+fn judge_without(key: &KeyHistory, options: &Options) -> KeyReport {
+    let (judgement, algorithm, configurations) = match &key.lists {
         Some(of_key) => {
-            let (judgement, spent) = lists::judge(ops, &key.values, of_key, options);
+            let (judgement, spent) = lists::judge(&key.ops, &key.values, of_key, options);
             (judgement, Algorithm::DepthFirst, spent)
         }
         None => {
             let (judgement, algorithm, spent, _) =
-                judge(ops, key.values.len(), key.events, options);
+                judge(&key.ops, key.values.len(), key.events, options);
             (judgement, algorithm, spent)
         }
     };
-    if let Some(gap) = key.gaps.first()
-        && judgement == Judgement::Holds
-        && ops.len() < key.ops.len()
-    {
-        judgement = Judgement::Unknown {
-            proven_to: *gap,
-            exhausted: Exhausted::Lost,
-        };
-    }
     KeyReport {
         key: key.name.clone(),
-        ops: key.ops.len() as u64,
+        ops: (key.ops.len() as u64).saturating_sub(u64::from(key.looks)),
         algorithm,
         configurations,
         judgement,

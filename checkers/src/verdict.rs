@@ -35,7 +35,7 @@ impl Verdict {
 }
 
 /// A few operations that no order explains: they are a violation even when nothing else is looked at.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counterexample {
     /// The key on which it happened.
     pub key: String,
@@ -49,17 +49,41 @@ pub struct Counterexample {
     pub why: Vec<String>,
     /// The index of the event with which the history stopped being linearizable.
     pub event: u64,
+    /// Whether it stopped there at the latest: of some prefixes before it a budget did not suffice to say.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub at_the_latest: bool,
+    /// Whether fewer operations may prove it: a budget did not suffice to shrink them to the end.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub unshrunk: bool,
     /// How old the culprit's answer was, where it is a read of something overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staleness: Option<Staleness>,
 }
 
 impl Counterexample {
+    /// The same with the event since which it is so, which is not exact where some prefixes before it are undecided.
+    #[must_use]
+    pub(crate) fn since(mut self, event: u64, exact: bool) -> Self {
+        (self.event, self.at_the_latest) = (event, !exact);
+        if !exact {
+            self.why.push(format!(
+                "It is so since event #{event} at the latest: whether it was before was not found out."
+            ));
+        }
+        self
+    }
+
     /// The operation that fits nowhere.
     #[must_use]
     pub fn culprit(&self) -> Option<&Operation> {
         self.operations.iter().find(|op| op.id == self.culprit)
     }
+}
+
+/// What need not be said.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_not(said: &bool) -> bool {
+    !said
 }
 
 /// How old the answer of a stale read was.
@@ -101,6 +125,11 @@ impl std::fmt::Display for Reason {
             Exhausted::Worlds { most } => write!(
                 f,
                 "key {}: more than {most} states were possible at once, which no budget changes",
+                self.key
+            )?,
+            Exhausted::Compared => write!(
+                f,
+                "key {}: a cas compared and failed, and does not say what it found, which only a check of the whole history decides",
                 self.key
             )?,
             Exhausted::Lost => write!(
@@ -147,6 +176,9 @@ pub enum Exhausted {
         /// How many there are.
         most: u64,
     },
+    /// Nothing ran out: a failed cas compared and does not say what it found, and whether there is a moment for it is not
+    /// told while the history grows.
+    Compared,
     /// Nothing ran out: events are lost in a gap, and what they said may be what is missing.
     Lost,
 }

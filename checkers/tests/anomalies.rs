@@ -106,7 +106,7 @@ fn no_violation_of_a_register_is_left_without_a_name() {
         let mut events: Vec<Event> = Generator::new(recipe.clone()).collect();
         let completions = events.iter_mut().filter_map(|event| match &mut event.kind {
             EventKind::Complete { outcome, .. } => Some(outcome),
-            EventKind::Invoke { .. } | EventKind::Mark(_) => None,
+            EventKind::Invoke { .. } | EventKind::Mark(_) | EventKind::Gap { .. } => None,
         });
         for (i, outcome) in completions.enumerate() {
             // Which, and into what: arbitrary, and the same each time.
@@ -174,6 +174,38 @@ fn every_violation_of_the_corpus_has_the_name_that_a_reader_would_give_it() {
         ("value-comes-back.jsonl", Anomaly::StaleRead),
         ("value-from-nowhere.jsonl", Anomaly::ValueFromNowhere),
         ("violation-out-of-reach.jsonl", Anomaly::ResurrectedDelete),
+        ("checker-agrees.log", Anomaly::StaleRead),
+        ("clients-and-operations.jsonl", Anomaly::StaleRead),
+        ("elle-without-f.json", Anomaly::ValueFromNowhere),
+        ("etcd-operations.json", Anomaly::StaleRead),
+        ("failed-cas-found-a-stale-value.jsonl", Anomaly::LostWrite),
+        (
+            "failed-cas-found-what-it-expected.jsonl",
+            Anomaly::RefusedCas,
+        ),
+        ("failed-cas-that-compared.jsonl", Anomaly::RefusedCas),
+        ("failed-write-after-the-read.txt", Anomaly::FutureRead),
+        ("fenced.txt", Anomaly::StaleRead),
+        ("indented.json", Anomaly::StaleRead),
+        ("intervals.csv", Anomaly::StaleRead),
+        ("intervals.json", Anomaly::DoubleCas),
+        ("jepsen-2016.log", Anomaly::StaleRead),
+        ("jepsen-2023.log", Anomaly::StaleRead),
+        ("marked.edn", Anomaly::StaleRead),
+        ("numbers-of-its-own.edn", Anomaly::StaleRead),
+        ("porcupine-operations.json", Anomaly::LostAppend),
+        ("process-that-is-a-word.edn", Anomaly::ValueFromNowhere),
+        ("processes-of-words.jsonl", Anomaly::StaleRead),
+        ("symbol-and-string.edn", Anomaly::ValueFromNowhere),
+        ("time-of-its-own.jsonl", Anomaly::StaleRead),
+        ("transactions-of-one.txt", Anomaly::LostAppend),
+        ("tuples.json", Anomaly::StaleRead),
+        ("two-numbers-alike.json", Anomaly::ValueFromNowhere),
+        ("upper-case.json", Anomaly::StaleRead),
+        ("versioned.json", Anomaly::StaleRead),
+        ("violation-before-a-gap.jsonl", Anomaly::StaleRead),
+        ("violation-behind-a-gap.jsonl", Anomaly::Unclassified),
+        ("wrapped.json", Anomaly::StaleRead),
     ];
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../histories/violating");
     let mut wrong = Vec::new();

@@ -19,16 +19,26 @@ fn history(words: &str) -> History {
             Some(word) => (word, true),
             None => (word, false),
         };
+        // `f1>2@4` is a cas that failed, and `f1>2=3@4` one that says that it found 3.
+        let (word, differed) = match word.split_once('=') {
+            Some((what, rest)) => {
+                let (found, at) = rest.split_once('@').expect("an entry");
+                (format!("{what}@{at}"), format!(",\"value\":{found}"))
+            }
+            None => (word.to_owned(), String::new()),
+        };
+        let word = word.as_str();
         let (what, at) = match word.strip_suffix('?') {
             Some(what) => (what, "?"),
             None => word.split_once('@').expect("an entry"),
         };
         let (key, what) = what.split_once(':').unwrap_or(("k", what));
         let (f, rest) = what.split_at(1);
+        let failed = f == "f";
         let (f, asked, found) = match f {
             "w" => ("write", rest.to_owned(), "null".to_owned()),
             "r" => ("read", "null".to_owned(), rest.replace('-', "null")),
-            "c" => (
+            "c" | "f" => (
                 "cas",
                 format!("[{}]", rest.replace('>', ",")),
                 "null".to_owned(),
@@ -41,14 +51,14 @@ fn history(words: &str) -> History {
             "{},\"type\":\"invoke\",\"f\":\"{f}\",\"key\":\"{key}\",\"value\":{asked}}}",
             head(index)
         ));
-        let end = match at.split_once('.') {
-            _ if at == "?" => ",\"type\":\"info\"}".to_owned(),
-            Some((term, index)) => format!(
-                ",\"type\":\"ok\",\"value\":{found},\"at\":{{\"term\":{term},\"index\":{index}}}}}"
-            ),
-            None => {
-                format!(",\"type\":\"ok\",\"value\":{found},\"at\":{{\"term\":1,\"index\":{at}}}}}")
-            }
+        let (term, entry) = at.split_once('.').unwrap_or(("1", at));
+        let answer = match failed {
+            true => format!("\"fail\"{differed}"),
+            false => format!("\"ok\",\"value\":{found}"),
+        };
+        let end = match at {
+            "?" => ",\"type\":\"info\"}".to_owned(),
+            _ => format!(",\"type\":{answer},\"at\":{{\"term\":{term},\"index\":{entry}}}}}"),
         };
         open.push(format!("\"client\":{client}{end}"));
         if !overlaps {
@@ -79,6 +89,11 @@ fn what_the_log_explains_holds() {
         "w1@1 w2? r1@1 r2@2",
         "w1@1 w2? r2@2 w3@3 r3@3",
         "d? w1@1 r-@2",
+        // A failed cas has an entry of its own.
+        "w1@1 f2>3@2 r1@2",
+        "w1@1 f2>3=1@2 r1@2",
+        "w1@1 w2? f3>4@3 r2@3",
+        "w1@1 w2? f1>3=2@3 r2@3",
         // Two unknown writes, and two entries for them.
         "w1@1 w2? j:w3? j:r3@3 r2@3",
         "j:w3? w2? w4? j:r3@1 r2@2 r4@3",
@@ -106,6 +121,12 @@ fn what_the_log_contradicts_is_rejected() {
         ("w1@1 w2@2 r1@2", Rule::Prefix),
         ("r1@0 w1@1", Rule::Prefix),
         ("w1@1 c2>3@2", Rule::Prefix),
+        ("w1@1 f1>2@2 r1@2", Rule::Prefix),
+        ("w1@1 f1>2=1@2 r1@2", Rule::Prefix),
+        ("w1@1 f2>3=4@2 r1@2", Rule::Prefix),
+        ("w1@1 f2>3@1", Rule::OneLog),
+        ("w1@1 f2>3=1@1", Rule::OneLog),
+        ("f2>3@3 w1@2", Rule::RealTime),
         // The unknown write of 2 can't be an entry at or before 1: that is taken, and nothing is before it.
         ("w1@1 w2? r2@1", Rule::Prefix),
         // It began after a read that names entry 2 had ended.

@@ -12,6 +12,11 @@ const MESSAGES: &[(&str, u64, &str)] = &[
     ("after-the-end.edn", 2, "'{' after the end of the list"),
     ("append-to-a-register.jsonl", 2, "a register has no append"),
     (
+        "cas-completed-as-another.edn",
+        4,
+        "the completion says [1 3], but client 0 asked for a cas of [1 2]",
+    ),
+    (
         "cas-of-one-value.edn",
         1,
         "the value of a cas must be [old new], not 3",
@@ -37,6 +42,11 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         "client 1 completes its operation #0 a second time, with another outcome",
     ),
     (
+        "completed-with-another-value.jsonl",
+        3,
+        "the completion says 2, but client 1 asked for a write of 1",
+    ),
+    (
         "completes-nothing.txt",
         3,
         "client 1 completes an operation but has none open",
@@ -45,6 +55,11 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         "completion-without-invocation.jsonl",
         2,
         "client 1 completes an operation but has none open",
+    ),
+    (
+        "gap-of-nothing.jsonl",
+        3,
+        "a gap must say how many events are lost, at least one",
     ),
     (
         "half-a-line-in-the-middle.jsonl",
@@ -103,6 +118,11 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         "ok-read-without-value.jsonl",
         3,
         "an ok read without a value (null is absent)",
+    ),
+    (
+        "put-completed-as-another.txt",
+        2,
+        r#"the completion says "y", but client 0 asked for a write of "x""#,
     ),
     (
         "put-of-a-number.txt",

@@ -23,6 +23,9 @@ pub(super) fn name(case: &Case<'_>) -> Anomaly {
     {
         return name;
     }
+    if compared_too_early(case) {
+        return Anomaly::StaleCas;
+    }
     let Some(change) = replacement(case, &finder) else {
         return match finder.kind {
             // All that came before it has an order, and what it found was written: it must have been replaced.
@@ -83,6 +86,30 @@ fn taken_twice(case: &Case<'_>) -> bool {
         let wrote = case.acts.iter().filter(|act| act.may_have_happened());
         let wrote = wrote.filter(|act| act.value == cas.old).count();
         took > wrote.max(1)
+    })
+}
+
+/// Whether a cas succeeded although, by the log, something else had come between what it compared with and itself. A
+/// read shows it, where the cas and what came between overlap. In a later term the log may have lost what came between.
+fn compared_too_early(case: &Case<'_>) -> bool {
+    let changes = || {
+        case.acts
+            .iter()
+            .filter(|act| act.changes() && act.end == End::Ok)
+    };
+    let placed = |act: &Act, at: At| act.at.is_some_and(|own| own < at);
+    changes().filter(|act| act.kind == Kind::Cas).any(|cas| {
+        let Some(at) = cas.at else { return false };
+        let wrote = changes().filter(|act| act.value == cas.old && placed(act, at));
+        let Some(wrote) = wrote.filter_map(|act| act.at).max() else {
+            return false;
+        };
+        changes().any(|other| {
+            let between = other
+                .at
+                .is_some_and(|own| own > wrote && own.term == at.term);
+            between && placed(other, at) && other.value != cas.old
+        })
     })
 }
 

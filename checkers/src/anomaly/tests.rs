@@ -191,6 +191,11 @@ fn cas_that_compared_with_what_is_not_there_have_names_of_their_own() {
     named("w1 0-1 | w2 2-3 | c1>3 4-5", Anomaly::StaleCas);
     named("w1 0-1@1.4 | w2 2-3@1.5 | c1>3 4-5@1.6", Anomaly::StaleCas);
     named("w1 0-1 | d 2-3 | c1>3 4-5", Anomaly::StaleCas);
+    // The cas and the write overlap; the log says which came first, and a read shows that it was forgotten.
+    named(
+        "w1 0-1@2.5 | w2 2-5@2.6 | c1>3 3-6@2.7 | r3 7-8@2.7",
+        Anomaly::StaleCas,
+    );
     named("w1 0-1 | c1>3 2-3! | r1 4-5", Anomaly::RefusedCas);
 }
 

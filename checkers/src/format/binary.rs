@@ -16,7 +16,7 @@
 use std::io::{self, Read, Write};
 
 use super::Error;
-use super::sink::{Moment, Sink};
+use super::sink::{Again, Moment, Sink, repeats_call};
 use crate::history::{
     At, Call, Event, EventKind, Header, History, Kind, Malformed, Outcome, Value, is_kept, kept,
 };
@@ -48,6 +48,7 @@ const MARK: u8 = 8;
 const NAME: u8 = 9;
 const LIST: u8 = 10;
 const GAP: u8 = 11;
+const DIFFERED: u8 = 12;
 
 const HAS_NODE: u8 = 0x10;
 const HAS_AT: u8 = 0x20;
@@ -100,6 +101,8 @@ impl<W: Write> Writer<W> {
                     Outcome::Ok(None) => OK,
                     Outcome::Ok(Some(_)) => OK | HAS_VALUE,
                     Outcome::Failed => FAIL,
+                    Outcome::Differed(None) => DIFFERED,
+                    Outcome::Differed(Some(_)) => DIFFERED | HAS_VALUE,
                     Outcome::Unknown => INFO,
                 };
                 let at = if at.is_some() { HAS_AT } else { 0 };
@@ -142,7 +145,7 @@ impl<W: Write> Writer<W> {
                     self.number(at.term);
                     self.number(at.index);
                 }
-                if let Outcome::Ok(Some(value)) = outcome {
+                if let Outcome::Ok(Some(value)) | Outcome::Differed(Some(value)) = outcome {
                     self.signed(*value);
                 }
                 if let Some(error) = error {
@@ -444,8 +447,14 @@ impl Reader {
         let outcome = match what {
             OK if found.is_none() => Outcome::Ok(None),
             OK if sink.open_call(client) == Some(Kind::Read) => Outcome::Ok(found),
-            OK => Outcome::Ok(None),
-            FAIL => Outcome::Failed,
+            OK => {
+                if let Some(again) = found {
+                    repeats_call(sink, client, Again::Value(again))?;
+                }
+                Outcome::Ok(None)
+            }
+            DIFFERED if sink.open_call(client) == Some(Kind::Cas) => Outcome::Differed(found),
+            FAIL | DIFFERED => Outcome::Failed,
             INFO => Outcome::Unknown,
             other => return Err(format!("records of kind {other} are not known")),
         };

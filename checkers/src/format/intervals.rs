@@ -110,6 +110,7 @@ impl<'a> Gathered<'a> {
         Ok(Loaded {
             history: self.builder.finish(),
             notes: self.notes,
+            early: None,
         })
     }
 

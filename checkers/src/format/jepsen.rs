@@ -1,7 +1,7 @@
 //! What Jepsen writes and what reads like it: EDN, the same as JSON (elle-cli), `history.txt`, logs.
 //!
 //! `:fail` never happened; `:info` is open to the end; who only tells what it does is no client but a mark. A
-//! completion must be of what was asked: the same f, the same key.
+//! completion must be of what was asked: the same f, the same key, and where it is ok and no read, the same value.
 //! Keys are sniffed: where values look like `[k v]` (and a cas like `[k [old new]]`), each k is a key of its own
 //! (`jepsen.independent`); what was assumed is said.
 
@@ -10,13 +10,13 @@ mod line;
 pub(super) mod log;
 mod write;
 
-use super::sink::answers;
+use super::sink::{Again, answers, repeats_call};
 use super::text::Text;
 use super::tree::{Reader, Syntax, Tree, Trouble};
 use super::{Error, Loaded};
 use crate::history::{
-    Answer, Builder, Call, Header, Kind, LIST_APPEND, Malformed, NEVER, Nil, Outcome, Value,
-    is_datum, is_kept, kept,
+    Answer, Builder, Call, ClientId, Header, Kind, LIST_APPEND, Malformed, NEVER, Nil, Outcome,
+    Value, is_datum, is_kept, kept,
 };
 use clients::Clients;
 use line::Line;
@@ -361,7 +361,10 @@ impl Feed {
                 let (_, value) = self.split(line)?;
                 Outcome::Ok(self.value(&value)?)
             }
-            "ok" => Outcome::Ok(None),
+            "ok" => {
+                self.repeats(client, kind, line)?;
+                Outcome::Ok(None)
+            }
             // Some clients call a read that timed out failed, which it is: it had no effect.
             "fail" => Outcome::Failed,
             _ => Outcome::Unknown,
@@ -374,6 +377,29 @@ impl Feed {
         self.builder
             .complete(index, line.time_ns, client, answer, line.error.as_deref())
             .map_err(say)
+    }
+
+    /// Refuses what an ok completion of anything but a read says else than its invocation. Nil says nothing, and what a
+    /// delete says is what was there, if anything.
+    fn repeats(&mut self, client: ClientId, kind: Kind, line: &Line) -> Result<(), String> {
+        let value = match (&line.key, &line.value) {
+            (None, Tree::List(pair)) if self.independent == Some(true) && pair.len() == 2 => {
+                pair[1].clone()
+            }
+            (_, value) => value.clone(),
+        };
+        let again = match &value {
+            _ if kind == Kind::Delete => None,
+            Tree::List(items) if kind == Kind::Cas && items.len() == 2 => {
+                let (old, new) = (self.value(&items[0])?, self.value(&items[1])?);
+                old.zip(new).map(|(old, new)| Again::Pair(old, new))
+            }
+            other => self.value(other)?.map(Again::Value),
+        };
+        match again {
+            Some(again) => repeats_call(&mut self.builder, client, again),
+            None => Ok(()),
+        }
     }
 
     /// The key and the value proper.
@@ -525,6 +551,7 @@ impl Feed {
         Loaded {
             history: self.builder.finish(),
             notes,
+            early: None,
         }
     }
 }

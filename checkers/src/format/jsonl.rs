@@ -9,8 +9,13 @@
 //! ```
 //!
 //! `type` is invoke, ok, fail, info (unknown), mark or gap; `f` is read, write, cas, delete or, where the spec is
-//! list-append, append; a cas' value is `[old, new]`. `null` is absent. Completions need not repeat `f` and `key`, and
-//! must not contradict them. A line that was cut off by a crash of its writer is tolerated at the end of the file, and
+//! list-append, append; a cas' value is `[old, new]`. `null` is absent. Completions need not repeat `f`, `key` and, but
+//! for a read's, `value`, and must not contradict them.
+//!
+//! A cas that failed with an `at` was not refused: it compared, and something else was there. That is judged as an answer
+//! like any other, and where the completion has a `value`, it is what was there. A failure without `at` says nothing.
+//!
+//! A line that was cut off by a crash of its writer is tolerated at the end of the file, and
 //! nowhere else.
 //!
 //! A gap stands for `lost` events that could not be written, of which `index` is the first; the next index is that of
@@ -28,7 +33,7 @@ use std::io::{self, BufRead, Read, Write};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::sink::{Moment, Sink, answers};
+use super::sink::{Again, Moment, Sink, answers, repeats_call};
 use super::{Error, Loaded};
 use crate::history::{
     At, Builder, Call, Event, EventKind, Header, Kind, Malformed, Named, Names, Nil, Outcome,
@@ -104,6 +109,11 @@ pub fn write_named_event(
                 write_value(out, *value, names)?;
             }
             Outcome::Failed => out.write_all(br#","type":"fail""#)?,
+            Outcome::Differed(None) => out.write_all(br#","type":"fail","value":null"#)?,
+            Outcome::Differed(Some(value)) => {
+                out.write_all(br#","type":"fail","value":"#)?;
+                write_value(out, *value, names)?;
+            }
             Outcome::Unknown => out.write_all(br#","type":"info""#)?,
         },
         EventKind::Mark(text) => {
@@ -177,6 +187,7 @@ pub fn read(input: impl BufRead, name: &str, nil: Nil) -> Result<Loaded, Error> 
     Ok(Loaded {
         history: builder.finish(),
         notes,
+        early: None,
     })
 }
 
@@ -307,11 +318,20 @@ fn take_ours(sink: &mut impl Sink, text: &[u8], line: &Line) -> Result<(), Strin
         What::Invoke { key, call } => sink.invoke(from, key.of(text), call),
         What::Complete { end, at, error } => {
             let outcome = match end {
-                Ended::Failed => Outcome::Failed,
+                Ended::Differed(found)
+                    if at.is_some() && sink.open_call(line.client) == Some(Kind::Cas) =>
+                {
+                    Outcome::Differed(found)
+                }
+                Ended::Failed | Ended::Differed(_) => Outcome::Failed,
                 Ended::Unknown => Outcome::Unknown,
                 Ended::Ok | Ended::Found(_) => match (sink.open_call(line.client), end) {
                     (Some(Kind::Read), Ended::Found(found)) => Outcome::Ok(found),
                     (Some(Kind::Read), _) => return Err(NO_VALUE.to_owned()),
+                    (Some(_), Ended::Found(Some(value))) => {
+                        repeats_call(sink, line.client, Again::Value(value))?;
+                        Outcome::Ok(None)
+                    }
                     _ => Outcome::Ok(None),
                 },
             };
@@ -369,9 +389,23 @@ fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), Refused> {
         "ok" => match (sink.open_call(client), line.value) {
             (Some(Kind::Read), None) => return Err(NO_VALUE.into()),
             (Some(Kind::Read), Some(raw)) => Outcome::Ok(parse_value(sink.names(), raw.get())?),
+            (Some(kind), Some(raw)) => {
+                if let Some(again) = parse_again(sink.names(), kind, raw)? {
+                    repeats_call(sink, client, again)?;
+                }
+                Outcome::Ok(None)
+            }
             _ => Outcome::Ok(None),
         },
-        "fail" => Outcome::Failed,
+        "fail" => match (sink.asked(client), line.value) {
+            (Some(Call::Cas { old, new }), Some(raw)) if line.at.is_some() => {
+                match parse_again(sink.names(), Kind::Cas, raw)? {
+                    Some(Again::Pair(from, to)) if (from, to) == (old, new) => Outcome::Failed,
+                    _ => Outcome::Differed(parse_value(sink.names(), raw.get())?),
+                }
+            }
+            _ => Outcome::Failed,
+        },
         "info" => Outcome::Unknown,
         other => {
             let known = "invoke, ok, fail, info, mark and gap are";
@@ -424,6 +458,20 @@ fn parse_call(names: &mut Names, f: &str, value: Option<&RawValue>) -> Result<Ca
         }
         other => Err(unknown_f(other)),
     }
+}
+
+/// What a completion of anything but a read says of its call; null says nothing.
+fn parse_again(names: &mut Names, kind: Kind, raw: &RawValue) -> Result<Option<Again>, String> {
+    if kind == Kind::Cas
+        && let Ok([old, new]) = serde_json::from_str::<[&RawValue; 2]>(raw.get())
+        && let (Some(old), Some(new)) = (
+            parse_value(names, old.get())?,
+            parse_value(names, new.get())?,
+        )
+    {
+        return Ok(Some(Again::Pair(old, new)));
+    }
+    Ok(parse_value(names, raw.get())?.map(Again::Value))
 }
 
 /// A value: an integer as itself, a string, a list or a datum of EDN by its name, null as absent.
@@ -496,8 +544,25 @@ mod tests {
         let ok = "{\"index\":1,\"time_ns\":9,\"client\":3,\"type\":\"ok\",\"value\":null,\"node\":2,\"at\":{\"term\":1,\"index\":9}}\n";
         let mark = "{\"index\":2,\"time_ns\":9,\"type\":\"mark\",\"value\":\"kill \\\"2\\\"\"}\n";
         let cas = "{\"index\":3,\"time_ns\":9,\"client\":4,\"type\":\"invoke\",\"f\":\"cas\",\"key\":\"k\",\"value\":[1,\"b\"]}\n";
-        let text = [HEADER, INVOKE, ok, mark, cas].concat();
+        let differed = "{\"index\":4,\"time_ns\":9,\"client\":4,\"type\":\"fail\",\"value\":7,\"at\":{\"term\":1,\"index\":9},\"error\":\"no\"}\n";
+        let text = [HEADER, INVOKE, ok, mark, cas, differed].concat();
         check(&text, &text);
+        let found = |value: &str| differed.replace(":7", &format!(":{value}"));
+        for value in ["null", "\"b\"", "[1,\"c\"]"] {
+            let text = [HEADER, INVOKE, ok, mark, cas, &found(value)].concat();
+            check(&text, &text);
+        }
+        // It says its call again, or was refused: then it found nothing.
+        let plain = differed.replace("\"value\":7,", "");
+        check(
+            &[HEADER, INVOKE, ok, mark, cas, &found("[1,\"b\"]")].concat(),
+            &[HEADER, INVOKE, ok, mark, cas, &plain].concat(),
+        );
+        let refused = |line: &str| line.replace(",\"at\":{\"term\":1,\"index\":9}", "");
+        check(
+            &[HEADER, INVOKE, ok, mark, cas, &refused(differed)].concat(),
+            &[HEADER, INVOKE, ok, mark, cas, &refused(&plain)].concat(),
+        );
     }
 
     /// Three events are lost: client 3 ends behind the gap what it began before it, or within, and so does client 9.
@@ -651,6 +716,7 @@ mod tests {
         Ok(Loaded {
             history: builder.finish(),
             notes,
+            early: None,
         })
     }
 

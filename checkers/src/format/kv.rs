@@ -9,7 +9,7 @@
 //! this is checked. What has no completion may have taken effect.
 
 use super::jepsen::{shorten, trouble};
-use super::sink::answers;
+use super::sink::{Again, answers, repeats_call};
 use super::text::Text;
 use super::tree::{Reader, Syntax, Tree};
 use super::{Error, Loaded};
@@ -43,6 +43,7 @@ pub(super) fn read(text: &Text<'_>, nil: Nil) -> Result<Loaded, Error> {
             "{}: keys are taken as texts that are appended to (list-append)",
             text.name
         )],
+        early: None,
     })
 }
 
@@ -99,7 +100,16 @@ fn take(builder: &mut Builder, index: u64, tree: &Tree) -> Result<(), String> {
             Some(value) => Outcome::Ok(Some(text(builder, f, value)?)),
             None => return Err("an ok get without a :value".to_owned()),
         },
-        ("ok", _) => Outcome::Ok(None),
+        ("ok", _) => {
+            match tree.get("value") {
+                None | Some(Tree::Nil) => {}
+                Some(value) => {
+                    let again = Again::Value(text(builder, f, value)?);
+                    repeats_call(builder, client, again)?;
+                }
+            }
+            Outcome::Ok(None)
+        }
         ("fail", _) => Outcome::Failed,
         ("info", _) => Outcome::Unknown,
         (other, _) => {

@@ -1,6 +1,6 @@
 //! Where the events of a file go: into a history, or into a judge that keeps none.
 
-use crate::history::{Answer, At, Builder, Call, ClientId, Kind, Malformed, Names, Outcome};
+use crate::history::{Answer, At, Builder, Call, ClientId, Kind, Malformed, Names, Outcome, Value};
 
 /// What takes the events of a file, in order.
 pub(crate) trait Sink: Send {
@@ -10,6 +10,9 @@ pub(crate) trait Sink: Send {
     /// What the client's open operation asks, or, where none is open, what its last one asked whose end is known: a
     /// second completion is about that one.
     fn open_call(&self, client: ClientId) -> Option<Kind>;
+
+    /// What that operation asks, in full.
+    fn asked(&self, client: ClientId) -> Option<Call>;
 
     /// The key of that operation.
     fn open_key(&self, client: ClientId) -> Option<&str>;
@@ -70,6 +73,54 @@ pub(crate) fn answers(
     }
 }
 
+/// What a completion says again of its call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Again {
+    /// What was written.
+    Value(Value),
+    /// What was compared with, and what was to replace it.
+    Pair(Value, Value),
+}
+
+/// Refuses an ok completion, of anything but a read, that says another value than its invocation: its client holds that
+/// it did something else than what is on record, and nobody can tell which of the two happened.
+#[cold]
+pub(crate) fn repeats_call(
+    sink: &mut impl Sink,
+    client: ClientId,
+    again: Again,
+) -> Result<(), String> {
+    let Some(asked) = sink.asked(client) else {
+        return Ok(());
+    };
+    let same = match (asked, again) {
+        (Call::Write(value) | Call::Append(value), Again::Value(again)) => value == again,
+        (Call::Cas { new, .. }, Again::Value(again)) => new == again,
+        (Call::Cas { old, new }, Again::Pair(from, to)) => (old, new) == (from, to),
+        (Call::Write(_) | Call::Append(_), Again::Pair(..)) | (Call::Delete, _) => false,
+        (Call::Read, _) => true,
+    };
+    if same {
+        return Ok(());
+    }
+    let names = sink.names();
+    let text = |value: Value| names.text(value).into_owned();
+    let said = match again {
+        Again::Value(value) => text(value),
+        Again::Pair(old, new) => format!("[{} {}]", text(old), text(new)),
+    };
+    let asked = match asked {
+        Call::Read => "a read".to_owned(),
+        Call::Write(value) => format!("a write of {}", text(value)),
+        Call::Append(value) => format!("an append of {}", text(value)),
+        Call::Cas { old, new } => format!("a cas of [{} {}]", text(old), text(new)),
+        Call::Delete => "a delete".to_owned(),
+    };
+    Err(format!(
+        "the completion says {said}, but client {client} asked for {asked}"
+    ))
+}
+
 impl Sink for Builder {
     fn names(&mut self) -> &mut Names {
         Builder::names(self)
@@ -77,6 +128,10 @@ impl Sink for Builder {
 
     fn open_call(&self, client: ClientId) -> Option<Kind> {
         Builder::open_call(self, client)
+    }
+
+    fn asked(&self, client: ClientId) -> Option<Call> {
+        Builder::asked(self, client)
     }
 
     fn open_key(&self, client: ClientId) -> Option<&str> {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    ABSENT, At, Call, ClientId, End, Event, EventKind, Gap, Header, History, KeyHistory, Kind,
-    Lint, LogId, Mark, NEVER, NOWHERE, Names, Op, Outcome, Row, Value,
+    ABSENT, At, Call, ClientId, End, Event, EventKind, Gap, Header, History, KeyGap, KeyHistory,
+    Kind, Lint, LogId, Mark, NEVER, NOWHERE, Names, Op, Outcome, Row, Value,
 };
 
 /// Why events are no history.
@@ -107,6 +107,8 @@ pub struct Builder {
     nil_ignored: Vec<u32>,
     /// The rows of reads that were completed again, with nil (or else as failed), where both say nothing.
     nil_again: Vec<(u32, bool)>,
+    /// What failed cas found, as reads; each with the number of its key.
+    looks: Vec<(u32, Op)>,
 }
 
 /// What an ok read without a value means. In a history of lists it is the empty list, whatever is said here.
@@ -138,6 +140,7 @@ impl Builder {
             nil_reads: Nil::Absent,
             nil_ignored: Vec::new(),
             nil_again: Vec::new(),
+            looks: Vec::new(),
         }
     }
 
@@ -171,10 +174,21 @@ impl Builder {
         Some(&self.history.keys[facts.key as usize].name)
     }
 
+    /// What that operation asks, in full.
+    pub(crate) fn asked(&self, client: ClientId) -> Option<Call> {
+        let row = self.last_row(client)?;
+        Some(self.history.call(row))
+    }
+
     fn open_row(&self, client: ClientId) -> Option<Row> {
+        let row = self.last_row(client)?;
+        Some(self.history.rows[row as usize])
+    }
+
+    fn last_row(&self, client: ClientId) -> Option<u32> {
         let number = self.known_client(client)?;
         match self.doing[number as usize] {
-            Doing::Open(row) | Doing::Done(row) => Some(self.history.rows[row as usize]),
+            Doing::Open(row) | Doing::Done(row) => Some(row),
             Doing::Idle | Doing::Unknown => None,
         }
     }
@@ -250,7 +264,10 @@ impl Builder {
         // What is open may have ended in the gap, in whatever way; its client may have begun something else since.
         self.doing.fill(Doing::Idle);
         for key in &mut self.history.keys {
-            key.gaps.push(key.events);
+            key.gaps.push(KeyGap {
+                at: key.events,
+                events: lost,
+            });
         }
         Ok(())
     }
@@ -337,6 +354,14 @@ impl Builder {
     ) -> Result<(), Malformed> {
         let completed = self.advance(index)?;
         let number = self.client_number(client);
+        let answer = match answer.outcome {
+            // Of a list it is not known what was there instead.
+            Outcome::Differed(_) if self.history.header.is_lists() => Answer {
+                outcome: Outcome::Failed,
+                ..answer
+            },
+            _ => answer,
+        };
         let row = match self.doing[number as usize] {
             Doing::Open(row) => row,
             // It was begun in a gap, or before it: nobody can tell.
@@ -371,7 +396,7 @@ impl Builder {
         let op = &mut of_key.ops[facts.op as usize];
         self.doing[number as usize] = match answer.outcome {
             Outcome::Unknown => Doing::Unknown,
-            Outcome::Ok(_) | Outcome::Failed => Doing::Done(row),
+            Outcome::Ok(_) | Outcome::Failed | Outcome::Differed(_) => Doing::Done(row),
         };
         match answer.outcome {
             Outcome::Ok(found) => {
@@ -398,11 +423,51 @@ impl Builder {
             }
             // A read without an answer had no effect: as if it had failed.
             Outcome::Unknown if op.kind != Kind::Read => return Ok(()),
-            Outcome::Failed | Outcome::Unknown => op.end = End::Failed,
+            Outcome::Failed | Outcome::Differed(_) | Outcome::Unknown => op.end = End::Failed,
         }
         op.ret = of_key.events;
         of_key.events += 1;
+        if op.kind == Kind::Cas && op.end == End::Failed {
+            self.compared(row, answer);
+        }
         Ok(())
+    }
+
+    /// Takes what a failed cas says of the value that was there. One that was refused says nothing.
+    #[cold]
+    fn compared(&mut self, row: u32, answer: Answer) {
+        if self.history.header.is_lists() {
+            return;
+        }
+        let key = self.history.rows[row as usize].key;
+        let of_key = &mut self.history.keys[key as usize];
+        let op = of_key.ops[self.history.rows[row as usize].op as usize];
+        let found = match answer.outcome {
+            Outcome::Differed(found) => found,
+            _ => {
+                if answer.at.is_some() {
+                    of_key.compared.push(row);
+                }
+                return;
+            }
+        };
+        let value = match found {
+            None => ABSENT,
+            // It can't have found that and failed: there is no write that explains such an answer.
+            Some(found) if of_key.values.value(op.old) == Some(found) => {
+                of_key.values.another(found)
+            }
+            Some(found) => of_key.values.number(found),
+        };
+        self.history.found.insert(row, value);
+        let look = Op {
+            value,
+            old: ABSENT,
+            kind: Kind::Read,
+            end: End::Ok,
+            ..op
+        };
+        self.looks.push((key, look));
     }
 
     /// Puts a client's words for an error beside the row of its operation; equal ones are kept once.
@@ -473,6 +538,11 @@ impl Builder {
             }
             self.number_lists();
         }
+        self.place_looks();
+        let unique = self.history.header.has_unique_values();
+        for key in &mut self.history.keys {
+            key.unique = unique;
+        }
         if !self.nil_ignored.is_empty() {
             self.history.lints.push(Lint::NilReadsIgnored {
                 reads: self.nil_ignored.len() as u64,
@@ -489,6 +559,26 @@ impl Builder {
             .into_iter()
             .filter(|(row, says_nil)| *says_nil != nil.contains(row));
         other.map(|(row, _)| row).collect()
+    }
+
+    /// Puts what failed cas found among the operations, each right behind its cas.
+    fn place_looks(&mut self) {
+        for (key, look) in std::mem::take(&mut self.looks) {
+            let of_key = &mut self.history.keys[key as usize];
+            of_key.ops.push(look);
+            of_key.looks += 1;
+        }
+        for key in &mut self.history.keys {
+            key.compared.sort_unstable();
+            if key.looks == 0 {
+                continue;
+            }
+            key.ops.sort_by_key(|op| (op.call, op.kind == Kind::Read));
+            // From behind: of two with one row, the cas comes first.
+            for (i, op) in key.ops.iter().enumerate().rev() {
+                self.history.rows[op.row as usize].op = i as u32;
+            }
+        }
     }
 
     /// Puts the elements of each key's lists beside its values.
@@ -573,11 +663,12 @@ impl Builder {
             Some(number) => *number,
             None => {
                 let number = self.history.keys.len() as u32;
+                let gaps = self.history.gaps.iter().map(|gap| gap.lost);
                 self.keys.insert(key.to_owned(), number);
                 self.history.keys.push(KeyHistory {
                     name: key.to_owned(),
-                    // It may have been used within a gap.
-                    gaps: vec![0; usize::from(!self.history.gaps.is_empty())],
+                    // It may have been used within each gap.
+                    gaps: gaps.map(|events| KeyGap { at: 0, events }).collect(),
                     ..KeyHistory::default()
                 });
                 number

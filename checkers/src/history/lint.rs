@@ -43,6 +43,13 @@ pub enum Lint {
         /// The event index of the operation's invocation.
         operation: u64,
     },
+    /// Events that happened could not be written. What is judged is what is there: see [`Gap`](super::Gap).
+    EventsLost {
+        /// The event index of the first of them.
+        event: u64,
+        /// How many.
+        lost: u64,
+    },
     /// A value that only failed writes wrote was read: a client probably took a timeout for a failure.
     FailedWriteWasRead {
         /// The failed operation.
@@ -89,6 +96,10 @@ impl std::fmt::Display for Lint {
                 f,
                 "client {client} completes its read #{operation} both with nil, the empty list, and as failed: it is left out"
             ),
+            Self::EventsLost { event, lost } => write!(
+                f,
+                "{lost} events are lost from #{event} on: before them all is judged, and behind them each key from any value on"
+            ),
             Self::FailedWriteWasRead { write, read, key } => write!(
                 f,
                 "#{read} read from {key} what only the failed write #{write} wrote: a client probably took a timeout for a failure"
@@ -116,6 +127,10 @@ impl History {
             lints.extend(self.failed_writes_that_were_read(key));
         }
         lints.extend(self.faults_never_taken_out());
+        lints.extend(self.gaps.iter().map(|gap| Lint::EventsLost {
+            event: gap.index,
+            lost: gap.lost,
+        }));
         lints
     }
 
@@ -154,6 +169,10 @@ impl History {
 
     /// Values that were read although every write of them that had begun by then failed: one lint a value.
     fn failed_writes_that_were_read(&self, key: &KeyHistory) -> Vec<Lint> {
+        // What is lost may have written it, too.
+        if !key.gaps.is_empty() {
+            return Vec::new();
+        }
         let is_write = |op: &&Op| matches!(op.kind, Kind::Write | Kind::Cas | Kind::Append);
         // By value, the first failed write, and since when there is another one.
         let mut failed: FxHashMap<Value, (&Op, u32)> = FxHashMap::default();

@@ -17,6 +17,8 @@ pub struct Values {
     /// Those of the others.
     others: FxHashMap<Value, u32>,
     values: Vec<Value>,
+    /// The numbers that [`Values::another`] gave, in order.
+    more: Vec<u32>,
 }
 
 impl Values {
@@ -60,6 +62,19 @@ impl Values {
             }
         }
         number
+    }
+
+    /// Another number for `value`, which nobody else gets for it: of an occurrence that none of the others can explain.
+    pub(crate) fn another(&mut self, value: Value) -> u32 {
+        self.values.push(value);
+        let number = self.values.len() as u32;
+        self.more.push(number);
+        number
+    }
+
+    /// Whether a number is such another one: nobody can have written that value.
+    pub(crate) fn is_another(&self, number: u32) -> bool {
+        self.more.binary_search(&number).is_ok()
     }
 
     /// The number of a value that rose: looked for from the end in growing steps, since the latest are read most.

@@ -1,7 +1,8 @@
 //! The second opinion: nodes that answer with a log id have told in which order they did everything, so nothing need
 //! be searched, only compared.
 //!
-//! A write names its own entry, a read the last entry that was applied when it looked. Three things must hold:
+//! A write names its own entry, a read the last entry that was applied when it looked, and a cas that failed by its
+//! comparison names its own, which changed nothing. Three things must hold:
 //!
 //! ```text
 //!   log      1:w k=1   2:w j=7   3:w k=2   4:-   5:w k=3
@@ -10,7 +11,8 @@
 //!
 //! 1. *One log*: an index has one term, terms rise with indices, and an entry belongs to one operation.
 //! 2. *Real time*: what had ended before another operation began stands before it in the log, over all keys.
-//! 3. *Prefix*: a read, or a cas that took effect, finds what the entries before it left in its key.
+//! 3. *Prefix*: a read, or a cas that took effect, finds what the entries before it left in its key; a cas that failed
+//!    finds anything but what it expected, and what it said, where it said so.
 //!
 //! An operation with an unknown outcome has no log id. It is put where a read asks for it, if an entry is free there
 //! and it had begun by then; one that nobody asks for need not have happened. An entry is free for one of them only,
@@ -58,8 +60,8 @@ impl Certificate {
         }
     }
 
-    /// Why it and the verdict can't both be right, or what a node said that is not so; `None` where they agree, and
-    /// where one of them has nothing to say. This is the evidence of a finding.
+    /// Why it and the verdict can't both be right, or what a node said that is not so, which needs no verdict beside it;
+    /// `None` where they agree, and where it has nothing to say. This is the evidence of a finding.
     #[must_use]
     pub fn disagreement(&self, verdict: &Verdict) -> Option<String> {
         match (self, verdict) {
@@ -71,7 +73,14 @@ impl Certificate {
                 "the history is linearizable, but not in the log's order: {}",
                 found.why
             )),
-            _ => None,
+            (Self::Contradiction(found), Verdict::Unknown(_)) => Some(format!(
+                "whether the history is linearizable is not known, but it is not in the log's order: {}",
+                found.why
+            )),
+            // A contradiction beside a violation says the same once more.
+            (Self::Contradiction(_), Verdict::Violation(_))
+            | (Self::Holds { .. }, Verdict::Linearizable | Verdict::Unknown(_))
+            | (Self::Silent { .. }, _) => None,
         }
     }
 }
@@ -118,6 +127,20 @@ struct Placed {
     op: Op,
     place: Place,
     at: At,
+    role: Role,
+}
+
+/// What an operation is to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// It looked, right behind the entry that it names.
+    Looked,
+    /// The entry that it names is its own.
+    Took,
+    /// Likewise, but it failed: what it found is known, and it left everything as it was.
+    Found,
+    /// Likewise, and it only said that it found something else than it expected.
+    Differed,
 }
 
 /// A place in the log: an index, and whether it is right behind that entry, where who only looked stands.
@@ -133,13 +156,23 @@ fn check(history: &History, keys: &[&KeyHistory]) -> Certificate {
     let mut silent = 0;
     for key in keys {
         let mut of_key = Vec::new();
-        for op in key.ops.iter().filter(|op| op.end == End::Ok) {
+        for op in &key.ops {
+            let role = match (op.end, op.kind) {
+                (End::Ok, Kind::Read) if history.is_look(op.row) => Role::Found,
+                (End::Ok, Kind::Read) => Role::Looked,
+                (End::Ok, _) => Role::Took,
+                (End::Failed, Kind::Cas) if key.compared.binary_search(&op.row).is_ok() => {
+                    Role::Differed
+                }
+                (End::Failed | End::Unknown, _) => continue,
+            };
             match history.log_id(op.row) {
                 // Behind the last index there is, nothing could stand.
                 Some(at) if at.index < u64::MAX => of_key.push(Placed {
                     op: *op,
-                    place: (at.index, op.kind == Kind::Read),
+                    place: (at.index, role == Role::Looked),
                     at,
+                    role,
                 }),
                 Some(_) | None => silent += 1,
             }
@@ -176,7 +209,7 @@ fn one_log(history: &History, placed: &[Vec<Placed>]) -> Result<(), Contradictio
         } else {
             a.at.term <= b.at.term
         };
-        let entries = a.place != b.place || a.op.kind == Kind::Read;
+        let entries = a.place != b.place || a.role == Role::Looked;
         if !terms || !entries {
             let why = format!(
                 "#{} and #{} name the entries {}.{} and {}.{}: {}.",
@@ -240,7 +273,7 @@ fn prefixes(history: &History, keys: &[&KeyHistory], placed: &[Vec<Placed>]) -> 
     let entries = placed.iter().flatten();
     let taken: Vec<u64> = {
         let mut taken: Vec<u64> = entries
-            .filter(|placed| placed.op.kind != Kind::Read)
+            .filter(|placed| placed.role != Role::Looked)
             .map(|placed| placed.at.index)
             .collect();
         taken.sort_unstable();
@@ -259,15 +292,16 @@ fn prefixes(history: &History, keys: &[&KeyHistory], placed: &[Vec<Placed>]) -> 
             unknown: Unknown::of(history, key, &ended),
             cell: ABSENT,
             last_entry: 0,
+            differed: Vec::new(),
         };
         guessed |= replay.unknown.ambiguous;
         for placed in of_key {
             match replay.take(placed, &mut witness) {
                 Ok(need) => needs.extend(need),
-                Err(_) if guessed => {
+                Err(_) if guessed || replay.unknown.ambiguous => {
                     return Certificate::Silent {
                         why: format!(
-                            "unknown cas on {} may explain what #{} found",
+                            "operations with unknown outcomes on {} may explain what #{} found",
                             key.name,
                             history.invoked(placed.op.row)
                         ),
@@ -403,6 +437,13 @@ impl Unknown {
         unknown
     }
 
+    /// Whether one that may be an entry up to `last` leaves something else than `cell`.
+    fn any_but(&self, cell: u32, last: u64) -> bool {
+        let sets = self.sets.iter().filter(|(value, _)| **value != cell);
+        let mut first = sets.filter_map(|(_, sets)| sets.first());
+        first.any(|(from, _)| *from <= last) || !self.cas.is_empty()
+    }
+
     /// Takes out one that may be an entry up to `last`, and leaves `value` where `cell` was: the first entry that it may
     /// be, and its row.
     fn take(&mut self, value: u32, cell: u32, last: u64) -> Option<(u64, u32)> {
@@ -432,6 +473,8 @@ struct Replay<'a> {
     cell: u32,
     /// The last entry up to which the key is settled: one of its own, or one that a read names.
     last_entry: u64,
+    /// The entries since then at which something else than a value was there, and that value.
+    differed: Vec<(u64, u32)>,
 }
 
 impl Replay<'_> {
@@ -445,6 +488,9 @@ impl Replay<'_> {
         let mut need = None;
         let op = placed.op;
         let id = self.history.invoked(op.row);
+        if placed.role == Role::Differed {
+            return self.differs(placed);
+        }
         let needs = match op.kind {
             Kind::Read => Some(op.value),
             Kind::Cas => Some(op.old),
@@ -455,15 +501,19 @@ impl Replay<'_> {
             let below = placed
                 .at
                 .index
-                .saturating_add(u64::from(op.kind == Kind::Read));
-            let row = (self.free(below) > 0)
+                .saturating_add(u64::from(placed.role == Role::Looked));
+            // Not before anybody who found something else.
+            let differed = self.differed.iter().filter(|(_, other)| *other == value);
+            let after = differed.map(|(entry, _)| *entry).max();
+            let after = after.unwrap_or(self.last_entry);
+            let row = (self.free(after, below) > 0)
                 .then(|| self.unknown.take(value, self.cell, below - 1))
                 .flatten();
             let Some((from, row)) = row else {
                 return Err(self.not_there(placed, value));
             };
             need = Some(Need {
-                first: from.max(self.last_entry.saturating_add(1)),
+                first: from.max(after.saturating_add(1)),
                 last: below - 1,
                 unknown: row,
                 asker: op.row,
@@ -476,34 +526,59 @@ impl Replay<'_> {
             self.cell = op.value;
         }
         self.last_entry = placed.at.index;
+        self.differed.clear();
         witness.push((placed.place, true, id, id));
         Ok(need)
     }
 
-    /// How many entries behind the last settled one and below an index are nobody's.
-    fn free(&self, below: u64) -> u64 {
-        let between = below.saturating_sub(self.last_entry.saturating_add(1));
-        let from = self
-            .taken
-            .partition_point(|index| *index <= self.last_entry);
+    /// A cas that failed finds anything but what it expected. Where that is what the entries leave, an operation with an
+    /// unknown outcome may have come between: which one, and what else it explains then, is not followed.
+    fn differs(&mut self, placed: &Placed) -> Result<Option<Need>, Contradiction> {
+        if placed.op.old == self.cell {
+            let may_be = self.free(self.last_entry, placed.at.index) > 0
+                && self.unknown.any_but(self.cell, placed.at.index - 1);
+            let id = self.history.invoked(placed.op.row);
+            self.unknown.ambiguous |= may_be;
+            return Err(Contradiction {
+                rule: Rule::Prefix,
+                operations: vec![id],
+                why: format!(
+                    "#{id} compared with {} at entry {} and failed, but that is what the entries up to there leave in {}.",
+                    self.name(placed.op.old),
+                    placed.at.index,
+                    self.key.name
+                ),
+            });
+        }
+        self.differed.push((placed.at.index, placed.op.old));
+        Ok(None)
+    }
+
+    fn name(&self, value: u32) -> String {
+        match self.key.values.value(value) {
+            Some(value) => self.history.names.text(value).into_owned(),
+            None => "absent".to_owned(),
+        }
+    }
+
+    /// How many entries behind one and below another are nobody's.
+    fn free(&self, after: u64, below: u64) -> u64 {
+        let between = below.saturating_sub(after.saturating_add(1));
+        let from = self.taken.partition_point(|index| *index <= after);
         let to = self.taken.partition_point(|index| *index < below);
         between.saturating_sub(to.saturating_sub(from) as u64)
     }
 
     fn not_there(&self, placed: &Placed, value: u32) -> Contradiction {
-        let name = |value: u32| match self.key.values.value(value) {
-            Some(value) => self.history.names.text(value).into_owned(),
-            None => "absent".to_owned(),
-        };
         let id = self.history.invoked(placed.op.row);
         Contradiction {
             rule: Rule::Prefix,
             operations: vec![id],
             why: format!(
                 "#{id} found {} at entry {}, but the entries up to there leave {} in {}.",
-                name(value),
+                self.name(value),
                 placed.at.index,
-                name(self.cell),
+                self.name(self.cell),
                 self.key.name
             ),
         }

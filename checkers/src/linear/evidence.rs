@@ -4,36 +4,76 @@
 //! linearizable, so bisection finds it. Then the operations of the values that clash, then fewer and fewer of them,
 //! while a violation remains. Dropping is safe where it can't make a legal history illegal: a write only together with
 //! everybody who may have found its value ([`super::sources`]).
+//!
+//! The verdict stands before any of this begins, and nobody shall wait for it: both have budgets of their own, in states,
+//! and what was reached when they are spent is what is shown, and said ([`Counterexample::at_the_latest`],
+//! [`Counterexample::unshrunk`]).
+
+use std::cell::Cell;
 
 use rustc_hash::FxHashSet;
 
 use super::sources::{Closed, Sources, written};
-use super::{Judgement, Options, dfs, frontier, judge, prefix, zones};
+use super::{Judgement, Options, dfs, frontier, judge, judge_key, prefix, strict, zones};
 use crate::history::{End, History, KeyHistory, Kind, NEVER, Names, Op, Operation, Values};
 use crate::spec::Register;
 use crate::verdict::{Counterexample, Exhausted, Reason, Staleness};
 
-/// The evidence that `key` fails, at its earliest event: the one at the position that [`first_bad`] gave.
+/// Where a key stops being linearizable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct First {
+    /// The position with which it certainly fails.
+    pub(super) position: u32,
+    /// Whether everything before it has an order; else it may have failed earlier.
+    pub(super) exact: bool,
+}
+
+/// The evidence that `key` fails, at its earliest event: the one that [`first_bad`] gave.
 pub(super) fn explain(
     history: &History,
     key: &KeyHistory,
-    last: u32,
+    first: First,
+    options: &Options,
+) -> Counterexample {
+    let event = event_at(history, key, first.position);
+    let found = if key.gaps.is_empty() {
+        explain_part(history, key, first, options)
+    } else {
+        let parts = super::gaps::parts(key).into_iter();
+        let within = |part: super::gaps::Part| {
+            let position = part.own(first.position)?;
+            let first = First { position, ..first };
+            let mut found = explain_part(history, &part.key, first, options);
+            part.say(history, &mut found);
+            Some(found)
+        };
+        parts.filter_map(within).next().unwrap_or_default()
+    };
+    found.since(event, first.exact)
+}
+
+/// The same of a key out of which nothing is lost; the event is the caller's business.
+fn explain_part(
+    history: &History,
+    key: &KeyHistory,
+    first: First,
     options: &Options,
 ) -> Counterexample {
     if let Some(of_key) = &key.lists {
-        return super::lists::explain(history, key, of_key, last, options);
+        return super::lists::explain(history, key, of_key, first.position, options);
     }
-    let ops = prefix(&key.ops, last);
-    let event = event_at(history, key, last);
+    let ops = prefix(&key.ops, first.position);
     let describe = |row| history.operation(row);
-    prove_named(
-        ops,
-        &key.values,
-        event,
-        options,
-        &describe,
-        Some(&history.names),
-    )
+    let names = Some(&history.names);
+    let word = strict::Word::Compared;
+    if word.given(key) && judge(&ops, key.values.len(), key.events, options).0 != Judgement::Fails {
+        let teller = strict::Teller {
+            describe: &describe,
+            names,
+        };
+        return strict::explain(key, first.position, word, options, &teller);
+    }
+    prove_named(ops, &key.values, 0, options, &describe, names)
 }
 
 /// The evidence that `ops` fail, of which the last event is `event`.
@@ -65,7 +105,7 @@ fn prove_named(
     let case = Case {
         values: values.len(),
         events,
-        options,
+        effort: Effort::new(options),
     };
     let matter: Vec<Op> = all
         .iter()
@@ -74,8 +114,8 @@ fn prove_named(
         .collect();
     let sources = Sources::of(&matter);
     let mut ops = case.few(&matter, &sources);
-    let closed = Closed::of(&ops, &sources);
-    case.shrink(&mut ops, &closed);
+    case.shrink(&mut ops, &sources);
+    let unshrunk = case.effort.is_spent();
     let culprit = ops
         .iter()
         .filter(|op| op.end == End::Ok)
@@ -83,15 +123,20 @@ fn prove_named(
         .or(ops.last())
         .copied();
     let row = culprit.map_or(0, |op| op.row);
-    let order = order_without(&ops, row);
+    let mut order = order_without(&ops, row);
+    // What nobody has on record proves nothing by itself, and is not shown.
+    ops.retain(|op| !super::gaps::is_nobody(op.row));
+    order.retain(|row| !super::gaps::is_nobody(*row));
     let operations: Vec<Operation> = ops.iter().map(|op| describe(op.row)).collect();
     let culprit = culprit.map(|op| (op, describe(row)));
+    let mut why = crate::explain::why(&operations, culprit.as_ref().map(|(_, op)| op), names);
+    why.extend(unshrunk.then(said_unshrunk));
     Counterexample {
         key: operations
             .first()
             .map(|op| op.key.clone())
             .unwrap_or_default(),
-        why: crate::explain::why(&operations, culprit.as_ref().map(|(_, op)| op), names),
+        why,
         order: order.into_iter().map(|row| describe(row).id).collect(),
         staleness: culprit
             .as_ref()
@@ -99,6 +144,84 @@ fn prove_named(
         culprit: culprit.map_or(0, |(_, op)| op.id),
         operations,
         event,
+        at_the_latest: false,
+        unshrunk,
+    }
+}
+
+/// What is said of evidence that is not shrunk to the end.
+pub(super) fn said_unshrunk() -> String {
+    "These operations prove it, and fewer of them may: they were not shrunk to the end.".to_owned()
+}
+
+/// Options for what is only an ornament of a verdict.
+pub(super) fn brief(options: &Options) -> Options {
+    Options {
+        budget: options.budget.min(10_000),
+        ..*options
+    }
+}
+
+/// What shrinking may spend, in states: one for each operation that is looked at and each configuration that is visited.
+pub(super) struct Effort<'a> {
+    options: &'a Options,
+    left: Cell<u64>,
+    spent: Cell<bool>,
+}
+
+/// States that shrinking one counterexample may cost: about a second of work.
+const EFFORT: u64 = 2_000_000;
+
+/// So many writers are glanced at in the time of one state.
+const GLANCES: u64 = 16;
+
+/// One question may take no more than this part of what is left, so that a hard one leaves something to the others.
+const SHARE: u64 = 8;
+
+impl<'a> Effort<'a> {
+    pub(super) fn new(options: &'a Options) -> Self {
+        Self {
+            options,
+            left: Cell::new(EFFORT),
+            spent: Cell::new(false),
+        }
+    }
+
+    /// Whether something was left undone.
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent.get()
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.left.get() == 0
+    }
+
+    /// Spends so many states; false where there are not so many left.
+    pub(super) fn charge(&self, states: u64) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(states));
+        if states > left {
+            self.spent.set(true);
+        }
+        states <= left
+    }
+
+    /// Asks whether so many operations fail; without an answer they count as if they did not.
+    pub(super) fn ask(&self, ops: usize, judge: impl FnOnce(&Options) -> (Judgement, u64)) -> bool {
+        if !self.charge(ops as u64) {
+            return false;
+        }
+        let options = Options {
+            budget: self.options.budget.min(self.left.get() / SHARE),
+            ..*self.options
+        };
+        let (judgement, spent) = judge(&options);
+        let paid = self.charge(spent);
+        if matches!(judgement, Judgement::Unknown { .. }) {
+            self.spent.set(true);
+        }
+        paid && judgement == Judgement::Fails
     }
 }
 
@@ -126,18 +249,32 @@ pub(super) fn reason(
 }
 
 /// The position with which the key's prefix stops being linearizable.
-pub(super) fn first_bad(key: &KeyHistory, options: &Options) -> u32 {
-    if let Some(gap) = key.gaps.first() {
-        let before = KeyHistory {
-            ops: super::gaps::before(key, *gap),
-            events: *gap,
-            gaps: Vec::new(),
-            ..key.clone()
+pub(super) fn first_bad(key: &KeyHistory, options: &Options) -> First {
+    if !key.gaps.is_empty() {
+        let parts = super::gaps::parts(key).into_iter();
+        let fails = |part: super::gaps::Part| {
+            let proves =
+                part.worth.fails && judge_key(&part.key, options).judgement == Judgement::Fails;
+            proves.then(|| {
+                let first = first_bad(&part.key, options);
+                First {
+                    position: part.whole(first.position),
+                    ..first
+                }
+            })
         };
-        return first_bad(&before, options);
+        // A part that was undecided may have failed before.
+        let last = First {
+            position: key.events - 1,
+            exact: false,
+        };
+        return parts.filter_map(fails).next().unwrap_or(last);
     }
     if let Some(of_key) = &key.lists {
         return super::lists::first_bad(key, of_key, options);
+    }
+    if strict::Word::Compared.given(key) {
+        return strict::first_bad(key, strict::Word::Compared, options);
     }
     // A search that dies at a position knows that everything before it has an order; it mostly shows right there.
     let (_, _, _, first) = judge(&key.ops, key.values.len(), key.events, options);
@@ -148,40 +285,53 @@ pub(super) fn first_bad(key: &KeyHistory, options: &Options) -> u32 {
         // Rarely anything is wrong before it shows so plainly: then one search says so instead of many.
         bad = at;
         if at > 0 {
-            good = at - 1;
-            let ops = prefix(&key.ops, good);
-            if judge(&ops, key.values.len(), key.events, options).0 == Judgement::Fails {
-                (good, bad) = (0, at - 1);
-            } else {
-                good = at;
+            let ops = prefix(&key.ops, at - 1);
+            match judge(&ops, key.values.len(), key.events, options).0 {
+                Judgement::Fails => (good, bad) = (0, at - 1),
+                before => {
+                    return First {
+                        position: at,
+                        exact: before == Judgement::Holds,
+                    };
+                }
             }
         }
     }
     let step = if first > 0 { 1 } else { key.events };
-    first_bad_by(good, bad, step, |last| {
+    first_bad_by((good, bad), step, options, |last, options| {
         let ops = prefix(&key.ops, last);
-        judge(&ops, key.values.len(), key.events, options).0 == Judgement::Fails
+        let (judgement, _, spent, _) = judge(&ops, key.values.len(), key.events, options);
+        (judgement, spent)
     })
 }
 
 /// The first position up to which a key fails, from `good` to `bad`, of which the last fails; looked for in steps that
-/// double.
+/// double. What is before `good` has an order. All questions together may cost as much as one verdict, and something.
 pub(super) fn first_bad_by(
-    mut good: u32,
-    mut bad: u32,
+    (mut good, mut bad): (u32, u32),
     mut step: u32,
-    fails: impl Fn(u32) -> bool,
-) -> u32 {
+    options: &Options,
+    judge: impl Fn(u32, &Options) -> (Judgement, u64),
+) -> First {
+    let mut left = options.budget.saturating_add(EFFORT);
+    let mut exact = true;
     while good < bad {
         let middle = (good + (bad - good) / 2).min(good + step - 1);
         step = step.saturating_mul(2);
-        if fails(middle) {
+        let budget = options.budget.min(left);
+        let (judgement, spent) = judge(middle, &Options { budget, ..*options });
+        left = left.saturating_sub(spent);
+        if judgement == Judgement::Fails {
             bad = middle;
         } else {
             good = middle + 1;
+            exact = judgement == Judgement::Holds;
         }
     }
-    bad
+    First {
+        position: bad,
+        exact,
+    }
 }
 
 /// The event index of a position of this key.
@@ -202,12 +352,15 @@ pub(super) fn event_at(history: &History, key: &KeyHistory, position: u32) -> u6
 struct Case<'a> {
     values: usize,
     events: u32,
-    options: &'a Options,
+    effort: Effort<'a>,
 }
 
 impl Case<'_> {
     fn fails(&self, ops: &[Op]) -> bool {
-        judge(ops, self.values, self.events, self.options).0 == Judgement::Fails
+        self.effort.ask(ops.len(), |options| {
+            let (judgement, _, spent, _) = judge(ops, self.values, self.events, options);
+            (judgement, spent)
+        })
     }
 
     /// Some operations that fail by themselves: the clashing ones, or else the last ones with all their sources.
@@ -218,6 +371,9 @@ impl Case<'_> {
         let mut last = 8;
         while last < ops.len() {
             let few = sources.close(ops.len() - last..ops.len());
+            if !self.effort.charge(sources.looked() / GLANCES) {
+                break;
+            }
             if self.fails(&few) {
                 return few;
             }
@@ -265,13 +421,17 @@ impl Case<'_> {
     }
 
     /// Drops operations, in ever smaller pieces, while what remains is a violation.
-    fn shrink(&self, ops: &mut Vec<Op>, closed: &Closed) {
+    fn shrink(&self, ops: &mut Vec<Op>, sources: &Sources<'_>) {
+        let charge = |glances| self.effort.charge(glances / GLANCES);
+        let Some(closed) = Closed::of(ops, sources, &charge) else {
+            return;
+        };
         let mut values: Vec<u32> = ops.iter().filter_map(written).collect();
         values.sort_unstable();
         values.dedup();
         if values.len() <= 64 {
             for value in values {
-                self.try_without(ops, closed, |op| written(op) == Some(value));
+                self.try_without(ops, &closed, |op| written(op) == Some(value));
             }
         }
         let mut piece = ops.len().div_ceil(2).max(1);
@@ -281,7 +441,9 @@ impl Case<'_> {
             while end > 0 {
                 let start = end.saturating_sub(piece);
                 let rows: FxHashSet<u32> = ops[start..end].iter().map(|op| op.row).collect();
-                self.try_without(ops, closed, |op| rows.contains(&op.row));
+                if !self.try_without(ops, &closed, |op| rows.contains(&op.row)) {
+                    return;
+                }
                 end = start.min(ops.len());
             }
             if piece > 1 {
@@ -292,11 +454,15 @@ impl Case<'_> {
         }
     }
 
-    /// Drops what `drop` says: with everybody who needs it, or else without those whom somebody needs.
-    fn try_without(&self, ops: &mut Vec<Op>, closed: &Closed, drop: impl Fn(&Op) -> bool) {
+    /// Drops what `drop` says: with everybody who needs it, or else without those whom somebody needs. False where there
+    /// is no effort left to try.
+    fn try_without(&self, ops: &mut Vec<Op>, closed: &Closed, drop: impl Fn(&Op) -> bool) -> bool {
         let kept: Vec<Op> = ops.iter().filter(|op| !drop(op)).copied().collect();
         if kept.len() == ops.len() {
-            return;
+            return true;
+        }
+        if !self.effort.charge(closed.size() / GLANCES) {
+            return false;
         }
         for rest in [
             closed.with_needed(ops, &kept),
@@ -304,14 +470,21 @@ impl Case<'_> {
         ] {
             if rest.len() < ops.len() && self.fails(&rest) {
                 *ops = rest;
-                return;
+                return true;
             }
         }
+        true
     }
 }
 
-/// An order of all but the culprit, as rows.
+/// The most operations of which an order is shown.
+const ORDERED: usize = 400;
+
+/// An order of all but the culprit, as rows; of too many none is looked for.
 fn order_without(ops: &[Op], culprit: u32) -> Vec<u32> {
+    if ops.len() > ORDERED {
+        return Vec::new();
+    }
     let rest: Vec<Op> = ops
         .iter()
         .filter(|op| op.row != culprit || op.kind != Kind::Read)

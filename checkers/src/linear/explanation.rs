@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::weaker::{Weaker, weaker};
 use super::witness::witness;
-use super::{Judgement, Options, Report, judge, prefix};
+use super::{Judgement, Options, Report, judge_key, prefix};
 use crate::history::{
     Call, ClientId, End, History, KeyHistory, Kind, NEVER, Op, Operation, Outcome, Value,
 };
@@ -115,7 +115,8 @@ fn breaking_edge(operations: &[Operation]) -> Option<(u64, u64)> {
         .filter(|op| op.outcome != Outcome::Failed)
         .collect();
     let lists = happened.iter().any(|op| matches!(op.call, Call::Append(_)));
-    if happened.len() > FEW || lists {
+    // Where one failed, that it did is what they show.
+    if happened.len() > FEW || happened.len() < operations.len() || lists {
         return None;
     }
     let ended = |op: &Operation| op.completed.filter(|_| op.outcome != Outcome::Unknown);
@@ -153,6 +154,12 @@ fn ordered(
         }
         let next = match (ops[i].call, ops[i].outcome) {
             (Call::Read, Outcome::Ok(found)) if found == cell => cell,
+            (Call::Cas { old, .. }, Outcome::Differed(found)) => {
+                if found != cell || found == Some(old) {
+                    continue;
+                }
+                cell
+            }
             (Call::Cas { old, new }, _) if cell == Some(old) => Some(new),
             (Call::Write(value), _) => Some(value),
             (Call::Delete, _) => None,
@@ -169,6 +176,9 @@ fn ordered(
 
 /// The most values that are tried as answers.
 const CANDIDATES: usize = 24;
+
+/// Configurations that may be visited for one of them.
+const CANDIDATE: u64 = 100_000;
 
 /// What the culprit, a read on a register, could have answered, so that all up to there would be linearizable.
 fn legal_answers(
@@ -207,10 +217,18 @@ fn legal_answers(
     }
     let mut ops = ops;
     let mut legal = Vec::new();
+    // Whoever asks for it waits.
+    let options = &Options {
+        budget: options.budget.min(CANDIDATE),
+        ..*options
+    };
     for value in seen {
         ops[at].value = value;
-        let judged = judge(&ops, key.values.len(), key.events, options).0;
-        if judged == Judgement::Holds {
+        let answered = KeyHistory {
+            ops: ops.clone(),
+            ..key.clone()
+        };
+        if judge_key(&answered, options).judgement == Judgement::Holds {
             legal.push(key.values.value(value));
         }
     }
@@ -220,7 +238,7 @@ fn legal_answers(
 /// The read of the key whose value had certainly been replaced for the longest time when it began.
 #[must_use]
 pub fn stalest(history: &History, key: &KeyHistory) -> Option<Stalest> {
-    if key.lists.is_some() {
+    if key.lists.is_some() || !key.gaps.is_empty() {
         return None;
     }
     let changes: Vec<&Op> = key

@@ -3,7 +3,7 @@
 //! In: the operations of one key of a list-append history. Out: a judgement, and where it fails the few operations
 //! that prove it.
 
-use super::evidence::{event_at, first_bad_by};
+use super::evidence::{Effort, First, brief, event_at, first_bad_by, said_unshrunk};
 use super::{Budget, Judgement, Options, dfs, prefix};
 use crate::history::{ABSENT, End, History, KeyHistory, Kind, Lists, Op, Operation, Value, Values};
 use crate::spec::List;
@@ -30,10 +30,11 @@ pub(super) fn judge(
 }
 
 /// The position with which a list stops being linearizable.
-pub(super) fn first_bad(key: &KeyHistory, lists: &Lists, options: &Options) -> u32 {
-    first_bad_by(0, key.events - 1, key.events, |last| {
+pub(super) fn first_bad(key: &KeyHistory, lists: &Lists, options: &Options) -> First {
+    let all = (0, key.events - 1);
+    first_bad_by(all, key.events, options, |last, options| {
         let ops = prefix(&key.ops, last);
-        judge(&ops, &key.values, lists, options).0 == Judgement::Fails
+        judge(&ops, &key.values, lists, options)
     })
 }
 
@@ -45,10 +46,18 @@ pub(super) fn explain(
     last: u32,
     options: &Options,
 ) -> Counterexample {
-    let fails = |ops: &[Op]| judge(ops, &key.values, lists, options).0 == Judgement::Fails;
+    let effort = Effort::new(options);
+    let fails =
+        |ops: &[Op]| effort.ask(ops.len(), |options| judge(ops, &key.values, lists, options));
     let mut ops = prefix(&key.ops, last);
     ops.retain(super::frontier::matters);
-    shrink(&mut ops, &|op| elements(op, &key.values, lists), &fails);
+    shrink(
+        &mut ops,
+        &|op| elements(op, &key.values, lists),
+        &fails,
+        &effort,
+    );
+    let unshrunk = effort.is_spent();
     let culprit = ops
         .iter()
         .filter(|op| op.end == End::Ok)
@@ -61,15 +70,17 @@ pub(super) fn explain(
         .copied()
         .collect();
     let (list, timed, indices) = List::timed(&rest, &key.values, lists);
-    let order = match dfs::search(&list, &timed, &mut Budget::new(options)) {
+    let order = match dfs::search(&list, &timed, &mut Budget::new(&brief(options))) {
         dfs::Found::Order(order) => order,
         dfs::Found::Nothing | dfs::Found::Exhausted { .. } => Vec::new(),
     };
     let operations: Vec<Operation> = ops.iter().map(|op| history.operation(op.row)).collect();
     let culprit = culprit.map(|op| history.operation(op.row));
+    let mut why = crate::explain::why(&operations, culprit.as_ref(), Some(&history.names));
+    why.extend(unshrunk.then(said_unshrunk));
     Counterexample {
         key: key.name.clone(),
-        why: crate::explain::why(&operations, culprit.as_ref(), Some(&history.names)),
+        why,
         order: order
             .into_iter()
             .map(|i| history.invoked(rest[indices[i]].row))
@@ -77,6 +88,8 @@ pub(super) fn explain(
         culprit: culprit.map_or(0, |op| op.id),
         operations,
         event: event_at(history, key, last),
+        at_the_latest: false,
+        unshrunk,
         staleness: None,
     }
 }
@@ -92,7 +105,12 @@ fn elements(op: &Op, values: &Values, lists: &Lists) -> Vec<Value> {
 
 /// Leaves out, while what remains is a violation, what can't make a legal history illegal: any read; an append of
 /// elements that nobody read; a set of a list with which nothing that was read begins.
-fn shrink(ops: &mut Vec<Op>, elements: &dyn Fn(&Op) -> Vec<Value>, fails: &dyn Fn(&[Op]) -> bool) {
+fn shrink(
+    ops: &mut Vec<Op>,
+    elements: &dyn Fn(&Op) -> Vec<Value>,
+    fails: &dyn Fn(&[Op]) -> bool,
+    effort: &Effort<'_>,
+) {
     let mut piece = ops.len().div_ceil(2).max(1);
     loop {
         let before = ops.len();
@@ -109,6 +127,9 @@ fn shrink(ops: &mut Vec<Op>, elements: &dyn Fn(&Op) -> Vec<Value>, fails: &dyn F
             piece = piece.div_ceil(2);
         } else if ops.len() == before {
             break;
+        }
+        if effort.is_empty() {
+            return;
         }
     }
     let found: Vec<Vec<Value>> = ops

@@ -21,12 +21,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Options;
 use crate::format::sink::Moment;
-use crate::history::{At, Call, ClientId, Event, EventKind, Kind, Malformed, Outcome};
+use crate::history::{At, Call, ClientId, Event, EventKind, Header, Malformed, Outcome, Value};
 use crate::verdict::{Counterexample, Exhausted, Reason, Verdict};
-use live::{Live, Seen};
+use live::{Differs, Live, Seen};
 use open::{Open, OpenOp};
 use record::Record;
-use tail::{Found, Tail};
+use tail::{Found, Pace, Tail};
 
 /// Checks a history event by event.
 #[derive(Debug)]
@@ -42,8 +42,13 @@ pub struct Online {
     alarm: Option<Box<Counterexample>>,
     malformed: Vec<(u64, Malformed)>,
     last_event: Option<u64>,
-    /// Whether events were lost.
-    gap: bool,
+    pace: Pace,
+    /// Whether the values are promised to be unique.
+    unique: bool,
+    /// The event behind the last gap.
+    gap: Option<u64>,
+    /// How many events are lost.
+    lost: u64,
 }
 
 /// What a client is doing.
@@ -86,12 +91,27 @@ struct Key {
     judge: Judge,
     ops: u64,
     open: Open,
+    /// The first event from which on it is not sure that each failed cas which compared has its moment.
+    undecided: Option<u64>,
+    /// The event behind the last gap, or 0.
+    behind: u64,
+    /// Whether values may be written twice: then nothing can be told of what comes behind a gap.
+    repeats: bool,
+}
+
+/// The event with which a key stopped being linearizable, or did so at the latest where that is not exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Broken {
+    event: u64,
+    exact: bool,
 }
 
 /// What judges a key.
 #[derive(Debug)]
 enum Judge {
     Zones(Box<Live>),
+    /// The same, behind a gap.
+    Behind(Box<Live>),
     Frontier(Box<Tail>),
     /// With how many operations had been proven.
     GaveUp(Box<Reason>, u64),
@@ -155,7 +175,19 @@ impl Online {
             alarm: None,
             malformed: Vec::new(),
             last_event: None,
-            gap: false,
+            pace: Pace::AtOnce,
+            unique: false,
+            gap: None,
+            lost: 0,
+        }
+    }
+
+    /// For a history that is all there: a violation is found, but not before it must be.
+    pub(super) fn in_the_end(options: Options, header: &Header) -> Self {
+        Self {
+            pace: Pace::InTheEnd,
+            unique: header.has_unique_values(),
+            ..Self::new(options)
         }
     }
 
@@ -218,12 +250,12 @@ impl Online {
             Doing::Open(key, at) => (key, at),
             // A late answer of an unknown operation changes nothing, and of a lost one nobody knows what it says.
             Doing::Unknown => return Ok(false),
-            Doing::Idle if self.gap => return Ok(false),
+            Doing::Idle if self.gap.is_some() => return Ok(false),
             Doing::Idle => return Err(Malformed::NothingOpen { client }),
         };
         *doing = match outcome {
             Outcome::Unknown => Doing::Unknown,
-            Outcome::Ok(_) | Outcome::Failed => Doing::Idle,
+            Outcome::Ok(_) | Outcome::Failed | Outcome::Differed(_) => Doing::Idle,
         };
         self.open -= 1;
         let key = &mut self.keys[number as usize];
@@ -232,33 +264,35 @@ impl Online {
         if self.alarm.is_some() {
             return Ok(false);
         }
-        let found = key.end(&op, from.index, outcome, &self.options);
+        let end = (from.index, outcome, log_id);
+        let found = key.end(&op, end, self.pace, &self.options);
         if found.is_some() {
             self.raise(number as usize, found);
         }
         Ok(self.alarm.is_some())
     }
 
-    /// Takes a gap: so many events, of which `index` is the first, are missing. Gives whether the alarm is raised, which
+    /// Takes a gap: so many events, of which `index` is the first, are missing. Gives whether that raised the alarm, which
     /// may have been due.
     pub(crate) fn gap(&mut self, index: u64, lost: u64) -> Result<bool, Malformed> {
         let more = lost.checked_sub(1).ok_or(Malformed::EmptyGap)?;
         self.rises(index)?;
-        let before = self.last_event;
-        self.last_event = before.max(Some(index.saturating_add(more)));
-        self.gap = true;
+        let last = index.saturating_add(more);
+        if last >= u64::MAX - 1 {
+            return Err(Malformed::IndexTooLarge { index: last });
+        }
+        self.last_event = Some(last);
+        self.gap = Some(last + 1);
+        self.lost = self.lost.saturating_add(lost);
         // What is open may have ended in the gap, in whatever way; its client may have begun something else since.
         self.clients = Clients::default();
         self.open = 0;
-        let raised = self.alarm.is_none() && self.settle().is_some();
+        let silent = self.alarm.is_none();
+        self.conclude();
         for key in &mut self.keys {
-            if !matches!(key.judge, Judge::GaveUp(..)) {
-                key.give_up(Exhausted::Lost, index.checked_sub(1));
-            }
-            key.ops -= key.open.len();
-            key.open = Open::new();
+            key.go_on_behind(last + 1, self.lost, self.unique);
         }
-        Ok(raised)
+        Ok(silent && self.alarm.is_some())
     }
 
     /// Takes the index of an event: both judges count on times that rise, and have uses for the two largest numbers.
@@ -275,32 +309,26 @@ impl Online {
         Ok(())
     }
 
-    /// What the client's open operation asks, where it has one.
-    pub(crate) fn open_call(&self, client: ClientId) -> Option<Kind> {
-        let doing = match self.clients.few.get(client as usize) {
-            Some(doing) if client < Clients::FEW => Some(doing),
-            _ => self.clients.others.get(&client),
-        };
-        let Some(Doing::Open(key, at)) = doing else {
-            return None;
-        };
-        Some(match self.keys[*key as usize].open.get(*at).call {
-            Call::Read => Kind::Read,
-            Call::Write(_) => Kind::Write,
-            Call::Cas { .. } => Kind::Cas,
-            Call::Delete => Kind::Delete,
-            Call::Append(_) => Kind::Append,
-        })
-    }
-
     /// Looks at what was put off (only where values repeat): for a quiet moment, so that an alarm never waits for the
     /// next event.
     pub fn settle(&mut self) -> Option<Box<Counterexample>> {
+        self.ask_all(Key::settle)
+    }
+
+    /// Looks at everything as at what nothing follows.
+    fn conclude(&mut self) {
+        self.ask_all(Key::finish);
+    }
+
+    fn ask_all(
+        &mut self,
+        ask: impl Fn(&mut Key, &Options) -> Option<Broken>,
+    ) -> Option<Box<Counterexample>> {
         if self.alarm.is_some() {
             return None;
         }
         for key in 0..self.keys.len() {
-            let found = self.keys[key].settle(&self.options);
+            let found = ask(&mut self.keys[key], &self.options);
             self.raise(key, found);
             if self.alarm.is_some() {
                 return self.alarm.clone();
@@ -322,8 +350,11 @@ impl Online {
             proven_to = proven_to.min(alarm.event.checked_sub(1));
         }
         for key in &self.keys {
+            if let Some(event) = key.undecided {
+                proven_to = proven_to.min(event.checked_sub(1));
+            }
             match &key.judge {
-                Judge::Zones(_) => {}
+                Judge::Zones(_) | Judge::Behind(_) => {}
                 Judge::GaveUp(reason, _) => proven_to = proven_to.min(reason.proven_to),
                 Judge::Frontier(tail) => {
                     if let Some(first) = tail.first_unsettled() {
@@ -350,25 +381,30 @@ impl Online {
     /// The verdict on everything that was pushed.
     #[must_use]
     pub fn finish(mut self) -> Verdict {
-        self.settle();
+        self.conclude();
         if let Some(alarm) = self.alarm {
             return Verdict::Violation(alarm);
         }
         let gave_up = self.keys.into_iter().find_map(|key| match key.judge {
             Judge::GaveUp(reason, _) => Some(*reason),
-            Judge::Zones(_) | Judge::Frontier(_) => None,
+            Judge::Zones(_) | Judge::Behind(_) | Judge::Frontier(_) => {
+                key.undecided.map(|event| Reason {
+                    exhausted: Exhausted::Compared,
+                    key: key.name,
+                    proven_to: event.checked_sub(1),
+                    blocking: Vec::new(),
+                })
+            }
         });
         gave_up.map_or(Verdict::Linearizable, Verdict::Unknown)
     }
 
-    fn raise(&mut self, key: usize, found: Option<u64>) {
-        if let Some(event) = found {
+    fn raise(&mut self, key: usize, found: Option<Broken>) {
+        if let Some(Broken { event, exact }) = found {
             let key = &self.keys[key];
-            self.alarm = Some(Box::new(key.record.evidence(
-                &key.name,
-                event,
-                &self.options,
-            )));
+            let record = &key.record;
+            let evidence = record.evidence(&key.name, event, key.behind, &self.options);
+            self.alarm = Some(Box::new(evidence.since(event, exact)));
         }
     }
 
@@ -388,11 +424,12 @@ impl Online {
             judge: Judge::Zones(Box::new(Live::new())),
             ops: 0,
             open: Open::new(),
+            undecided: None,
+            behind: 0,
+            repeats: false,
         });
-        if self.gap
-            && let Some(key) = self.keys.last_mut()
-        {
-            key.give_up(Exhausted::Lost, self.last_event);
+        if let (Some(behind), Some(key)) = (self.gap, self.keys.last_mut()) {
+            key.go_on_behind(behind, self.lost, self.unique);
         }
         self.room = record::room(self.options.memory, self.keys.len());
         self.last_key = self.keys.len() as u32 - 1;
@@ -409,11 +446,21 @@ impl Key {
         if let Judge::Zones(live) = &mut self.judge
             && live.begin(from.index, call) == Seen::NotUnique
         {
+            if live.follows_comparisons() {
+                // What zones have noted of failed cas does not go along.
+                self.undecided.get_or_insert(from.index);
+            }
+            self.repeats |= call != Call::Delete;
             self.judge = Judge::Frontier(Box::new(hand_over(live, &mut self.open)));
+        } else if let Judge::Behind(live) = &mut self.judge
+            && (self.repeats || live.begin(from.index, call) == Seen::NotUnique)
+        {
+            // What is lost may have written anything, once more.
+            self.give_up(Exhausted::Lost, self.behind.checked_sub(1));
         }
         let in_tail = match &mut self.judge {
             Judge::Frontier(tail) => tail.begin(from.index, call),
-            Judge::Zones(_) | Judge::GaveUp(..) => 0,
+            Judge::Zones(_) | Judge::Behind(_) | Judge::GaveUp(..) => 0,
         };
         self.open.push(OpenOp {
             invoked: from.index,
@@ -424,34 +471,90 @@ impl Key {
     }
 
     /// An operation ended; gives the event with which the key stopped being linearizable, if it did.
-    fn end(&mut self, op: &OpenOp, event: u64, outcome: Outcome, options: &Options) -> Option<u64> {
+    fn end(
+        &mut self,
+        op: &OpenOp,
+        (event, outcome, log_id): (u64, Outcome, Option<At>),
+        pace: Pace,
+        options: &Options,
+    ) -> Option<Broken> {
+        // A failed cas that was not refused compared.
+        if let (Call::Cas { old, .. }, Outcome::Failed, Some(_)) = (op.call, outcome, log_id) {
+            self.differs(op, event, old);
+        }
         match &mut self.judge {
-            Judge::Zones(live) => {
+            Judge::Zones(live) | Judge::Behind(live) => {
                 let seen = live.end(op.invoked, event, op.call, outcome, &self.open);
-                (seen == Seen::Violation).then_some(event)
+                let exact = true;
+                (seen == Seen::Violation).then_some(Broken { event, exact })
             }
             Judge::Frontier(tail) => {
                 tail.end(op.in_tail, event, outcome);
-                let found = tail.advance(options);
-                self.take(found)
+                let found = tail.advance(options, pace);
+                self.take(found, options)
             }
             Judge::GaveUp(..) => None,
         }
     }
 
-    fn settle(&mut self, options: &Options) -> Option<u64> {
+    /// Something else than `old` was there, and the operation does not say what.
+    fn differs(&mut self, op: &OpenOp, event: u64, old: Value) {
+        let decided = match &mut self.judge {
+            Judge::Zones(live) => live.differs(op.invoked, event, old, &self.open),
+            // Whatever is lost may have been there.
+            Judge::Behind(_) => Differs::Decided,
+            Judge::Frontier(_) | Judge::GaveUp(..) => Differs::Undecided,
+        };
+        if decided == Differs::Undecided {
+            self.undecided.get_or_insert(event);
+        }
+    }
+
+    /// Looks at what was put off.
+    fn settle(&mut self, options: &Options) -> Option<Broken> {
         let Judge::Frontier(tail) = &mut self.judge else {
             return None;
         };
         let found = tail.settle(options);
-        self.take(found)
+        self.take(found, options)
     }
 
-    fn take(&mut self, found: Found) -> Option<u64> {
+    /// Looks at everything as at what nothing follows.
+    fn finish(&mut self, options: &Options) -> Option<Broken> {
+        if let Judge::Behind(live) = &self.judge
+            && live.is_overdrawn()
+        {
+            self.give_up(Exhausted::Lost, self.behind.checked_sub(1));
+        }
+        let Judge::Frontier(tail) = &mut self.judge else {
+            return None;
+        };
+        let found = tail.finish(options);
+        self.take(found, options)
+    }
+
+    /// What is lost is over: what was open never ends, and what was there may be anything, at event `behind` and later.
+    fn go_on_behind(&mut self, behind: u64, lost: u64, unique: bool) {
+        self.behind = behind;
+        self.repeats |= !unique;
+        self.open = Open::new();
+        if !matches!(self.judge, Judge::GaveUp(..)) {
+            self.judge = Judge::Behind(Box::new(Live::behind(behind, lost)));
+        }
+    }
+
+    fn take(&mut self, found: Found, options: &Options) -> Option<Broken> {
         match found {
             Found::Nothing => None,
-            Found::Violation(event) => Some(event),
+            Found::Violation { event, exact } => Some(Broken { event, exact }),
             Found::Exhausted(exhausted, proven_to) => {
+                // What a key may spend is its budget and what its events pay; the caller knows of the former.
+                let exhausted = match exhausted {
+                    Exhausted::Configurations { .. } => Exhausted::Configurations {
+                        budget: options.budget,
+                    },
+                    other => other,
+                };
                 self.give_up(exhausted, proven_to);
                 None
             }
@@ -467,7 +570,7 @@ impl Key {
         blocking.truncate(20);
         let after = match &self.judge {
             Judge::Frontier(tail) => tail.ended_after(proven_to),
-            Judge::Zones(_) | Judge::GaveUp(..) => 0,
+            Judge::Zones(_) | Judge::Behind(_) | Judge::GaveUp(..) => 0,
         };
         let proven = (self.ops - self.open.len()).saturating_sub(after);
         let reason = Reason {
@@ -482,10 +585,11 @@ impl Key {
     fn progress(&self, alarm: Option<&Counterexample>) -> KeyProgress {
         let ended = self.ops - self.open.len();
         let (proven, worlds, unknown) = match &self.judge {
-            Judge::Zones(live) => (ended, live.worlds(), false),
+            Judge::Zones(live) | Judge::Behind(live) => (ended, live.worlds(), false),
             Judge::Frontier(tail) => (ended - tail.unsettled_ends(), tail.worlds(), false),
             Judge::GaveUp(_, proven) => (*proven, 0, true),
         };
+        let unknown = unknown || self.undecided.is_some();
         let state = match alarm {
             Some(alarm) if alarm.key == self.name => KeyState::Violation,
             _ if unknown => KeyState::Unknown,
@@ -510,7 +614,7 @@ fn hand_over(live: &Live, open: &mut Open) -> Tail {
 }
 
 /// What a call sets, by value; `None` is absent.
-fn sets(call: Call) -> Option<crate::history::Value> {
+fn sets(call: Call) -> Option<Value> {
     match call {
         Call::Write(value) | Call::Append(value) | Call::Cas { new: value, .. } => Some(value),
         Call::Read | Call::Delete => None,
@@ -521,7 +625,7 @@ fn sets(call: Call) -> Option<crate::history::Value> {
 mod tests {
     use super::*;
     use crate::generate::{Domain, Generator, Recipe, Violation};
-    use crate::history::History;
+    use crate::history::{History, Operation};
     use crate::linear::check;
 
     fn step(index: u64, client: u64, kind: EventKind) -> Event {
@@ -668,6 +772,56 @@ mod tests {
             let progress = online.progress();
             assert_eq!((progress.open, progress.ops_proven), (0, 2));
             assert!(online.finish().holds());
+        }
+    }
+
+    /// A write of 1, a cas from 1 that fails so, and a read of 1: what the online checker says of it.
+    fn failed_cas(delete: bool, outcome: Outcome, at: Option<At>) -> Verdict {
+        let failed = EventKind::Complete {
+            outcome,
+            at,
+            error: None,
+        };
+        let mut kinds = vec![
+            invoke("k", Call::Write(1)),
+            ok(None),
+            invoke("k", Call::Cas { old: 1, new: 2 }),
+            failed,
+            invoke("k", Call::Read),
+            ok(Some(1)),
+        ];
+        if delete {
+            kinds.splice(0..0, [invoke("k", Call::Delete), ok(None)]);
+        }
+        let mut online = Online::new(Options::default());
+        for (index, kind) in (0..).zip(kinds) {
+            online.push(&step(index, 1, kind));
+        }
+        assert_eq!(online.malformed(), []);
+        online.finish()
+    }
+
+    #[test]
+    fn a_cas_that_compared_and_failed_is_an_answer() {
+        let at = Some(At { term: 1, index: 2 });
+        let found = |value| Outcome::Differed(value);
+        for (outcome, at, expected) in [
+            (Outcome::Failed, None, ["linearizable"; 2]),
+            // Where values may repeat only the whole tells.
+            (Outcome::Failed, at, ["violation", "unknown"]),
+            (found(Some(1)), at, ["violation"; 2]),
+            (found(Some(3)), at, ["violation"; 2]),
+            (found(None), at, ["violation"; 2]),
+        ] {
+            for (delete, expected) in [false, true].into_iter().zip(expected) {
+                let verdict = failed_cas(delete, outcome, at);
+                assert_eq!(verdict.name(), expected, "{outcome:?} {at:?}: {verdict:#?}");
+                if let Verdict::Violation(shown) = verdict {
+                    let cas = |op: &Operation| matches!(op.call, Call::Cas { .. });
+                    let shown = &shown.operations;
+                    assert!(shown.iter().any(cas), "{shown:#?}");
+                }
+            }
         }
     }
 

@@ -9,6 +9,8 @@
 //!
 //! So a few operations that contain all possible sources of all that they found, and fail, prove that the whole fails.
 
+use std::cell::Cell;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::history::{End, Kind, Op};
@@ -21,6 +23,8 @@ pub(super) struct Sources<'a> {
     /// Writes that took effect, by begin: the begin, and the one that ends first among it and all later ones.
     covers: Vec<(u32, usize)>,
     rows: FxHashMap<u32, usize>,
+    /// How many writers were looked at.
+    looked: Cell<u64>,
 }
 
 /// What must be there for an operation to have its answer.
@@ -62,7 +66,13 @@ impl<'a> Sources<'a> {
             writers,
             covers,
             rows: ops.iter().enumerate().map(|(i, op)| (op.row, i)).collect(),
+            looked: Cell::new(0),
         }
+    }
+
+    /// How many writers were looked at since this was last asked.
+    pub(super) fn looked(&self) -> u64 {
+        self.looked.take()
     }
 
     /// The write that certainly came between `writer` and `finder`, where one did.
@@ -76,6 +86,8 @@ impl<'a> Sources<'a> {
     /// and what came over that: a person wants to see them.
     pub(super) fn rows(&self, finder: &Op) -> Vec<u32> {
         let writers = needed(finder).and_then(|value| self.writers.get(&value));
+        let looked = writers.map_or(0, |writers| writers.len() as u64);
+        self.looked.set(self.looked.get() + looked + 1);
         let before =
             |i: &&usize| self.ops[**i].call < finder.ret && self.ops[**i].row != finder.row;
         let writers = writers.into_iter().flatten().filter(before);
@@ -123,23 +135,41 @@ impl<'a> Sources<'a> {
     }
 }
 
+/// After so many glances it is asked whether to go on.
+const SOME: u64 = 4096;
+
 /// A set of operations that is closed under sources, and its subsets that are.
 pub(super) struct Closed {
     sources: FxHashMap<u32, Vec<u32>>,
+    size: u64,
 }
 
 impl Closed {
-    /// Of `ops`: only sources among them count.
-    pub(super) fn of(ops: &[Op], all: &Sources<'_>) -> Self {
+    /// Of `ops`: only sources among them count. `None` where `charge` says, of the writers that are looked at on the way,
+    /// that they are too many.
+    pub(super) fn of(ops: &[Op], all: &Sources<'_>, charge: &dyn Fn(u64) -> bool) -> Option<Self> {
         let rows: FxHashSet<u32> = ops.iter().map(|op| op.row).collect();
-        let sources = ops.iter().map(|op| {
+        let mut closed = Self {
+            sources: FxHashMap::default(),
+            size: 0,
+        };
+        let mut glances = 0;
+        for op in ops {
             let mut sources = all.rows(op);
+            glances += all.looked();
+            if glances > SOME && !charge(std::mem::take(&mut glances)) {
+                return None;
+            }
             sources.retain(|row| rows.contains(row));
-            (op.row, sources)
-        });
-        Self {
-            sources: sources.collect(),
+            closed.size += 1 + sources.len() as u64;
+            closed.sources.insert(op.row, sources);
         }
+        Some(closed)
+    }
+
+    /// How many operations and sources there are: what it costs to close a subset.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// Drops also everybody of whom a source was dropped.

@@ -44,7 +44,7 @@ pub enum Session {
         /// The read that found the older one after that.
         read: u64,
     },
-    /// Values repeat: which is older can't be told.
+    /// Values repeat, or events are lost: which is older can't be told.
     NotTold,
 }
 
@@ -56,7 +56,8 @@ pub fn weaker(history: &History, key: &KeyHistory) -> Weaker {
         Some(renamed) => (renamed.ops.as_slice(), renamed.values),
         None => (key.ops.as_slice(), key.values.len()),
     };
-    let found = if key.lists.is_some() {
+    // Where events are lost, nobody knows which value is older either.
+    let found = if key.lists.is_some() || !key.gaps.is_empty() {
         Blocks::NotUnique
     } else {
         blocks(ops, values)

@@ -67,7 +67,7 @@ fn zone(block: &Block) -> (u64, u64) {
     (first_end, last_begin)
 }
 
-fn by_zones(key: &KeyHistory) -> Option<Vec<u32>> {
+pub(super) fn by_zones(key: &KeyHistory) -> Option<Vec<u32>> {
     let renamed = rename::deletes(&key.ops, key.values.len());
     let (ops, values) = match &renamed {
         Some(renamed) => (renamed.ops.as_slice(), renamed.values),
@@ -103,7 +103,7 @@ fn by_zones(key: &KeyHistory) -> Option<Vec<u32>> {
 }
 
 /// Whether a register that is asked in this order gives these answers, and nothing comes after what it had ended before.
-fn explains(order: &[Op]) -> bool {
+pub(super) fn explains(order: &[Op]) -> bool {
     let mut state = ABSENT;
     for timed in Register::timed(order) {
         match Register.step(&state, &timed.op) {

@@ -5,16 +5,22 @@
 
 use checkers::history::{Call, Names, Operation, Outcome};
 
-/// Whether any order explains `operations`, which are all on one register.
+/// Whether any order explains `operations`, which are all on one register. A cas that failed with a log id says that the
+/// value was another one.
 pub(crate) fn linearizable(operations: &[Operation]) -> bool {
-    some_order(operations, None, &register, &in_real_time)
+    with_failed_cas(operations, |op| op.at.is_some())
 }
 
-/// As [`linearizable`], where a failed cas says that the value was another one.
+/// As [`linearizable`], where every failed cas says that the value was another one.
 pub(crate) fn linearizable_strictly(operations: &[Operation]) -> bool {
+    with_failed_cas(operations, |_| true)
+}
+
+fn with_failed_cas(operations: &[Operation], counts: impl Fn(&Operation) -> bool) -> bool {
     let failed: Vec<u64> = operations
         .iter()
         .filter(|op| op.outcome == Outcome::Failed && matches!(op.call, Call::Cas { .. }))
+        .filter(|op| counts(op))
         .map(|op| op.id)
         .collect();
     let mut operations = operations.to_vec();
@@ -106,6 +112,9 @@ pub(crate) fn register(op: &Operation, cell: &Option<i64>) -> Option<Option<i64>
     match (op.call, op.outcome) {
         (Call::Read, Outcome::Ok(found)) => (found == *cell).then_some(*cell),
         (Call::Write(value), _) => Some(Some(value)),
+        (Call::Cas { old, .. }, Outcome::Differed(found)) => {
+            (found == *cell && found != Some(old)).then_some(*cell)
+        }
         (Call::Cas { old, new }, _) => (*cell == Some(old)).then_some(Some(new)),
         (Call::Delete, _) => Some(None),
         other => panic!("no such operation on a register: {other:?}"),
@@ -157,27 +166,32 @@ pub(crate) fn explains(order: &[u64], operations: &[Operation]) -> Result<(), St
 /// where one delete is there and nothing else explains it, so histories with deletes are not asked.
 pub(crate) fn goes_back(operations: &[Operation], newer_is_read: bool) -> bool {
     let left = |op: &Operation| match (op.call, op.outcome) {
-        (Call::Read, Outcome::Ok(found)) => found,
+        (Call::Read, Outcome::Ok(found)) | (_, Outcome::Differed(found)) => found,
         (Call::Write(value) | Call::Cas { new: value, .. }, _) => Some(value),
         _ => None,
     };
+    let is_read = |op: &Operation| op.call == Call::Read || op.outcome.is_failed();
     let ok: Vec<&Operation> = operations
         .iter()
-        .filter(|op| matches!(op.outcome, Outcome::Ok(_)))
+        .filter(|op| match (op.call, op.outcome) {
+            // Who fails on what it expected contradicts itself: that is no value at all.
+            (Call::Cas { old, .. }, Outcome::Differed(found)) => found != Some(old),
+            (_, outcome) => matches!(outcome, Outcome::Ok(_)),
+        })
         .collect();
     // When the write of a value began.
     let begun = |value: Option<i64>| {
         let mut writers = operations
             .iter()
-            .filter(|op| op.call != Call::Read && op.outcome != Outcome::Failed);
+            .filter(|op| op.call != Call::Read && !op.outcome.is_failed());
         writers.find(|op| left(op) == value).map(|op| op.invoked)
     };
     ok.iter().any(|newer| {
         ok.iter().any(|read| {
             let pair = newer.client == read.client
                 && newer.invoked < read.invoked
-                && (newer.call == Call::Read) == newer_is_read
-                && read.call == Call::Read
+                && is_read(newer) == newer_is_read
+                && is_read(read)
                 && left(newer) != left(read);
             pair && begun(left(newer)).is_some_and(|begun| {
                 left(read).is_none()

@@ -139,14 +139,22 @@ pub(crate) fn shaped(rng: &mut impl Rng, shape: Shape) -> Vec<Event> {
                 }
                 Outcome::Ok(found)
             }
-            Call::Cas { old, .. } if found != Some(old) && !lie => Outcome::Failed,
+            Call::Cas { old, .. } if (found != Some(old)) != lie => {
+                let lied = Some(rng.random_range(0..=next_value.max(3))).filter(|_| lie);
+                failed_cas(
+                    rng,
+                    lied.map_or(found, |value| Some(value).filter(|v| *v > 0)),
+                )
+            }
             _ => Outcome::Ok(None),
         };
+        // Half of the failed cas that don't say what they found don't say either that they compared.
+        let silent = outcome == Outcome::Failed && rng.random_bool(0.5);
         complete_at(
             &mut events,
             op.client,
             outcome,
-            Some(at).filter(|_| outcome != Outcome::Failed),
+            Some(at).filter(|_| !silent),
         );
     }
     events
@@ -196,7 +204,7 @@ pub(crate) fn list(seed: u64, most_ops: usize) -> (Vec<Event>, Names) {
                 let call = asked[&event.client];
                 let elements = |value| names.list(value).map_or(vec![value], <[i64]>::to_vec);
                 match call {
-                    _ if *outcome == Outcome::Failed => {}
+                    _ if outcome.is_failed() => {}
                     Call::Append(value) => list.extend(elements(value)),
                     Call::Write(value) => list = elements(value),
                     Call::Delete => list.clear(),
@@ -254,6 +262,9 @@ fn apply(call: &Call, cell: &mut Cell) -> (Option<i64>, At) {
     };
     if let Some(value) = changed {
         cell.value = value;
+    }
+    // A cas has an entry of its own also where it fails.
+    if changed.is_some() || matches!(call, Call::Cas { .. }) {
         cell.log += 1;
     }
     let at = At {
@@ -261,6 +272,14 @@ fn apply(call: &Call, cell: &mut Cell) -> (Option<i64>, At) {
         index: cell.log,
     };
     (found, at)
+}
+
+/// How a cas failed: it says what it found, or it does not.
+fn failed_cas(rng: &mut impl Rng, found: Option<i64>) -> Outcome {
+    match rng.random_bool(0.5) {
+        true => Outcome::Differed(found),
+        false => Outcome::Failed,
+    }
 }
 
 fn complete(events: &mut Vec<Event>, client: u64, outcome: Outcome) {

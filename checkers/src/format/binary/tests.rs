@@ -14,7 +14,11 @@ fn a_history() -> History {
         "{\"index\":8,\"time_ns\":8,\"client\":5,\"type\":\"invoke\",\"f\":\"delete\",\"key\":\"k\"}\n",
         "{\"index\":9,\"time_ns\":8,\"client\":5,\"type\":\"fail\"}\n",
         "{\"index\":10,\"time_ns\":9,\"type\":\"gap\",\"lost\":300}\n",
-        "{\"index\":310,\"time_ns\":9,\"client\":6,\"type\":\"invoke\",\"f\":\"read\",\"key\":\"k\"}\n",
+        "{\"index\":310,\"time_ns\":9,\"client\":7,\"type\":\"invoke\",\"f\":\"cas\",\"key\":\"k\",\"value\":[1,2]}\n",
+        "{\"index\":311,\"time_ns\":9,\"client\":7,\"type\":\"fail\",\"value\":-5,\"at\":{\"term\":1,\"index\":9}}\n",
+        "{\"index\":312,\"time_ns\":9,\"client\":7,\"type\":\"invoke\",\"f\":\"cas\",\"key\":\"k\",\"value\":[1,3]}\n",
+        "{\"index\":313,\"time_ns\":9,\"client\":7,\"type\":\"fail\",\"value\":null,\"at\":{\"term\":1,\"index\":9}}\n",
+        "{\"index\":314,\"time_ns\":9,\"client\":6,\"type\":\"invoke\",\"f\":\"read\",\"key\":\"k\"}\n",
     );
     let loaded = read(text.as_bytes(), "h", Some(Format::Jsonl), None);
     loaded.expect("a history").history
@@ -39,6 +43,57 @@ fn what_is_written_is_read_back() {
         String::from_utf8(text).expect("JSON is UTF-8")
     };
     assert_eq!(as_text(&again), as_text(&a_history()));
+}
+
+#[test]
+fn a_completion_that_contradicts_its_call_is_refused() {
+    let event = |index, kind| Event {
+        index,
+        time_ns: index,
+        client: Some(1),
+        node: None,
+        kind,
+    };
+    let key = || "k".to_owned();
+    let ok = |found| EventKind::Complete {
+        outcome: Outcome::Ok(found),
+        at: None,
+        error: None,
+    };
+    let cas = Call::Cas { old: 1, new: 2 };
+    for (call, again, expected) in [
+        (Call::Write(1), Some(1), Ok(())),
+        (Call::Write(1), None, Ok(())),
+        (
+            Call::Write(1),
+            Some(2),
+            Err("2, but client 1 asked for a write of 1"),
+        ),
+        (cas, Some(2), Ok(())),
+        (
+            cas,
+            Some(3),
+            Err("3, but client 1 asked for a cas of [1 2]"),
+        ),
+        (
+            Call::Delete,
+            Some(3),
+            Err("3, but client 1 asked for a delete"),
+        ),
+    ] {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes, &Header::default()).expect("room");
+        for event in [
+            event(0, EventKind::Invoke { key: key(), call }),
+            event(1, ok(again)),
+        ] {
+            writer.event(&event).expect("room");
+        }
+        writer.finish().expect("room");
+        let read = load(&bytes).map(|loaded| assert_eq!(loaded.history.len(), 1));
+        let expected = expected.map_err(|why| format!("h.ww:2: the completion says {why}"));
+        assert_eq!(read.map_err(|error| error.to_string()), expected);
+    }
 }
 
 #[test]

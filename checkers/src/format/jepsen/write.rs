@@ -35,7 +35,8 @@ fn edn_key(key: &str) -> String {
 }
 
 /// Writes a history as Jepsen's EDN, one map a line, each key as an independent one. A comment before them says which
-/// spec it is and that a read of nil found the key absent: readers of ours then judge it as they judge this history.
+/// spec it is and that a read of nil found the key absent: readers of ours then judge it as they judge this history, but
+/// for failed cas, which say nothing there.
 ///
 /// # Errors
 /// When `out` does, and where events are lost: EDN has no word for a gap, and whoever read it without one would accuse.
@@ -93,7 +94,7 @@ pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()>
                         ("ok", found.map_or("nil".to_owned(), text))
                     }
                     Outcome::Ok(_) => ("ok", asked),
-                    Outcome::Failed => ("fail", asked),
+                    Outcome::Failed | Outcome::Differed(_) => ("fail", asked),
                     Outcome::Unknown => ("info", asked),
                 };
                 writeln!(

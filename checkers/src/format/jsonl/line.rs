@@ -53,6 +53,8 @@ pub(super) enum Ended {
     /// Ok, and this is the `value`; `None` is null.
     Found(Option<Value>),
     Failed,
+    /// Failed, and this is the `value`.
+    Differed(Option<Value>),
     Unknown,
 }
 
@@ -79,7 +81,11 @@ pub(super) fn parse(line: &[u8]) -> Option<Line> {
         }
         b'f' => {
             rest.skip(b"fail\"")?;
-            completion(&mut rest, Ended::Failed)?
+            let end = match rest.skip(b",\"value\":") {
+                Some(()) => Ended::Differed(rest.nullable()?),
+                None => Ended::Failed,
+            };
+            completion(&mut rest, end)?
         }
         _ if rest.skip(b"info\"").is_some() => completion(&mut rest, Ended::Unknown)?,
         _ => {

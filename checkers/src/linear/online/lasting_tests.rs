@@ -293,3 +293,68 @@ fn as_many_operations_as_there_are_places_may_be_open() {
     let said = reason.to_string();
     assert!(said.contains("256 operations were open at once"), "{said}");
 }
+
+/// Who is not in a hurry finds the same, and says so where it does not know since when.
+#[test]
+fn a_violation_that_is_only_looked_for_in_the_end_is_the_same() {
+    let (mut violations, mut exact) = (0, 0);
+    for seed in 0..240 {
+        let (recipe, events, _) = lasting(seed);
+        let history = History::from_events(recipe.header(), &events).expect("well formed");
+        let whole = check(&history, &Options::default()).verdict;
+        let mut online = Online::in_the_end(Options::default(), &recipe.header());
+        for event in &events {
+            online.push(event);
+        }
+        match (online.finish(), whole) {
+            (Verdict::Linearizable, Verdict::Linearizable) => {}
+            (Verdict::Violation(found), Verdict::Violation(whole)) => {
+                assert!(found.event >= whole.event, "seed {seed}: too early");
+                let same = found.event == whole.event;
+                assert!(same || found.at_the_latest, "seed {seed}: not since then");
+                violations += 1;
+                exact += usize::from(!found.at_the_latest);
+            }
+            other => panic!("seed {seed}: {other:?}"),
+        }
+    }
+    assert!(
+        violations > 60 && exact > 0,
+        "{violations} violations, {exact} exact"
+    );
+}
+
+/// Thirty clients at once and five values: each look is cheap enough, and all of them together are not.
+#[test]
+fn a_key_has_one_budget_and_not_one_for_each_look() {
+    let recipe = Recipe {
+        ops: 3_000,
+        clients: 30,
+        cas: 0.2,
+        values: Domain::Small(5),
+        ..Recipe::default()
+    };
+    let options = Options {
+        budget: 50_000,
+        ..Options::default()
+    };
+    for mut online in [
+        Online::new(options),
+        Online::in_the_end(options, &recipe.header()),
+    ] {
+        let mut last = 0;
+        for event in Generator::new(recipe.clone()) {
+            online.push(&event);
+            if let Judge::Frontier(tail) = &online.keys[0].judge {
+                last = tail.spent();
+            }
+        }
+        let all = options.budget + 64 * 6_000 + 200_000 + 256 * 6_000;
+        assert!(last <= all + all / 4, "{last} of {all}");
+        let Verdict::Unknown(reason) = online.finish() else {
+            panic!("it is too hard to follow with so little");
+        };
+        let budget = options.budget;
+        assert_eq!(reason.exhausted, Exhausted::Configurations { budget });
+    }
+}

@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::open::Open;
 use super::sets;
@@ -29,6 +29,15 @@ pub(super) enum Seen {
     Violation,
     /// Zones can't tell any more.
     NotUnique,
+}
+
+/// Whether a failed cas that does not say what it found can be answered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Differs {
+    /// Every order so far has a moment for it, and what may break that later will be noticed.
+    Decided,
+    /// Some may not have one.
+    Undecided,
 }
 
 /// Not yet.
@@ -52,6 +61,20 @@ pub(super) struct Live {
     /// Blocks with a first end, by first end.
     order: VecDeque<(u64, u32)>,
     forget_at: usize,
+    behind: Option<Behind>,
+}
+
+/// Behind a gap, a value that is found and that nobody has begun to write is one of those that are lost: it was there
+/// before, or may be written at any time. So it must be known of each value whether it was heard of, also of those that
+/// are forgotten.
+#[derive(Debug)]
+struct Behind {
+    /// The time of the gap.
+    gap: u64,
+    heard_of: FxHashSet<Value>,
+    /// How many events are lost, and how many operations may have been among them that somebody found the effect of.
+    lost: u64,
+    outside: u64,
 }
 
 /// One value.
@@ -65,6 +88,8 @@ struct Cluster {
     takes: Option<Value>,
     /// The value that a cas which happened put in its place.
     next: Option<Value>,
+    /// The first end of those who found, without saying what, that it had been replaced.
+    gone_by: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,11 +180,35 @@ impl Live {
             blocks: Table::new(),
             order: VecDeque::new(),
             forget_at: FORGET_AT,
+            behind: None,
         };
         // The initial value was written and seen before everything.
         live.absent = add(&mut live.clusters, &mut live.blocks, None, 0, None);
         live.see(None, 0, 0);
         live
+    }
+
+    /// Behind a gap, of which `event` is the first event on record; so many events were lost by then.
+    pub(super) fn behind(event: u64, lost: u64) -> Self {
+        let mut live = Self::new();
+        live.absent = NONE;
+        live.clusters = Table::new();
+        live.blocks = Table::new();
+        live.order.clear();
+        live.behind = Some(Behind {
+            gap: event,
+            heard_of: FxHashSet::default(),
+            lost,
+            outside: 0,
+        });
+        live
+    }
+
+    /// Whether more was found than can have been lost: what that means is not followed.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.behind
+            .as_ref()
+            .is_some_and(|behind| behind.outside > behind.lost)
     }
 
     /// How many values the key may hold now, as far as zones tell them apart.
@@ -174,6 +223,7 @@ impl Live {
     pub(super) fn begin(&mut self, event: u64, call: Call) -> Seen {
         let takes = match call {
             Call::Read => return Seen::Fine,
+            Call::Delete if self.behind.is_some() => return Seen::Fine,
             Call::Delete => return Seen::NotUnique,
             Call::Cas { old, new } if old == new => return Seen::NotUnique,
             Call::Cas { old, .. } => Some(old),
@@ -182,6 +232,11 @@ impl Live {
         let Some(value) = sets(call) else {
             return Seen::NotUnique;
         };
+        if let Some(behind) = &mut self.behind
+            && !behind.heard_of.insert(value)
+        {
+            return Seen::NotUnique;
+        }
         match self.values.entry(value) {
             Entry::Occupied(_) => Seen::NotUnique,
             Entry::Vacant(entry) => {
@@ -202,27 +257,119 @@ impl Live {
         open: &Open,
     ) -> Seen {
         let seen = self.judge(invoked + 1, completed + 1, call, outcome);
+        self.forget_some(open);
+        seen
+    }
+
+    /// A cas that compared with `old` failed, and does not say what was there instead: something else was, at some moment
+    /// between its begin and its end.
+    ///
+    /// If `old` was there before it began, `old` is gone when it ends, and who begins later can't find it. That decides,
+    /// if a value that certainly came later had been seen by then: all orders have it so. Likewise if `old` need not have
+    /// been there yet. Else there is a choice which zones do not follow.
+    pub(super) fn differs(
+        &mut self,
+        invoked: u64,
+        completed: u64,
+        old: Value,
+        open: &Open,
+    ) -> Differs {
+        let (begin, end) = (invoked + 1, completed + 1);
+        let decided = self.differ(begin, end, old);
+        self.forget_some(open);
+        decided
+    }
+
+    fn differ(&mut self, begin: u64, end: u64, old: Value) -> Differs {
+        // A value that is forgotten was replaced before anything that is open began, and others were not there yet.
+        let Some(at) = self.find(Some(old)) else {
+            return Differs::Decided;
+        };
+        let cluster = &mut self.clusters[at];
+        if cluster.first_end >= begin {
+            return match cluster.last_begin >= begin {
+                true => Differs::Decided,
+                false => Differs::Undecided,
+            };
+        }
+        cluster.gone_by = cluster.gone_by.min(end);
+        let (own, next) = (cluster.block, cluster.next);
+        let next = next.and_then(|next| self.find(Some(next)));
+        let replaced = next.is_some_and(|next| self.clusters[next].first_end <= end);
+        let first_end = self.blocks[own].first_end;
+        let after =
+            |&(_, other): &(u64, u32)| other != own && first_end < self.blocks[other].last_begin;
+        match replaced || self.order.iter().any(after) {
+            true => Differs::Decided,
+            false => Differs::Undecided,
+        }
+    }
+
+    /// Whether an operation to come may find what a failed cas found to be gone.
+    pub(super) fn follows_comparisons(&self) -> bool {
+        let mut clusters = self.values.values().map(|at| &self.clusters[*at]);
+        clusters.any(|cluster| cluster.gone_by != NEVER)
+    }
+
+    fn forget_some(&mut self, open: &Open) {
         if self.order.len() >= self.forget_at {
             self.forget(open.oldest().map_or(NEVER, |event| event + 1));
         }
-        seen
     }
 
     fn judge(&mut self, begin: u64, end: u64, call: Call, outcome: Outcome) -> Seen {
         match (call, outcome) {
             (Call::Read, Outcome::Ok(found)) => self.see(found, begin, end),
             (Call::Read, _) | (_, Outcome::Unknown) => Seen::Fine,
+            (Call::Delete, Outcome::Ok(_)) if self.behind.is_some() => self.see_absent(begin, end),
             (_, Outcome::Ok(_)) => self.see(sets(call), begin, end),
-            (_, Outcome::Failed) => match self.find(sets(call)) {
-                // Somebody found what was never written.
-                Some(at) if self.clusters[at].is_seen() => Seen::Violation,
-                Some(at) => {
-                    self.blocks.remove(self.clusters[at].block);
-                    self.drop_cluster(at);
-                    Seen::Fine
+            (Call::Cas { old, .. }, Outcome::Differed(found)) => {
+                match self.take_back(sets(call)) {
+                    // It can't have found that and failed.
+                    Seen::Fine if found == Some(old) => Seen::Violation,
+                    Seen::Fine => self.see(found, begin, end),
+                    seen => seen,
                 }
-                None => Seen::Fine,
-            },
+            }
+            (_, Outcome::Failed | Outcome::Differed(_)) => self.take_back(sets(call)),
+        }
+    }
+
+    /// As [`Self::find`]; behind a gap, somebody lost may have written what nobody has heard of.
+    fn find_or_lost(&mut self, value: Option<Value>) -> Option<u32> {
+        let known = self.find(value);
+        if let (None, Some(value), Some(behind)) = (known, value, &mut self.behind)
+            && behind.heard_of.insert(value)
+        {
+            behind.outside += 1;
+            let (clusters, blocks) = (&mut self.clusters, &mut self.blocks);
+            let at = add(clusters, blocks, Some(value), behind.gap, None);
+            self.values.insert(value, at);
+            return Some(at);
+        }
+        known
+    }
+
+    /// Behind a gap, absent is nobody's in particular: a delete that is lost may have come right before whoever found it,
+    /// and one that is on record need not be found. Either wants a moment at which no other value was certainly there.
+    fn see_absent(&mut self, begin: u64, end: u64) -> Seen {
+        let (clusters, blocks) = (&mut self.clusters, &mut self.blocks);
+        let at = add(clusters, blocks, None, begin, None);
+        let block = self.clusters[at].block;
+        self.raise(block, begin, end)
+    }
+
+    /// What was to write this value failed.
+    fn take_back(&mut self, value: Option<Value>) -> Seen {
+        match self.find(value) {
+            // Somebody found what was never written.
+            Some(at) if self.clusters[at].is_seen() => Seen::Violation,
+            Some(at) => {
+                self.blocks.remove(self.clusters[at].block);
+                self.drop_cluster(at);
+                Seen::Fine
+            }
+            None => Seen::Fine,
         }
     }
 
@@ -243,10 +390,17 @@ impl Live {
 
     /// An operation of this value has ended: it was certainly there.
     fn see(&mut self, value: Option<Value>, begin: u64, end: u64) -> Seen {
-        let Some(at) = self.find(value) else {
+        if let (None, Some(behind)) = (value, &mut self.behind) {
+            behind.outside += 1;
+            return self.see_absent(begin, end);
+        }
+        let Some(at) = self.find_or_lost(value) else {
             return Seen::Violation;
         };
         let cluster = &self.clusters[at];
+        if cluster.gone_by < begin {
+            return Seen::Violation;
+        }
         if cluster.takes.is_some() && !cluster.is_seen() && self.link(value) != Seen::Fine {
             return Seen::Violation;
         }
@@ -271,7 +425,7 @@ impl Live {
         let mut path: Vec<(Value, Value)> = Vec::new();
         let mut at = value;
         loop {
-            let Some(cluster) = self.find(at).map(|at| self.clusters[at]) else {
+            let Some(cluster) = self.find_or_lost(at).map(|at| self.clusters[at]) else {
                 return Seen::Violation;
             };
             let (Some(old), Some(new), false) = (cluster.takes, at, cluster.is_seen()) else {
@@ -461,6 +615,7 @@ fn add(
         last_begin: begin,
         takes,
         next: None,
+        gone_by: NEVER,
     });
     clusters[cluster].block = blocks.add(Block {
         first_end: NEVER,

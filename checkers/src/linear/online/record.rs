@@ -2,18 +2,21 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::format::sink::Moment;
 use crate::history::{
     ABSENT, At, Call, ClientId, End, KeyHistory, Kind, NEVER, Op, Operation, Outcome, Value, Values,
 };
 use crate::linear::evidence::prove;
-use crate::linear::{Judgement, Options, judge_key};
+use crate::linear::{Judgement, Options, gaps, judge_key, strict};
 use crate::verdict::Counterexample;
 
 /// Operations that each key remembers in any case.
 const FEW: usize = 16;
+
+/// Configurations that may be visited to see whether what is on record proves a violation: somebody waits for the alarm.
+const PROOF: u64 = 200_000;
 
 /// Operations that each of so many keys remembers: 16 MB together, less where memory is short.
 pub(super) fn room(memory: u64, keys: usize) -> usize {
@@ -58,6 +61,8 @@ enum Ended {
     Found,
     Ok,
     Failed,
+    /// What it found stands in [`Record::found`].
+    Differed,
     Unknown,
 }
 
@@ -67,6 +72,8 @@ pub(super) struct Record {
     entries: VecDeque<Entry>,
     /// The number of the first entry.
     base: u64,
+    /// What failed cas found, by number.
+    found: FxHashMap<u64, Option<Value>>,
 }
 
 impl Record {
@@ -74,6 +81,7 @@ impl Record {
         Self {
             entries: VecDeque::new(),
             base: 0,
+            found: FxHashMap::default(),
         }
     }
 
@@ -110,6 +118,7 @@ impl Record {
     fn forget(&mut self, room: usize) {
         while self.entries.len() >= room {
             self.entries.pop_front();
+            self.found.remove(&self.base);
             self.base += 1;
         }
         // Other keys came, and this one's share is smaller now.
@@ -142,6 +151,10 @@ impl Record {
             }
             Outcome::Ok(None) => Ended::Ok,
             Outcome::Failed => Ended::Failed,
+            Outcome::Differed(found) => {
+                self.found.insert(number, found);
+                Ended::Differed
+            }
             Outcome::Unknown => Ended::Unknown,
         };
         if let Some(at) = at
@@ -157,62 +170,126 @@ impl Record {
     /// An operation for people, if it is still on record.
     pub(super) fn operation(&self, number: u64, key: &str) -> Option<Operation> {
         let i = number.checked_sub(self.base)?;
-        Some(self.entries.get(i as usize)?.operation(key))
+        let operation = self.entries.get(i as usize)?.operation(key);
+        let found = self.found.get(&number).copied();
+        Some(match found.filter(|_| operation.outcome.is_failed()) {
+            Some(found) => Operation {
+                outcome: Outcome::Differed(found),
+                ..operation
+            },
+            None => operation,
+        })
     }
 
-    /// The evidence for a violation that came with `event`. Where what proves it was forgotten, that is said, and the
-    /// operation that brought it to light stands alone.
-    pub(super) fn evidence(&self, key: &str, event: u64, options: &Options) -> Counterexample {
+    /// The evidence for a violation that came with `event`, of what began at event `behind` or later: before that, events
+    /// are lost. Where what proves it was forgotten, that is said, and the operation that brought it to light stands alone.
+    pub(super) fn evidence(
+        &self,
+        key: &str,
+        event: u64,
+        behind: u64,
+        options: &Options,
+    ) -> Counterexample {
         let mut values = Values::default();
+        let skipped = self.entries.partition_point(|entry| entry.invoked < behind);
         let entries: Vec<&Entry> = self
             .entries
-            .iter()
-            .filter(|entry| entry.invoked <= event)
+            .range(skipped..)
+            .take_while(|entry| entry.invoked <= event)
             .collect();
-        let mut ops: Vec<Op> = entries
-            .iter()
-            .enumerate()
-            .map(|(row, entry)| entry.op(row as u32, event, &mut values))
+        let number = |row: u32| self.base + skipped as u64 + u64::from(row);
+        let mut ops: Vec<Op> = (0..)
+            .zip(&entries)
+            .map(|(row, entry)| {
+                let found = self.found.get(&number(row)).copied();
+                entry.op(row, event, found, &mut values)
+            })
             .collect();
-        if self.base > 0 {
+        // Who found what it compared with, and failed, contradicts itself: nothing else is needed to see that.
+        let itself = (0..).zip(&entries).find(|(row, entry)| {
+            let same = self.found.get(&number(*row)) == Some(&Some(entry.old));
+            entry.ends_at(event) && entry.ended == Ended::Differed && same
+        });
+        let mut all = self.base == 0 && behind == 0;
+        if let Some((row, _)) = itself {
+            ops = vec![ops[row as usize]];
+            all = true;
+        } else if behind == 0 && !all {
             drop_orphans(&mut ops);
         }
-        let events = number_positions(&mut ops, &entries, event);
-        if self.base > 0 {
-            let on_record = KeyHistory {
-                name: key.to_owned(),
-                ops,
-                events,
-                values,
-                ..KeyHistory::default()
-            };
-            if judge_key(&on_record, options).judgement != Judgement::Fails {
-                return self.forgotten(key, event);
-            }
-            ops = on_record.ops;
-            values = on_record.values;
+        let mut events = number_positions(&mut ops, &entries, event);
+        if itself.is_none() && behind > 0 {
+            (ops, events) = gaps::alone(&ops, &values, events);
         }
-        prove(ops, &values, event, options, &|row| {
-            entries[row as usize].operation(key)
-        })
+        let on_record = KeyHistory {
+            name: key.to_owned(),
+            compared: match behind {
+                0 => (0..)
+                    .zip(&entries)
+                    .filter(|(_, entry)| entry.compared(event))
+                    .map(|(row, _)| row)
+                    .collect(),
+                _ => Vec::new(),
+            },
+            ops,
+            events,
+            values,
+            ..KeyHistory::default()
+        };
+        let describe = |row| {
+            self.operation(number(row), key)
+                .unwrap_or_else(|| entries[row as usize].operation(key))
+        };
+        if all && on_record.compared.is_empty() {
+            return prove(on_record.ops, &on_record.values, event, options, &describe);
+        }
+        let brief = Options {
+            budget: options.budget.min(PROOF),
+            ..*options
+        };
+        let proves =
+            |on_record: &KeyHistory| judge_key(on_record, &brief).judgement == Judgement::Fails;
+        let without = KeyHistory {
+            compared: Vec::new(),
+            ..on_record.clone()
+        };
+        if proves(&without) {
+            return prove(without.ops, &without.values, event, options, &describe);
+        }
+        if on_record.compared.is_empty() || !proves(&on_record) {
+            return self.forgotten(key, event);
+        }
+        let teller = strict::Teller {
+            describe: &describe,
+            names: None,
+        };
+        let word = strict::Word::Compared;
+        Counterexample {
+            event,
+            ..strict::explain(&on_record, events - 1, word, options, &teller)
+        }
     }
 
     /// What is left to say where the evidence is no longer on record.
     fn forgotten(&self, key: &str, event: u64) -> Counterexample {
-        let ended = self.entries.iter().find(|entry| entry.ends_at(event));
-        let operations: Vec<Operation> = ended.map(|e| e.operation(key)).into_iter().collect();
+        let ended = self.entries.iter().position(|entry| entry.ends_at(event));
+        let ended = ended.and_then(|i| self.operation(self.base + i as u64, key));
+        let operations: Vec<Operation> = ended.into_iter().collect();
         let first = self.entries.front().map_or(0, |entry| entry.invoked);
         Counterexample {
             key: key.to_owned(),
             why: vec![format!(
                 "what ended with event {event} fits nowhere any more, but the operations that prove it began before \
-                 event {first} and were forgotten while the history went by: check the whole history to see them"
+                 event {first} and were forgotten while the history went by, or are too many: check the whole history to see \
+                 them"
             )],
             order: Vec::new(),
             staleness: None,
             culprit: operations.first().map_or(0, |op| op.id),
             operations,
             event,
+            at_the_latest: false,
+            unshrunk: false,
         }
     }
 }
@@ -237,13 +314,36 @@ impl Entry {
         self.completed() <= event
     }
 
+    /// Whether it is a cas that failed by `event`, not because it was refused, and does not say what it found.
+    fn compared(&self, event: u64) -> bool {
+        let failed = self.kind == Kind::Cas && self.ended == Ended::Failed;
+        failed && self.index != NOT_KNOWN && self.ended(event)
+    }
+
     fn ends_at(&self, event: u64) -> bool {
         self.completed() == event
     }
 
     /// As the algorithms see it, right after `event`; positions are given later.
-    fn op(&self, row: u32, event: u64, values: &mut Values) -> Op {
+    fn op(&self, row: u32, event: u64, found: Option<Option<Value>>, values: &mut Values) -> Op {
         let ended = self.ended(event);
+        if let (true, Ended::Differed, Some(found)) = (ended, self.ended, found) {
+            // It found that, as a read does.
+            let value = match found {
+                None => ABSENT,
+                Some(found) if found == self.old => values.another(found),
+                Some(found) => values.number(found),
+            };
+            return Op {
+                call: 0,
+                ret: NEVER,
+                value,
+                old: ABSENT,
+                row,
+                kind: Kind::Read,
+                end: End::Ok,
+            };
+        }
         let (value, old) = match self.kind {
             Kind::Read if ended && self.ended == Ended::Found => {
                 (values.number(self.value), ABSENT)
@@ -255,7 +355,7 @@ impl Entry {
         let end = match self.ended {
             _ if !ended => End::Unknown,
             Ended::Ok | Ended::Found => End::Ok,
-            Ended::Failed => End::Failed,
+            Ended::Failed | Ended::Differed => End::Failed,
             Ended::Unknown => End::Unknown,
         };
         Op {
@@ -289,7 +389,7 @@ impl Entry {
             outcome: match self.ended {
                 Ended::Found => Outcome::Ok(Some(self.value)),
                 Ended::Ok => Outcome::Ok(None),
-                Ended::Failed => Outcome::Failed,
+                Ended::Failed | Ended::Differed => Outcome::Failed,
                 Ended::Unknown => Outcome::Unknown,
             },
             invoked: self.invoked,

@@ -5,6 +5,10 @@
 //! frontier, with what is open taken as unknown, and taken back. Short tails are run at each completion, long ones (an
 //! operation is stuck) each time they have grown by a sixteenth.
 //!
+//! Committing is what the verdict needs; a rehearsal only makes an alarm come sooner. Both have a purse of their own for
+//! the whole key, into which each event puts something: with an empty one a rehearsal is left out, until the events in
+//! question are committed or it has been filled again, and what can't be committed is given up.
+//!
 //! Values that nothing names any more are forgotten, so what an event costs and what is held follow from what is open
 //! and from the *unknown* operations nobody has seen the effect of: those are kept for ever, since each may still take
 //! effect. An operation that neither ends nor becomes unknown keeps all that came after it.
@@ -30,6 +34,19 @@ const WIDTH: usize = 4096;
 /// So many values have a number before any is forgotten: looking less often costs less.
 const FORGET_AT: u32 = 64;
 
+/// Configurations that each event pays for, beside the budget of the key: what an event may cost on the average where a
+/// key is hard all the time.
+const PAID_BY_EVENT: u64 = 64;
+
+/// With more worlds than that a copy of a frontier is cheaper than to try events first.
+const MANY: usize = 64;
+
+/// Configurations that rehearsals may visit before the events have paid for them.
+const REHEARSALS: u64 = 200_000;
+
+/// What each event pays for rehearsals.
+const REHEARSED_BY_EVENT: u64 = 256;
+
 /// With so many ends they are counted anew, from those that are committed on: they must fit in 32 bits. Tests must get
 /// there, too.
 const FAR: u64 = if cfg!(test) { 48 } else { 1 << 31 };
@@ -51,11 +68,18 @@ pub(super) struct Tail {
     committed_ends: u64,
     /// The end from which the frontier counts: those before it are committed.
     origin: u64,
-    /// How many events were not looked at yet, and how many of them are ends.
+    /// How many of the last events were not looked at yet.
     unsettled: usize,
-    unsettled_ends: u64,
-    /// The event index of the first of them that is an end.
-    first_unsettled: Option<u64>,
+    /// The last event whose coming was known when events were committed: what was true before it can't be told any more.
+    known: u64,
+    /// The last event up to which everything is proven, by a look.
+    proven: u64,
+    /// How many events came, and the configurations that were visited to commit them and to rehearse them.
+    came: u64,
+    spent: u64,
+    rehearsed: u64,
+    /// What a rehearsal needs, as far as the last one tells.
+    rehearsal: u64,
     worlds: u64,
 }
 
@@ -63,10 +87,22 @@ pub(super) struct Tail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
-    /// The key stopped being linearizable with this event.
-    Violation(u64),
+    /// The key stopped being linearizable with this event, or, where that is not exact, with it at the latest.
+    Violation {
+        event: u64,
+        exact: bool,
+    },
     /// A budget ran out; proven up to this event.
     Exhausted(Exhausted, Option<u64>),
+}
+
+/// How soon a violation shall be noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linear) enum Pace {
+    /// With the event that makes it one, wherever that can be afforded.
+    AtOnce,
+    /// Before the end: who reads a file loses nothing by that.
+    InTheEnd,
 }
 
 /// An operation of the tail.
@@ -78,6 +114,8 @@ struct Followed {
     completed: u64,
     /// How many ends came before its own, where it has ended.
     rank: u64,
+    /// What it found, where it is a cas that failed and says so: it was a read, as it turned out.
+    found: Option<u32>,
     committed: bool,
 }
 
@@ -137,8 +175,12 @@ impl Tail {
             ops: VecDeque::new(),
             base: 0,
             unsettled: 0,
-            unsettled_ends: 0,
-            first_unsettled: None,
+            known: 0,
+            proven: 0,
+            came: 0,
+            spent: 0,
+            rehearsed: 0,
+            rehearsal: 0,
             events: VecDeque::new(),
             last_event: 0,
             ends: 0,
@@ -182,6 +224,9 @@ impl Tail {
         tail.last_event = moments.last().map_or(0, |moment| moment.0);
         tail.events = moments.into_iter().map(|(_, n, ends)| (n, ends)).collect();
         tail.unsettled = tail.events.len();
+        tail.came = tail.events.len() as u64;
+        // Zones have proven what they took.
+        (tail.known, tail.proven) = (tail.last_event, tail.last_event);
         tail
     }
 
@@ -200,6 +245,7 @@ impl Tail {
             invoked,
             completed: OPEN,
             rank: 0,
+            found: None,
             committed: false,
         });
         number
@@ -221,6 +267,12 @@ impl Tail {
     #[cfg(test)]
     pub(super) fn numbers(&self) -> u32 {
         self.values.given
+    }
+
+    /// How many configurations were visited.
+    #[cfg(test)]
+    pub(super) fn spent(&self) -> u64 {
+        self.spent + self.rehearsed
     }
 
     /// How many ends were counted and are no longer.
@@ -258,118 +310,201 @@ impl Tail {
         self.worlds
     }
 
+    /// How many ends were not looked at yet.
     pub(super) fn unsettled_ends(&self) -> u64 {
-        self.unsettled_ends
+        self.unsettled().filter(|(_, ends)| *ends).count() as u64
     }
 
     /// The first end that was not looked at yet.
     pub(super) fn first_unsettled(&self) -> Option<u64> {
-        self.first_unsettled
+        let (number, _) = self.unsettled().find(|(_, ends)| *ends)?;
+        Some(self.ops[(number - self.base) as usize].completed)
+    }
+
+    fn unsettled(&self) -> impl Iterator<Item = (u64, bool)> {
+        self.events
+            .range(self.events.len() - self.unsettled..)
+            .copied()
     }
 
     /// An operation begins; gives its number.
     pub(super) fn begin(&mut self, event: u64, call: Call) -> u64 {
         self.last_event = event;
         let number = self.follow_call(event, call);
-        self.events.push_back((number, false));
-        self.unsettled += 1;
+        self.came(number, false);
         number
+    }
+
+    fn came(&mut self, number: u64, ends: bool) {
+        self.events.push_back((number, ends));
+        self.unsettled += 1;
+        self.came += 1;
     }
 
     pub(super) fn end(&mut self, number: u64, event: u64, outcome: Outcome) {
         self.last_event = event;
+        let Op { kind, old, .. } = self.at(number).op;
         let found = match outcome {
             Outcome::Ok(Some(found)) => self.values.number(found),
+            Outcome::Differed(Some(found)) => match self.values.number(found) {
+                // It can't have found that and failed: nobody wrote what explains such an answer.
+                same if same == old => self.values.nameless(),
+                other => other,
+            },
             _ => ABSENT,
         };
         let followed = self.at(number);
+        if kind == Kind::Cas && matches!(outcome, Outcome::Differed(_)) {
+            followed.found = Some(found);
+        }
         followed.completed = event;
         if followed.op.kind == Kind::Read {
             followed.op.value = found;
         }
         followed.op.end = match outcome {
             Outcome::Ok(_) => End::Ok,
-            Outcome::Failed => End::Failed,
+            Outcome::Failed | Outcome::Differed(_) => End::Failed,
             Outcome::Unknown => End::Unknown,
         };
         self.count_end(number);
-        self.events.push_back((number, true));
-        self.unsettled += 1;
-        self.unsettled_ends += 1;
+        self.came(number, true);
     }
 
-    /// After an end: looks, if enough has come.
-    pub(super) fn advance(&mut self, options: &Options) -> Found {
-        if self.first_unsettled.is_none() {
-            self.first_unsettled = Some(self.last_event);
+    /// After an end: looks, if that is wanted and enough has come, and commits what can be.
+    pub(super) fn advance(&mut self, options: &Options, pace: Pace) -> Found {
+        if pace == Pace::AtOnce {
+            let due = self.events.len() < 64 || self.unsettled * 16 >= self.events.len();
+            if !due {
+                return Found::Nothing;
+            }
+            // Before anything is committed that only this event made known.
+            let found = self.settle(options);
+            if found != Found::Nothing {
+                return found;
+            }
         }
-        if self.events.len() < 64 || self.unsettled * 16 >= self.events.len() {
-            self.settle(options)
-        } else {
-            Found::Nothing
-        }
+        self.commit(options)
     }
 
-    /// Looks at everything that has come.
+    /// Looks at everything that has come, if the purse for that is full enough.
     pub(super) fn settle(&mut self, options: &Options) -> Found {
+        let earned = REHEARSALS.saturating_add(self.came.saturating_mul(REHEARSED_BY_EVENT));
+        let left = earned.saturating_sub(self.rehearsed);
+        if self.unsettled == 0 || left < self.rehearsal {
+            return Found::Nothing;
+        }
+        let budget = options.budget.min(left);
+        let (found, spent) = self.look(self.last_event, &Options { budget, ..*options });
+        self.rehearsed += spent;
+        self.rehearsal = spent;
+        match found {
+            Found::Nothing => {
+                self.unsettled = 0;
+                self.proven = self.last_event;
+                Found::Nothing
+            }
+            Found::Violation { .. } => self.first_bad(options),
+            // It will be told when it is committed, if not before.
+            Found::Exhausted(..) => {
+                self.rehearsal = spent.saturating_mul(2);
+                Found::Nothing
+            }
+        }
+    }
+
+    /// The last look at everything, after which nothing comes.
+    pub(super) fn finish(&mut self, options: &Options) -> Found {
         if self.unsettled == 0 {
             return Found::Nothing;
         }
-        let last = self.last_event;
-        let mut found = self.look(last, options);
+        let found = self.commit(options);
+        if found != Found::Nothing || self.events.is_empty() {
+            return found;
+        }
+        let (found, spent) = self.look(self.last_event, &self.left(options));
+        self.spent += spent;
         match found {
-            Found::Nothing => found = self.commit(last, options),
-            // Before anything is committed that only this event made known.
-            Found::Violation(_) => found = self.first_bad(last, options),
+            Found::Nothing => self.unsettled = 0,
+            Found::Violation { .. } => return self.first_bad(options),
             Found::Exhausted(..) => {}
         }
-        self.unsettled = 0;
-        self.unsettled_ends = 0;
-        self.first_unsettled = None;
+        found
+    }
+
+    /// What may still be spent on what must be done.
+    fn left(&self, options: &Options) -> Options {
+        let paid = self.came.saturating_mul(PAID_BY_EVENT);
+        let all = options.budget.saturating_add(paid);
+        Options {
+            budget: all.saturating_sub(self.spent),
+            ..*options
+        }
+    }
+
+    /// Forgets what it can where there is enough of it.
+    fn tidy(&mut self) {
         let many = self.values.given >= self.values.forget_at;
         if many || self.ends - self.origin > FAR {
             self.forget();
         }
-        found
     }
 
     /// Forgets the values that nothing names any more, and counts ends from what is not committed on.
     fn forget(&mut self) {
         let earlier = (self.committed_ends - self.origin).min(u64::from(NEVER)) as u32;
         self.origin += u64::from(earlier);
-        let held = self.ops.iter().flat_map(|f| [f.op.value, f.op.old]);
+        let held = self.ops.iter().flat_map(|followed| {
+            let op = followed.op;
+            [op.value, op.old].into_iter().chain(followed.found)
+        });
         let numbers = self
             .frontier
             .renumber(held, self.values.given as usize, earlier);
-        for Followed { op, .. } in &mut self.ops {
+        for Followed { op, found, .. } in &mut self.ops {
             op.value = numbers[op.value as usize];
             op.old = numbers[op.old as usize];
+            *found = found.map(|found| numbers[found as usize]);
         }
         self.values.renumber(&numbers);
     }
 
-    /// Moves the frontier up to the begin of the oldest open operation: a copy has just got through there.
-    fn commit(&mut self, last: u64, options: &Options) -> Found {
-        let mut before = None;
-        while let Some(&(number, ends)) = self.events.front() {
-            let followed = *self.at(number);
-            if followed.completed > last {
+    /// Moves the frontier up to the begin of the oldest open operation, if it gets through there.
+    fn commit(&mut self, options: &Options) -> Found {
+        let last = self.last_event;
+        let ended =
+            |(number, _): &&(u64, bool)| self.ops[(*number - self.base) as usize].completed <= last;
+        let ready = self.events.iter().take_while(ended).count();
+        if ready == 0 {
+            return Found::Nothing;
+        }
+        // If nothing is left in the end, the frontier is needed as it was. Where there are few worlds, to try it first costs
+        // less than a copy, in which all values are.
+        let copy = (self.frontier.worlds() > MANY).then(|| self.frontier.clone());
+        if copy.is_none() {
+            let mut budget = Budget::new(&self.left(options));
+            let tried = self.rehearse(ready, last, &mut budget);
+            self.spent += budget.spent();
+            match tried {
+                Ok(_) => {}
+                Err(Found::Violation { .. }) => return self.first_bad(options),
+                Err(found) => return found,
+            }
+        }
+        let mut budget = Budget::new(&self.left(options));
+        let fed = self.feed_first(ready, &mut budget);
+        self.spent += budget.spent();
+        match (fed, copy) {
+            (Ok(()), _) => {}
+            (Err(Found::Violation { .. }), Some(copy)) => {
+                self.frontier = copy;
+                return self.first_bad(options);
+            }
+            (Err(found), _) => return found,
+        }
+        for _ in 0..ready {
+            let Some((number, ends)) = self.events.pop_front() else {
                 break;
-            }
-            let op = followed.as_of(last, self.origin);
-            let mut budget = Budget::new(options);
-            if let Err(found) = feed(
-                &mut self.frontier,
-                &op,
-                followed.moment(ends),
-                ends,
-                before,
-                &mut budget,
-            ) {
-                return found;
-            }
-            before = Some(followed.moment(ends));
-            self.events.pop_front();
+            };
             self.committed_ends += u64::from(ends);
             self.at(number).committed = ends;
             while self.ops.front().is_some_and(|op| op.committed) {
@@ -377,53 +512,86 @@ impl Tail {
                 self.base += 1;
             }
         }
+        self.known = last;
+        self.unsettled = self.unsettled.min(self.events.len());
+        self.tidy();
         Found::Nothing
     }
 
-    /// Rehearses the tail, as it stood right after event `last`.
-    fn look(&mut self, last: u64, options: &Options) -> Found {
+    /// Feeds the first so many events for good.
+    fn feed_first(&mut self, ready: usize, budget: &mut Budget) -> Result<(), Found> {
+        let mut before = None;
+        for &(number, ends) in self.events.iter().take(ready) {
+            let followed = self.ops[(number - self.base) as usize];
+            let at = followed.moment(ends);
+            let op = followed.as_of(self.last_event, self.origin);
+            feed(&mut self.frontier, &op, at, ends, before, budget)?;
+            before = Some(at);
+        }
+        Ok(())
+    }
+
+    /// Rehearses the first so many events, as they stood right after event `last`; gives how many worlds there are then.
+    fn rehearse(&mut self, most: usize, last: u64, budget: &mut Budget) -> Result<u64, Found> {
         let (events, ops, base, origin) = (&self.events, &self.ops, self.base, self.origin);
-        let looked = self.frontier.rehearse(|frontier| {
-            let mut budget = Budget::new(options);
+        self.frontier.rehearse(|frontier| {
             let mut before = None;
-            for &(number, ends) in events {
+            for &(number, ends) in events.iter().take(most) {
                 let followed = ops[(number - base) as usize];
                 let at = followed.moment(ends);
                 if at > last {
                     break;
                 }
                 let op = followed.as_of(last, origin);
-                feed(frontier, &op, at, ends, before, &mut budget)?;
+                feed(frontier, &op, at, ends, before, budget)?;
                 before = Some(at);
             }
             Ok(frontier.worlds() as u64)
-        });
-        match looked {
+        })
+    }
+
+    /// Rehearses the tail, as it stood right after event `last`; also gives the configurations visited.
+    fn look(&mut self, last: u64, options: &Options) -> (Found, u64) {
+        let mut budget = Budget::new(options);
+        let looked = self.rehearse(self.events.len(), last, &mut budget);
+        let found = match looked {
             Ok(worlds) => {
                 self.worlds = worlds;
                 Found::Nothing
             }
             Err(found) => found,
-        }
+        };
+        (found, budget.spent() + self.frontier.worlds() as u64)
     }
 
-    /// The first event with which the tail fails, by bisection.
-    fn first_bad(&mut self, last: u64, options: &Options) -> Found {
+    /// The first event with which the tail fails, by bisection; it fails with the last one. Before the last commit nothing
+    /// can be asked: where it failed by then, it is not known since when.
+    fn first_bad(&mut self, options: &Options) -> Found {
         let moments: Vec<u64> = self
             .events
             .iter()
             .map(|&(number, ends)| self.ops[(number - self.base) as usize].moment(ends))
-            .filter(|at| *at <= last)
+            .filter(|at| *at >= self.known)
             .collect();
+        let mut left = options.budget.saturating_add(REHEARSALS);
         let (mut good, mut bad) = (0, moments.len().saturating_sub(1));
+        let mut exact = self.proven >= self.known;
         while good < bad {
             let middle = good + (bad - good) / 2;
-            match self.look(moments[middle], options) {
-                Found::Violation(_) => bad = middle,
-                Found::Nothing | Found::Exhausted(..) => good = middle + 1,
+            let budget = options.budget.min(left);
+            let (found, spent) = self.look(moments[middle], &Options { budget, ..*options });
+            left = left.saturating_sub(spent);
+            if matches!(found, Found::Violation { .. }) {
+                bad = middle;
+            } else {
+                good = middle + 1;
+                exact = found == Found::Nothing;
             }
         }
-        Found::Violation(moments.get(bad).copied().unwrap_or(last))
+        Found::Violation {
+            event: moments.get(bad).copied().unwrap_or(self.last_event),
+            exact,
+        }
     }
 }
 
@@ -444,7 +612,13 @@ impl Followed {
             if op.kind == Kind::Read {
                 op.value = ABSENT;
             }
-        } else if op.end != End::Unknown {
+            return op;
+        }
+        if let Some(found) = self.found {
+            (op.kind, op.end) = (Kind::Read, End::Ok);
+            (op.value, op.old) = (found, ABSENT);
+        }
+        if op.end != End::Unknown {
             // Only the order of ends matters to the frontier: counting keeps it, however far apart their events are.
             let rank = self.rank - origin;
             assert!(rank < u64::from(NEVER), "{rank} ends are not committed");
@@ -479,7 +653,10 @@ fn feed(
     match frontier.end(op, None, budget) {
         Step::Alive => Ok(()),
         Step::Dead if frontier.truncated() => gave_up(Exhausted::Worlds { most: WIDTH as u64 }),
-        Step::Dead => Err(Found::Violation(at)),
+        Step::Dead => Err(Found::Violation {
+            event: at,
+            exact: false,
+        }),
         Step::Exhausted => gave_up(budget.reason()),
     }
 }

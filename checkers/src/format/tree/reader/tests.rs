@@ -1,3 +1,5 @@
+//! What the reader of trees takes, and what it refuses.
+
 use super::*;
 
 /// What stands on the second line, in both syntaxes.
