@@ -92,11 +92,12 @@ fn history(path: &str) -> String {
 }
 
 /// Histories by the exit code of `check`.
-fn histories() -> [(String, i32); 4] {
+fn histories() -> [(String, i32); 5] {
     [
         (history("linearizable/cas-chain.jsonl"), 0),
         (history("violating/stale-read.jsonl"), 1),
         (history("unknown/too-small-a-budget.jsonl"), 2),
+        (history("linearizable/empty.jsonl"), 0),
         (history("malformed/no-header.jsonl"), 65),
     ]
 }
@@ -195,10 +196,11 @@ fn the_model_ends_with_what_it_found_wherever_it_prints() {
 
 #[test]
 fn a_stderr_that_takes_nothing_changes_no_code() {
-    let violating = history("violating/stale-read.jsonl");
+    let [held, violating] =
+        ["linearizable/cas-chain.jsonl", "violating/stale-read.jsonl"].map(history);
     for (args, code) in [
-        (&["check", "nosuch"][..], 64),
-        (&["check", &violating], 1),
+        (&["check", "nosuch", &held][..], 64),
+        (&["check", "nosuch", &violating], 1),
         (&["model", "explain", "nosuch"], 64),
         (&["model", "trace", "tests"], 64),
         (

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use checkers::format::{self, Format};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -337,44 +338,82 @@ pub enum FolderError {
         /// What is wrong.
         reason: String,
     },
-    /// The history is malformed.
+    /// The history is malformed, or the bytes of a file ended early.
     #[error(transparent)]
     History(#[from] checkers::format::Error),
 }
 
 impl FolderError {
-    /// The exit code of DESIGN's table: malformed input, or wrong usage where there is no such run.
+    /// The exit code of DESIGN's table: wrong usage where there is no such run, malformed input, or a bench error where
+    /// this machine does not let us read it.
     #[must_use]
     pub fn exit(&self) -> u8 {
+        use checkers::format::Error::{Io, Malformed};
         match self {
-            FolderError::Unreadable { .. } => 64,
-            FolderError::Malformed { .. } | FolderError::History(_) => 65,
+            FolderError::Unreadable { source, .. } if is_missing(source) => 64,
+            FolderError::Malformed { .. } | FolderError::History(Malformed { .. }) => 65,
+            FolderError::Unreadable { .. } | FolderError::History(Io { .. }) => 70,
         }
     }
 }
 
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// A run's folder, read back.
+#[derive(Debug)]
+pub struct ReadBack {
+    /// Everything that the run told, in its order.
+    pub told: Vec<Told>,
+    /// Which of its files end before they should (compressed ones that are cut off or damaged), and where.
+    pub early: Vec<FolderError>,
+}
+
+/// The history of a run's folder; `None` where the folder is none of a run.
+#[must_use]
+pub fn history_in(dir: &Path) -> Option<PathBuf> {
+    let histories = ["history.jsonl", "history.jsonl.gz"].map(|name| dir.join(name));
+    let history = histories.into_iter().find(|path| path.is_file())?;
+    dir.join("scenario.toml").is_file().then_some(history)
+}
+
+/// Opens a file of a run's folder, or what gzip made of it; gives also what it is called.
+fn open(dir: &Path, name: &str) -> Result<(io::BufReader<File>, PathBuf), FolderError> {
+    let path = dir.join(name);
+    let packed = dir.join(format!("{name}.gz"));
+    let opened = match File::open(&path) {
+        Err(error) if is_missing(&error) && packed.is_file() => (File::open(&packed), packed),
+        opened => (opened, path),
+    };
+    match opened {
+        (Ok(file), path) => Ok((io::BufReader::new(file), path)),
+        (Err(source), path) => Err(FolderError::Unreadable { path, source }),
+    }
+}
+
 /// Reads back everything that a run told, in its order: its notices and its history's events. A half-written last line
-/// is what a killed bench leaves, and is let go.
+/// is what a killed bench leaves, and is let go. What was compressed meanwhile is unpacked, to its end.
 ///
 /// # Errors
 /// Where a file is missing or malformed; it is named with the line and the reason.
-pub fn read_folder(dir: &Path) -> Result<Vec<Told>, FolderError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| FolderError::Unreadable { path, source }
-    };
-    let path = dir.join("notices.jsonl");
-    let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
+pub fn read_folder(dir: &Path) -> Result<ReadBack, FolderError> {
+    let (file, path) = open(dir, "notices.jsonl")?;
+    let (text, notices_end) = format::text(file, &path.display().to_string())?;
+    let text = String::from_utf8_lossy(&text);
     let mut told = read_notices(&text).map_err(|(line, reason)| FolderError::Malformed {
         path,
         line,
         reason,
     })?;
-    let path = dir.join("history.jsonl");
-    let file = File::open(&path).map_err(unreadable(&path))?;
+    let (file, path) = open(dir, "history.jsonl")?;
     let name = path.display().to_string();
-    let nil = checkers::history::Nil::Absent;
-    let loaded = checkers::format::jsonl::read(io::BufReader::new(file), &name, nil)?;
+    let loaded = format::read_to_its_end(file, &name, Some(Format::Jsonl), None)?;
+    let early = notices_end.into_iter().chain(loaded.early);
+    let early = early.map(FolderError::History).collect();
     // The folder may have been moved since.
     for told in &mut told {
         if let Told::Notice {
@@ -390,7 +429,7 @@ pub fn read_folder(dir: &Path) -> Result<Vec<Told>, FolderError> {
         Told::Notice { time_ns, .. } => *time_ns,
         Told::Event(event) => event.time_ns,
     });
-    Ok(told)
+    Ok(ReadBack { told, early })
 }
 
 /// Reads the lines of `notices.jsonl`; an error is a line's number and what is wrong with it.
