@@ -4,7 +4,9 @@
 //! file of the same form. [`Scenario::resolve`] draws what the seed leaves open, and what it gives is enough to run
 //! again: it is what `scenario.toml` in a run's folder holds, and [`Given`] takes that, too.
 
+mod check;
 mod given;
+mod wrong;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,10 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::defects::{self, Place};
 use crate::fault::plan::{Aim, CALM_MS, Draw, EPISODE_MS, Episode, Plan, Wish};
-use crate::fault::{KINDS, MEMBERSHIP, NodeId, OUTSIDE};
+use crate::fault::{MEMBERSHIP, NodeId, OUTSIDE, least_nodes};
 use crate::workload::{Keys, Mix};
 
+#[cfg(test)]
+pub(crate) use check::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
 pub use given::Given;
+use wrong::Wrong;
 
 const BUILT_IN: &[&str] = &[
     include_str!("scenarios/rapids.toml"),
@@ -215,7 +220,8 @@ impl Promises {
         // Of so many drawn ones one or the other finds its node still on its way back.
         let crashes = planned(&["crash"]) * 9 / 10;
         let [now, before] = seconds;
-        let elections = (self.elections * now / before.max(1)).max(2);
+        let share = u128::from(self.elections) * u128::from(now) / u128::from(before.max(1));
+        let elections = u64::try_from(share).unwrap_or(u64::MAX).max(2);
         Promises {
             elections: self.elections.min(elections),
             kinds: self.kinds.min(plan.kinds().len() as u64),
@@ -265,6 +271,12 @@ pub struct Resolved {
     pub scenario: Scenario,
     /// What will go wrong, and when.
     pub plan: Plan,
+}
+
+impl From<Wrong> for Error {
+    fn from(wrong: Wrong) -> Error {
+        Error::Senseless(wrong.to_string())
+    }
 }
 
 /// Why a scenario cannot be had.
@@ -384,6 +396,15 @@ impl Scenario {
             self.random.kinds.retain(|kind| kind != "clock");
         }
         self.check()?;
+        for kind in changes.faults.iter().flatten() {
+            let least = least_nodes(kind);
+            if (self.nodes as usize) < least {
+                return Err(Error::Senseless(format!(
+                    "--faults {kind}: without effect among {} nodes, it needs {least}",
+                    self.nodes
+                )));
+            }
+        }
         let mut plan = self.plan(seed, changes.faults.is_some());
         if let Some(name) = &defect {
             let known = defects::find(name).ok_or_else(|| {
@@ -494,6 +515,7 @@ impl Scenario {
             let draw = Draw {
                 seed: seed ^ (stretch << 48),
                 nodes,
+                streams: self.append() == "stream",
                 from_ms,
                 until_ms,
                 kinds: &self.random.kinds,
@@ -509,97 +531,16 @@ impl Scenario {
 
     /// The leadership is handed on, again and again: the decoy of the plan.
     fn transfers(&self) -> impl Iterator<Item = Episode> {
-        let until_ms = self.seconds.min(3_600) * 1_000;
+        // As the random plan: an hour of a run without an end.
+        let until_ms = match self.seconds {
+            0 => 3_600_000,
+            seconds => seconds.min(3_600) * 1_000,
+        };
         let every = usize::try_from(HAND_ON_EVERY_MS).expect("a second is small");
         (HAND_ON_EVERY_MS..until_ms).step_by(every).map(|at_ms| {
             let to = Aim::Follower(0);
             Episode::at(at_ms, 0, vec![Wish::Transfer { to }])
         })
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let wrong = |text: String| Err(Error::Senseless(text));
-        if !(1..=9).contains(&self.nodes) {
-            return wrong(format!("{} nodes: there can be 1 to 9", self.nodes));
-        }
-        if let Some(voters) = self.voters.filter(|v| !(1..=self.nodes).contains(v)) {
-            return wrong(format!(
-                "{voters} voters: there can be 1 to {}, the number of nodes",
-                self.nodes
-            ));
-        }
-        if !(1..=1_000).contains(&self.clients) {
-            return wrong(format!("{} clients: there can be 1 to 1000", self.clients));
-        }
-        if !(1..=1_000_000).contains(&self.rate) {
-            return wrong(format!(
-                "a rate of {}: there can be 1 to 1000000 operations a second",
-                self.rate
-            ));
-        }
-        if self.keys.contended + self.keys.wide == 0 {
-            return wrong("no key: there must be one".to_owned());
-        }
-        if self.mix.read + self.mix.write + self.mix.cas + self.mix.delete == 0 {
-            return wrong("every weight of the mix is 0".to_owned());
-        }
-        for (what, bounds) in [
-            ("episode_ms", self.random.episode_ms),
-            ("calm_ms", self.random.calm_ms),
-        ] {
-            if bounds.is_some_and(|[least, most]| least == 0 || least > most) {
-                return wrong(format!("{what}: two numbers from 1, the lesser first"));
-            }
-        }
-        for kind in &self.random.kinds {
-            if !KINDS.iter().any(|known| known.name == kind) {
-                let known = KINDS
-                    .iter()
-                    .map(|kind| kind.name)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                return wrong(format!(
-                    "there is no kind of fault {kind:?}; there are {known}"
-                ));
-            }
-        }
-        for outside in OUTSIDE {
-            if self.random.kinds.iter().any(|kind| kind == outside) {
-                return wrong(format!(
-                    "{outside} is outside of the fault model and never drawn: write it into the opening"
-                ));
-            }
-        }
-        if self.voters.is_none() && self.random.kinds.iter().any(|kind| kind == "grow") {
-            return wrong(
-                "grow: every node has a vote already; voters says how many have".to_owned(),
-            );
-        }
-        for (what, mode, modes) in [
-            ("reads", self.reads(), READ_MODES),
-            ("append", self.append(), APPEND_MODES),
-        ] {
-            if !modes.contains(&mode) {
-                return wrong(format!("{what} = {mode:?}: there are {}", modes.join(", ")));
-            }
-        }
-        if !self.phases.is_sorted_by_key(|phase| phase.at_ms) {
-            return wrong("the phases are not in the order of their beginnings".to_owned());
-        }
-        let mut free_from = 0;
-        for episode in &self.opening {
-            if let Err(why) = episode.check(MOST_NODES) {
-                return wrong(format!("the opening {why}"));
-            }
-            if episode.at_ms < free_from {
-                return wrong(format!(
-                    "the opening at {} ms begins before the one before it",
-                    episode.at_ms
-                ));
-            }
-            free_from = episode.at_ms;
-        }
-        Ok(())
     }
 }
 
@@ -608,269 +549,6 @@ fn range([least, most]: [u64; 2]) -> std::ops::RangeInclusive<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fault::plan::When;
-    use crate::fault::{DiskHarm, WireHarm};
-
-    fn resolve(changes: &Changes) -> Result<Resolved, Error> {
-        Scenario::find(DEFAULT).unwrap().resolve(changes, 1, None)
-    }
-
-    #[test]
-    fn every_built_in_scenario_makes_sense_and_survives_toml() {
-        for scenario in Scenario::built_in() {
-            scenario
-                .check()
-                .unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
-            let resolved = scenario.resolve(&Changes::default(), 3, None).unwrap();
-            let text = toml::to_string(&resolved).unwrap();
-            assert_eq!(
-                toml::from_str::<Resolved>(&text).unwrap(),
-                resolved,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_page_names_every_word_that_a_scenario_may_hold() {
-        let page = include_str!("scenarios/README.md");
-        let words = KINDS.iter().map(|kind| kind.name);
-        let words = words.chain(READ_MODES.iter().copied());
-        let words = words.chain(WireHarm::ALL.map(WireHarm::name));
-        let words = words.map(str::to_owned);
-        let written = toml::to_string(&Scenario {
-            voters: Some(1),
-            phases: vec![Phase {
-                at_ms: 1,
-                mix: Scenario::find("calm").unwrap().mix,
-            }],
-            reads: Some("lease".to_owned()),
-            append: Some("unary".to_owned()),
-            vote_guard: Some(true),
-            timings: Timings {
-                heartbeat_ms: Some(1),
-                election_min_ms: Some(1),
-                election_max_ms: Some(1),
-                snapshot_every: Some(1),
-                keep_logs: Some(1),
-                lag: Some(1),
-                snapshot_chunk: Some(1),
-            },
-            opening: vec![Episode {
-                when: Some(When::LeaderChange),
-                after_ms: 1,
-                within_ms: Some(1),
-                ..Episode::at(1, 1, DiskHarm::ALL.map(disk).to_vec())
-            }],
-            random: Random {
-                kinds: Vec::new(),
-                swarm: true,
-                episode_ms: Some([1, 1]),
-                calm_ms: Some([1, 1]),
-            },
-            promises: Promises {
-                elections: 1,
-                kinds: 1,
-                snapshots: 1,
-                leaders_hit: 1,
-                leaders_in_minority: 1,
-                tails: 1,
-                changes: 1,
-                crashes: 1,
-            },
-            ..Scenario::find("calm").unwrap()
-        })
-        .unwrap();
-        let fields = written.split(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c)));
-        let fields = fields.filter(|word| word.len() > 2 && word.parse::<u64>().is_err());
-        let said = ["calm", "true", "fault"];
-        let about = Scenario::find("calm").unwrap().about;
-        let fields = fields.filter(|word| !said.contains(word) && !about.contains(word));
-        for word in words.chain(fields.map(str::to_owned)) {
-            assert!(page.contains(&word), "{word} is not on the page");
-        }
-    }
-
-    fn disk(harm: DiskHarm) -> Wish {
-        let (who, ms) = (Aim::Leader, 1);
-        Wish::Disk { who, harm, ms }
-    }
-
-    #[test]
-    fn the_default_is_the_one_that_the_design_settles() {
-        let Resolved { scenario, plan, .. } = resolve(&Changes::default()).unwrap();
-        assert_eq!(
-            (
-                scenario.nodes,
-                scenario.seconds,
-                scenario.clients,
-                scenario.rate
-            ),
-            (3, 30, 8, 200)
-        );
-        assert_eq!((scenario.keys.contended, scenario.keys.wide), (5, 200));
-        assert!(plan.kinds().len() >= 3, "{:?}", plan.kinds());
-    }
-
-    #[test]
-    fn what_is_outside_of_the_model_may_be_named_where_the_opening_has_it_and_is_never_drawn() {
-        let changes = |names: &[&str]| Changes {
-            faults: Some(names.iter().map(|&name| name.to_owned()).collect()),
-            ..Changes::default()
-        };
-        let scenario = Scenario::find("lying-disk").unwrap();
-        let named = scenario.resolve(&changes(&["lying-disk", "crash"]), 1, None);
-        let Resolved { scenario, plan, .. } = named.unwrap();
-        assert!(plan.kinds().contains(&"lying-disk"), "{:?}", plan.kinds());
-        assert_eq!(scenario.random.kinds, ["crash"]);
-        let refused = resolve(&changes(&["lying-disk"])).unwrap_err().to_string();
-        assert!(refused.contains("outside of the fault model"), "{refused}");
-    }
-
-    #[test]
-    fn faults_none_leaves_no_fault_and_no_promise_of_one() {
-        let calm = resolve(&Changes {
-            faults: Some(Vec::new()),
-            ..Changes::default()
-        })
-        .unwrap();
-        assert!(calm.plan.episodes.is_empty());
-        assert_eq!(calm.scenario.promises, Promises::default());
-    }
-
-    #[test]
-    fn a_recipe_promises_what_it_is_for_and_a_part_of_it_only_what_it_holds() {
-        let promises = |name: &str, seconds| {
-            let changes = Changes {
-                seconds,
-                ..Changes::default()
-            };
-            let scenario = Scenario::find(name).unwrap();
-            scenario
-                .resolve(&changes, 1, None)
-                .unwrap()
-                .scenario
-                .promises
-        };
-        assert_eq!(promises("figure-8", None).tails, 2);
-        assert_eq!(promises("late-heir", None).snapshots, 1);
-        assert_eq!(promises("kill-on-append", None).leaders_hit, 3);
-        assert_eq!(promises("power-loss", None).crashes, 90);
-        assert_eq!(promises("changing-members", None).changes, 3);
-        assert_eq!(promises("partitions", None).leaders_in_minority, 1);
-        assert_eq!(promises("late-heir", Some(3)).snapshots, 0);
-        let some = promises("power-loss", Some(20));
-        assert!((4..20).contains(&some.crashes), "{some:?}");
-        assert_eq!(some.elections, 2, "of 20 in 225 s");
-        assert_eq!(promises("changing-members", Some(1)).changes, 0);
-    }
-
-    #[test]
-    fn a_recipe_without_newcomers_does_not_let_them_grow() {
-        let faults = |kinds: &[&str]| Changes {
-            faults: Some(kinds.iter().map(|&kind| kind.to_owned()).collect()),
-            ..Changes::default()
-        };
-        let refused = resolve(&faults(&["grow"])).unwrap_err().to_string();
-        assert!(refused.contains("voters"), "{refused}");
-        let refused = resolve(&faults(&["wipe"])).unwrap_err().to_string();
-        assert!(refused.contains("outside"), "{refused}");
-        // As many nodes as voters: the recipe goes without.
-        let three = Changes {
-            nodes: Some(3),
-            ..Changes::default()
-        };
-        let scenario = Scenario::find("changing-members").unwrap();
-        let resolved = scenario.resolve(&three, 1, None).unwrap();
-        assert_eq!(resolved.scenario.voter_ids(), [1, 2, 3]);
-        assert!(!resolved.scenario.random.kinds.contains(&"grow".to_owned()));
-    }
-
-    #[test]
-    fn kinds_that_are_named_are_all_drawn_and_from_the_beginning() {
-        for seed in 0..20 {
-            let changes = Changes {
-                faults: Some(vec!["kill".to_owned(), "pause".to_owned()]),
-                ..Changes::default()
-            };
-            let scenario = Scenario::find(DEFAULT).unwrap();
-            let Resolved { plan, .. } = scenario.resolve(&changes, seed, None).unwrap();
-            assert_eq!(plan.kinds(), ["kill", "pause"], "seed {seed}");
-            assert!(plan.episodes[0].at_ms < 3_000, "seed {seed}: {plan:?}");
-            assert!(plan.episodes.len() >= 5, "seed {seed}: {plan:?}");
-            let mut free_from = 0;
-            for episode in &plan.episodes {
-                assert!(episode.at_ms >= free_from, "seed {seed}: {plan:?}");
-                free_from = episode.ends_by_ms();
-            }
-        }
-    }
-
-    #[test]
-    fn a_plan_ends_with_the_workload() {
-        let short = resolve(&Changes {
-            seconds: Some(5),
-            ..Changes::default()
-        })
-        .unwrap();
-        assert!(!short.plan.episodes.is_empty());
-        assert!(
-            short
-                .plan
-                .episodes
-                .iter()
-                .all(|e| e.at_ms + e.for_ms <= 5_000)
-        );
-    }
-
-    #[test]
-    fn nonsense_is_refused_with_the_reason() {
-        let refused = |changes: Changes, part: &str| {
-            let text = resolve(&changes).unwrap_err().to_string();
-            assert!(text.contains(part), "{text}");
-        };
-        refused(
-            Changes {
-                nodes: Some(0),
-                ..Changes::default()
-            },
-            "0 nodes",
-        );
-        refused(
-            Changes {
-                nodes: Some(10),
-                ..Changes::default()
-            },
-            "10 nodes",
-        );
-        refused(
-            Changes {
-                rate: Some(0),
-                ..Changes::default()
-            },
-            "rate of 0",
-        );
-        refused(
-            Changes {
-                faults: Some(vec!["lying-disk".to_owned()]),
-                ..Changes::default()
-            },
-            "outside of the fault model",
-        );
-        refused(
-            Changes {
-                faults: Some(vec!["flood".to_owned()]),
-                ..Changes::default()
-            },
-            "\"flood\"",
-        );
-        assert!(
-            Scenario::find("nosuch")
-                .unwrap_err()
-                .to_string()
-                .contains("rapids")
-        );
-    }
-}
+mod number_tests;
+#[cfg(test)]
+mod tests;

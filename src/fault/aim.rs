@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::NodeId;
+use super::{NodeId, Senseless};
 
 /// Whom a planned fault is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -134,6 +134,24 @@ impl Aim {
 }
 
 impl Crowd {
+    /// Whether so many nodes have such a crowd.
+    pub(super) fn check(self, nodes: usize) -> Result<(), Senseless> {
+        let least = match self {
+            Crowd::Leader | Crowd::Majority | Crowd::All => 1,
+            Crowd::Follower | Crowd::Followers => 2,
+            Crowd::Minority => 3,
+        };
+        if nodes >= least {
+            return Ok(());
+        }
+        let plural = if nodes == 1 { "" } else { "s" };
+        let why = format!(
+            "it needs {least} nodes, and there {} {nodes} node{plural}",
+            if nodes == 1 { "is" } else { "are" }
+        );
+        Err(Senseless::of("who", why))
+    }
+
     /// The nodes that are meant, in the order of their ids.
     pub(super) fn resolve(
         self,

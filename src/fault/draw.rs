@@ -5,27 +5,31 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::deck::{Decks, aim, is_dealt};
-use super::plan::{Aim, Crowd, Wish};
-use super::{Act, DiskHarm, LimitOf, Of, Only, Signal, WireHarm};
+use super::kinds::least_nodes;
+use super::plan::{Aim, Crowd, Draw, Wish};
+use super::{Act, DiskHarm, LimitOf, NodeId, Of, Only, Signal, WireHarm};
 
 /// Draws `depth` wishes, or fewer where the kinds do not allow so many that differ.
 pub(super) fn distinct_faults(
     rng: &mut ChaCha8Rng,
     decks: &mut Decks,
     kinds: &[&'static str],
-    nodes: usize,
+    draw: &Draw<'_>,
     depth: usize,
 ) -> Vec<Wish> {
+    let nodes = draw.nodes;
     let mut faults: Vec<Wish> = Vec::new();
     for _ in 0..depth {
         let kind = kinds.choose(rng).expect("the caller checked");
         let wish = if nodes > 1 && is_dealt(kind, nodes) {
             decks.deal(rng, kind, nodes)
         } else {
-            draw_wish(rng, kind, nodes)
+            draw_wish(rng, kind, draw)
         };
         match wish {
-            Some(wish) if faults.iter().any(|other| collide(other, &wish)) => decks.put_back(wish),
+            Some(wish) if faults.iter().any(|other| collide(other, &wish, nodes)) => {
+                decks.put_back(wish);
+            }
             Some(wish) => faults.push(wish),
             None => {}
         }
@@ -33,8 +37,8 @@ pub(super) fn distinct_faults(
     faults
 }
 
-/// Whether two wishes act on one child, or are the same.
-fn collide(a: &Wish, b: &Wish) -> bool {
+/// Whether two wishes act on one child, are the same, or one would do nothing beside the other.
+fn collide(a: &Wish, b: &Wish, nodes: usize) -> bool {
     let child = |wish: &Wish| match wish {
         Wish::Kill { who }
         | Wish::Pause { who }
@@ -59,10 +63,30 @@ fn collide(a: &Wish, b: &Wish) -> bool {
         || (child(a).is_some() && child(a) == child(b))
         || (crash(a) && touches(b))
         || (crash(b) && touches(a))
+        || hides(a, b, nodes)
+        || hides(b, a, nodes)
+}
+
+/// Whether one wish cuts every link that the other acts on.
+fn hides(a: &Wish, b: &Wish, nodes: usize) -> bool {
+    let ids: Vec<NodeId> = (1..=nodes as NodeId).collect();
+    let links = |wish: &Wish| {
+        let fault = wish.resolve(&ids, ids.first().copied(), None);
+        fault.map_or_else(|_| Vec::new(), |fault| fault.links(&ids))
+    };
+    if matches!(a, Wish::Slow { .. } | Wish::Wire { .. }) {
+        return false;
+    }
+    let (cut, met) = (links(a), links(b));
+    !met.is_empty() && met.iter().all(|link| cut.contains(link))
 }
 
 /// One wish of that kind, aimed relative to the leader; `None` where the cluster is too small for it.
-fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
+fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, draw: &Draw<'_>) -> Option<Wish> {
+    let nodes = draw.nodes;
+    if nodes < least_nodes(kind) {
+        return None;
+    }
     let followers = nodes.saturating_sub(1);
     let any = |rng: &mut ChaCha8Rng| match rng.random_range(0..=followers) {
         0 => Aim::Leader,
@@ -102,7 +126,7 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
                 .choose(rng)
                 .expect("the list is not empty"),
         }),
-        "kill-several" | "freeze" if nodes > 2 => {
+        "kill-several" | "freeze" => {
             use Crowd::{All, Followers, Majority, Minority};
             let crowds = [Minority, Majority, Followers, All];
             let who = *crowds.choose(rng).expect("the list is not empty");
@@ -112,7 +136,6 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
                 _ => Wish::KillSeveral { who },
             })
         }
-        "kill-several" | "freeze" => None,
         "crash" => {
             let crowds = [Crowd::Leader, Crowd::Follower, Crowd::Majority, Crowd::All];
             let who = *crowds.choose(rng).expect("the list is not empty");
@@ -144,22 +167,22 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
                 step_ms: pick(rng, &[0, 0, 500, 5_000]),
             })
         }
-        _ if nodes < 2 => None,
         "shrink" => Some(Wish::Shrink { who: any(rng) }),
         "replace" => Some(Wish::Replace { who: any(rng) }),
         "grow" => Some(Wish::Grow { who: None }),
         "transfer" => Some(Wish::Transfer {
             to: Aim::Follower(rng.random_range(0..followers)),
         }),
-        _ if Act::ALL.iter().any(|act| act.name() == kind) => Some(draw_message(rng, kind, any)),
-        "ring" if nodes > 3 => {
+        _ if Act::ALL.iter().any(|act| act.name() == kind) => {
+            Some(draw_message(rng, kind, draw.streams, any))
+        }
+        "ring" => {
             let mut order: Vec<usize> = (0..nodes).collect();
             order.shuffle(rng);
             Some(Wish::Ring {
                 order: order.into_iter().map(aim).collect(),
             })
         }
-        "ring" => None,
         "graph" => {
             let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
             let mut pairs: Vec<(usize, usize)> = pairs.filter(|(from, to)| from != to).collect();
@@ -210,7 +233,12 @@ fn draw_wish(rng: &mut ChaCha8Rng, kind: &str, nodes: usize) -> Option<Wish> {
 }
 
 /// A fault of single messages: on one node's links or everywhere, of some or all of them.
-fn draw_message(rng: &mut ChaCha8Rng, kind: &str, any: impl Fn(&mut ChaCha8Rng) -> Aim) -> Wish {
+fn draw_message(
+    rng: &mut ChaCha8Rng,
+    kind: &str,
+    streams: bool,
+    any: impl Fn(&mut ChaCha8Rng) -> Aim,
+) -> Wish {
     let act = *Act::ALL
         .iter()
         .find(|act| act.name() == kind)
@@ -222,7 +250,8 @@ fn draw_message(rng: &mut ChaCha8Rng, kind: &str, any: impl Fn(&mut ChaCha8Rng) 
         Act::Late | Act::LateAnswer => {
             pick(rng, &[Of::Votes, Of::Appends, Of::Peers, Of::Snapshots])
         }
-        Act::CutStream | Act::Stall => pick(rng, &[Of::Appends, Of::Snapshots]),
+        Act::CutStream | Act::Stall if streams => pick(rng, &[Of::Appends, Of::Snapshots]),
+        Act::CutStream | Act::Stall => Of::Snapshots,
         // A client's request has no number of its own: a second one may be applied twice, and legally so.
         Act::Double | Act::Reorder | Act::Replay | Act::Corrupt => {
             pick(rng, &[Of::Votes, Of::Heartbeats, Of::Appends])

@@ -59,31 +59,6 @@ impl WireHarm {
             WireHarm::Unanswered => "unanswered",
         }
     }
-
-    /// Whether it can count so much.
-    ///
-    /// # Errors
-    /// What it counts instead.
-    pub(super) fn check(self, amount: u64) -> Result<(), String> {
-        let (unit, most) = match self {
-            WireHarm::Narrow => ("bytes a second", 1_000_000),
-            WireHarm::Sliced | WireHarm::CutShort => ("bytes", 1_000_000),
-            WireHarm::Spikes | WireHarm::LongTail | WireHarm::SlowClose => ("ms", 10_000),
-            WireHarm::HalfClose | WireHarm::Reset | WireHarm::Refuse | WireHarm::Unanswered => {
-                return match amount {
-                    0 => Ok(()),
-                    _ => Err(format!("{} counts nothing: no amount", self.name())),
-                };
-            }
-        };
-        match (1..=most).contains(&amount) {
-            true => Ok(()),
-            false => Err(format!(
-                "{} of {amount}: there can be 1 to {most} {unit}",
-                self.name()
-            )),
-        }
-    }
 }
 
 /// What a child has no more of.

@@ -171,3 +171,15 @@ pub const MEMBERSHIP: &[&str] = &["shrink", "replace", "grow"];
 /// The kinds that no quorum protocol need survive. A plan never draws them; whoever writes one down gets what is found
 /// labelled.
 pub const OUTSIDE: &[&str] = &["lying-disk", "bit-flip", "wipe", "corrupt"];
+
+/// Among fewer nodes than this a fault of that kind would do nothing, or nothing that another kind does not do.
+#[must_use]
+pub fn least_nodes(kind: &str) -> usize {
+    match kind {
+        "kill" | "pause" | "restart" | "crash-loop" | "throttle" | "hide" | "limit" | "crash"
+        | "disk" | "lying-disk" | "bit-flip" | "clock" | "wipe" => 1,
+        "bridge" | "kill-several" | "freeze" => 3,
+        "ring" => 4,
+        _ => 2,
+    }
+}

@@ -94,68 +94,6 @@ impl Only {
     pub fn is_all(&self) -> bool {
         *self == Only::default()
     }
-
-    /// Whether some message can fit, as far as can be told: `act` and `of` as in [`Fault::Message`].
-    ///
-    /// # Errors
-    /// Why none can.
-    fn check(&self, act: Act, of: Of) -> Result<(), String> {
-        for (name, bounds) in [
-            ("terms", self.terms),
-            ("entries", self.entries),
-            ("nth", self.nth),
-        ] {
-            if let Some([least, most]) = bounds.filter(|[least, most]| least > most) {
-                return Err(format!(
-                    "{name} = [{least}, {most}]: the lesser comes first"
-                ));
-            }
-        }
-        let is_of_streams = matches!(act, Act::CutStream | Act::Stall);
-        let why = if self.nth.is_some_and(|[first, _]| first == 0) {
-            "they are counted from 1"
-        } else if self.nth.is_some() && is_of_streams {
-            "streams are not met by number"
-        } else if self.terms.is_some() && of.is_of_clients() {
-            "clients know no term"
-        } else if self.entries.is_some_and(|[least, _]| match of {
-            Of::Peers | Of::Appends => false,
-            Of::Heartbeats => least > 0,
-            _ => true,
-        }) {
-            "they carry no entries"
-        } else if (self.terms.is_some() || self.entries.is_some()) && act == Act::LateAnswer {
-            "answers have neither term nor entries to be known by"
-        } else {
-            return Ok(());
-        };
-        Err(format!("{} {}: {why}", act.name(), of.name()))
-    }
-}
-
-/// Whether a fault of single messages makes sense.
-pub(super) fn check_message(
-    act: Act,
-    of: Of,
-    has_receiver: bool,
-    only: Only,
-) -> Result<(), String> {
-    if act.repeats() && of.is_of_clients() {
-        return Err(format!(
-            "{} have no numbers of their own: two of them would be two writes",
-            of.name()
-        ));
-    }
-    if act == Act::LateAnswer && of == Of::Heartbeats {
-        return Err("an answer does not say that it is a heartbeat's: name appends".to_owned());
-    }
-    if has_receiver && of.is_of_clients() {
-        return Err(format!(
-            "{} go to one node anyway: it is named without a receiver",
-            of.name()
-        ));
-    }
-    only.check(act, of)
 }
 
 /// Which messages.

@@ -4,6 +4,7 @@
 //! command line name the kinds from [`KINDS`], which is the only place where they are written.
 
 mod aim;
+mod check;
 mod deck;
 pub mod defects;
 mod draw;
@@ -12,13 +13,14 @@ mod kinds;
 mod message;
 pub mod plan;
 mod show;
+mod together;
 mod wish;
 
 use serde::{Deserialize, Serialize};
 
+pub use check::{Among, Senseless};
 pub use harm::{DiskHarm, LimitOf, WireHarm};
-pub use kinds::{KINDS, Kind, MEMBERSHIP, OUTSIDE};
-use message::check_message;
+pub use kinds::{KINDS, Kind, MEMBERSHIP, OUTSIDE, least_nodes};
 pub use message::{Act, Of, Only};
 
 /// A node's id, 1 to 9.
@@ -292,29 +294,6 @@ impl Fault {
         }
     }
 
-    /// Whether what it says can be had at all, by whatever nodes.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check(&self) -> Result<(), String> {
-        match self {
-            Fault::Message {
-                per_mille: share @ (0 | 1_001..),
-                ..
-            } => Err(format!("per_mille = {share}: there can be 1 to 1000")),
-            Fault::Message {
-                act: act @ (Act::Late | Act::LateAnswer | Act::Reorder),
-                ms: 0,
-                ..
-            } => Err(format!("{}: ms says by how much", act.name())),
-            Fault::Message {
-                act, of, to, only, ..
-            } => check_message(*act, *of, to.is_some(), *only),
-            Fault::Wire { harm, amount, .. } => harm.check(*amount),
-            _ => Ok(()),
-        }
-    }
-
     /// Whether a correct cluster must survive it: what is found after any other accuses nobody.
     #[must_use]
     pub fn is_inside_the_model(&self) -> bool {
@@ -407,26 +386,6 @@ impl Fault {
             }
             _ => Vec::new(),
         }
-    }
-
-    /// Whether a node under this fault may be ended by another one on top of it: the harm then ends with its child.
-    #[must_use]
-    pub fn lets_be_ended_by(&self, other: &Fault) -> bool {
-        let stays = matches!(
-            self,
-            Fault::Disk {
-                harm: DiskHarm::SlowSync | DiskHarm::HoldSync | DiskHarm::LyingSync,
-                ..
-            }
-        );
-        let ends = matches!(
-            other,
-            Fault::Kill { .. }
-                | Fault::KillSeveral { .. }
-                | Fault::Restart { .. }
-                | Fault::Crash { .. }
-        );
-        stays && ends
     }
 
     /// Whether it is over as soon as it is done: an event, not a state.

@@ -16,7 +16,7 @@ pub use super::aim::{Aim, Crowd, Impossible, NotAnAim};
 use super::deck::Decks;
 use super::draw::distinct_faults;
 pub use super::wish::Wish;
-use super::{KINDS, NodeId, OUTSIDE};
+use super::{KINDS, NodeId, OUTSIDE, Senseless};
 
 /// What an episode can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,14 +109,85 @@ impl Episode {
         }
     }
 
-    /// Whether its faults can be had among so many nodes, whoever leads.
+    /// Whether it can be had among so many nodes, and does anything, whoever leads: as far as its own words tell.
     ///
     /// # Errors
-    /// When it is, and why the first one of them can't.
-    pub fn check(&self, nodes: NodeId) -> Result<(), String> {
-        let mut checked = self.faults.iter().map(|wish| wish.check(nodes));
-        let first = checked.find_map(Result::err);
-        first.map_or(Ok(()), |why| Err(format!("at {} ms: {why}", self.at_ms)))
+    /// What is wrong first, and where in it.
+    pub fn check(&self, nodes: NodeId) -> Result<(), Unfit> {
+        self.check_times()?;
+        self.check_each(|wish| wish.check(nodes))
+    }
+
+    /// Whether each of its faults does anything among exactly so many nodes that replicate like this.
+    ///
+    /// # Errors
+    /// What is wrong first, and where in it.
+    pub fn check_among(&self, nodes: NodeId, streams: bool) -> Result<(), Unfit> {
+        self.check_each(|wish| wish.check_among(nodes, streams))
+    }
+
+    fn check_each(&self, check: impl Fn(&Wish) -> Result<(), Senseless>) -> Result<(), Unfit> {
+        for (at, wish) in self.faults.iter().enumerate() {
+            check(wish).map_err(|Senseless { field, why }| Unfit {
+                fault: Some(at),
+                field,
+                why: format!("{}: {why}", wish.kind()),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), Unfit> {
+        let unfit = |field, why: String| {
+            Err(Unfit {
+                fault: None,
+                field,
+                why,
+            })
+        };
+        for (field, ms) in [
+            ("at_ms", self.at_ms),
+            ("after_ms", self.after_ms),
+            ("within_ms", self.within_ms.unwrap_or(1)),
+            ("for_ms", self.for_ms),
+        ] {
+            if ms > MOST_PLANNED_MS {
+                let why = format!("{field} = {ms}: there can be {MOST_PLANNED_MS} at most");
+                return unfit(field, why);
+            }
+        }
+        if self.faults.is_empty() {
+            return unfit("faults", "without effect: it has no fault".to_owned());
+        }
+        if let Some(wish) = self.faults.iter().find(|wish| !wish.needs_no_time())
+            && self.for_ms == 0
+        {
+            let why = format!(
+                "without effect: for_ms = 0, and {} is out as soon as it is in",
+                wish.kind()
+            );
+            return unfit("for_ms", why);
+        }
+        match self.when {
+            None if self.within_ms.is_some() => {
+                let why =
+                    "without effect: within_ms, and nothing is waited for: when says for what";
+                unfit("within_ms", why.to_owned())
+            }
+            None if self.after_ms > 0 => {
+                let why = "without effect: after_ms, and nothing is waited for: when says for what";
+                unfit("after_ms", why.to_owned())
+            }
+            Some(_) if self.within_ms == Some(0) => {
+                let why = "within_ms = 0: it would be skipped always";
+                unfit("within_ms", why.to_owned())
+            }
+            Some(When::Message { count: 0, .. }) => {
+                let why = "count = 0: they are counted from 1";
+                unfit("when", why.to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How long its anchor may take.
@@ -129,9 +200,25 @@ impl Episode {
     #[must_use]
     pub fn ends_by_ms(&self) -> u64 {
         let waits = self.when.map_or(0, |_| self.within_ms());
-        self.at_ms + waits + self.after_ms + self.for_ms
+        let parts = [waits, self.after_ms, self.for_ms];
+        parts.into_iter().fold(self.at_ms, u64::saturating_add)
     }
 }
+
+/// What is wrong with an episode, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Unfit {
+    /// Which of its faults, counted from 0; `None`: the episode itself.
+    pub fault: Option<usize>,
+    /// Which of its words, or of the fault's.
+    pub field: &'static str,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// Nothing is planned for later than this, and nothing lasts longer: a year.
+pub const MOST_PLANNED_MS: u64 = 366 * 86_400_000;
 
 /// How long an anchor may take where the episode does not say.
 const ANCHOR_WITHIN_MS: u64 = 5_000;
@@ -159,6 +246,8 @@ pub struct Draw<'a> {
     pub seed: u64,
     /// How many nodes there are.
     pub nodes: usize,
+    /// Whether entries travel in streams.
+    pub streams: bool,
     /// From here on.
     pub from_ms: u64,
     /// No episode lasts beyond this.
@@ -204,11 +293,14 @@ impl Plan {
             let depth = *[1, 1, 2, 2, 3]
                 .choose(&mut rng)
                 .expect("the list is not empty");
-            let faults = distinct_faults(&mut rng, &mut decks, &kinds, draw.nodes, depth);
+            let faults = distinct_faults(&mut rng, &mut decks, &kinds, draw, depth);
             if at_ms + for_ms > draw.until_ms {
                 break;
             }
-            episodes.push(Episode::at(at_ms, for_ms, faults));
+            // Where none of the kinds can be had among so few nodes, or all collide, it stays calm.
+            if !faults.is_empty() {
+                episodes.push(Episode::at(at_ms, for_ms, faults));
+            }
             at_ms += for_ms + rng.random_range(draw.calm_ms.clone());
         }
         Plan { episodes }
@@ -255,6 +347,7 @@ mod tests {
         Plan::draw(&Draw {
             seed,
             nodes,
+            streams: true,
             from_ms: 1_000,
             until_ms: 60_000,
             kinds: &kinds(),
@@ -277,6 +370,7 @@ mod tests {
             let plan = Plan::draw(&Draw {
                 seed,
                 nodes: 5,
+                streams: true,
                 from_ms: 0,
                 until_ms: 2_000_000,
                 kinds,
@@ -314,12 +408,21 @@ mod tests {
             for episode in draw(seed, size).episodes {
                 assert!(episode.at_ms > free_from && episode.at_ms + episode.for_ms <= 60_000);
                 free_from = episode.at_ms + episode.for_ms;
+                assert_eq!(episode.check(size as u64), Ok(()), "{episode:?}");
+                assert_eq!(episode.check_among(size as u64, true), Ok(()));
                 for wish in &episode.faults {
                     let fault = wish
                         .resolve(&nodes, Some(1), Some(1))
                         .unwrap_or_else(|why| panic!("{wish:?}: {why}"));
-                    assert_eq!(fault.check(), Ok(()), "{fault}");
-                    assert_eq!(wish.check(size as u64), Ok(()), "{wish:?}");
+                    let links = fault.links(&nodes);
+                    let others = episode.faults.iter().filter(|other| *other != wish);
+                    for other in others {
+                        let other = other.resolve(&nodes, Some(1), Some(1)).unwrap();
+                        let slow = matches!(other, Fault::Slow { .. } | Fault::Wire { .. });
+                        let cut = other.links(&nodes);
+                        let hidden = !links.is_empty() && links.iter().all(|l| cut.contains(l));
+                        assert!(slow || !hidden, "{other} leaves nothing for {fault}");
+                    }
                     if let Fault::Split { side } = fault {
                         assert!(
                             !side.is_empty() && side.len() < size,
@@ -411,6 +514,7 @@ mod tests {
             let plan = Plan::draw(&Draw {
                 seed: 11,
                 nodes,
+                streams: true,
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds: &[kind.to_owned()],
@@ -451,6 +555,7 @@ mod tests {
             Plan::draw(&Draw {
                 seed: 3,
                 nodes: 5,
+                streams: true,
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds,

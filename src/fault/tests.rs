@@ -169,7 +169,10 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
             of,
             node: Some(1),
             per_mille: 500,
-            ms: 9,
+            ms: match act {
+                Act::Late | Act::LateAnswer | Act::Reorder | Act::Double => 9,
+                _ => 0,
+            },
             to,
             only,
         };
@@ -248,7 +251,7 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
             "neither term",
         ),
     ] {
-        let said = check(act, of, to, only).unwrap_err();
+        let said = check(act, of, to, only).unwrap_err().to_string();
         assert!(said.contains(why), "{said}");
     }
     for harm in WireHarm::ALL {
@@ -263,7 +266,7 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
             .check()
         };
         assert_ne!(check(0).is_ok(), check(1).is_ok(), "{}", harm.name());
-        assert!(check(u64::MAX).unwrap_err().starts_with(harm.name()));
+        assert!(check(u64::MAX).unwrap_err().why.contains(harm.name()));
     }
 }
 
@@ -282,19 +285,4 @@ fn a_kind_is_outside_of_the_model_just_where_it_says_so() {
         let keeps_its_word = !matches!(harm, DiskHarm::LyingSync | DiskHarm::FlippedBits);
         assert_eq!(fault.is_inside_the_model(), keeps_its_word, "{fault}");
     }
-}
-
-#[test]
-fn only_an_end_of_the_node_goes_on_top_of_a_disk_that_it_does_not_stop_under() {
-    let disk = |harm| Fault::Disk {
-        node: 1,
-        harm,
-        ms: 0,
-    };
-    let crash = Fault::Crash { nodes: vec![1] };
-    assert!(disk(DiskHarm::HoldSync).lets_be_ended_by(&crash));
-    assert!(disk(DiskHarm::LyingSync).lets_be_ended_by(&Fault::Kill { node: 1 }));
-    assert!(!disk(DiskHarm::Full).lets_be_ended_by(&crash));
-    assert!(!disk(DiskHarm::HoldSync).lets_be_ended_by(&Fault::Pause { node: 1 }));
-    assert!(!crash.lets_be_ended_by(&disk(DiskHarm::HoldSync)));
 }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::aim::{Aim, Crowd, Impossible};
-use super::{Act, DiskHarm, Fault, LimitOf, NodeId, Of, Only, Signal, Way, WireHarm};
+use super::{
+    Act, Among, DiskHarm, Fault, LimitOf, NodeId, Of, Only, Senseless, Signal, Way, WireHarm,
+};
 
 /// A fault that a plan wants, its nodes still to be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +206,9 @@ pub enum Wish {
     },
 }
 
+/// A plan can name nodes up to this one.
+const MOST_NAMED: NodeId = 9;
+
 fn every_one() -> u32 {
     1000
 }
@@ -250,18 +255,60 @@ impl Wish {
         }
     }
 
-    /// Whether it can be had among so many nodes, whoever leads.
+    /// Whether it can be had among so many nodes, and does anything, whoever leads: as far as its own words tell.
     ///
     /// # Errors
     /// Why it can't.
-    pub fn check(&self, nodes: NodeId) -> Result<(), String> {
+    pub fn check(&self, nodes: NodeId) -> Result<(), Senseless> {
+        self.checked(nodes, |_, fault| fault.check())
+    }
+
+    /// Whether it does anything among exactly so many nodes, and in a cluster that replicates like this.
+    ///
+    /// # Errors
+    /// Why it doesn't.
+    pub fn check_among(&self, nodes: NodeId, streams: bool) -> Result<(), Senseless> {
+        self.checked(nodes, |nodes, fault| {
+            fault.check_among(Among { nodes, streams })
+        })
+    }
+
+    fn checked(
+        &self,
+        nodes: NodeId,
+        check: impl Fn(&[NodeId], &Fault) -> Result<(), Senseless>,
+    ) -> Result<(), Senseless> {
         let all: Vec<NodeId> = (1..=nodes).collect();
+        match self {
+            Wish::Transfer { to: Aim::Leader } => {
+                let why = "without effect: the leader leads already";
+                return Err(Senseless::of("to", why));
+            }
+            Wish::Grow {
+                who: Some(Aim::Leader),
+            } => {
+                let why = "without effect: the leader has a vote";
+                return Err(Senseless::of("who", why));
+            }
+            Wish::KillSeveral { who } | Wish::Freeze { who, .. } | Wish::Crash { who } => {
+                who.check(all.len())?;
+            }
+            _ => {}
+        }
         match self.resolve(&all, Some(1), Some(1)) {
-            Ok(fault) => fault.check(),
+            Ok(fault) => check(&all, &fault),
             // Who is the same node now, is not when another one leads.
             Err(Impossible::SameNode) if self.names_nodes() => Ok(()),
-            Err(why) => Err(why.to_string()),
+            Err(why) => Err(Senseless::of("fault", why.to_string())),
         }
+    }
+
+    /// Whether it does something although it is taken out as soon as it is in.
+    #[must_use]
+    pub fn needs_no_time(&self) -> bool {
+        let nodes: Vec<NodeId> = (1..=MOST_NAMED).collect();
+        let fault = self.resolve(&nodes, Some(1), Some(2));
+        fault.is_ok_and(|fault| fault.is_over_at_once() || fault.kills())
     }
 
     /// Whether it names nodes by their ids beside those that it names by their roles.

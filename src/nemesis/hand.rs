@@ -180,7 +180,7 @@ impl Hand {
     /// Why it is not in, or not any more.
     pub(super) async fn put_in(&self, fault: &Fault) -> Result<Active, NotIn> {
         let words = |error: crate::cluster::ClusterError| error.to_string();
-        fault.check()?;
+        fault.check().map_err(|why| why.to_string())?;
         let mut worker = None;
         let guard = match fault {
             Fault::Kill { node } => {
@@ -321,6 +321,11 @@ impl Hand {
         }
     }
 
+    fn stands(&self, node: NodeId) -> bool {
+        let view = self.cluster.view(node);
+        view.is_some_and(|view| view.state == ChildState::Paused)
+    }
+
     fn is_up(&self, node: NodeId) -> bool {
         let view = self.cluster.view(node);
         view.is_some_and(|view| view.state == ChildState::Up)
@@ -452,14 +457,19 @@ impl Hand {
             Fault::Crash { nodes } | Fault::KillSeveral { nodes } => self.start(&nodes).await,
             Fault::Freeze { nodes, stagger_ms } => {
                 let stagger = Duration::from_millis(stagger_ms);
-                self.thaw(&nodes, stagger).await
+                let standing: Vec<NodeId> = nodes.into_iter().filter(|&n| self.stands(n)).collect();
+                self.thaw(&standing, stagger).await
             }
             // A new child has the limits of the bench.
             Fault::Limit { node, .. } => {
                 let _ = self.cluster.kill(node).await;
                 self.start(&[node]).await
             }
-            Fault::Pause { node } => vec![(node, self.cluster.resume(node).await)],
+            Fault::Pause { node } if self.stands(node) => {
+                vec![(node, self.cluster.resume(node).await)]
+            }
+            // It was ended as it stood; its next child does not stand.
+            Fault::Pause { .. } => Vec::new(),
             Fault::Disk { node, harm, .. }
                 if harm.excuses_an_end() || harm.ends_in_a_power_loss() =>
             {
@@ -468,7 +478,7 @@ impl Hand {
                 self.start(&[node]).await
             }
             // The harm has ended with its child.
-            Fault::Disk { node, .. } if !self.is_up(node) => Vec::new(),
+            Fault::Disk { node, .. } | Fault::Clock { node, .. } if !self.is_up(node) => Vec::new(),
             Fault::Disk { node, .. } => {
                 let probe = self.cluster.set_disk(node, DiskSwitches::default()).await;
                 match probe {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::plan::{Episode, Plan};
 use crate::fault::{By, Fault, FaultId, NodeId};
 use crate::proxy::Network;
@@ -107,6 +107,8 @@ pub struct Parties {
 pub struct Nemesis {
     hand: Hand,
     active: BTreeMap<FaultId, Active>,
+    /// Faults that are to be healed when their nodes go on, and by whom.
+    waiting: Vec<(FaultId, By)>,
     next_id: FaultId,
     clock: PlanClock,
     agenda: Agenda,
@@ -170,6 +172,7 @@ impl Nemesis {
                 held: watch::channel(false).1,
             },
             active: BTreeMap::new(),
+            waiting: Vec::new(),
             next_id: 1,
             clock: PlanClock::default(),
             agenda: Agenda::of(plan),
@@ -412,26 +415,44 @@ impl Nemesis {
         {
             return Some(format!("there is no n{unknown}"));
         }
-        let same = self.active.values().find(|active| {
-            let on_one_child = |other: &Fault| {
-                let children = other.children();
-                children
-                    .iter()
-                    .any(|child| fault.children().contains(child))
-            };
-            let member = active.fault.member();
-            active.fault == *fault
-                || (member.is_some() && member == fault.member())
-                || (on_one_child(&active.fault) && !active.fault.lets_be_ended_by(fault))
-        })?;
-        Some(format!("{} is in already", same.fault))
+        if let Fault::Transfer { to } = fault
+            && self.hand.leader() == Some(*to)
+        {
+            return Some(format!("n{to} leads already"));
+        }
+        let mut active = self.active.values();
+        active.find_map(|active| fault.refused_by(&active.fault))
     }
 
+    /// Takes a fault out, and those that waited for that.
     async fn heal(&mut self, id: FaultId, by: By) {
-        let Some(active) = self.active.remove(&id) else {
-            return;
+        let mut next = vec![(id, by)];
+        while let Some((id, by)) = next.pop() {
+            if self.heal_one(id, by).await {
+                next.append(&mut self.waiting);
+            }
+        }
+    }
+
+    /// Takes one out; gives whether others may have waited for that. What its node must be told to undo waits until the
+    /// node can hear it.
+    async fn heal_one(&mut self, id: FaultId, by: By) -> bool {
+        let Some(active) = self.active.get(&id) else {
+            return false;
         };
         let fault = active.fault.clone();
+        if let Some(node) = self.stands(&fault) {
+            let known = self.waiting.iter().any(|(waiting, _)| *waiting == id);
+            if !known {
+                self.waiting.push((id, by));
+                let text = format!("“{fault}” will be healed when n{node} goes on: it is paused");
+                (self.listener)(Deed::Missed(text));
+            }
+            return false;
+        }
+        let Some(active) = self.active.remove(&id) else {
+            return false;
+        };
         let unproven = self.hand.unproven(&active);
         let liar = active.liar;
         let lost = self.hand.take_out(active).await;
@@ -443,12 +464,22 @@ impl Nemesis {
         for (node, error) in lost {
             self.tell_loss(node, &error);
         }
+        let stopped = fault.stops();
         if let Some(why) = unproven {
             self.hand
                 .recorder
                 .mark(format!("indeterminate #{id} {fault}: {why}"));
             (self.listener)(Deed::Indeterminate(Some(id), fault, by, why));
         }
+        stopped
+    }
+
+    /// The node that would have to undo this fault itself, where another one lets it stand.
+    fn stands(&self, fault: &Fault) -> Option<NodeId> {
+        let children = fault.children();
+        let node = *children.first().filter(|_| fault.is_a_switch())?;
+        let view = self.hand.cluster.view(node)?;
+        (view.state == ChildState::Paused).then_some(node)
     }
 
     async fn heal_all(&mut self, by: By) {
@@ -456,7 +487,9 @@ impl Nemesis {
         let mut ids: Vec<FaultId> = self.active.keys().copied().collect();
         ids.sort_by_key(|id| {
             let fault = &self.active[id].fault;
-            (fault.member().is_some(), !fault.children().is_empty())
+            // Who stands goes on before it is told anything.
+            let told = !fault.children().is_empty() && !fault.stops();
+            (fault.member().is_some(), !fault.children().is_empty(), told)
         });
         for id in ids {
             self.heal(id, by).await;

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{Changes, Error, MOST_NODES, Resolved, Scenario};
+use super::check::check_episodes;
+use super::{Changes, Error, Resolved, Scenario};
 use crate::fault::defects;
-use crate::fault::plan::Episode;
 
 /// What somebody gave a run to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Given {
         })
     }
 
-    fn parse(text: &str) -> Result<Given, String> {
+    pub(super) fn parse(text: &str) -> Result<Given, String> {
         fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, String> {
             toml::from_str(text).map_err(|e| e.to_string())
         }
@@ -54,28 +54,19 @@ impl Given {
         let shape: Shape = toml::from_str(text).unwrap_or_default();
         if shape.plan.is_none() {
             let scenario: Scenario = parsed(text)?;
-            scenario.check().map_err(|e| e.to_string())?;
-            for episode in &scenario.opening {
-                let checked = episode.check(scenario.nodes);
-                checked.map_err(|why| format!("the opening {why}"))?;
-            }
-            let ends_ms = scenario.seconds * 1_000;
-            let late = |episode: &&Episode| ends_ms > 0 && episode.ends_by_ms() > ends_ms;
-            if let Some(episode) = scenario.opening.iter().find(late) {
-                return Err(format!(
-                    "the opening at {} ms may last to {} ms, and the run ends at {ends_ms} ms",
-                    episode.at_ms,
-                    episode.ends_by_ms()
-                ));
-            }
+            let checked = scenario.check().and_then(|()| scenario.check_as_written());
+            checked.map_err(|wrong| wrong.on_its_line(text))?;
             return Ok(Given::Scenario(Box::new(scenario)));
         }
         let resolved: Resolved = parsed(text)?;
-        resolved.scenario.check().map_err(|e| e.to_string())?;
-        for episode in &resolved.plan.episodes {
-            let checked = episode.check(MOST_NODES);
-            checked.map_err(|why| format!("the plan {why}"))?;
-        }
+        let checked = resolved.scenario.check();
+        let checked = checked.map_err(|wrong| wrong.within(&["scenario".into()]));
+        let plan = || {
+            let checked = check_episodes(&resolved.plan.episodes, "episodes", "the plan");
+            checked.map_err(|wrong| wrong.within(&["plan".into()]))
+        };
+        let checked = checked.and_then(|()| plan());
+        checked.map_err(|wrong| wrong.on_its_line(text))?;
         match &resolved.defect {
             Some(name) if defects::find(name).is_none() => Err(format!(
                 "there is no defect {name:?}: see whitewater list defects"

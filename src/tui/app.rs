@@ -15,11 +15,11 @@ use super::history_view::HistoryView;
 use super::keys::Screen;
 use super::model_view::{Checked, ModelView};
 use super::picker::Picker;
-use super::picture::Picture;
+use super::picture::{Picture, not_done};
 use super::replay::Replay;
 use super::theme::Theme;
 use crate::fault::{Fault, NodeId};
-use crate::run::{Command, Notice, Told};
+use crate::run::{By, Command, Notice, Told};
 
 /// How long a flash stays.
 const FLASH_NS: u64 = 5_000_000_000;
@@ -183,6 +183,8 @@ pub struct App {
     pub cell_ns: Option<u64>,
     /// Nanoseconds a cell, as the median operation suggests.
     pub auto_cell_ns: u64,
+    /// The picture was stopped to be looked at closely: it shows single operations until it goes on.
+    pub near: bool,
     /// Tallies a column of the charts, as chosen by `+` and `-`.
     pub chart_step: Option<u64>,
     /// Where the window of the timeline ends, when it was scrolled back.
@@ -264,6 +266,7 @@ impl App {
             lane: 0,
             cell_ns: None,
             auto_cell_ns: 5_000_000,
+            near: false,
             chart_step: None,
             end_ns: None,
             events_back: 0,
@@ -322,9 +325,29 @@ impl App {
         if let (Some(ahead), Told::Notice { .. }) = (&mut self.ahead, &told) {
             ahead.told(told.clone());
         }
+        self.answer(&told);
         match &mut self.frozen {
             Some(backlog) => backlog.push_back(told),
             None => self.picture.told(told),
+        }
+    }
+
+    /// Says at once what was not done of what a person asked for: the last line has said that it is asked for.
+    fn answer(&mut self, told: &Told) {
+        let Told::Notice { notice, .. } = told else {
+            return;
+        };
+        match notice {
+            Notice::FaultSkipped { fault, by, why } if *by == By::You => {
+                self.flash(not_done(fault, *by, why));
+            }
+            Notice::FaultIndeterminate {
+                id: None,
+                fault,
+                by: By::You,
+                why,
+            } => self.flash(format!("nobody knows whether {fault} will be in: {why}")),
+            _ => {}
         }
     }
 
@@ -400,23 +423,6 @@ impl App {
         expected.max(heard)
     }
 
-    /// Lets the median operation be about ten cells wide, so that its label fits, and does not flutter.
-    fn fit_median(&mut self) {
-        let Some(median) = self
-            .picture
-            .operations
-            .recent(self.now_ns, 5_000_000_000)
-            .quantile_ns(0.5)
-        else {
-            return;
-        };
-        let cells = median / self.auto_cell_ns.max(1);
-        if !(6..=24).contains(&cells) {
-            let best = CELL_STEPS_NS.iter().rev().find(|&&step| step * 9 <= median);
-            self.auto_cell_ns = *best.unwrap_or(&CELL_STEPS_NS[0]);
-        }
-    }
-
     fn due(&mut self) -> Option<Action> {
         let mut commands = Vec::new();
         let mut errands = std::mem::take(&mut self.errands);
@@ -449,8 +455,14 @@ impl App {
         (!commands.is_empty()).then_some(Action::Send(commands))
     }
 
-    /// Stops the picture.
+    /// Stops the picture, to be looked at closely.
     pub(super) fn freeze(&mut self) {
+        self.stop();
+        self.near = true;
+    }
+
+    /// Stops the picture as it is.
+    pub(super) fn stop(&mut self) {
         if let Some(replay) = &mut self.replay {
             replay.playing = false;
         } else if self.frozen.is_none() && self.picture.is_live() {
@@ -462,6 +474,7 @@ impl App {
     /// Lets the picture go on, with everything that happened meanwhile.
     pub(super) fn thaw(&mut self) {
         self.end_ns = None;
+        self.near = false;
         if let Some(replay) = &mut self.replay {
             replay.playing = true;
         }
@@ -529,17 +542,5 @@ impl App {
         let from = self.selected_node()?;
         let to = *self.picture.ids().get(self.link?)?;
         (from != to).then_some((from, to))
-    }
-
-    /// Nanoseconds a cell of the timeline.
-    #[must_use]
-    pub fn cell(&self) -> u64 {
-        self.cell_ns.unwrap_or(self.auto_cell_ns).max(1)
-    }
-
-    /// Where the timeline's window ends.
-    #[must_use]
-    pub fn window_end(&self) -> u64 {
-        self.end_ns.unwrap_or(self.now_ns)
     }
 }

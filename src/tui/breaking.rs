@@ -8,6 +8,25 @@ use crate::run::{ChildState, Command, FaultId, LinkState, Load};
 
 /// What a node's key sends now, or why it can do nothing.
 pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
+    let commands = wished(app, verb)?;
+    can_go_in(app, &commands)?;
+    Ok(commands)
+}
+
+/// Whether what is asked for can go in beside what is in: the same that the nemesis asks itself.
+pub(super) fn can_go_in(app: &App, commands: &[Command]) -> Result<(), String> {
+    let active: Vec<&Fault> = app.present().active().map(|span| &span.fault).collect();
+    for command in commands {
+        if let Command::Inject(fault) = command
+            && let Some(why) = active.iter().find_map(|other| fault.refused_by(other))
+        {
+            return Err(format!("{fault}: {why}"));
+        }
+    }
+    Ok(())
+}
+
+fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
     if verb == Verb::Delay && app.selected_link().is_some() {
         return link_commands(app, verb);
     }
@@ -60,6 +79,13 @@ pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
         }
         (Verb::Crash, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
         (Verb::Crash, _) => Ok(vec![Command::Inject(Fault::Crash { nodes: vec![id] })]),
+        (Verb::Disk | Verb::Clock, ChildState::Dead) => {
+            Err(format!("n{id} is not running; r starts it again"))
+        }
+        (Verb::Disk | Verb::Clock, ChildState::Paused) => Err(format!(
+            "n{id} is paused and would not hear it; p resumes it"
+        )),
+        (Verb::Disk | Verb::Clock, ChildState::Starting) => starting(),
         (Verb::Disk, _) => {
             let slowed = active(&|fault| matches!(fault, Fault::Disk { node, .. } if *node == id));
             if slowed.is_empty() {
@@ -72,7 +98,6 @@ pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
                 Ok(heal(slowed))
             }
         }
-        (Verb::Clock, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
         (Verb::Clock, _) => {
             let wrong = active(&|fault| matches!(fault, Fault::Clock { node, .. } if *node == id));
             if wrong.is_empty() {
@@ -164,7 +189,9 @@ pub(super) fn link_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
         return Ok(heal);
     }
     if slowed {
-        return Ok(slow(links));
+        let slow = slow(links);
+        can_go_in(app, &slow)?;
+        return Ok(slow);
     }
     if links
         .iter()

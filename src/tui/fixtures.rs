@@ -1,5 +1,7 @@
 //! Built states for the tests: what a run would have told, told by hand, so that a test needs no cluster.
 
+pub(super) mod long;
+
 use std::path::PathBuf;
 
 use checkers::history::{At, Call, Event, EventKind, Operation, Outcome};
@@ -135,7 +137,7 @@ impl Teller {
     pub(super) fn complete(&mut self, ms: u64, client: u64, outcome: Outcome) -> u64 {
         let error = match outcome {
             Outcome::Ok(_) => None,
-            Outcome::Failed => Some("not leader".to_owned()),
+            Outcome::Failed | Outcome::Differed(_) => Some("not leader".to_owned()),
             Outcome::Unknown => Some("no answer within 1 s".to_owned()),
         };
         let at = matches!(outcome, Outcome::Ok(_)).then_some(At {
@@ -476,6 +478,7 @@ pub(super) fn finding() -> App {
     let finding = Finding {
         oracle: "state-hash".into(),
         evidence: "n1 and n3 differ at index 1204".into(),
+        subject: String::new(),
     };
     teller.at(5000, Notice::Found { finding });
     teller.clock(5100)
@@ -567,6 +570,8 @@ fn stale_read(teller: &mut Teller) -> Counterexample {
             "No order can put the read of 9 before the read of 17, and nothing wrote 9 again in between.".into(),
         ],
         event: d_end,
+        at_the_latest: false,
+        unshrunk: false,
         staleness: Some(Staleness { nanoseconds: 10 * MS, versions: 1 }),
         operations,
     }

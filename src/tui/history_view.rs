@@ -160,7 +160,7 @@ pub fn call_name(call: Call) -> &'static str {
 pub fn outcome_name(outcome: Option<Outcome>) -> &'static str {
     match outcome {
         Some(Outcome::Ok(_)) => "ok",
-        Some(Outcome::Failed) => "failed",
+        Some(Outcome::Failed | Outcome::Differed(_)) => "failed",
         Some(Outcome::Unknown) => "unknown",
         None => "open",
     }

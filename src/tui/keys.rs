@@ -63,6 +63,7 @@ pub enum Verb {
     OrderFound,
     AllOperations,
     CopyPath,
+    CopyAgain,
     Slower,
     Faster,
 }
@@ -280,6 +281,7 @@ pub const KEYS: &[Binding] = keys! {
     OrderFound [Char('o')] "order found"         Move VERDICT 2 "number the operations by the order found, or not";
     AllOperations [Char('a')] "all ops"          Move VERDICT 3 "all operations of the key around the violation, or only those that prove it";
     CopyPath  [Char('y')] "copy path"            Move EVERYWHERE 0 "copy the path of what is shown (OSC 52)";
+    CopyAgain [Char('Y')] "copy command"         Move EVERYWHERE 0 "copy the command that runs this again (OSC 52)";
 
     Live      [Char('1')] "live"     Program EVERYWHERE 0 "the Live screen";
     History   [Char('2')] "history"  Program EVERYWHERE 0 "the History screen";

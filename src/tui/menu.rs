@@ -1,6 +1,7 @@
 //! The fault menu: what can go wrong now, resolved against the picture, or why it cannot.
 
 use super::app::{App, Errand, What};
+use super::breaking::can_go_in;
 use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Only, Signal, Way, WireHarm};
 use crate::run::{ChildState, Command};
 
@@ -29,7 +30,7 @@ pub struct Deed {
 pub fn entries(app: &App) -> Vec<Entry> {
     let ids = app.present().ids();
     let leader = app.present().leader();
-    vec![
+    let mut entries = vec![
         isolate_leader(&ids, leader, Way::Both),
         split_halves(&ids),
         cut_one_way(app, leader),
@@ -62,7 +63,21 @@ pub fn entries(app: &App) -> Vec<Entry> {
         replace_a_follower(app, leader),
         wire(app, leader, "narrow a link", WireHarm::Narrow, 2_000),
         wire(app, leader, "reset and refuse a link", WireHarm::Refuse, 0),
-    ]
+    ];
+    for entry in &mut entries {
+        // Of several that one entry puts in, those that can go in do.
+        let mut refused = entry
+            .does
+            .now
+            .iter()
+            .map(|one| can_go_in(app, std::slice::from_ref(one)));
+        if let Some(Err(why)) = refused.next()
+            && refused.all(|one| one.is_err())
+        {
+            entry.detail = Err(why);
+        }
+    }
+    entries
 }
 
 fn entry(name: &'static str, done: Result<(String, Deed), String>) -> Entry {

@@ -20,10 +20,13 @@ pub mod picker;
 pub mod picture;
 mod print;
 pub mod replay;
+mod scale;
 mod session;
 mod signals;
 mod terminal;
 pub mod theme;
+#[cfg(test)]
+mod truth_tests;
 pub mod update;
 #[cfg(test)]
 mod update_tests;

@@ -202,7 +202,7 @@ impl Operations {
                 tally.latencies[class] = tally.latencies[class].saturating_add(1);
                 self.sums[0] += 1;
             }
-            Outcome::Failed => {
+            Outcome::Failed | Outcome::Differed(_) => {
                 tally.failed += 1;
                 self.sums[1] += 1;
             }
@@ -368,7 +368,7 @@ pub(super) mod tests {
     pub(crate) fn complete(index: u64, time_ms: u64, client: u64, outcome: Outcome) -> Event {
         let error = match outcome {
             Outcome::Ok(_) => None,
-            Outcome::Failed => Some("not leader".to_owned()),
+            Outcome::Failed | Outcome::Differed(_) => Some("not leader".to_owned()),
             Outcome::Unknown => Some("timeout".to_owned()),
         };
         let kind = EventKind::Complete {

@@ -12,7 +12,7 @@ use super::operations::Operations;
 use crate::fault::{Fault, NodeId};
 use crate::run::{
     By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress, Role,
-    RpcView, Told, VerdictWord,
+    RpcView, Told, VerdictWord, again_in_words,
 };
 
 /// The most lines that the Events panel keeps: the oldest half goes when it is full.
@@ -132,8 +132,12 @@ pub struct Picture {
     pub alarm: Option<Box<Counterexample>>,
     /// When the alarm was raised.
     pub alarm_ns: u64,
-    /// What other oracles found.
+    /// What other oracles found, each once.
     pub findings: Vec<Finding>,
+    /// Whether somebody's hands had a part in what happened.
+    pub by_hand: bool,
+    /// Since when a violation or a finding holds everything: nothing happens on the timeline after that.
+    pub stands_since_ns: Option<u64>,
     /// How it ended.
     pub end: Option<End>,
     /// We failed.
@@ -213,6 +217,7 @@ impl Picture {
                 self.links.insert((from, to), state);
             }
             Notice::FaultIn { id, fault, by } => {
+                self.by_hand |= by == By::You;
                 self.line(time_ns, Tone::Fault, format!("{}{fault}", who(by)));
                 self.faults.push(FaultSpan {
                     id,
@@ -232,8 +237,8 @@ impl Picture {
                     format!("{}{}", who(by), undone(&fault)),
                 );
             }
-            Notice::FaultSkipped { fault, why, .. } => {
-                self.line(time_ns, Tone::Dim, format!("no {fault}: {why}"));
+            Notice::FaultSkipped { fault, by, why } => {
+                self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
             }
             Notice::FaultIndeterminate { fault, why, .. } => {
                 self.line(time_ns, Tone::Dim, format!("{fault}: {why}"));
@@ -278,6 +283,7 @@ impl Picture {
                 };
                 self.line(time_ns, Tone::Loud, text);
                 self.stands = held;
+                self.stands_since_ns = held.then_some(time_ns);
             }
             Notice::Say { text } => self.line(time_ns, Tone::Plain, text),
             Notice::Anchor { text } => {
@@ -285,7 +291,12 @@ impl Picture {
             }
             Notice::Progress { progress } => self.progress = progress,
             Notice::Alarm { counterexample } => self.alarm(time_ns, counterexample),
+            Notice::ByHand => self.by_hand = true,
             Notice::Found { finding } => {
+                // What was recorded before runs told each of them once may say it hundreds of times.
+                if self.findings.iter().any(|known| known.is_same(&finding)) {
+                    return;
+                }
                 self.line(
                     time_ns,
                     Tone::Loud,
@@ -438,6 +449,22 @@ impl Picture {
             .unwrap_or(LinkState::Open)
     }
 
+    /// How to run it again, in a sentence.
+    #[must_use]
+    pub fn again_in_words(&self) -> String {
+        again_in_words(&self.again_command(), self.by_hand)
+    }
+
+    /// The command that runs it again.
+    #[must_use]
+    pub fn again_command(&self) -> String {
+        match self.again.as_str() {
+            // A run recorded before runs said this themselves.
+            "" => format!("whitewater run {} --seed {}", self.scenario, self.seed),
+            again => again.to_owned(),
+        }
+    }
+
     /// Whether children may be alive and a person may break them.
     #[must_use]
     pub fn is_live(&self) -> bool {
@@ -448,9 +475,17 @@ impl Picture {
 /// How a sentence about a fault begins.
 fn who(by: By) -> &'static str {
     match by {
-        By::You => "you ",
+        By::You => "you: ",
         By::Plan => "",
         By::End => "at the end: ",
+    }
+}
+
+/// A fault that was asked for or planned, and is not in.
+pub(super) fn not_done(fault: &Fault, by: By, why: &str) -> String {
+    match by {
+        By::You => format!("refused: {fault}: {why}"),
+        By::Plan | By::End => format!("no {fault}: {why}"),
     }
 }
 

@@ -27,6 +27,8 @@ use crate::run::{self, Command, Drill, Ending, Handle, Notice, Scenario, Setup, 
 const FRAME: Duration = Duration::from_millis(50);
 /// The most facts that are folded before keys are looked at again.
 const BATCH: usize = 4096;
+/// An end that takes longer than this is spoken of.
+const SAID_AFTER: Duration = Duration::from_millis(200);
 /// How long a stop of the program waits for the workload to be quiet.
 const QUIET: Duration = Duration::from_millis(500);
 /// Interrupted before anything was found.
@@ -135,18 +137,21 @@ impl Live {
     }
 
     /// What was picked, with the command line's changes.
-    fn setup_of(&self, pick: &Pick) -> anyhow::Result<Setup> {
-        let scenario = Scenario::find(&pick.scenario)?;
-        let mut changes = self.setup.changes.clone();
-        changes.clients = pick.clients.or(changes.clients);
-        changes.keys = pick.keys.or(changes.keys);
-        let resolved = scenario.resolve(&changes, pick.seed, pick.defect.clone())?;
-        Ok(Setup {
-            given: pick.scenario.clone(),
-            resolved,
-            changes,
-            ..self.setup.clone()
-        })
+    fn setup_of(&self, pick: Pick) -> anyhow::Result<Setup> {
+        let Pick {
+            scenario,
+            seed,
+            defect,
+            clients,
+            keys,
+        } = pick;
+        let picked = run::Picked {
+            seed,
+            defect,
+            clients,
+            keys,
+        };
+        Ok(self.setup.picked(&scenario, picked)?)
     }
 
     /// Ends the run in order and waits until no child is left. A signal meanwhile is the second one: it skips the grace.
@@ -156,9 +161,16 @@ impl Live {
         let began = Instant::now();
         let mut batch = Vec::with_capacity(BATCH);
         let mut said = false;
+        let late = tokio::time::sleep(SAID_AFTER);
+        tokio::pin!(late);
         loop {
             tokio::select! {
                 biased;
+                // Also a run that says nothing more is one that somebody waits for.
+                () = &mut late, if !said => {
+                    said = true;
+                    let _ = writeln!(std::io::stderr(), "ending the run; Ctrl-C ends it at once");
+                }
                 woken = signals.next() => {
                     if matches!(woken, Woken::End) && began.elapsed() > run::ONE_WISH {
                         self.setup.found.end(INTERRUPTED);
@@ -168,9 +180,6 @@ impl Live {
                     if count == 0 {
                         // The run's last sender is gone: its thread has nothing more to do.
                         return self.handle.join();
-                    }
-                    if !std::mem::replace(&mut said, true) {
-                        let _ = writeln!(std::io::stderr(), "ending the run; Ctrl-C ends it at once");
                     }
                     batch.clear();
                 }
@@ -271,7 +280,7 @@ impl Session {
             match next {
                 Next::Stay => {}
                 Next::Leave => return Ok(()),
-                Next::Start(pick) => match live.setup_of(&pick) {
+                Next::Start(pick) => match live.setup_of(pick.clone()) {
                     Ok(setup) => {
                         live.handle.send(Command::Stop);
                         picked = Some(setup);

@@ -178,6 +178,9 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         Verb::CopyPath if app.picture.dir.as_os_str().is_empty() => {
             Err("the run has no folder yet".to_owned())
         }
+        Verb::CopyAgain if app.picture.scenario.is_empty() => {
+            Err("the run has not begun: there is no command yet".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -252,6 +255,14 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
             };
             app.flash(format!("copied {path}{later}"));
             Some(Action::Copy(path))
+        }
+        Verb::CopyAgain => {
+            let command = app.picture.again_command();
+            app.flash(match app.picture.by_hand {
+                true => format!("copied, without what was done by hand: {command}"),
+                false => format!("copied {command}"),
+            });
+            Some(Action::Copy(command))
         }
         Verb::Live | Verb::History | Verb::Verdict | Verb::Charts | Verb::Model => {
             go(app, verb);
@@ -662,7 +673,7 @@ fn scroll_time(app: &mut App, cells: i64) {
     };
     let by_ns = cells.saturating_mul(cell_ns as i64);
     if app.replay.is_some() && app.end_ns.is_none() {
-        app.freeze();
+        app.stop();
         let to_ns = app.now_ns.saturating_add_signed(by_ns);
         app.seek(to_ns);
         return;
@@ -675,7 +686,7 @@ fn scroll_time(app: &mut App, cells: i64) {
             app.end_ns = None
         }
     } else {
-        app.freeze();
+        app.stop();
         app.end_ns = Some(end_ns);
     }
 }

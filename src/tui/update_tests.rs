@@ -13,7 +13,7 @@ use super::update::{possible_now, update};
 use crate::fault::{DiskHarm, Fault, Signal, Way, WireHarm};
 use crate::run::{Command, Load};
 
-fn press(app: &mut App, keys: &str) -> Option<Action> {
+pub(super) fn press(app: &mut App, keys: &str) -> Option<Action> {
     let mut last = None;
     for name in keys.split(' ') {
         let event = match name {
@@ -36,7 +36,7 @@ fn press(app: &mut App, keys: &str) -> Option<Action> {
 }
 
 #[track_caller]
-fn sends(app: App, keys: &str, expected: &[Command]) {
+pub(super) fn sends(app: App, keys: &str, expected: &[Command]) {
     let mut app = app;
     assert_eq!(
         press(&mut app, keys),
@@ -50,13 +50,13 @@ fn sends(app: App, keys: &str, expected: &[Command]) {
 }
 
 #[track_caller]
-fn refuses(app: App, keys: &str, expected: &str) {
+pub(super) fn refuses(app: App, keys: &str, expected: &str) {
     let mut app = app;
     assert_eq!(press(&mut app, keys), None, "{keys}");
     assert_eq!(app.flashing(), Some(expected), "{keys}");
 }
 
-fn inject(fault: Fault) -> Command {
+pub(super) fn inject(fault: Fault) -> Command {
     Command::Inject(fault)
 }
 
@@ -619,7 +619,7 @@ fn a_click_selects_and_a_click_on_a_hint_presses_it() {
 }
 
 /// The screen as text.
-fn drawn(app: &App) -> String {
+pub(super) fn drawn(app: &App) -> String {
     let (width, height) = app.size;
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal
@@ -696,7 +696,11 @@ fn a_replay_is_scrubbed_and_can_not_be_broken() {
     assert_eq!((app.now_ns, app.picture.lines.len()), (9_000_000_000, 10));
     app.focus = Panel::Operations;
     press(&mut app, "left");
-    assert!(app.now_ns < 9_000_000_000 && app.picture.lines.len() == 9);
+    let seen = app.picture.lines.len();
+    assert!(
+        app.now_ns < 9_000_000_000 && (7..10).contains(&seen),
+        "{seen}"
+    );
     press(&mut app, "x");
     assert_eq!(
         app.flashing(),
@@ -712,7 +716,7 @@ fn a_replay_is_scrubbed_and_can_not_be_broken() {
     assert_eq!(possible_now(&app, Verb::Slower), Ok(()));
 }
 
-fn tell(app: &mut App, ms: u64, notice: crate::run::Notice) {
+pub(super) fn tell(app: &mut App, ms: u64, notice: crate::run::Notice) {
     let time_ns = ms * 1_000_000;
     let told = crate::run::Told::Notice { time_ns, notice };
     update(app, Input::Told(told));

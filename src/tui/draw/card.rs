@@ -87,32 +87,29 @@ impl Widget for &Card<'_> {
         if lines.is_empty() && room > 0 {
             text::put(buf, inner, 1, y, "no log lines", theme.dim());
         }
-        let mut x = 1;
         let keys: &[(Verb, &str)] = &[
-            (Verb::Open, "whole log"),
+            (Verb::Open, "log"),
             (Verb::Kill, "kill"),
             (Verb::Restart, "restart"),
             (Verb::Pause, "pause"),
             (Verb::Isolate, "isolate"),
-            (Verb::CopyPath, "copy folder"),
+            (Verb::CopyPath, "copy"),
             (Verb::Back, "back"),
         ];
+        let mut hints = Line::default();
         for (verb, word) in keys
             .iter()
             .filter(|(verb, _)| !self.log || *verb != Verb::Open)
         {
             let possible = possible_now(app, *verb).is_ok();
-            let style = if possible { theme.key() } else { theme.dim() };
-            x = text::put(buf, inner, x, foot, &keys::binding(*verb).key(), style);
-            x = text::put(
-                buf,
-                inner,
-                x + 1,
-                foot,
-                word,
-                if possible { theme.ok() } else { theme.dim() },
-            ) + 2;
+            let (key, rest) = match possible {
+                true => (theme.key(), theme.ok()),
+                false => (theme.dim(), theme.dim()),
+            };
+            hints.push_span(Span::styled(keys::binding(*verb).key(), key));
+            hints.push_span(Span::styled(format!(" {word}  "), rest));
         }
+        text::put_line(buf, inner, 1, foot, &hints);
     }
 }
 
@@ -173,25 +170,23 @@ impl Card<'_> {
             return y;
         }
         let head = ["calls", "failed", "open", "bytes", "p50", "p99"];
-        let ends = [28, 36, 42, 52, 61, 70];
-        text::put(buf, inner, 1, y, "to peers", theme.dim());
-        for (name, end) in head.into_iter().zip(ends) {
-            text::put_right(buf, inner, end, y, name, theme.dim());
+        let columns = text::cells(1, &[17, 8, 7, 5, 9, 8, 8], 0);
+        let (name, numbers) = (columns[0], &columns[1..]);
+        name.put(buf, inner, y, "to peers", theme.dim());
+        for (cell, name) in numbers.iter().zip(head) {
+            cell.put_right(buf, inner, y, name, theme.dim());
         }
         for row in rows.iter().take(room) {
             y += 1;
-            text::put(buf, inner, 1, y, &row.method, theme.ok());
-            let us = |us| text::span(us * 1_000);
-            let cells = [
-                text::number(row.calls),
-                text::number(row.errors),
-                text::number(row.in_flight),
-                text::size(row.bytes),
-                us(row.p50_us),
-                us(row.p99_us),
-            ];
-            for (cell, end) in cells.iter().zip(ends) {
-                text::put_right(buf, inner, end, y, &theme.glyphs.spell(cell), theme.ok());
+            name.put(buf, inner, y, &row.method, theme.ok());
+            let counts = [row.calls, row.errors, row.in_flight];
+            for (cell, n) in numbers.iter().zip(counts) {
+                cell.number(buf, inner, y, n, theme.ok());
+            }
+            let us = |us: u64| text::span(us.saturating_mul(1_000));
+            let words = [text::size(row.bytes), us(row.p50_us), us(row.p99_us)];
+            for (cell, word) in numbers[counts.len()..].iter().zip(words) {
+                cell.put_right(buf, inner, y, &theme.glyphs.spell(&word), theme.ok());
             }
         }
         y + 2

@@ -102,26 +102,14 @@ fn parts(app: &App, area: Rect, buf: &mut Buffer, title: &str, legend: Line<'_>)
     };
     let window = window(app, field.width);
     text::put(buf, inner, 0, inner.height - 2, " fault", app.theme.dim());
-    timeline::bands(
-        app,
-        window,
-        Rect {
-            y: field.bottom(),
-            height: 1,
-            ..field
-        },
-        buf,
-    );
-    leaders(
-        app,
-        window,
-        Rect {
-            y: field.bottom(),
-            height: 1,
-            ..field
-        },
-        buf,
-    );
+    let row = Rect {
+        y: field.bottom(),
+        height: 1,
+        ..field
+    };
+    timeline::shades(app, window, row, buf);
+    let leaders = leaders(app, window, row, buf);
+    timeline::names(app, window, row, buf, &leaders);
     timeline::ticks(
         app,
         window,
@@ -139,14 +127,22 @@ fn parts(app: &App, area: Rect, buf: &mut Buffer, title: &str, legend: Line<'_>)
     })
 }
 
-/// A leader's glyph where one was elected, on the row of the faults.
-fn leaders(app: &App, window: Window, row: Rect, buf: &mut Buffer) {
-    for election in &app.picture.elections {
-        if (window.from_ns..window.to_ns()).contains(&election.time_ns) {
-            let x = ((election.time_ns - window.from_ns) / window.cell_ns) as u16;
-            text::put(buf, row, x, 0, app.theme.glyphs.leader, app.theme.bold());
-        }
+/// A leader's glyph where one was elected, on the row of the faults; gives those columns, which have no other word.
+fn leaders(app: &App, window: Window, row: Rect, buf: &mut Buffer) -> Vec<u16> {
+    let seen = |ns: &u64| (window.from_ns..window.to_ns()).contains(ns);
+    let elections = app
+        .picture
+        .elections
+        .iter()
+        .map(|election| election.time_ns);
+    let columns: Vec<u16> = elections
+        .filter(seen)
+        .map(|ns| ((ns - window.from_ns) / window.cell_ns) as u16)
+        .collect();
+    for &x in &columns {
+        text::put(buf, row, x, 0, app.theme.glyphs.leader, app.theme.bold());
     }
+    columns
 }
 
 struct Throughput<'a> {
@@ -158,7 +154,7 @@ impl Widget for &Throughput<'_> {
         let (app, theme) = (self.app, self.app.theme);
         let g = theme.glyphs;
         let legend = Line::from(vec![
-            Span::styled(format!(" {} ok  ", g.heights[6]), theme.ok()),
+            Span::styled(format!(" {} ok  ", g.heights[7]), theme.ok()),
             Span::styled(format!("{} failed  ", g.failed), theme.failed()),
             Span::styled(format!("{} unknown  ", g.maybe), theme.unknown()),
             Span::styled(format!("{} leader ", g.leader), theme.bold()),
@@ -180,7 +176,7 @@ impl Widget for &Throughput<'_> {
             inner,
             MARGIN - 1,
             0,
-            &format!("{most:.0}"),
+            &text::fitted_number(most.round() as u64, usize::from(MARGIN) - 1),
             theme.dim(),
         );
         text::put_right(buf, inner, MARGIN - 1, field.height - 1, "0", theme.dim());
@@ -259,8 +255,13 @@ impl Widget for &Latency<'_> {
             let share = ((decade(ns) - bottom) / (top - bottom)).clamp(0.0, 1.0);
             field.height - 1 - (share * f64::from(field.height - 1)).round() as u16
         };
+        let mut named = None;
         for exponent in bottom as u32..=top as u32 {
             let ns = 10u64.saturating_pow(exponent);
+            // A low chart has less rows than the scale has decades.
+            if named.replace(row(ns)) == Some(row(ns)) {
+                continue;
+            }
             text::put_right(
                 buf,
                 inner,

@@ -4,16 +4,22 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::text;
+use super::text::{self, Cell};
 use crate::run::{ChildState, LinkState, NodeView, Role};
 use crate::tui::app::{App, Panel};
 use crate::tui::theme::Theme;
 
-/// Columns of a row before its numbers: selection, name, role.
-const NAME: u16 = 14;
+/// Where a row's role begins: selection, name and the role's glyph are before it.
+const ROLE: Cell = Cell { x: 6, width: 10 };
+/// Columns of a row before its numbers.
+const NAME: u16 = ROLE.x + ROLE.width + 1;
+/// What a matrix has before the link to its first node: a blank, an arrow and a blank.
+fn before_links(app: &App) -> u16 {
+    text::width(app.theme.glyphs.arrow) + 2
+}
 
 /// The panel.
 pub(super) struct Cluster<'a> {
@@ -28,13 +34,20 @@ impl Widget for &Cluster<'_> {
             0 => "Cluster".to_owned(),
             n => format!("Cluster {} quorum {} of {n}", theme.glyphs.dot, n / 2 + 1),
         };
+        let room = usize::from(area.height.saturating_sub(3));
+        let selected = app.node.min(count.saturating_sub(1));
+        let first = selected.saturating_sub(room.saturating_sub(1).max(1));
+        let right = match count > room && room > 0 {
+            true => format!(" {} to {} ", first + 1, (first + room).min(count)),
+            false => String::new(),
+        };
         let inner = text::frame(
             buf,
             area,
             theme,
             app.focus == Panel::Cluster,
             &title,
-            Line::default(),
+            Line::from(Span::styled(right, theme.dim())),
         );
         if inner.height == 0 {
             return;
@@ -43,11 +56,8 @@ impl Widget for &Cluster<'_> {
             text::put(buf, inner, 1, 0, "the nodes start", theme.dim());
             return;
         }
-        let columns = Columns::that_fit(inner.width, count);
+        let columns = Columns::that_fit(inner.width, count, before_links(app));
         head(buf, inner, &columns, app);
-        let room = usize::from(inner.height.saturating_sub(1));
-        let selected = app.node.min(count - 1);
-        let first = selected.saturating_sub(room.saturating_sub(1).max(1));
         let most = app
             .picture
             .nodes
@@ -87,13 +97,13 @@ impl Widget for &Cluster<'_> {
 
 /// Which numbers there is room for, and where the matrix begins.
 struct Columns {
-    numbers: Vec<(&'static str, u16)>,
+    numbers: Vec<(&'static str, Cell)>,
     matrix: Option<u16>,
 }
 
 impl Columns {
-    fn that_fit(width: u16, nodes: usize) -> Columns {
-        let matrix = nodes as u16 * 2 + 2;
+    fn that_fit(width: u16, nodes: usize, before_links: u16) -> Columns {
+        let matrix = nodes as u16 * 2 - 1 + before_links;
         let mut room = width.saturating_sub(NAME);
         let matrix = if nodes > 1 && room >= matrix + 4 {
             room -= matrix;
@@ -101,27 +111,30 @@ impl Columns {
         } else {
             None
         };
-        let mut numbers = Vec::new();
+        let mut names = Vec::new();
         // By importance; then drawn in this order.
         for (name, width) in [
-            ("term", 5),
-            ("commit", 7),
+            ("term", 4),
+            ("commit", 6),
             ("lag", 4),
-            ("applied", 8),
-            ("log", 7),
-            ("snapshot", 9),
-            ("restarts", 9),
-            ("pid", 8),
+            ("applied", 7),
+            ("log", 6),
+            ("snapshot", 8),
+            ("restarts", 8),
+            ("pid", 7),
         ] {
-            if room < width {
+            if room < width + 1 {
                 break;
             }
-            room -= width;
-            numbers.push((name, width));
+            room -= width + 1;
+            names.push((name, width));
         }
-        let used: u16 = NAME + numbers.iter().map(|(_, width)| width).sum::<u16>();
+        let widths: Vec<u16> = names.iter().map(|(_, width)| *width).collect();
+        let cells = text::cells(NAME, &widths, 0);
+        let used = cells.last().map_or(NAME, |cell| cell.x + cell.width);
+        let names = names.into_iter().map(|(name, _)| name);
         Columns {
-            numbers,
+            numbers: names.zip(cells).collect(),
             matrix: matrix.map(|_| used),
         }
     }
@@ -130,22 +143,14 @@ impl Columns {
 fn head(buf: &mut Buffer, inner: Rect, columns: &Columns, app: &App) {
     let dim = app.theme.dim();
     text::put(buf, inner, 4, 0, "role", dim);
-    let mut x = NAME;
-    for (name, width) in &columns.numbers {
-        x += width;
-        text::put_right(buf, inner, x, 0, name, dim);
+    for (name, cell) in &columns.numbers {
+        cell.put_right(buf, inner, 0, name, dim);
     }
     if let Some(at) = columns.matrix {
-        text::put(
-            buf,
-            inner,
-            at + 3 - app.theme.glyphs.arrow.chars().count() as u16 - 1,
-            0,
-            app.theme.glyphs.arrow,
-            dim,
-        );
+        text::put(buf, inner, at + 1, 0, app.theme.glyphs.arrow, dim);
         for (i, id) in app.picture.nodes.keys().enumerate() {
-            text::put(buf, inner, at + 3 + i as u16 * 2, 0, &id.to_string(), dim);
+            let x = at + before_links(app) + i as u16 * 2;
+            text::put(buf, inner, x, 0, &id.to_string(), dim);
         }
     }
 }
@@ -180,11 +185,9 @@ impl Row<'_> {
             if selected { theme.bold() } else { theme.ok() },
         );
         text::put(buf, inner, 4, y, glyph, style);
-        text::put(buf, inner, 6, y, &role, style);
-        let mut x = NAME;
+        ROLE.put(buf, inner, y, &role, style);
         let lag = self.most.saturating_sub(node.committed);
-        for (name, width) in &self.columns.numbers {
-            x += width;
+        for (name, cell) in &self.columns.numbers {
             let number = match *name {
                 "term" => node.term,
                 "commit" => node.committed,
@@ -196,14 +199,8 @@ impl Row<'_> {
                 _ => u64::from(node.pid.unwrap_or(0)),
             };
             let stale = node.child == ChildState::Dead || node.role == Role::Unheard;
-            text::put_right(
-                buf,
-                inner,
-                x,
-                y,
-                &number.to_string(),
-                if stale { theme.dim() } else { theme.ok() },
-            );
+            let style = if stale { theme.dim() } else { theme.ok() };
+            cell.number(buf, inner, y, number, style);
         }
         let Some(at) = self.columns.matrix else {
             return;
@@ -216,7 +213,8 @@ impl Row<'_> {
             } else {
                 style
             };
-            text::put(buf, inner, at + 3 + i as u16 * 2, y, glyph, style);
+            let x = at + before_links(app) + i as u16 * 2;
+            text::put(buf, inner, x, y, glyph, style);
         }
     }
 }

@@ -45,14 +45,7 @@ impl Widget for &Faults<'_> {
             count,
         );
         for (i, line) in keys.into_iter().take(kept).enumerate() {
-            line.render(
-                Rect {
-                    y: inner.y + (room + i) as u16,
-                    height: 1,
-                    ..inner
-                },
-                buf,
-            );
+            text::put_line(buf, inner, 0, (room + i) as u16, &line);
         }
     }
 }
@@ -96,7 +89,12 @@ impl Faults<'_> {
     fn active(&self, buf: &mut Buffer, area: Rect, count: usize) {
         let (app, theme) = (self.app, self.app.theme);
         if count == 0 {
-            text::put(buf, area, 1, 0, "nothing is wrong", theme.dim());
+            let words = match (app.is_live(), &app.replay) {
+                (true, _) => "nothing is wrong",
+                (false, Some(_)) => "no fault was in at this moment",
+                (false, None) => "the run is over: no fault is in",
+            };
+            text::put(buf, area, 1, 0, words, theme.dim());
             return;
         }
         let room = usize::from(area.height);
@@ -121,7 +119,7 @@ impl Faults<'_> {
             text::put(buf, area, 0, y, mark, theme.bold());
             let x = text::put(buf, area, 1, y, glyph(app, &span.fault), theme.fault());
             let words = Rect {
-                width: area.width.saturating_sub(age.len() as u16 + 1),
+                width: area.width.saturating_sub(text::width(&age) + 1),
                 ..area
             };
             text::put(
@@ -177,6 +175,10 @@ pub(super) fn glyph(app: &App, fault: &Fault) -> &'static str {
 fn key_lines(app: &App, width: u16) -> Vec<Line<'static>> {
     let arrow = app.theme.glyphs.arrow;
     let mut lines = Vec::new();
+    if !app.is_live() && !app.picture.nodes.is_empty() {
+        // None of them does anything any more.
+        return lines;
+    }
     if let Some((from, to)) = app.selected_link() {
         let name = format!("n{from}{arrow}n{to}");
         lines.push(keys_of(
@@ -201,25 +203,23 @@ fn key_lines(app: &App, width: u16) -> Vec<Line<'static>> {
             "restart"
         };
         let name = format!("n{id}");
-        lines.push(keys_of(
-            app,
-            &name,
-            &[
-                (Verb::Kill, "kill"),
-                (Verb::Pause, pause),
-                (Verb::Isolate, "isolate"),
-            ],
-        ));
+        let mut first = [
+            (Verb::Kill, "kill"),
+            (Verb::Pause, pause),
+            (Verb::Isolate, "isolate"),
+        ];
+        let mut second = [
+            (Verb::Restart, restart),
+            (Verb::Delay, "delay"),
+            (Verb::Open, "card"),
+        ];
+        if child == ChildState::Dead {
+            // What a dead node needs is the one thing that can be done with it.
+            std::mem::swap(&mut first[0], &mut second[0]);
+        }
+        lines.push(keys_of(app, &name, &first));
         if app.size.1 >= 28 {
-            lines.push(keys_of(
-                app,
-                "",
-                &[
-                    (Verb::Restart, restart),
-                    (Verb::Delay, "delay"),
-                    (Verb::Open, "card"),
-                ],
-            ));
+            lines.push(keys_of(app, "", &second));
         }
     }
     lines.push(keys_of(

@@ -3,8 +3,8 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::Span;
-use ratatui::widgets::Widget;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
 
 use super::text;
 use crate::run::{Phase, VerdictWord};
@@ -33,7 +33,6 @@ impl Widget for &Head<'_> {
         };
         let dot = app.theme.glyphs.dot;
         let picture = &app.picture;
-        let mut x = 1;
         let name = if picture.scenario.is_empty() {
             "whitewater"
         } else {
@@ -59,18 +58,20 @@ impl Widget for &Head<'_> {
         while facts.len() > 2 && width(&facts) + state_width > usize::from(left.width) {
             facts.remove(facts.len() - 2);
         }
-        for (i, fact) in facts.iter().enumerate() {
-            if i > 0 {
-                x = text::put(buf, left, x, 0, &format!(" {dot} "), app.theme.dim());
-            }
-            let style = if i == 0 {
-                app.theme.bold()
-            } else {
-                app.theme.ok()
+        let mut line = Line::default();
+        for (i, fact) in facts.into_iter().enumerate() {
+            let style = match i {
+                0 => app.theme.bold(),
+                _ => {
+                    line.push_span(Span::styled(format!(" {dot} "), app.theme.dim()));
+                    app.theme.ok()
+                }
             };
-            x = text::put(buf, left, x, 0, fact, style);
+            line.push_span(Span::styled(fact, style));
         }
-        text::put(buf, left, x + 1, 0, &state, state_style);
+        line.push_span(Span::raw(" "));
+        line.push_span(Span::styled(state, state_style));
+        text::put_line(buf, left, 1, 0, &line);
         text::put(buf, area, verdict_at, 0, &verdict, verdict_style);
     }
 }
@@ -248,14 +249,7 @@ impl Widget for &Foot<'_> {
             return;
         }
         if let Some(flash) = app.flashing() {
-            text::put(
-                buf,
-                area,
-                1,
-                0,
-                &app.theme.glyphs.spell(flash),
-                app.theme.bold(),
-            );
+            said(app, flash, area, buf);
             return;
         }
         for hint in hint_cells(app, area.width) {
@@ -280,6 +274,26 @@ impl Widget for &Foot<'_> {
         }
     }
 }
+
+/// What just happened, whole: where the last line is too short it takes those above it as well.
+fn said(app: &App, flash: &str, area: Rect, buf: &mut Buffer) {
+    let room = usize::from(area.width.saturating_sub(2));
+    let lines = text::wrap(&app.theme.glyphs.spell(flash), room);
+    let lines = text::at_most(lines, MOST_SAID, room);
+    let rows = (lines.len() as u16).min(area.y + 1);
+    let over = Rect {
+        y: area.y + 1 - rows,
+        height: rows,
+        ..area
+    };
+    Clear.render(over, buf);
+    for (y, line) in lines.iter().enumerate() {
+        text::put(buf, over, 1, y as u16, line, app.theme.bold());
+    }
+}
+
+/// A sentence that says what just happened has at most so many lines.
+const MOST_SAID: usize = 3;
 
 /// A hint as drawn: where, what, and whether its key can do anything now.
 struct Hint {
@@ -375,6 +389,7 @@ fn useful(app: &App) -> Vec<&'static Binding> {
                 Verb::OrderFound,
                 Verb::AllOperations,
                 Verb::CopyPath,
+                Verb::CopyAgain,
             ]);
         }
         _ => first.push(Verb::Back),

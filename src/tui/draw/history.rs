@@ -5,7 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::{text, timeline};
+use super::text::{self, Cell};
+use super::timeline;
 use crate::tui::app::App;
 use crate::tui::history_view::outcome_name;
 use crate::tui::operations::Op;
@@ -48,8 +49,9 @@ impl Widget for &History<'_> {
         if inner.height == 0 {
             return;
         }
-        for (name, x) in COLUMNS {
-            text::put(buf, inner, x, 0, name, theme.dim());
+        let columns = columns(inner.width);
+        for (cell, (name, _)) in columns.iter().zip(COLUMNS) {
+            cell.put(buf, inner, 0, name, theme.dim());
         }
         let Some(selected) = view.selected(operations) else {
             let why = if operations.all().is_empty() {
@@ -60,7 +62,15 @@ impl Widget for &History<'_> {
             text::put(buf, inner, 1, 2, why, theme.dim());
             return;
         };
-        let room = usize::from(inner.height - 1).max(1);
+        // What a column has no room for is told below of the selected operation.
+        let told = self.told(selected, usize::from(inner.width.saturating_sub(2)));
+        let told = match inner.height {
+            0..=8 => Vec::new(),
+            _ => told,
+        };
+        let room = usize::from(inner.height - 1)
+            .saturating_sub(told.len())
+            .max(1);
         // The selected row stays in the middle, but for the ends.
         let first = selected
             .saturating_sub(room / 2)
@@ -72,24 +82,72 @@ impl Widget for &History<'_> {
             let Some(op) = operations.all().get(at) else {
                 break;
             };
-            self.row(op, inner, y as u16 + 1, first + y == selected, buf);
+            let line = Rect {
+                y: inner.y + y as u16 + 1,
+                height: 1,
+                ..inner
+            };
+            self.row(op, &columns, line, first + y == selected, buf);
+        }
+        for (y, line) in told.iter().enumerate() {
+            text::put(buf, inner, 1, (room + 1 + y) as u16, line, theme.dim());
         }
     }
 }
 
 const COLUMNS: [(&str, u16); 8] = [
-    ("#", 2),
-    ("began", 10),
-    ("client", 20),
-    ("node", 28),
-    ("operation", 34),
-    ("outcome", 52),
-    ("took", 61),
-    ("why / log id", 71),
+    ("#", 7),
+    ("began", 9),
+    ("client", 6),
+    ("node", 4),
+    ("operation", 17),
+    ("outcome", 9),
+    ("took", 7),
+    ("why/log id", 1),
 ];
 
+fn columns(width: u16) -> Vec<Cell> {
+    text::cells(2, &COLUMNS.map(|(_, width)| width), width)
+}
+
+/// An operation has at most so many lines to itself.
+const MOST_TOLD: usize = 3;
+
 impl History<'_> {
-    fn row(&self, op: &Op, inner: Rect, y: u16, selected: bool, buf: &mut Buffer) {
+    /// All that is known of the operation in a row, in lines.
+    fn told(&self, row: usize, width: usize) -> Vec<String> {
+        let (app, g) = (self.app, self.app.theme.glyphs);
+        let operations = &app.picture.operations;
+        let at = app.history.at(row, operations);
+        let Some(op) = at.and_then(|at| operations.all().get(at)) else {
+            return Vec::new();
+        };
+        let node = op
+            .node
+            .map_or_else(String::new, |node| format!(", n{node}"));
+        let ended = match (op.outcome, op.latency_ns()) {
+            (outcome, Some(took)) => {
+                let name = outcome_name(outcome);
+                format!("{name} after {}", text::span(took))
+            }
+            (outcome, None) => outcome_name(outcome).to_owned(),
+        };
+        let at = op.at.map_or_else(String::new, |at| {
+            format!(", log id term {} index {}", at.term, at.index)
+        });
+        let error = op.error.as_deref();
+        let error = error.map_or_else(String::new, |error| format!(": {error}"));
+        let told = format!(
+            "#{} at {}: c{} {}{node}; {ended}{at}{error}",
+            op.invoked,
+            text::instant(op.start_ns, 3),
+            op.client,
+            timeline::label(op, operations),
+        );
+        text::at_most(text::wrap(&g.spell(&told), width), MOST_TOLD, width)
+    }
+
+    fn row(&self, op: &Op, columns: &[Cell], line: Rect, selected: bool, buf: &mut Buffer) {
         let (app, theme) = (self.app, self.app.theme);
         let culprit = app
             .picture
@@ -103,7 +161,7 @@ impl History<'_> {
             _ => theme.ok(),
         };
         let mark = if selected { theme.glyphs.open } else { " " };
-        text::put(buf, inner, 0, y, mark, theme.bold());
+        text::put(buf, line, 0, 0, mark, theme.bold());
         let node = op.node.map_or_else(String::new, |node| format!("n{node}"));
         let took = op.latency_ns().map_or_else(String::new, text::span);
         let outcome = match outcome_name(op.outcome) {
@@ -130,26 +188,11 @@ impl History<'_> {
             took,
             why,
         ];
-        for (i, cell) in cells.iter().enumerate() {
-            let x = COLUMNS[i].1;
-            let end = COLUMNS
-                .get(i + 1)
-                .map_or(inner.width, |(_, next)| next.saturating_sub(1))
-                .min(inner.width);
-            text::put(
-                buf,
-                Rect {
-                    width: end,
-                    ..inner
-                },
-                x,
-                y,
-                cell,
-                style,
-            );
+        for (column, text) in columns.iter().zip(&cells) {
+            column.put(buf, line, 0, text, style);
         }
         if selected {
-            text::tint(buf, inner, 0, y, inner.width, theme.selected());
+            text::tint(buf, line, 0, 0, line.width, theme.selected());
         }
     }
 }

@@ -2,10 +2,13 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::text;
+use super::verdict::Foot;
+use crate::run::VerdictWord;
 use crate::tui::app::App;
 
 /// One key's row.
@@ -74,9 +77,9 @@ impl Widget for &Keys<'_> {
             picture.progress.open
         );
         let title = format!("Keys {} {}, worst first", g.dot, rows.len());
-        let extra = picture.findings.len().min(4) as u16 + u16::from(picture.end.is_some());
+        let below = Below { app }.lines(area);
         let upper = Rect {
-            height: area.height.saturating_sub(extra),
+            height: area.height - below.len() as u16,
             ..area
         };
         let inner = text::frame(
@@ -87,11 +90,21 @@ impl Widget for &Keys<'_> {
             &title,
             Line::from(Span::styled(worlds, theme.dim())),
         );
-        for (name, end) in [("operations", 30), ("open", 38), ("unknown", 48)] {
-            text::put_right(buf, inner, end, 0, name, theme.dim());
+        let columns = text::cells(2, &[17, 10, 7, 9, 1], inner.width);
+        let [key, operations, open, unknown, state] = columns[..] else {
+            return;
+        };
+        key.put(buf, inner, 0, "key", theme.dim());
+        for (cell, name) in [
+            (operations, "operations"),
+            (open, "open"),
+            (unknown, "unknown"),
+        ] {
+            cell.put_right(buf, inner, 0, name, theme.dim());
         }
-        text::put(buf, inner, 2, 0, "key", theme.dim());
-        text::put(buf, inner, 52, 0, "state", theme.dim());
+        state.put(buf, inner, 0, "state", theme.dim());
+        let end = picture.end.as_ref();
+        let held = end.is_some_and(|end| end.verdict == VerdictWord::Linearizable);
         let room = usize::from(inner.height.saturating_sub(1)).max(1);
         let selected = app.verdict.row.min(rows.len().saturating_sub(1));
         let first = selected
@@ -102,7 +115,7 @@ impl Widget for &Keys<'_> {
         }
         for (y, (i, row)) in rows.iter().enumerate().skip(first).take(room).enumerate() {
             let y = y as u16 + 1;
-            let (state, style) = match row.worst {
+            let (words, style) = match row.worst {
                 2 => (
                     format!("{} not linearizable: enter shows why", g.violation),
                     theme.violation(),
@@ -111,60 +124,75 @@ impl Widget for &Keys<'_> {
                     format!("{} gave up: too many worlds", g.unknown),
                     theme.unknown(),
                 ),
+                _ if held => (format!("{} linearizable", g.holds), theme.ok()),
                 _ => (format!("{} linearizable so far", g.holds), theme.ok()),
             };
-            text::put(
-                buf,
-                inner,
-                0,
-                y,
-                if i == selected { g.open } else { " " },
-                theme.bold(),
-            );
-            text::put(
-                buf,
-                inner,
-                2,
-                y,
-                &row.name,
-                if i == selected {
-                    theme.bold()
-                } else {
-                    theme.ok()
-                },
-            );
-            text::put_right(
-                buf,
-                inner,
-                30,
-                y,
-                &text::number(row.operations as u64),
-                theme.ok(),
-            );
-            text::put_right(buf, inner, 38, y, &row.open.to_string(), theme.ok());
-            let unknown = if row.unknown > 0 {
+            let (mark, name) = match i == selected {
+                true => (g.open, theme.bold()),
+                false => (" ", theme.ok()),
+            };
+            text::put(buf, inner, 0, y, mark, theme.bold());
+            key.put(buf, inner, y, &g.spell(&row.name), name);
+            operations.number(buf, inner, y, row.operations as u64, theme.ok());
+            open.number(buf, inner, y, row.open as u64, theme.ok());
+            let many = if row.unknown > 0 {
                 theme.unknown()
             } else {
                 theme.ok()
             };
-            text::put_right(buf, inner, 48, y, &row.unknown.to_string(), unknown);
-            text::put(buf, inner, 52, y, &state, style);
+            unknown.number(buf, inner, y, u64::from(row.unknown), many);
+            state.put(buf, inner, y, &words, style);
         }
-        let mut y = upper.height;
-        for finding in picture.findings.iter().take(4) {
-            let line = format!("! {}: {}", finding.oracle, finding.evidence);
-            text::put(buf, area, 1, y, &g.spell(&line), theme.loud());
-            y += 1;
+        let rest = Rect {
+            y: upper.bottom(),
+            height: below.len() as u16,
+            ..area
+        };
+        for (y, (line, style)) in below.iter().enumerate() {
+            text::put(buf, rest, 1, y as u16, line, *style);
         }
+    }
+}
+
+/// What stands below the keys: what other oracles found, whole, how the run ended, and how to run it again.
+struct Below<'a> {
+    app: &'a App,
+}
+
+impl Below<'_> {
+    fn lines(&self, area: Rect) -> Vec<(String, Style)> {
+        let (app, theme) = (self.app, self.app.theme);
+        let (picture, g) = (&app.picture, theme.glyphs);
+        let room = usize::from(area.width.saturating_sub(2));
+        let mut lines: Vec<(String, Style)> = Vec::new();
+        let mut last: Vec<(String, Style)> = Vec::new();
         if let Some(end) = &picture.end {
-            text::put(
-                buf,
-                area,
-                1,
-                y,
-                &g.spell(&format!("{} (exit {})", end.summary, end.exit)),
-                theme.bold(),
-            );
+            let said = format!("{} (exit {})", end.summary, end.exit);
+            let said = text::wrap(&g.spell(&said), room).into_iter();
+            last.extend(said.map(|line| (line, theme.bold())));
         }
+        if picture.end.is_some() || !picture.findings.is_empty() {
+            let foot = Foot { app }.lines(area).into_iter();
+            last.extend(foot.map(|line| (line, theme.dim())));
+        }
+        for finding in &picture.findings {
+            let said = format!("! {}: {}", finding.oracle, finding.evidence);
+            let said = text::wrap(&g.spell(&said), room).into_iter();
+            lines.extend(said.map(|line| (line, theme.loud())));
+        }
+        // The keys keep a third of the screen.
+        let most = usize::from(area.height * 2 / 3);
+        last.truncate(most);
+        let most = most - last.len();
+        if lines.len() > most {
+            let more = lines.len() - most.saturating_sub(1);
+            lines.truncate(most.saturating_sub(1));
+            if most > 0 {
+                let words = format!("… {more} more lines: verdict.json has them all");
+                lines.push((g.spell(&words), theme.dim()));
+            }
+        }
+        lines.extend(last);
+        lines
     }
 }

@@ -35,6 +35,9 @@ pub(in crate::tui) struct LiveAreas {
     pub(in crate::tui) spark: Rect,
 }
 
+/// So many columns hold three nodes with all that a person looks at first.
+const CLUSTER: u16 = 44;
+
 /// Lays the panels out in `body`.
 pub(in crate::tui) fn areas(app: &App, body: Rect) -> LiveAreas {
     let mut areas = LiveAreas::default();
@@ -75,7 +78,8 @@ pub(in crate::tui) fn areas(app: &App, body: Rect) -> LiveAreas {
         rect
     };
     let top = take(cluster);
-    let left = body.width / 2;
+    // Roles and numbers have a width of their own; what the faults have left is enough for their keys.
+    let left = (body.width / 2).max(CLUSTER.min(body.width * 11 / 20));
     areas.cluster = Rect { width: left, ..top };
     areas.faults = Rect {
         x: top.x + left,
@@ -137,8 +141,31 @@ impl Widget for &Events<'_> {
             .len()
             .saturating_sub(app.events_back)
             .max(room.min(shown.len()));
-        let visible = &shown[end.saturating_sub(room)..end];
-        let count = format!(" {} of {} ", visible.len(), app.picture.lines.len());
+        // On the whole screen a long line has as many rows as it needs.
+        let whole = app.zoomed && app.focus == Panel::Events;
+        let words = usize::from(area.width.saturating_sub(2 + EVENT_AT));
+        let mut rows: Vec<(Option<u64>, String, Tone)> = Vec::new();
+        let mut visible = 0;
+        for line in shown[..end].iter().rev() {
+            let text = theme.glyphs.spell(&line.text);
+            let parts = match whole {
+                true => text::wrap(&text, words),
+                false => vec![text],
+            };
+            if rows.len() + parts.len() > room && !rows.is_empty() {
+                break;
+            }
+            let first = parts.len().saturating_sub(1);
+            for (i, part) in parts.into_iter().rev().enumerate() {
+                rows.push(((i == first).then_some(line.time_ns), part, line.tone));
+            }
+            visible += 1;
+            if rows.len() >= room {
+                break;
+            }
+        }
+        rows.truncate(room);
+        let count = format!(" {visible} of {} ", app.picture.lines.len());
         let title = if filter.is_empty() {
             "Events".to_owned()
         } else {
@@ -153,33 +180,32 @@ impl Widget for &Events<'_> {
             &title,
             Line::from(Span::styled(count, theme.dim())),
         );
-        for (y, line) in visible.iter().enumerate() {
-            let style = match line.tone {
+        for (y, (time_ns, text, tone)) in rows.iter().rev().enumerate() {
+            let style = match tone {
                 Tone::Plain => theme.ok(),
                 Tone::Fault => theme.fault(),
                 Tone::Violation => theme.violation(),
                 Tone::Loud => theme.loud(),
                 Tone::Dim => theme.dim(),
             };
-            let x = text::put(
-                buf,
-                inner,
-                1,
-                y as u16,
-                &text::instant(line.time_ns, 1),
-                theme.dim(),
-            );
-            text::put(
-                buf,
-                inner,
-                x + 2,
-                y as u16,
-                &theme.glyphs.spell(&line.text),
-                style,
-            );
+            let y = y as u16;
+            if let Some(time_ns) = time_ns {
+                // Nobody counts tenths of a second after an hour and a half.
+                let digits = usize::from(*time_ns < 6_000_000_000_000);
+                let instant = text::instant(*time_ns, digits);
+                let cell = text::Cell {
+                    x: 1,
+                    width: EVENT_AT - 2,
+                };
+                cell.put(buf, inner, y, &instant, theme.dim());
+            }
+            text::put(buf, inner, EVENT_AT, y, text, style);
         }
     }
 }
+
+/// Where an event's sentence begins: its instant is before it.
+const EVENT_AT: u16 = 9;
 
 /// Throughput of the last stretch as a sparkline, and the numbers beside it.
 struct Spark<'a> {
@@ -200,13 +226,17 @@ impl Widget for &Spark<'_> {
         // The newest stretch is still being filled: the one before it is the rate.
         let rate = operations.recent(now_ns, 1_000_000_000).total();
         let numbers = format!(
-            "{rate:>5}   p50 {} p99 {}  unknown {unknown:.1} % ",
+            "{rate:>5}   p50 {}  p99 {}  unknown {unknown:.1} % ",
             quantile(0.5),
             quantile(0.99)
         );
-        let width = Span::raw(numbers.as_str()).width() as u16;
         let x = text::put(buf, area, 1, 0, "op/s ", theme.dim());
-        let room = usize::from(area.width.saturating_sub(x + width));
+        let right = Rect {
+            x: area.x + x.min(area.width),
+            width: area.width.saturating_sub(x),
+            ..area
+        };
+        let room = usize::from(right.width.saturating_sub(text::width(&numbers)));
         if room >= 16 {
             let tallies = operations.tallies(now_ns.saturating_sub(500_000_000), 5, room.min(120));
             let most = tallies
@@ -221,9 +251,9 @@ impl Widget for &Spark<'_> {
                     0 => " ",
                     n => theme.glyphs.heights[(n as usize * 7 / most as usize).min(7)],
                 };
-                text::put(buf, area, x + i as u16, 0, glyph, theme.ok());
+                text::put(buf, right, i as u16, 0, glyph, theme.ok());
             }
         }
-        text::put_right(buf, area, area.width, 0, &numbers, theme.ok());
+        text::put_right(buf, right, right.width, 0, &numbers, theme.ok());
     }
 }

@@ -18,6 +18,8 @@ mod timeline;
 mod verdict;
 
 #[cfg(test)]
+mod cut_tests;
+#[cfg(test)]
 mod tests;
 
 use checkers::history::ClientId;
@@ -50,6 +52,14 @@ impl Widget for &Whole<'_> {
     fn render(self, area: Rect, buf: &mut Buffer) {
         let app = self.app;
         let area = area.intersection(buf.area);
+        self.draw(area, buf);
+        text::spell_out(buf, area, app.theme);
+    }
+}
+
+impl Whole<'_> {
+    fn draw(&self, area: Rect, buf: &mut Buffer) {
+        let app = self.app;
         if area.width < LEAST.0 || area.height < LEAST.1 {
             too_small(app, area, buf);
             return;
@@ -120,9 +130,11 @@ fn too_small(app: &App, area: Rect, buf: &mut Buffer) {
         ),
     };
     let (verdict, style) = head::headline(app);
-    let lines = text::wrap(&text, usize::from(area.width).max(1));
+    let room = usize::from(area.width);
+    let above = area.height.saturating_sub(1);
+    let lines = text::at_most(text::wrap(&text, room), usize::from(above), room);
     // The verdict is always on screen, if only in the last row.
-    let top = (area.height.saturating_sub(lines.len() as u16 + 1)) / 2;
+    let top = (above - lines.len() as u16) / 2;
     for (i, line) in lines.iter().enumerate() {
         let left = area.width.saturating_sub(line.chars().count() as u16) / 2;
         text::put(
@@ -146,8 +158,12 @@ fn too_small(app: &App, area: Rect, buf: &mut Buffer) {
 
 /// The clients of the timeline's lanes, top to bottom.
 pub(super) fn lanes(app: &App) -> Vec<ClientId> {
-    let width = app.size.0.saturating_sub(timeline::MARGIN + 2);
-    timeline::Window::of(app, width).lanes(app)
+    timeline::Window::of(app, timeline_cells(app.size.0)).lanes(app)
+}
+
+/// How many cells the timeline has on a screen of so many columns.
+pub(super) fn timeline_cells(columns: u16) -> u16 {
+    columns.saturating_sub(timeline::MARGIN + 2)
 }
 
 /// See [`faults::at_row`].

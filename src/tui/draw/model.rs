@@ -52,6 +52,7 @@ impl Model<'_> {
             &title,
             Line::from(Span::styled(right, theme.dim())),
         );
+        let columns = text::cells(3, &[6, 23, 1], inner.width);
         let room = usize::from(inner.height).max(1);
         let first = row
             .saturating_sub(room / 2)
@@ -85,10 +86,13 @@ impl Model<'_> {
                 theme.bold(),
             );
             text::put(buf, inner, 1, y, mark, style);
-            text::put(buf, inner, 3, y, kind, theme.dim());
+            let [kind_at, name_at, about_at] = columns[..] else {
+                return;
+            };
+            kind_at.put(buf, inner, y, kind, theme.dim());
             let name = if at == row { theme.bold() } else { theme.ok() };
-            text::put(buf, inner, 10, y, &subject.name(), name);
-            text::put(buf, inner, 34, y, &g.spell(subject.about()), theme.dim());
+            name_at.put(buf, inner, y, &subject.name(), name);
+            about_at.put(buf, inner, y, &g.spell(subject.about()), theme.dim());
         }
     }
 

@@ -103,14 +103,7 @@ fn help(app: &App, line: u16, area: Rect, buf: &mut Buffer) {
         .take(usize::from(room))
         .enumerate()
     {
-        line.render(
-            Rect {
-                y: inner.y + y as u16,
-                height: 1,
-                ..inner
-            },
-            buf,
-        );
+        text::put_line(buf, inner, 0, y as u16, &line);
     }
     let [up, down, ..] = theme.glyphs.arrows;
     let more = if most > 0 {
@@ -159,6 +152,9 @@ fn faults(app: &App, row: usize, area: Rect, buf: &mut Buffer) {
         66,
         entries.len() as u16 + 3,
     );
+    let [name_at, detail_at] = text::cells(4, &[25, 1], inner.width)[..] else {
+        return;
+    };
     let room = usize::from(inner.height.saturating_sub(2)).max(1);
     let first = (row + 1).saturating_sub(room);
     for (i, entry) in entries.iter().enumerate().skip(first).take(room) {
@@ -186,8 +182,8 @@ fn faults(app: &App, row: usize, area: Rect, buf: &mut Buffer) {
             theme.bold(),
         );
         text::put(buf, inner, 1, y, &digit, key);
-        text::put(buf, inner, 4, y, entry.name, style);
-        text::put(buf, inner, 30, y, &theme.glyphs.spell(detail), style);
+        name_at.put(buf, inner, y, entry.name, style);
+        detail_at.put(buf, inner, y, &theme.glyphs.spell(detail), style);
         if i == row {
             text::tint(
                 buf,
@@ -227,9 +223,13 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         buf,
         "Scenarios",
         78,
-        picker.recipes.len() as u16 + 6,
+        picker.recipes.len() as u16 + 8,
     );
-    let room = usize::from(inner.height.saturating_sub(6)).max(1);
+    let room = usize::from(inner.height.saturating_sub(8)).max(1);
+    let most = inner.width.saturating_sub(34);
+    let [name_at, about_at, length_at, nodes_at] = text::cells(1, &[18, most, 6, 4], 0)[..] else {
+        return;
+    };
     let first = picker.row.saturating_sub(room - 1);
     for (y, (i, recipe)) in picker
         .shown()
@@ -249,15 +249,10 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
             if chosen { theme.glyphs.open } else { " " },
             theme.bold(),
         );
-        text::put(buf, inner, 1, y, &recipe.name, style);
-        let about = Rect {
-            width: inner.width.saturating_sub(15),
-            ..inner
-        };
-        text::put(
+        name_at.put(buf, inner, y, &recipe.name, style);
+        about_at.put(
             buf,
-            about,
-            20,
+            inner,
             y,
             &theme.glyphs.spell(&recipe.about),
             theme.ok(),
@@ -266,16 +261,9 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
             0 => theme.glyphs.endless.to_owned(),
             seconds => format!("{seconds} s"),
         };
-        let end = inner.width.saturating_sub(6);
-        text::put_right(buf, inner, end, y, &length, theme.dim());
-        text::put_right(
-            buf,
-            inner,
-            inner.width.saturating_sub(1),
-            y,
-            &format!("{} n", recipe.nodes),
-            theme.dim(),
-        );
+        length_at.put_right(buf, inner, y, &length, theme.dim());
+        let nodes = format!("{} n", recipe.nodes);
+        nodes_at.put_right(buf, inner, y, &nodes, theme.dim());
         if chosen {
             text::tint(
                 buf,
@@ -288,6 +276,21 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         }
     }
     let y = inner.height.saturating_sub(5);
+    if let Some(recipe) = picker.shown().nth(picker.row) {
+        // In the list there is seldom room for the whole sentence.
+        let words = usize::from(inner.width.saturating_sub(2));
+        let about = text::wrap(&theme.glyphs.spell(&recipe.about), words);
+        for (i, part) in text::at_most(about, 2, words).iter().enumerate() {
+            text::put(
+                buf,
+                inner,
+                1,
+                (y + i as u16).saturating_sub(2),
+                part,
+                theme.bold(),
+            );
+        }
+    }
     let line = |buf: &mut Buffer, y, name: &str, value: &str, keys: &str, style: Style| {
         text::put(buf, inner, 1, y, name, theme.dim());
         let x = text::put(buf, inner, 9, y, value, style);
@@ -361,7 +364,8 @@ impl Widget for &Trouble<'_> {
                 usize::from(width.saturating_sub(4)),
             ));
         }
-        lines.truncate(usize::from(area.height.saturating_sub(7)));
+        let most = usize::from(area.height.saturating_sub(7));
+        let lines = text::at_most(lines, most, usize::from(width.saturating_sub(4)));
         let inner = panel(
             app,
             area,

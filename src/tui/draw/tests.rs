@@ -12,7 +12,7 @@ use crate::tui::keys::Screen;
 use crate::tui::theme::Theme;
 use crate::tui::update::update;
 
-fn picture(app: &App, columns: u16, rows: u16) -> Buffer {
+pub(super) fn picture(app: &App, columns: u16, rows: u16) -> Buffer {
     let mut app = app.clone();
     update(&mut app, Input::Size(columns, rows));
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
@@ -20,7 +20,7 @@ fn picture(app: &App, columns: u16, rows: u16) -> Buffer {
     terminal.backend().buffer().clone()
 }
 
-fn text(buffer: &Buffer) -> String {
+pub(super) fn text(buffer: &Buffer) -> String {
     let width = usize::from(buffer.area.width);
     let row = |cells: &[ratatui::buffer::Cell]| {
         cells.iter().map(|cell| cell.symbol()).collect::<String>()
@@ -32,13 +32,13 @@ fn text(buffer: &Buffer) -> String {
         .collect()
 }
 
-fn with(mut app: App, change: impl FnOnce(&mut App)) -> App {
+pub(super) fn with(mut app: App, change: impl FnOnce(&mut App)) -> App {
     change(&mut app);
     app
 }
 
 /// Every interesting state, by name.
-fn states() -> Vec<(&'static str, App)> {
+pub(super) fn states() -> Vec<(&'static str, App)> {
     let on = |app: App, screen| with(app, |app| app.screen = screen);
     let over = |app: App, overlay| with(app, |app| app.overlay = Some(overlay));
     vec![

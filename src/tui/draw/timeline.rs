@@ -19,11 +19,15 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::text;
+use crate::fault::Fault;
 use crate::tui::app::{App, Panel};
 use crate::tui::operations::{Op, Operations};
 
+/// A lane's client: the selection is before it, and a blank behind it.
+const CLIENT: text::Cell = text::Cell { x: 1, width: 5 };
+
 /// Columns before the lanes: selection and client.
-pub(super) const MARGIN: u16 = 6;
+pub(super) const MARGIN: u16 = CLIENT.x + CLIENT.width + 1;
 
 /// A median operation under so many cells is drawn as a slice of its lane.
 const BAR_CELLS: u64 = 3;
@@ -61,6 +65,13 @@ impl Window {
 
     fn clamp(self, time_ns: u64) -> u16 {
         self.cell(time_ns).clamp(0, i64::from(self.cells)) as u16
+    }
+
+    /// Whether an operation is wide enough for a bar with a label in it.
+    fn shows_bars(self, app: &App) -> bool {
+        let recent = app.picture.operations.recent(self.to_ns(), 5_000_000_000);
+        let median = recent.quantile_ns(0.5).unwrap_or(0);
+        median == 0 || median / self.cell_ns >= BAR_CELLS
     }
 
     /// The operations in it, by client.
@@ -119,11 +130,17 @@ impl Widget for &Timeline<'_> {
         let shown = text::span(u64::from(window.cells) * window.cell_ns);
         let stretch = match app.end_ns {
             Some(end) => format!("{shown} up to {}", text::instant(end, 2)),
+            None if app.is_whole() => "the whole run".to_owned(),
             None => format!("last {shown}"),
         };
         let title = format!("Operations {} {stretch}", g.dot);
+        // Far away a cell is a slice of its lane, and an ok one is as dense as much of it ended there.
+        let ok = match window.shows_bars(app) {
+            true => g.end,
+            false => g.densities[7],
+        };
         let legend = Line::from(vec![
-            Span::styled(format!(" {} ok  ", g.end), theme.ok()),
+            Span::styled(format!(" {ok} ok  "), theme.ok()),
             Span::styled(format!("{} failed  ", g.failed), theme.failed()),
             Span::styled(format!("{} unknown  ", g.maybe), theme.unknown()),
             Span::styled(format!("{} open ", g.open), theme.ok()),
@@ -162,7 +179,7 @@ impl Widget for &Timeline<'_> {
         let hidden = window.lanes(app).len().saturating_sub(usize::from(rows));
         if axis && hidden > 0 {
             let more = format!("{}{hidden}", g.spell("↓"));
-            text::put(buf, inner, 1, inner.height - 1, &more, theme.dim());
+            CLIENT.put(buf, inner, inner.height - 1, &more, theme.dim());
         }
         self.lanes(
             window,
@@ -195,13 +212,7 @@ impl Timeline<'_> {
         let selected = app.lane.min(lanes.len() - 1);
         let first = first_lane(app, lanes.len(), rows);
         let focused = app.focus == Panel::Operations;
-        let median = app
-            .picture
-            .operations
-            .recent(window.to_ns(), 5_000_000_000)
-            .quantile_ns(0.5)
-            .unwrap_or(0);
-        let bars = median == 0 || median / window.cell_ns >= BAR_CELLS;
+        let bars = window.shows_bars(app);
         for (y, (row, (client, positions))) in
             lanes.iter().enumerate().skip(first).take(rows).enumerate()
         {
@@ -209,7 +220,7 @@ impl Timeline<'_> {
             let mark = if chosen { theme.glyphs.open } else { " " };
             text::put(buf, area, 0, y as u16, mark, theme.bold());
             let style = if chosen { theme.bold() } else { theme.ok() };
-            text::put(buf, area, 1, y as u16, &format!("c{client}"), style);
+            CLIENT.put(buf, area, y as u16, &format!("c{client}"), style);
             let field = Rect {
                 x: area.x + MARGIN,
                 y: area.y + y as u16,
@@ -285,7 +296,7 @@ impl Timeline<'_> {
                 _ if self.culprit(op) => 5,
                 Some(Outcome::Ok(_)) => 1,
                 None => 2,
-                Some(Outcome::Failed) => 3,
+                Some(Outcome::Failed | Outcome::Differed(_)) => 3,
                 Some(Outcome::Unknown) => 4,
             };
             match badness {
@@ -332,7 +343,7 @@ impl Bar {
         let (end, fill, style) = match op.outcome {
             None => (g.open, g.middle, theme.ok()),
             Some(Outcome::Ok(_)) => (g.end, g.middle, theme.ok()),
-            Some(Outcome::Failed) => (g.failed, g.middle, theme.failed()),
+            Some(Outcome::Failed | Outcome::Differed(_)) => (g.failed, g.middle, theme.failed()),
             Some(Outcome::Unknown) => (g.maybe, g.maybe, theme.unknown()),
         };
         let style = if self.culprit {
@@ -354,7 +365,7 @@ impl Bar {
         }
         self.inside(&[&name], field, buf, style, false);
         text::put(buf, field, self.to, 0, end, style);
-        if op.outcome == Some(Outcome::Failed) {
+        if op.outcome.is_some_and(Outcome::is_failed) {
             let room = self.next.saturating_sub(self.to + 2);
             let why = op.error.as_deref().unwrap_or("failed");
             if room >= 6 {
@@ -401,30 +412,33 @@ pub(super) fn named(key: &str, call: Call, outcome: Option<Outcome>) -> String {
 
 /// The faults over the same time: a row of shade, darker where two lie over one another, with their names where they fit.
 pub(super) fn bands(app: &App, window: Window, field: Rect, buf: &mut Buffer) {
-    let (theme, g) = (app.theme, app.theme.glyphs);
-    let field = Rect {
-        height: field.height.min(1),
-        ..field
-    };
-    let mut depth = vec![0u8; usize::from(window.cells)];
-    let mut named: Vec<(u16, u16, String)> = Vec::new();
-    for span in &app.picture.faults {
+    shades(app, window, field, buf);
+    names(app, window, field, buf, &[]);
+}
+
+/// The faults that were in then, by their first and last cell.
+fn faults(app: &App, window: Window) -> Vec<(u16, u16, &Fault)> {
+    let spans = app.picture.faults.iter().filter_map(|span| {
         let out_ns = span.out_ns.unwrap_or(app.now_ns);
         if span.in_ns >= window.to_ns() || out_ns < window.from_ns {
-            continue;
+            return None;
         }
-        let (from, to) = (
-            window.clamp(span.in_ns),
-            window.clamp(out_ns).min(window.cells.saturating_sub(1)),
-        );
-        for cell in depth
-            .iter_mut()
-            .take(usize::from(to) + 1)
-            .skip(usize::from(from))
-        {
+        let last = window.cells.saturating_sub(1);
+        let (from, to) = (window.clamp(span.in_ns), window.clamp(out_ns).min(last));
+        Some((from, to, &span.fault))
+    });
+    spans.collect()
+}
+
+/// The shade of the faults.
+pub(super) fn shades(app: &App, window: Window, field: Rect, buf: &mut Buffer) {
+    let (theme, g) = (app.theme, app.theme.glyphs);
+    let mut depth = vec![0u8; usize::from(window.cells)];
+    for (from, to, _) in faults(app, window) {
+        let cells = depth.iter_mut().take(usize::from(to) + 1);
+        for cell in cells.skip(usize::from(from)) {
             *cell = cell.saturating_add(1);
         }
-        named.push((from, to, g.spell(&span.fault.to_string())));
     }
     for (x, depth) in depth.iter().enumerate() {
         match depth {
@@ -433,18 +447,26 @@ pub(super) fn bands(app: &App, window: Window, field: Rect, buf: &mut Buffer) {
             _ => drop(text::put(buf, field, x as u16, 0, g.bands, theme.fault())),
         }
     }
+}
+
+/// The names of the faults on their shade, where they fit and cover none of the columns that are `taken`.
+pub(super) fn names(app: &App, window: Window, field: Rect, buf: &mut Buffer, taken: &[u16]) {
+    let (theme, g) = (app.theme, app.theme.glyphs);
     let mut free = 0;
-    named.sort_by_key(|(from, _, _)| *from);
-    for (from, to, name) in named {
+    let mut faults = faults(app, window);
+    faults.sort_by_key(|(from, _, _)| *from);
+    for (from, to, fault) in faults {
+        let name = g.spell(&fault.to_string());
         let name = if from < free {
             format!(" + {name} ")
         } else {
             format!(" {name} ")
         };
-        let (width, from) = (Span::raw(name.as_str()).width() as u16, from.max(free));
+        let (width, from) = (text::width(&name), from.max(free));
         let room = (to + 1).saturating_sub(from);
-        if width + 2 <= room {
-            let at = from + 1;
+        let at = from + 1;
+        let covers = taken.iter().any(|x| (at..at + width).contains(x));
+        if width + 2 <= room && !covers {
             free = text::put(buf, field, at, 0, &name, theme.fault()) + 1;
         }
     }

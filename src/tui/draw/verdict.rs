@@ -42,7 +42,8 @@ struct Proof<'a> {
 impl Widget for &Proof<'_> {
     fn render(self, area: Rect, buf: &mut Buffer) {
         let (app, theme) = (self.app, self.app.theme);
-        let footer = if area.height >= 20 { 2 } else { 0 };
+        let foot = Foot { app }.lines(area);
+        let footer = foot.len() as u16;
         let rows = self.shown().len() as u16;
         // The bars first, but the why keeps a third.
         let upper = (rows + 4).min((area.height - footer) * 2 / 3);
@@ -60,43 +61,55 @@ impl Widget for &Proof<'_> {
         };
         let inner = text::frame(buf, lower, theme, false, "Why", Line::default());
         let mut lines = self.why(usize::from(inner.width.saturating_sub(2)));
-        if lines.len() > usize::from(inner.height) {
+        let room = usize::from(inner.height);
+        if lines.len() > room {
             // Air goes before words.
             lines.retain(|(line, _)| !line.is_empty());
         }
-        for (y, (line, style)) in lines.iter().take(usize::from(inner.height)).enumerate() {
+        if lines.len() > room && room > 0 {
+            let more = lines.len() - room + 1;
+            lines.truncate(room - 1);
+            let text = format!("… {more} more lines: counterexample.txt has them all");
+            lines.push((text, theme.dim()));
+        }
+        for (y, (line, style)) in lines.iter().enumerate() {
             let style = *style;
             text::put(buf, inner, 1, y as u16, &theme.glyphs.spell(line), style);
         }
-        if footer > 0 {
-            let picture = &app.picture;
-            let dir = picture.dir.display();
-            text::put(
-                buf,
-                area,
-                1,
-                area.height - 2,
-                &format!(
-                    "{dir}/counterexample.txt{}",
-                    if app.is_live() {
-                        ", when the run ends"
-                    } else {
-                        ""
-                    }
-                ),
-                theme.dim(),
-            );
-            let again = match picture.again.as_str() {
-                // A run recorded before runs said this themselves.
-                "" => format!(
-                    "whitewater run {} --seed {}",
-                    picture.scenario, picture.seed
-                ),
-                again => again.to_owned(),
-            };
-            let again = format!("again: {again}");
-            text::put(buf, area, 1, area.height - 1, &again, theme.dim());
+        let below = Rect {
+            y: area.bottom() - footer,
+            height: footer,
+            ..area
+        };
+        for (y, line) in foot.iter().enumerate() {
+            text::put(buf, below, 1, y as u16, line, theme.dim());
         }
+    }
+}
+
+/// Where it is written down, and how to run it again.
+pub(super) struct Foot<'a> {
+    pub(super) app: &'a App,
+}
+
+impl Foot<'_> {
+    /// The lines under a screen of that size, where it has room for them. What is longer ends in the sign of that, and
+    /// keys copy the whole.
+    pub(super) fn lines(&self, area: Rect) -> Vec<String> {
+        if area.height < 20 {
+            return Vec::new();
+        }
+        let (app, g) = (self.app, self.app.theme.glyphs);
+        let room = usize::from(area.width.saturating_sub(2));
+        let later = match app.is_live() {
+            true => ", when the run ends",
+            false => "",
+        };
+        let path = format!("{}{later}", crate::tui::draw::path_shown(app));
+        let mut lines = vec![text::fitted(&g.spell(&path), room).into_owned()];
+        let again = text::wrap(&g.spell(&app.picture.again_in_words()), room);
+        lines.extend(text::at_most(again, usize::from(area.height / 6), room));
+        lines
     }
 }
 
@@ -281,7 +294,7 @@ impl Proof<'_> {
         if from < to {
             text::put(buf, field, from, 0, g.begin, style);
         }
-        let end = if op.outcome == Outcome::Failed {
+        let end = if op.outcome.is_failed() {
             g.failed
         } else if endless {
             g.maybe
@@ -296,20 +309,19 @@ impl Proof<'_> {
         } else {
             format!(" {name} {sign} ")
         };
-        let width = Span::raw(label.as_str()).width() as u16;
+        let width = text::width(&label);
+        let (before, behind) = (from, field.width - to - 1);
         if width + 2 <= to - from + 1 {
-            text::put(
-                buf,
-                field,
-                from + 1 + (to - from - 1 - width) / 2,
-                0,
-                &label,
-                style,
-            );
-        } else if to + 1 + width <= field.width {
+            let at = from + 1 + (to - from - 1 - width) / 2;
+            text::put(buf, field, at, 0, &label, style);
+        } else if width <= behind || behind >= before {
             text::put(buf, field, to + 1, 0, &label, style);
         } else {
-            text::put(buf, field, from.saturating_sub(width), 0, &label, style);
+            let room = text::Cell {
+                x: 0,
+                width: before,
+            };
+            room.put_right(buf, field, 0, &label, style);
         }
     }
 
@@ -339,15 +351,13 @@ impl Proof<'_> {
                     continue;
                 };
                 let effect = step(op, &mut held);
-                lines.push((
-                    format!(
-                        "{} {:<15} {effect:<20} {}",
-                        self.sign(*id),
-                        long(op),
-                        seen(op)
-                    ),
-                    theme.ok(),
-                ));
+                let line = format!(
+                    "{} {:<15} {effect:<20} {}",
+                    self.sign(*id),
+                    long(op),
+                    seen(op)
+                );
+                lines.extend(aligned(line, width).map(|line| (line, theme.ok())));
             }
             if let Some(op) = found.culprit() {
                 let line = format!(
@@ -357,7 +367,7 @@ impl Proof<'_> {
                     "fits nowhere",
                     seen(op)
                 );
-                lines.push((line, theme.violation()));
+                lines.extend(aligned(line, width).map(|line| (line, theme.violation())));
             }
             lines.push((String::new(), theme.ok()));
         }
@@ -389,6 +399,12 @@ impl Proof<'_> {
                     .into_iter()
                     .map(|line| (line, theme.ok())),
             );
+        }
+        for finding in &self.app.picture.findings {
+            lines.push((String::new(), theme.ok()));
+            let said = format!("! also found, {}: {}", finding.oracle, finding.evidence);
+            let said = text::wrap(&said, width);
+            lines.extend(said.into_iter().map(|line| (line, theme.loud())));
         }
         lines
     }
@@ -485,6 +501,15 @@ fn whole(op: &crate::tui::operations::Op, key: &str) -> Operation {
     }
 }
 
+/// A line whose parts stand below those of its neighbours, where there is room for that; else broken at spaces.
+fn aligned(line: String, width: usize) -> impl Iterator<Item = String> {
+    let lines = match usize::from(text::width(&line)) <= width {
+        true => vec![line],
+        false => text::wrap(&line, width),
+    };
+    lines.into_iter()
+}
+
 /// Applies an operation of the order found to the register; says what it does there.
 fn step(op: &Operation, held: &mut Option<i64>) -> String {
     let holds =
@@ -523,6 +548,12 @@ fn long(op: &Operation) -> String {
         (Call::Read, Outcome::Ok(None)) => "read → absent".to_owned(),
         (Call::Read, _) => "read".to_owned(),
         (Call::Write(value), _) => format!("write {value}"),
+        (Call::Cas { old, new }, Outcome::Differed(Some(found))) => {
+            format!("cas {old} → {new}, found {found}")
+        }
+        (Call::Cas { old, new }, Outcome::Differed(None)) => {
+            format!("cas {old} → {new}, found absent")
+        }
         (Call::Cas { old, new }, _) => format!("cas {old} → {new}"),
         (Call::Delete, _) => "delete".to_owned(),
         (Call::Append(value), _) => format!("append {value}"),
@@ -533,7 +564,7 @@ fn long(op: &Operation) -> String {
 fn seen(op: &Operation) -> String {
     let outcome = match op.outcome {
         Outcome::Ok(_) => "saw ok",
-        Outcome::Failed => "saw it fail",
+        Outcome::Failed | Outcome::Differed(_) => "saw it fail",
         Outcome::Unknown => "never learned how it ended",
     };
     let node = op

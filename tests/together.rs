@@ -1,0 +1,115 @@
+//! Several faults on one node at a time, on a real cluster: each takes effect, and each is taken out, in whatever order.
+
+#[path = "support/stage.rs"]
+mod stage;
+
+use std::time::Duration;
+
+use stage::{MS, Stage};
+use whitewater::cluster::{ChildState, DiskSwitches};
+use whitewater::fault::{DiskHarm, Fault};
+use whitewater::nemesis::{Deed, Order};
+
+fn slow(node: u64) -> Fault {
+    Fault::Disk {
+        node,
+        harm: DiskHarm::SlowSync,
+        ms: 50,
+    }
+}
+
+fn fast(node: u64) -> Fault {
+    Fault::Clock {
+        node,
+        rate_percent: 300,
+        step_ms: 0,
+    }
+}
+
+/// Whether a node's clock runs as it should, and how long a sync of its disk takes.
+async fn is_whole(stage: &Stage, node: u64) -> bool {
+    let clock = |rate| stage.cluster.set_clock(node, rate, Duration::ZERO);
+    let one = clock(1.0).await.unwrap();
+    tokio::time::sleep(100 * MS).await;
+    let two = clock(1.0).await.unwrap();
+    let probe = stage.cluster.set_disk(node, DiskSwitches::default()).await;
+    let sync = probe.unwrap().sync_us.expect("it ends");
+    one.leads_to(&two, 1.0, Duration::ZERO) && sync < 50_000
+}
+
+#[tokio::test]
+async fn a_node_with_a_slow_disk_and_a_wrong_clock_is_paused_and_everything_is_taken_out() {
+    let mut stage = Stage::of(3).await;
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    let disk = stage.put_in(slow(node)).await;
+    let clock = stage.put_in(fast(node)).await;
+    let pause = stage.put_in(Fault::Pause { node }).await;
+    assert_eq!(stage.view(node).state, ChildState::Paused);
+
+    // Who stands cannot be told: that waits until it goes on.
+    stage.order(Order::Heal(disk)).await;
+    match stage.deed().await {
+        Deed::Missed(said) => assert!(said.contains("when"), "{said}"),
+        other => panic!("{other:?}"),
+    }
+    stage.order(Order::Heal(pause)).await;
+    for expected in [pause, disk] {
+        match stage.deed().await {
+            Deed::Out(id, ..) => assert_eq!(id, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+    stage.take_out(clock).await;
+    assert_eq!(stage.view(node).state, ChildState::Up);
+    assert!(is_whole(&stage, node).await);
+    stage.serves("after").await;
+    stage.agree().await;
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_node_is_healed_at_once() {
+    let mut stage = Stage::of(3).await;
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    for fault in [slow(node), fast(node), Fault::Pause { node }] {
+        stage.put_in(fault).await;
+    }
+    stage.order(Order::HealAll).await;
+    let mut out = 0;
+    while out < 3 {
+        match stage.deed().await {
+            Deed::Out(..) => out += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stage.view(node).state, ChildState::Up);
+    assert!(is_whole(&stage, node).await);
+    stage.serves("after").await;
+}
+
+#[tokio::test]
+async fn a_paused_node_is_killed_as_it_stands_and_its_next_child_does_not_stand() {
+    let mut stage = Stage::of(3).await;
+    let (_, followers) = stage.roles().await;
+    let node = followers[0];
+    let pause = stage.put_in(Fault::Pause { node }).await;
+    let clock_why = stage.is_refused(fast(node)).await;
+    assert!(clock_why.contains("pause"), "{clock_why}");
+    let kill = stage.put_in(Fault::Kill { node }).await;
+    assert_eq!(stage.view(node).state, ChildState::Dead);
+    stage.take_out(kill).await;
+    stage.take_out(pause).await;
+    assert_eq!(stage.view(node).state, ChildState::Up);
+    stage.serves("after").await;
+    stage.agree().await;
+}
+
+#[tokio::test]
+async fn the_leadership_is_not_handed_to_who_has_it() {
+    let mut stage = Stage::of(3).await;
+    let to = stage.leader().await;
+    stage.status(to).await;
+    let why = stage.is_refused(Fault::Transfer { to }).await;
+    assert_eq!(why, format!("n{to} leads already"));
+}
