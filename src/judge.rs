@@ -1,8 +1,9 @@
 //! Feeds events to the online checker on a thread of its own, and publishes the verdict so far.
 //!
 //! The recorder hands events over and goes on; the queue between the two is as long as the run's history at most, so
-//! a search that takes its time delays the verdict and nothing else. The first violation is published once, with the
-//! operations that prove it; events after it are let go, because nothing takes a violation back.
+//! a search that takes its time delays the verdict and nothing else, and what it may take is bounded. The first violation
+//! is published once, with the operations that prove it; events after it are let go, because nothing takes a violation
+//! back. A key that is too hard to be followed is given up: the whole history decides when the run is over.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -37,7 +38,7 @@ pub type Alarm = Box<dyn FnOnce(&Counterexample) + Send>;
 /// A running judge.
 pub struct Judge {
     so_far: Arc<Mutex<SoFar>>,
-    thread: JoinHandle<Verdict>,
+    thread: JoinHandle<Judged>,
 }
 
 /// Hands events to a judge, in order. When the last one is dropped, the judge makes its verdict.
@@ -85,15 +86,24 @@ impl Judge {
     /// # Panics
     /// If the judge's thread panicked: a bug of ours, never a verdict.
     #[must_use]
-    pub fn verdict(self) -> Verdict {
+    pub fn finish(self) -> Judged {
         self.thread.join().expect("the judge does not panic")
     }
+}
+
+/// What came of a history while it grew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// The verdict. Where it is unknown, the whole history may tell more: a growing one is followed with less.
+    pub verdict: Verdict,
+    /// How many events there were.
+    pub events: u64,
 }
 
 /// What is published is at most this old while events come in.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 
-fn judge(events: &Receiver<Event>, so_far: &Mutex<SoFar>, alarm: Alarm) -> Verdict {
+fn judge(events: &Receiver<Event>, so_far: &Mutex<SoFar>, alarm: Alarm) -> Judged {
     let mut online = Online::new(Options::default());
     let mut alarm = Some(alarm);
     let mut found = None;
@@ -131,9 +141,13 @@ fn judge(events: &Receiver<Event>, so_far: &Mutex<SoFar>, alarm: Alarm) -> Verdi
         malformed.is_empty(),
         "the recorder wrote what cannot be: {malformed:?}"
     );
-    match found {
+    let verdict = match found {
         Some(counterexample) => Verdict::Violation(counterexample),
         None => online.finish(),
+    };
+    Judged {
+        verdict,
+        events: seen,
     }
 }
 
@@ -156,7 +170,7 @@ fn look(online: &Online, events: u64) -> SoFar {
 mod tests {
     use std::sync::mpsc;
 
-    use checkers::history::{Call, EventKind, Outcome};
+    use checkers::history::{At, Call, EventKind, Outcome};
 
     use super::*;
 
@@ -174,7 +188,7 @@ mod tests {
             });
         }
         drop(feed);
-        let verdict = judge.verdict();
+        let Judged { verdict, .. } = judge.finish();
         (verdict, alarms.try_recv().ok())
     }
 
@@ -209,6 +223,37 @@ mod tests {
         let (verdict, alarm) = feed(&history(1));
         assert_eq!((verdict.name(), alarm), ("violation", Some(4)));
         let (verdict, alarm) = feed(&history(2));
+        assert_eq!((verdict.name(), alarm), ("linearizable", None));
+    }
+
+    #[test]
+    fn a_cas_that_failed_by_its_comparison_rings_where_it_must_have_succeeded() {
+        let history = |outcome, at| {
+            let failed = EventKind::Complete {
+                outcome,
+                at,
+                error: None,
+            };
+            let write = [invoke(1, Call::Write(1)), ok(1, None)];
+            let cas = [invoke(2, Call::Cas { old: 1, new: 2 }), (2, failed)];
+            let read = [invoke(1, Call::Read), ok(1, Some(1))];
+            [write, cas, read].concat()
+        };
+        let at = Some(At { term: 1, index: 2 });
+        for outcome in [
+            Outcome::Failed,
+            Outcome::Differed(Some(1)),
+            Outcome::Differed(None),
+        ] {
+            let (verdict, alarm) = feed(&history(outcome, at));
+            assert_eq!(
+                (verdict.name(), alarm),
+                ("violation", Some(2)),
+                "{outcome:?}"
+            );
+        }
+        // It was refused: nobody compared anything.
+        let (verdict, alarm) = feed(&history(Outcome::Failed, None));
         assert_eq!((verdict.name(), alarm), ("linearizable", None));
     }
 }

@@ -239,7 +239,7 @@ fn a_moment_without_space_accuses_nobody_and_loses_nothing_of_the_history() {
 }
 
 #[test]
-fn a_history_that_waited_for_room_is_whole() {
+fn what_waited_for_room_is_read_back_whole() {
     let _machine = machine();
     // The shell outlives the bench, and with it the disk.
     let dir = tempfile::tempdir().expect("a folder");
@@ -253,7 +253,8 @@ fn a_history_that_waited_for_room_is_whole() {
         dd if=/dev/zero of="$disk/filler" bs=4k 2>&-
         until grep -q 'cannot be written' "$disk/../stderr" || ! kill -0 $bench; do sleep 0.1; done
         rm "$disk/filler"; wait $bench; echo "the bench: $?" >&2; trap - TERM EXIT
-        exec "$0" check "$disk"/*/history.jsonl"#,
+        "$0" replay "$disk"/*-calm-4 --print live > /dev/null || exit 8
+        exec "$0" check "$disk"/*-calm-4/history.jsonl"#,
         disk.display()
     );
     let Some(mut shell) = Alone::Mounts.command(&script) else {

@@ -235,6 +235,67 @@ fn the_same_seed_deals_the_same_fate_to_the_same_message() {
 }
 
 #[test]
+fn what_the_bench_itself_asks_does_not_keep_a_run_from_being_vacuous() {
+    let _machine = machine();
+    let recipe = r#"
+        name = "hidden"
+        about = "no client reaches anybody for the whole workload"
+        nodes = 3
+        seconds = 3
+        clients = 4
+        rate = 100
+        keys = { contended = 3, wide = 10 }
+        mix = { read = 50, write = 40, cas = 10 }
+        [[opening]]
+        at_ms = 1
+        for_ms = 2990
+        faults = [{ fault = "hide", who = "n1" }, { fault = "hide", who = "n2" }, { fault = "hide", who = "n3" }]
+    "#;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hidden.toml");
+    std::fs::write(&file, recipe).unwrap();
+    let (code, said) = run_json(&dir.path().join("runs"), &[file.to_str().unwrap()]);
+    assert_eq!(code, 3, "{said:#}");
+    assert_eq!(said["ops"]["ok"], 0, "{said:#}");
+    assert!(said["own_ops"]["ok"].as_u64() > Some(30), "{said:#}");
+    let broken = &said["coverage"]["broken_promises"];
+    assert_eq!(
+        broken[0], "no operation of the workload succeeded",
+        "{said:#}"
+    );
+}
+
+#[test]
+fn a_scenario_that_would_do_nothing_is_refused_before_anything_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("still.toml");
+    let runs = dir.path().join("runs");
+    let recipe = |more: &str| {
+        format!(
+            "name = \"still\"\nabout = \"it does nothing\"\nnodes = 3\nseconds = 4\nclients = 4\nrate = 100\n\
+             keys = {{ contended = 3, wide = 10 }}\nmix = {{ read = 50, write = 40 }}\n{more}"
+        )
+    };
+    let slow = "[[opening]]\nat_ms = 500\nfor_ms = 1000\n\
+                faults = [{ fault = \"slow\", from = \"leader\", to = \"follower 0\", delay_ms = 0, jitter_ms = 0 }]\n";
+    for (more, words) in [
+        (slow, "line 12: the opening at 500 ms: slow: without effect"),
+        ("[timings]\nheartbeat_ms = 0\n", "line 10: heartbeat_ms = 0"),
+        (
+            "[[phases]]\nat_ms = 1000\nmix = { read = 0, write = 0 }\n",
+            "line 11: every weight of the mix is 0",
+        ),
+    ] {
+        std::fs::write(&file, recipe(more)).unwrap();
+        let (file, runs) = (file.to_str().unwrap(), runs.to_str().unwrap());
+        let (code, out, err) = said(&["run", file, "--out", runs]);
+        assert_eq!((code, out.as_str()), (65, ""), "{err}");
+        assert!(err.contains("still.toml: ") && err.contains(words), "{err}");
+    }
+    assert!(!runs.exists(), "no folder was made");
+}
+
+#[test]
 fn a_promise_that_is_not_kept_makes_a_run_vacuous() {
     let _machine = machine();
     let recipe = |promises: &str| {
@@ -477,7 +538,7 @@ fn nonsense_on_the_command_line_is_64_and_says_what_there_is() {
     assert!(code == 65 && error.contains("line 1"), "{code}: {error}");
     refused(&["run", "--reads", "nosuch"], "read-index");
     refused(&["run", "--faults", "flood"], "isolate");
-    refused(&["hunt"], "hunt");
+    refused(&["reckon"], "reckon");
     refused(&["--tui"], "terminal");
 }
 

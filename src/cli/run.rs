@@ -173,10 +173,7 @@ pub(crate) fn run(args: &RunArgs, out: &mut Out) -> anyhow::Result<u8> {
         end_with_stdin()?;
     }
     let setup = args.setup()?;
-    if setup.resolved.scenario.seconds == 0
-        && !io::stdin().is_terminal()
-        && setup.resolved.plan.episodes.is_empty()
-    {
+    if setup.needs_somebody() && !io::stdin().is_terminal() {
         let text =
             "a run without an end and without a plan needs somebody at the screen: give it --time"
                 .to_owned();

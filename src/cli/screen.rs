@@ -52,6 +52,13 @@ pub(crate) struct ScreenArgs {
     look: Look,
 }
 
+impl ScreenArgs {
+    /// Everything that the run needs.
+    pub(crate) fn setup(&self) -> anyhow::Result<run::Setup> {
+        self.run.setup()
+    }
+}
+
 /// What to replay.
 #[derive(Args, Debug)]
 pub(crate) struct ReplayArgs {
@@ -103,7 +110,7 @@ impl ReplayArgs {
 }
 
 pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
-    let setup = args.run.setup()?;
+    let setup = args.setup()?;
     let terminal = tui::is_possible();
     if args.tui && !terminal {
         return Err(no_terminal("--tui"));
@@ -148,8 +155,8 @@ pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
 }
 
 pub(crate) fn replay(args: &ReplayArgs, out: &mut Out) -> anyhow::Result<u8> {
-    let told = match run::read_folder(&args.dir) {
-        Ok(told) => told,
+    let run::ReadBack { told, early } = match run::read_folder(&args.dir) {
+        Ok(read) => read,
         Err(error) => {
             out.note(format_args!("whitewater: {error}"));
             return Ok(error.exit());
@@ -163,7 +170,13 @@ pub(crate) fn replay(args: &ReplayArgs, out: &mut Out) -> anyhow::Result<u8> {
     } else {
         return Err(no_terminal("replay without --print"));
     }
-    Ok(0)
+    // What there is was shown; that it is not all decides the code.
+    let mut code = 0;
+    for error in &early {
+        out.note(format_args!("whitewater: {error}"));
+        code = worst(code, error.exit());
+    }
+    Ok(code)
 }
 
 fn no_terminal(what: &str) -> anyhow::Error {

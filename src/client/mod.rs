@@ -391,7 +391,12 @@ fn write_reply(call: Call, response: kiwi::WriteResponse) -> Result<Reply, Refus
         }),
         // Committed, but its condition did not hold when it was applied: it changed nothing and never will.
         (false, Call::Cas { .. }, Some(_)) => Ok(Reply {
-            outcome: Outcome::Failed,
+            // What it compared with is as good as a read. Bytes that nobody wrote are a value without a writer, as there.
+            outcome: Outcome::Differed(
+                response
+                    .prior
+                    .map(|prior| decode(&prior).unwrap_or(Value::MIN)),
+            ),
             at,
             error: Some(why_not(verdict, "the condition did not hold")),
         }),
@@ -527,19 +532,22 @@ mod tests {
         let at = Some(At { term: 3, index: 9 });
         let (write, cas) = (Call::Write(1), Call::Cas { old: 1, new: 2 });
         let (no, done) = (said(false), said(true));
-        for (call, response, log_id, expected) in [
-            (cas, &no, Some(place), Some((Outcome::Failed, at))),
-            (cas, &no, None, None),
-            (write, &no, Some(place), None),
-            (Call::Delete, &no, Some(place), None),
-            (cas, &None, Some(place), None),
-            (cas, &done, Some(place), Some((Outcome::Ok(None), at))),
-            (write, &done, None, Some((Outcome::Ok(None), None))),
+        let differed = |found| Some((Outcome::Differed(found), at));
+        for (call, response, log_id, prior, expected) in [
+            (cas, &no, Some(place), None, differed(None)),
+            (cas, &no, Some(place), Some("17"), differed(Some(17))),
+            (cas, &no, Some(place), Some("x"), differed(Some(Value::MIN))),
+            (cas, &no, None, None, None),
+            (write, &no, Some(place), None, None),
+            (Call::Delete, &no, Some(place), None, None),
+            (cas, &None, Some(place), None, None),
+            (cas, &done, Some(place), None, Some((Outcome::Ok(None), at))),
+            (write, &done, None, None, Some((Outcome::Ok(None), None))),
         ] {
             let response = kiwi::WriteResponse {
                 response: response.clone(),
                 log_id,
-                prior: None,
+                prior: prior.map(Bytes::from),
             };
             let reply = write_reply(call, response.clone()).ok();
             let reply = reply.map(|reply| (reply.outcome, reply.at));

@@ -144,7 +144,7 @@ impl ClockSeen {
 /// What rounding may cost when clocks are compared.
 const CLOCK_GRAIN: Duration = Duration::from_micros(1);
 
-fn endpoint(address: SocketAddr) -> Endpoint {
+pub(super) fn endpoint(address: SocketAddr) -> Endpoint {
     let uri = format!("http://{address}");
     let endpoint = Endpoint::from_shared(uri).expect("an address makes a URI");
     endpoint.connect_timeout(STATUS_DEADLINE).tcp_nodelay(true)
@@ -183,7 +183,7 @@ impl Shared {
     }
 
     /// Where a node listens; only one that is ready and not dead can be asked.
-    fn ready(&self, deed: &'static str, id: u64) -> Result<Ready, ClusterError> {
+    pub(super) fn ready(&self, deed: &'static str, id: u64) -> Result<Ready, ClusterError> {
         let nodes = self.nodes.lock().unwrap();
         let state = nodes.get(&id).map_or(ChildState::Dead, |node| node.state());
         let ready = nodes.get(&id).and_then(|node| node.ready);
@@ -204,7 +204,7 @@ impl Shared {
     }
 
     /// The bench's own service of a node.
-    fn chaos(&self, ready: &Ready) -> ChaosServiceClient<AuthorizedChannel> {
+    pub(super) fn chaos(&self, ready: &Ready) -> ChaosServiceClient<AuthorizedChannel> {
         ChaosServiceClient::new(self.channel(ready.id, ready.chaos))
     }
 

@@ -13,6 +13,7 @@ mod ask;
 mod child;
 mod config;
 mod deeds;
+mod dump;
 mod error;
 mod short;
 mod upstream;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 pub use ask::{ClockSeen, Departure, DiskSeen, DiskSwitches, LeaderSeen, StateHash, Status};
 pub use child::end_all_children;
 pub use config::{ClusterConfig, Timings};
+pub use dump::StateDump;
 pub use error::{ClusterError, EndedBy, ExitByItself};
 pub use upstream::UpstreamHook;
 

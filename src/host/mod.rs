@@ -1,10 +1,11 @@
 //! The machine that everything runs on: whether it gives a run what the run needs.
 //!
 //! ```text
-//!   before a run       need    numbers against what there is: a sentence, or the limits are raised
-//!   while it goes on   heart   how late the bench's own timers are, and a clock that stands while the bench does
-//!                      met     what sockets and files were refused, by cause
-//!   at an accusation   look    is there space, a descriptor, a port, memory, now?
+//!   before a run       need         numbers against what there is: a sentence, or the limits are raised
+//!   while it goes on   heart        how late the bench's own timers are, and a clock that stands while the bench does
+//!                      processors   how long it and its nodes wait for one
+//!                      met          what sockets and files were refused, by cause
+//!   at an accusation   look         is there space, a descriptor, a port, memory, now?
 //! ```
 //!
 //! Only the bench's own side of it: numbers come in from the kernel and from whoever was refused something, and go out
@@ -14,6 +15,7 @@ mod heart;
 mod look;
 mod met;
 mod need;
+mod processors;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,9 @@ pub use heart::{Deadline, Heart, Strain};
 pub use look::{Descriptors, is_stopped};
 pub use met::{Cost, Shortages};
 pub use need::{Need, NeedError, raise_descriptors};
+pub use processors::Times;
+
+use processors::Processors;
 
 use crate::shortage::Shortage;
 
@@ -34,7 +39,7 @@ const RECENT: Duration = Duration::from_secs(15);
 pub enum Unfit {
     /// The host has, or had a moment ago, no more of something; what was seen of that.
     Short(Shortage, String),
-    /// The bench stood still, or starved; what was seen of that.
+    /// The bench stood still, or it and its nodes starved; what was seen of that.
     Stalled(String),
 }
 
@@ -52,6 +57,7 @@ impl fmt::Display for Unfit {
 pub struct Host {
     heart: Heart,
     shortages: Shortages,
+    processors: Processors,
     dir: PathBuf,
     oom_kills: Option<u64>,
 }
@@ -65,6 +71,7 @@ impl Host {
         Ok(Host {
             heart: Heart::start()?,
             shortages: Shortages::default(),
+            processors: Processors::default(),
             dir: dir.to_owned(),
             oom_kills: look::oom_kills(),
         })
@@ -89,9 +96,22 @@ impl Host {
         let met = self.shortages.within(RECENT).into_iter();
         let short = now.chain(met);
         let mut unfit: Vec<Unfit> = short.map(|(what, seen)| Unfit::Short(what, seen)).collect();
-        let strain = self.heart.grave_strain();
-        unfit.extend(strain.map(|strain| Unfit::Stalled(strain.to_string())));
+        let strain = self.heart.grave_strain().map(|strain| strain.to_string());
+        self.processors.look();
+        let starved = self.processors.starved().map(|times| times.to_string());
+        unfit.extend(strain.into_iter().chain(starved).map(Unfit::Stalled));
         unfit
+    }
+
+    /// Looks how the bench and its nodes get on: to be done about once a second.
+    pub fn look_at_processors(&self) {
+        self.processors.look();
+    }
+
+    /// What they had of the processors over all these looks.
+    #[must_use]
+    pub fn processors(&self) -> Times {
+        self.processors.whole()
     }
 
     /// How many processes the kernel has ended for want of memory since the run began, here or in any container beside.

@@ -30,6 +30,7 @@ pub fn json(ending: &Ending) -> Value {
         "defect_counts": ending.defect,
         "reads": ending.resolved.scenario.reads(),
         "ops": counts.ops,
+        "own_ops": counts.own_ops,
         "faults": counts.faults,
         "elections": counts.elections,
         "findings": ending.findings,
@@ -46,7 +47,21 @@ pub fn json(ending: &Ending) -> Value {
         "alarm_seconds": ending.alarm_seconds,
         "dir": ending.dir,
         "again": ending.again,
-        "coverage": {
+        "by_hand": ending.by_hand,
+        "coverage": coverage(ending),
+    });
+    match &ending.verdict {
+        Some(Verdict::Violation(found)) => object["counterexample"] = evidence(ending, found),
+        Some(Verdict::Unknown(reason)) => object["reason"] = json!(reason),
+        _ => {}
+    }
+    object
+}
+
+/// What the run exercised.
+fn coverage(ending: &Ending) -> Value {
+    let counts = &ending.counts;
+    json!({
             "fault_kinds": counts.faults.len(),
             "skipped": counts.skipped,
             "indeterminate": counts.indeterminate,
@@ -62,15 +77,9 @@ pub fn json(ending: &Ending) -> Value {
             "calm": counts.calm,
             "unexplained": counts.unexplained,
             "late_ms": ending.late_ms,
+            "waited_per_cent": ending.waited_per_cent,
             "broken_promises": ending.broken_promises,
-        },
-    });
-    match &ending.verdict {
-        Some(Verdict::Violation(found)) => object["counterexample"] = evidence(ending, found),
-        Some(Verdict::Unknown(reason)) => object["reason"] = json!(reason),
-        _ => {}
-    }
-    object
+    })
 }
 
 /// Writes `verdict.json`, and `counterexample.txt` where there is one, into the run's folder. What cannot be written is

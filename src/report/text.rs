@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use checkers::history::{Call, Operation, Outcome};
 use checkers::verdict::{Counterexample, Verdict};
 
-use crate::run::{DefectCounts, Ending, Unexplained};
+use crate::run::{DefectCounts, Ending, Unexplained, again_in_words};
 
 /// A machine whose timers are later than this is too busy for elections of a few hundred milliseconds.
 const WORTH_SAYING_MS: u64 = 100;
@@ -49,12 +49,19 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         writeln!(out, "vacuous: {promise}")?;
     }
     let counts = &ending.counts;
-    let ops = counts.ops;
+    let (ops, own) = (counts.ops, counts.own_ops);
     writeln!(
         out,
-        "{} operations ok, {} failed, {} unknown in {:.1} s; {} elections",
+        "workload: {} operations ok, {} failed, {} unknown in {:.1} s; {} elections",
         ops.ok, ops.failed, ops.unknown, ending.seconds, counts.elections
     )?;
+    if own.total() > 0 {
+        writeln!(
+            out,
+            "the bench's own, when everything was healed: {} ok, {} failed, {} unknown",
+            own.ok, own.failed, own.unknown
+        )?;
+    }
     if !counts.faults.is_empty() {
         let faults = counts
             .faults
@@ -93,10 +100,12 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         let plural = |count: u64| if count == 1 { "" } else { "s" };
         writeln!(
             out,
-            "{elections} election{} and {timeouts} timeout{} that no fault explains; the bench's own timers were late by up to {} ms",
+            "{elections} election{} and {timeouts} timeout{} that no fault explains; the bench's own timers were late by up to {} ms, \
+             and it and its nodes waited for a processor for {} % of their time",
             plural(elections),
             plural(timeouts),
-            ending.late_ms
+            ending.late_ms,
+            ending.waited_per_cent
         )?;
     }
     if let (Some(name), Some(counts)) = (&ending.resolved.defect, ending.defect) {
@@ -124,8 +133,11 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
     if let Some(dir) = &ending.dir {
         writeln!(out, "folder: {}", dir.display())?;
     }
-    writeln!(out, "again:  {}", ending.again)
+    writeln!(out, "{}", again_in_words(&ending.again, ending.by_hand))
 }
+
+/// The most operations that are listed: more is nothing for a person, and all of them stand in the verdict's file.
+const SHOWN: usize = 40;
 
 /// The operations that prove a violation, one a line in the order of their beginnings, and why.
 #[must_use]
@@ -140,13 +152,16 @@ pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
         found.operations.len(),
         found.key
     );
-    for operation in &found.operations {
+    for operation in found.operations.iter().take(SHOWN) {
         let place = found.order.iter().position(|id| *id == operation.id);
         let sign = match place {
             Some(place) => format!("{}.", place + 1),
             None => "✗".to_owned(),
         };
         let _ = writeln!(text, "  {sign:>2} {}", line(operation));
+    }
+    if let more @ 1.. = found.operations.len().saturating_sub(SHOWN) {
+        let _ = writeln!(text, "  … and {more} more");
     }
     for sentence in &found.why {
         let _ = writeln!(text, "  {sentence}");
@@ -210,6 +225,8 @@ fn line(operation: &Operation) -> String {
         (Call::Read, Outcome::Ok(None)) => "→ absent".to_owned(),
         (_, Outcome::Ok(_)) => "ok".to_owned(),
         (_, Outcome::Failed) => "failed".to_owned(),
+        (_, Outcome::Differed(Some(value))) => format!("failed, found {value}"),
+        (_, Outcome::Differed(None)) => "failed, found absent".to_owned(),
         (_, Outcome::Unknown) => "unknown".to_owned(),
     };
     let mut text = format!("#{id} c{client} {asked} {ended}  {}", seconds(*invoked_ns));

@@ -15,6 +15,7 @@ use checkers::history::{Call, Outcome};
 use futures::future::join_all;
 
 use super::clients::Client;
+use super::differ;
 use super::notice::Finding;
 use crate::cluster::{Cluster, StateHash};
 use crate::fault::NodeId;
@@ -24,12 +25,14 @@ use crate::workload::{Generator, Keys};
 
 /// A healed cluster must agree on a leader within this: about ten failovers.
 const CONVERGE_WITHIN: Duration = Duration::from_secs(12);
-/// And then serve this many writes in a row within [`SERVE_WITHIN`].
+/// And then answer this many writes, each within [`SERVE_WITHIN`] of the one before.
 const SERVE_WRITES: u32 = 5;
 /// See [`SERVE_WRITES`].
 const SERVE_WITHIN: Duration = Duration::from_secs(10);
-/// All final reads together take at most this.
+/// A final read is answered within this of the one before: all of them together take as long as the machine is slow.
 const READ_WITHIN: Duration = Duration::from_secs(20);
+/// So long the keys are read through one node; those that had no turn by then are not, which is said.
+const READ_ALL_WITHIN: Duration = Duration::from_secs(40);
 /// The leadership is handed to a node within this, or the next one has its turn.
 const ROTATE_WITHIN: Duration = Duration::from_secs(4);
 /// All nodes must have applied the same log within this.
@@ -89,18 +92,21 @@ pub(super) async fn converge(
 /// Writes until a few writes in a row were answered.
 pub(super) async fn serve(asks: &mut Asks<'_>) -> Result<(), Finding> {
     let names = Generator::keys(asks.keys);
-    let deadline = asks.heart.deadline(SERVE_WITHIN);
+    let mut deadline = asks.heart.deadline(SERVE_WITHIN);
     let (mut served, mut tried) = (0, 0);
     while served < SERVE_WRITES {
         let call = asks.client.fresh_write();
         let key = &names[tried % names.len()];
         tried += 1;
         match asks.client.perform(asks.recorder, key, call).await {
-            Outcome::Ok(_) => served += 1,
+            Outcome::Ok(_) => {
+                served += 1;
+                deadline = asks.heart.deadline(SERVE_WITHIN);
+            }
             _ if deadline.is_over() => {
                 let bound = SERVE_WITHIN.as_secs();
                 let text = format!(
-                    "{served} of {tried} writes were answered within {bound} s of an agreed leader"
+                    "with an agreed leader {served} of {tried} writes were answered, and none for {bound} s"
                 );
                 return Err(finding("service", text));
             }
@@ -125,7 +131,12 @@ pub(super) async fn rotate_and_read(
             Ok(()) => {
                 let text = format!("final reads through n{node}");
                 asks.recorder.mark(text);
-                final_reads(asks).await?;
+                let left = final_reads(asks).await?;
+                if left > 0 {
+                    say(format!(
+                        "{left} keys were not read through n{node}: it took too long"
+                    ));
+                }
                 read = true;
             }
             Err(error) => say(format!("no final reads through n{node}: {error}")),
@@ -137,12 +148,17 @@ pub(super) async fn rotate_and_read(
     Ok(())
 }
 
-/// Reads every key of the workload through the leader, each until it is answered.
-async fn final_reads(asks: &mut Asks<'_>) -> Result<(), Finding> {
-    let deadline = asks.heart.deadline(READ_WITHIN);
-    for key in Generator::keys(asks.keys) {
+/// Reads every key of the workload through the leader, each until it is answered; gives how many had no turn.
+async fn final_reads(asks: &mut Asks<'_>) -> Result<usize, Finding> {
+    let all = asks.heart.deadline(READ_ALL_WITHIN);
+    let keys = Generator::keys(asks.keys);
+    for (done, key) in keys.iter().enumerate() {
+        if all.is_over() {
+            return Ok(keys.len() - done);
+        }
+        let deadline = asks.heart.deadline(READ_WITHIN);
         while !matches!(
-            asks.client.perform(asks.recorder, &key, Call::Read).await,
+            asks.client.perform(asks.recorder, key, Call::Read).await,
             Outcome::Ok(_)
         ) {
             if deadline.is_over() {
@@ -155,7 +171,7 @@ async fn final_reads(asks: &mut Asks<'_>) -> Result<(), Finding> {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Compares the states of all nodes, once all have applied the same log.
@@ -182,15 +198,11 @@ pub(super) async fn compare_states(
             if equal {
                 return Ok(());
             }
-            let said = states
-                .iter()
-                .map(|(node, state)| format!("n{node} {} ({} keys)", state.hash, state.keys));
-            let said = said.collect::<Vec<_>>().join(", ");
+            let said = differ::explain(cluster, nodes).await;
             let at = states.values().next().map_or("nothing".to_owned(), applied);
-            return Err(finding(
-                "state-hash",
-                format!("states differ at applied index {at}: {said}"),
-            ));
+            return Err(states_differ(format!(
+                "states differ at applied log id {at}: {said}"
+            )));
         }
         if deadline.is_over() {
             let said = nodes.iter().map(|node| match states.get(node) {
@@ -229,10 +241,19 @@ pub(super) fn panic_in_log(node: NodeId, log: &Path) -> Option<Finding> {
     ))
 }
 
+/// The states of nodes differ: that is one finding, however often and between whomever it is seen.
+pub(super) fn states_differ(evidence: String) -> Finding {
+    Finding {
+        subject: "what the nodes hold".to_owned(),
+        ..finding("state-hash", evidence)
+    }
+}
+
 pub(super) fn finding(oracle: &str, evidence: String) -> Finding {
     Finding {
         oracle: oracle.to_owned(),
         evidence,
+        subject: String::new(),
     }
 }
 

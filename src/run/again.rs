@@ -1,10 +1,52 @@
 //! How to run a run again: its command line, complete but for where its folder goes.
 
-use super::Setup;
+use super::{Defect, Scenario, ScenarioError, Setup};
+use crate::fault::defects;
 use crate::scenario::Changes;
 
+/// How to run a run again, in a sentence: by its command, where nobody's hands had a part in it.
+#[must_use]
+pub fn again_in_words(command: &str, by_hand: bool) -> String {
+    match by_hand {
+        true => {
+            format!("again, without what was done by hand, which no command repeats: {command}")
+        }
+        false => format!("again: {command}"),
+    }
+}
+
 impl Setup {
-    /// The command line of this run with its seed: it has the same plan, the same load and the same nodes.
+    /// Whether nothing would ever happen or end without a person: no plan, and no end.
+    #[must_use]
+    pub fn needs_somebody(&self) -> bool {
+        self.resolved.scenario.seconds == 0 && self.resolved.plan.episodes.is_empty()
+    }
+
+    /// The same for another scenario, as picked on the screen: what the command line changed it changes in this, too.
+    ///
+    /// # Errors
+    /// Where there is no such scenario, or it does not take the changes.
+    pub fn picked(&self, scenario: &str, pick: Picked) -> Result<Setup, ScenarioError> {
+        let Picked {
+            seed,
+            defect,
+            clients,
+            keys,
+        } = pick;
+        let mut changes = self.changes.clone();
+        changes.clients = clients.or(changes.clients);
+        changes.keys = keys.or(changes.keys);
+        let resolved = Scenario::find(scenario)?.resolve(&changes, seed, defect)?;
+        Ok(Setup {
+            given: scenario.to_owned(),
+            resolved,
+            changes,
+            ..self.clone()
+        })
+    }
+
+    /// The command line of this run with its seed: it has the same plan, the same load and the same nodes. A run that
+    /// needs somebody is one of the screen.
     #[must_use]
     pub fn again(&self) -> String {
         let words = self.arguments();
@@ -16,18 +58,29 @@ impl Setup {
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let resolved = &self.resolved;
+        let planted = resolved.defect.as_deref().and_then(defects::find);
+        let plant = match planted.is_some_and(Defect::is_decoy) {
+            true => "--decoy",
+            false => "--defect",
+        };
         let own = [
             ("--nodes", Some(resolved.scenario.nodes.to_string())),
             ("--time", Some(resolved.scenario.seconds.to_string())),
             ("--seed", Some(resolved.seed.to_string())),
-            ("--defect", resolved.defect.clone()),
+            (plant, resolved.defect.clone()),
         ];
         let said = |flag: &str| own.iter().any(|(known, _)| *known == flag);
         let changed = flags(&self.changes);
         let changed = changed.into_iter().filter(|(flag, _)| !said(flag));
         let own = own.iter().cloned();
         let own = own.filter_map(|(flag, value)| Some((flag, value?)));
-        let mut words = vec!["run".to_owned(), self.given.clone()];
+        let door = (!self.needs_somebody()).then(|| "run".to_owned());
+        let mut words: Vec<String> = door.into_iter().collect();
+        // What begins like a flag is none.
+        words.push(match self.given.starts_with('-') {
+            true => format!("./{}", self.given),
+            false => self.given.clone(),
+        });
         for (flag, value) in own.chain(changed) {
             words.extend([flag.to_owned(), value]);
         }
@@ -63,6 +116,19 @@ pub fn flags(changes: &Changes) -> Vec<(&'static str, String)> {
         .collect()
 }
 
+/// What is picked on the screen beside a scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picked {
+    /// The seed.
+    pub seed: u64,
+    /// The planted defect.
+    pub defect: Option<String>,
+    /// How many clients, where it is not as many as the command line or the scenario says.
+    pub clients: Option<u32>,
+    /// How many contended keys, likewise.
+    pub keys: Option<u32>,
+}
+
 /// A word as a POSIX shell reads it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
@@ -78,7 +144,6 @@ mod tests {
 
     use super::*;
     use crate::run::Found;
-    use crate::scenario::Scenario;
 
     fn again(given: &str, changes: Changes, defect: Option<&str>) -> String {
         let scenario = Scenario::find("calm").unwrap();
@@ -129,5 +194,10 @@ mod tests {
             ..Changes::default()
         };
         assert!(again("./a.toml", none, None).ends_with("--seed 7 --faults none"));
+        let decoy = again("-x.toml", Changes::default(), Some("doubled-messages"));
+        assert_eq!(
+            decoy,
+            "whitewater run ./-x.toml --nodes 3 --time 20 --seed 7 --decoy doubled-messages"
+        );
     }
 }

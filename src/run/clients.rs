@@ -186,7 +186,7 @@ impl Client {
             (Outcome::Ok(_), Call::Delete) => self.generator.saw(key, None),
             // What the operation may still do is open for ever, so its client never acts again: a new one takes over.
             (Outcome::Unknown, _) => self.id += self.slots,
-            (Outcome::Failed, _) | (Outcome::Ok(_), Call::Append(_)) => {}
+            (Outcome::Failed | Outcome::Differed(_), _) | (Outcome::Ok(_), Call::Append(_)) => {}
         }
         outcome
     }

@@ -1,9 +1,9 @@
 //! One run, from the first child to the last: the only place where the rooms meet.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use checkers::linear::certificate::Certificate;
 use checkers::verdict::{Counterexample, Verdict};
 use tokio::sync::{mpsc, oneshot};
 
@@ -45,13 +45,13 @@ pub(super) fn not_begun(setup: &Setup, error: &std::io::Error) -> Ending {
 
 /// Asks the log ids of the answers for their opinion. Reads that promise nothing are not held to it.
 fn certified(
-    dir: &Path,
+    asked: Result<Option<Certificate>, String>,
     resolved: &Resolved,
     verdict: &Verdict,
     teller: &Teller,
     ending: &mut Ending,
 ) {
-    match certify::certify(dir) {
+    match asked {
         Ok(Some(certificate)) => {
             let found = certify::disagreement(&certificate, verdict)
                 .filter(|_| resolved.scenario.reads() != "follower-local");
@@ -168,8 +168,7 @@ impl Desk {
         self.watch.look(&stage.cluster);
         // Who has ended meanwhile may be the reason, and not to blame for it.
         stage.note_losses(self, ending);
-        let found = found.err().or_else(|| stage.inspector.found());
-        if let Some(finding) = found {
+        for finding in found.err().into_iter().chain(stage.inspector.found()) {
             self.accuse(stage, ending, finding);
         }
     }
@@ -212,7 +211,11 @@ impl Desk {
     async fn strike(&self, mut stage: Stage, ending: &mut Ending) {
         stage.heal().await;
         stage.note_losses(self, ending);
+        stage.inspecting.abort();
         stage.inspector.ask(&stage.cluster, stage.defect).await;
+        if let Some(finding) = stage.inspector.found() {
+            self.found(ending, finding);
+        }
         ending.defect = stage.defect.then(|| stage.inspector.counts());
         ending.compared = stage.inspector.compared();
         self.teller.decided(&stage.network.take_decisions());
@@ -220,7 +223,6 @@ impl Desk {
             .lock()
             .expect("nobody panics while counting")
             .snapshots(stage.network.snapshots_between_nodes());
-        stage.inspecting.abort();
         stage.cluster.end().await;
         stage.note_losses(self, ending);
         self.watch.look(&stage.cluster);
@@ -259,13 +261,13 @@ impl Desk {
             ..
         } = self;
         recorder.flush();
-        let verdict = judge.verdict();
+        let (verdict, asked) = certify::look_again(&dir, judge.finish());
         match recorder.missing() {
             // The log ids of what is lost are lost, too.
             Some(Missing { waiting, lost, why }) => ending.bench_errors.push(format!(
                 "history.jsonl lacks {lost} events, and {waiting} bytes more at its end: {why}"
             )),
-            None => certified(&dir, resolved, &verdict, &teller, ending),
+            None => certified(asked, resolved, &verdict, &teller, ending),
         }
         if let Verdict::Violation(counterexample) = &verdict {
             if !ending.alarmed {
@@ -282,8 +284,7 @@ impl Desk {
             .lock()
             .expect("nobody panics while counting")
             .counts();
-        let ops = ending.counts.ops;
-        ending.verdict = (ops.ok + ops.failed + ops.unknown > 0).then_some(verdict);
+        ending.verdict = (ending.counts.operations() > 0).then_some(verdict);
         if ending.verdict.as_ref().is_some_and(Verdict::holds) && !ending.interrupted {
             ending.broken_promises = ending.counts.broken_promises(&resolved.scenario.promises);
         }
@@ -294,6 +295,7 @@ impl Desk {
             .cloned()
             .collect();
         ending.late_ms = u64::try_from(host.heart().worst().as_millis()).unwrap_or(u64::MAX);
+        ending.waited_per_cent = host.processors().waited_per_cent();
         ending.bench_errors.extend(host.shortages().losses());
         for missing in teller.missing() {
             let text = format!("could not write all in {}: {missing}", dir.display());

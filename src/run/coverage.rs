@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use checkers::history::{ClientId, Event, EventKind, Outcome};
 use serde::Serialize;
 
-use super::notice::{By, ChildState, LinkState, NodeView, Notice, Role};
+use super::notice::{By, ChildState, LinkState, NodeView, Notice, Phase, Role};
 use super::unexplained::{self, Unexplained};
 use crate::fault::{Fault, MEMBERSHIP, NodeId};
 use crate::proxy::{Action, Decisions};
@@ -37,7 +37,14 @@ struct Fallen {
 /// Counts what the clients saw and what was done to the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Coverage {
+    /// How many clients the workload has at a time; the bench's own has the slot behind theirs.
+    clients: u32,
     outcomes: Outcomes,
+    /// Those of the bench's own operations: what it asks when everything is healed proves nothing about the workload.
+    own: Outcomes,
+    own_open: BTreeSet<ClientId>,
+    /// The bench hands the leadership round now: who leads by that was not elected by anything that went wrong.
+    rotates: bool,
     calm: Share,
     unexplained: unexplained::Calm,
     leaders: BTreeSet<(u64, NodeId)>,
@@ -99,8 +106,10 @@ struct Calm {
 /// The counts of a finished run, as printed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Counts {
-    /// How the operations ended.
+    /// How the workload's operations ended.
     pub ops: Outcomes,
+    /// How the bench's own ended: the writes that try the healed cluster, and the final reads.
+    pub own_ops: Outcomes,
     /// Faults that took effect, by kind.
     pub faults: BTreeMap<String, u64>,
     /// Single messages that met a fate, by the fate.
@@ -129,11 +138,58 @@ pub struct Counts {
     pub unexplained: Unexplained,
 }
 
+impl Outcomes {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.ok + self.failed + self.unknown
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Ok(_) => &mut self.ok,
+            Outcome::Failed | Outcome::Differed(_) => &mut self.failed,
+            Outcome::Unknown => &mut self.unknown,
+        } += 1;
+    }
+}
+
 impl Coverage {
+    /// Of a run whose workload has so many clients at a time.
+    pub(super) fn of(clients: u32) -> Coverage {
+        Coverage {
+            clients,
+            ..Coverage::default()
+        }
+    }
+
+    /// Whether this is the bench's own client, or one of its successors.
+    fn is_own(&self, client: ClientId) -> bool {
+        // Clients are numbered from 1 in each slot, and their successors a whole round of slots later.
+        client.is_multiple_of(ClientId::from(self.clients) + 1)
+    }
+
+    fn own_event(&mut self, client: ClientId, kind: &EventKind) {
+        match kind {
+            EventKind::Invoke { .. } => {
+                self.own_open.insert(client);
+            }
+            EventKind::Complete { outcome, .. } => {
+                self.own_open.remove(&client);
+                self.own.count(*outcome);
+            }
+            EventKind::Mark(_) | EventKind::Gap { .. } => {}
+        }
+    }
+
     /// Counts an event of the history.
     pub(super) fn event(&mut self, event: &Event) {
         self.unexplained.event(event);
         let Some(client) = event.client else { return };
+        if self.is_own(client) {
+            self.own_event(client, &event.kind);
+            return;
+        }
         match &event.kind {
             EventKind::Invoke { .. } => {
                 let calm = self.active == 0
@@ -149,11 +205,7 @@ impl Coverage {
                 );
             }
             EventKind::Complete { outcome, .. } => {
-                match outcome {
-                    Outcome::Ok(_) => self.outcomes.ok += 1,
-                    Outcome::Failed => self.outcomes.failed += 1,
-                    Outcome::Unknown => self.outcomes.unknown += 1,
-                }
+                self.outcomes.count(*outcome);
                 if let Some(Calm { calm: true, edges }) = self.open.remove(&client)
                     && edges == self.edges
                 {
@@ -169,6 +221,7 @@ impl Coverage {
     pub(super) fn notice(&mut self, time_ns: u64, notice: &Notice) {
         self.unexplained.notice(time_ns, notice);
         match notice {
+            Notice::Phase { phase } => self.rotates = *phase >= Phase::FinalReads,
             Notice::Node { node } => {
                 self.node(time_ns, node);
                 self.look_for_lonely_leaders();
@@ -245,7 +298,7 @@ impl Coverage {
             } else {
                 self.with_tail.remove(&node.id);
             }
-            if node.role == Role::Leader {
+            if node.role == Role::Leader && !self.rotates {
                 self.leaders.insert((node.term, node.id));
             }
             if was_down {
@@ -344,12 +397,15 @@ impl Coverage {
     pub(super) fn counts(&self) -> Counts {
         let mut ops = self.outcomes;
         ops.unknown += self.open.len() as u64;
+        let mut own_ops = self.own;
+        own_ops.unknown += self.own_open.len() as u64;
         let named = |counts: &BTreeMap<&'static str, u64>| {
             let counts = counts.iter();
             counts.map(|(name, n)| ((*name).to_owned(), *n)).collect()
         };
         Counts {
             ops,
+            own_ops,
             faults: named(&self.faults),
             messages: named(&self.messages),
             dropped: named(&self.dropped),
@@ -373,7 +429,7 @@ impl Counts {
     pub fn broken_promises(&self, promises: &Promises) -> Vec<String> {
         let mut broken = Vec::new();
         if self.ops.ok == 0 {
-            broken.push("no operation succeeded".to_owned());
+            broken.push("no operation of the workload succeeded".to_owned());
         }
         if self.elections < promises.elections {
             broken.push(format!(
@@ -426,15 +482,16 @@ impl Counts {
         broken
     }
 
-    /// Of all operations the share of those whose outcome nobody knows: the more there are, the less is proven.
+    /// Of the workload's operations the share of those whose outcome nobody knows: the more, the less is proven.
     #[must_use]
     pub fn unknown_share(&self) -> f64 {
-        let Outcomes {
-            ok,
-            failed,
-            unknown,
-        } = self.ops;
-        unknown as f64 / (ok + failed + unknown).max(1) as f64
+        self.ops.unknown as f64 / self.ops.total().max(1) as f64
+    }
+
+    /// All operations of the history, the bench's own among them.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.ops.total() + self.own_ops.total()
     }
 }
 

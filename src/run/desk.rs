@@ -70,7 +70,7 @@ impl Desk {
             // Nobody listens any more where the run is over already; the verdict says the same.
             let _ = ring.send(Box::new(counterexample.clone()));
         }));
-        let coverage = Arc::new(Mutex::new(Coverage::default()));
+        let coverage = Arc::new(Mutex::new(Coverage::of(resolved.scenario.clients)));
         let counted = coverage.clone();
         let (to_screen, missed) = (screen.clone(), behind.clone());
         let listeners: Vec<recorder::Listener> = vec![
@@ -89,7 +89,8 @@ impl Desk {
                 }
             }),
         ];
-        let header = Header::register(resolved.seed);
+        // No generator of the workload writes a value twice.
+        let header = Header::register(resolved.seed).with_unique_values();
         let recorder =
             Recorder::create(&dir.join("history.jsonl"), &header, listeners).map_err(wrong)?;
         let recorder = Arc::new(recorder);
@@ -144,8 +145,12 @@ impl Desk {
         }
     }
 
-    /// An oracle other than the history's has found something. Where the machine explains it, it accuses nobody.
+    /// An oracle other than the history's has found something: told once, however often it is found. Where the machine
+    /// explains it, it accuses nobody.
     pub(super) fn found(&self, ending: &mut Ending, finding: Finding) {
+        if ending.findings.iter().any(|known| known.is_same(&finding)) {
+            return;
+        }
         let spans = self.spans.lock().expect("nobody panics while listing");
         let spans: Vec<FaultSpan> = spans.values().cloned().collect();
         if let Some(excuse) = fitness::excuse(&finding, &self.host, &spans) {
@@ -164,5 +169,61 @@ impl Desk {
             self.teller.say(text.clone());
             ending.bench_errors.push(text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::after::{finding, states_differ};
+    use crate::scenario::{Changes, Scenario};
+
+    #[test]
+    fn a_finding_is_told_once_however_often_it_is_found() {
+        let out = tempfile::tempdir().unwrap();
+        let changes = Changes::default();
+        let resolved = Scenario::find("calm").unwrap().resolve(&changes, 1, None);
+        let setup = Setup {
+            given: "calm".to_owned(),
+            resolved: resolved.unwrap(),
+            changes,
+            out: out.path().to_owned(),
+            hold: true,
+            drill: None,
+            direct: false,
+            found: crate::run::Found::default(),
+        };
+        let (screen, mut told) = mpsc::channel(1 << 14);
+        let (desk, _alarm) = Desk::open(&setup, screen, Arc::default()).unwrap();
+        let mut ending = Ending::of(setup.resolved.clone(), setup.again());
+        for look in 0..40 {
+            // The sentence is another one at another instant, and the finding the same.
+            let states = format!("states of n1 and n3 differ at applied log id 2/{look}");
+            desk.found(&mut ending, states_differ(states));
+            desk.found(
+                &mut ending,
+                finding("panic", "n1: thread 'raft' panicked".to_owned()),
+            );
+        }
+        desk.found(
+            &mut ending,
+            finding("panic", "n2: thread 'raft' panicked".to_owned()),
+        );
+        let oracles = ending.findings.iter().map(|found| found.oracle.as_str());
+        let expected = ["state-hash", "panic", "panic"];
+        assert_eq!(oracles.collect::<Vec<_>>(), expected);
+        assert!(
+            ending.findings[0].evidence.ends_with("2/0"),
+            "the first one is told"
+        );
+        let written = std::fs::read_to_string(desk.dir.join("notices.jsonl")).unwrap();
+        assert_eq!(written.matches("\"found\"").count(), expected.len());
+        let mut shown = 0;
+        while let Ok(Told::Notice { notice, .. }) = told.try_recv() {
+            shown += usize::from(matches!(notice, Notice::Found { .. }));
+        }
+        assert_eq!(shown, expected.len());
+        desk.recorder.close();
+        drop(desk.judge.finish());
     }
 }

@@ -62,6 +62,8 @@ pub struct Ending {
     pub(super) alarmed: bool,
     /// Whether somebody ended it before its time, at once.
     pub interrupted: bool,
+    /// Whether somebody's hands broke, healed, held or changed something: no command repeats that.
+    pub by_hand: bool,
     /// How many events of the nodes' traces the model's rules explained; absent when they did not explain all.
     pub trace_events: Option<u64>,
     /// How long the rules took for one of them, in microseconds.
@@ -74,6 +76,8 @@ pub struct Ending {
     pub compared: u64,
     /// By how much the latest of the bench's own timers was late, in milliseconds.
     pub late_ms: u64,
+    /// Of the time in which the bench and its nodes wanted a processor, the share in which they had none, in percent.
+    pub waited_per_cent: u64,
     /// The run's folder; absent when it could not be made.
     pub dir: Option<PathBuf>,
 }
@@ -98,12 +102,14 @@ impl Ending {
             alarm_seconds: None,
             alarmed: false,
             interrupted: false,
+            by_hand: false,
             trace_events: None,
             trace_us: 0.0,
             certificate: None,
             defect: None,
             compared: 0,
             late_ms: 0,
+            waited_per_cent: 0,
             dir: None,
         }
     }
@@ -111,8 +117,7 @@ impl Ending {
     /// The verdict in one line, with what stands beside it.
     #[must_use]
     pub fn summary(&self) -> String {
-        let ops = self.counts.ops;
-        let total = ops.ok + ops.failed + ops.unknown;
+        let total = self.counts.operations();
         let mut text = match &self.verdict {
             Some(Verdict::Linearizable) => {
                 format!("✓ LINEARIZABLE · {total} operations, {:.1} s", self.seconds)
@@ -344,6 +349,8 @@ mod tests {
             culprit: 1,
             why: vec![],
             event: 2,
+            at_the_latest: false,
+            unshrunk: false,
             staleness: None,
         };
         let mut ending = ending(Some(Verdict::Violation(Box::new(found))));

@@ -4,7 +4,7 @@
 //!
 //! | oracle | is explained by |
 //! | --- | --- |
-//! | convergence, service | anything that is missing, and a bench that stood still: whoever was not heard may have spoken |
+//! | convergence, service | anything that is missing, a bench that stood still, nodes that had no processor: whoever was not heard may have spoken |
 //! | exit, panic | space, memory, descriptors and threads of the whole host; of its own a node says itself what it lacked |
 //! | trace | a disk without space: a line of it may be missing |
 //! | state-hash, certificate | nothing: two states at one log id are equal on the poorest machine, too |
@@ -26,6 +26,8 @@ use crate::shortage::Shortage;
 
 /// How often the files are written that could not be, and what was noted is told.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// In so many of these looks the processors are looked at once.
+const PROCESSORS_EVERY: u64 = 20;
 
 /// Raises what may be raised, and holds what the run needs against what there is: what should be told all the same.
 ///
@@ -137,9 +139,12 @@ pub(super) async fn upkeep(desk: Upkeep) {
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut before = None;
-    loop {
+    for look in 0_u64.. {
         tick.tick().await;
         before = desk.look(before);
+        if look % PROCESSORS_EVERY == 0 {
+            desk.host.look_at_processors();
+        }
     }
 }
 
@@ -244,6 +249,7 @@ mod tests {
             fault,
             in_ns: 0,
             out_ns: None,
+            remains: crate::nemesis::Remains::Perhaps,
         };
         let files = panicked("Too many open files (os error 24)");
         let limit = |of| span(Fault::Limit { node: 1, of });

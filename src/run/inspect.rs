@@ -11,7 +11,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde::Serialize;
 
-use super::after::finding;
+use super::after::states_differ;
+use super::differ;
 use super::notice::Finding;
 use crate::cluster::{ChildState, Cluster, StateHash};
 use crate::fault::NodeId;
@@ -41,7 +42,19 @@ struct Seen {
     /// By child: a node that starts again counts from nothing.
     counters: BTreeMap<u32, DefectCounts>,
     compared: u64,
+    /// The first two states at one log id that differ, until it is told what differs.
+    suspicion: Option<Suspicion>,
     found: Option<Finding>,
+    /// Whether states that differ were told of: more of them are no news.
+    told: bool,
+}
+
+/// Two states at one log id that differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Suspicion {
+    at: (u64, u64),
+    first: (NodeId, String),
+    second: (NodeId, String),
 }
 
 impl Inspector {
@@ -75,11 +88,35 @@ impl Inspector {
             }
         });
         join_all(asked).await;
+        let suspicion = self.seen().suspicion.clone();
+        if let Some(suspicion) = suspicion {
+            let suspects = [suspicion.first.0, suspicion.second.0];
+            let what = differ::explain(cluster, &suspects).await;
+            self.conclude(&suspicion, &what);
+        }
     }
 
-    /// The first two states at one log id that differ, if there were any.
+    fn conclude(&self, suspicion: &Suspicion, what: &str) {
+        let Suspicion { at, first, second } = suspicion;
+        let (term, index) = at;
+        // The hashes are all that is left of a state that is gone.
+        let who = match (first, second) {
+            ((a, before), (b, after)) if a == b => format!(
+                "n{a} holds another state at applied log id {term}/{index} than in an earlier life ({before}, {after})"
+            ),
+            ((a, one), (b, other)) => format!(
+                "states of n{a} and n{b} differ at applied log id {term}/{index} ({one}, {other})"
+            ),
+        };
+        let mut seen = self.seen();
+        seen.suspicion = None;
+        seen.told = true;
+        seen.found = Some(states_differ(format!("{who}: {what}")));
+    }
+
+    /// The first two states at one log id that differ, if there were any that were not told of yet.
     pub(super) fn found(&self) -> Option<Finding> {
-        self.seen().found.clone()
+        self.seen().found.take()
     }
 
     /// How often two nodes, or two lives of one, were seen at one log id.
@@ -109,14 +146,12 @@ impl Inspector {
                 }
             }
             Some((_, hash)) if *hash == state.hash => seen.compared += 1,
-            Some((other, hash)) => {
-                let (term, index) = at;
-                let evidence = format!(
-                    "states differ at applied log id {term}/{index}: n{other} {hash}, n{node} {}",
-                    state.hash
-                );
-                seen.found.get_or_insert(finding("state-hash", evidence));
+            Some(first) if !seen.told => {
+                let (first, second) = (first.clone(), (node, state.hash));
+                seen.suspicion
+                    .get_or_insert(Suspicion { at, first, second });
             }
+            Some(_) => {}
         }
     }
 
@@ -143,12 +178,35 @@ mod tests {
         inspector.state(1, state((2, 7), "aa"));
         inspector.state(2, state((2, 8), "bb"));
         inspector.state(3, state((3, 7), "cc"));
-        assert_eq!((inspector.compared(), inspector.found()), (0, None));
+        let suspicion = |inspector: &Inspector| inspector.seen().suspicion.clone();
+        assert_eq!((inspector.compared(), suspicion(&inspector)), (0, None));
         inspector.state(2, state((2, 7), "aa"));
-        assert_eq!((inspector.compared(), inspector.found()), (1, None));
+        assert_eq!((inspector.compared(), suspicion(&inspector)), (1, None));
         inspector.state(3, state((2, 7), "ab"));
-        let found = inspector.found().expect("they differ");
-        assert_eq!(found.oracle, "state-hash");
-        assert!(found.evidence.contains("2/7: n1 aa, n3 ab"), "{found:?}");
+        let found = suspicion(&inspector).expect("they differ");
+        assert_eq!((found.at, found.second.0), ((2, 7), 3));
+    }
+
+    #[test]
+    fn states_that_differ_are_found_once_with_what_differs_however_often_they_are_seen() {
+        let inspector = Inspector::default();
+        let mut told = Vec::new();
+        for look in 0..40 {
+            inspector.state(1, state((2, 7 + look), "aa"));
+            inspector.state(3, state((2, 7 + look), "ab"));
+            // The lock must be free again before it is concluded.
+            let suspicion = inspector.seen().suspicion.clone();
+            if let Some(suspicion) = suspicion {
+                inspector.conclude(&suspicion, "w3 is 1 at n1 and absent at n3");
+            }
+            told.extend(inspector.found());
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+        let Finding {
+            oracle, evidence, ..
+        } = &told[0];
+        assert_eq!(oracle, "state-hash");
+        let words = "n1 and n3 differ at applied log id 2/7 (aa, ab): w3 is 1 at n1 and absent";
+        assert!(evidence.contains(words), "{evidence}");
     }
 }

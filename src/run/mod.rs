@@ -19,6 +19,7 @@ mod conduct;
 mod coverage;
 mod decoy;
 mod desk;
+mod differ;
 mod drill;
 mod ending;
 mod fitness;
@@ -49,11 +50,11 @@ pub use crate::scenario::{
     APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, Given, READ_MODES,
     Resolved, Scenario,
 };
-pub use again::flags;
+pub use again::{Picked, again_in_words, flags};
 pub use coverage::{Counts, Outcomes, Share};
 pub use drill::Drill;
 pub use ending::{Ending, FaultSpan};
-pub use folder::{FolderError, TOKEN_FILE, read_folder, utc_stamp};
+pub use folder::{FolderError, ReadBack, TOKEN_FILE, history_in, read_folder, utc_stamp};
 pub use found::Found;
 pub use inspect::DefectCounts;
 pub use notice::{

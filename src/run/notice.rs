@@ -37,6 +37,14 @@ pub enum Command {
     Stop,
 }
 
+impl Command {
+    /// Whether it has a part in what happens, so that the run's command line alone does not repeat it.
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        !matches!(self, Command::GoOn | Command::Finish | Command::Stop)
+    }
+}
+
 /// How much the workload asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
@@ -65,8 +73,8 @@ impl fmt::Display for Load {
     }
 }
 
-/// Where a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a run stands, in the order in which it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Children start and elect their first leader.
@@ -248,10 +256,25 @@ pub enum VerdictWord {
 /// What an oracle other than the history's proves against the system under test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Which oracle: `convergence`, `service`, `state-hash`, `panic`, `exit`.
+    /// Which oracle: `convergence`, `service`, `state-hash`, `panic`, `exit`, `trace`, `certificate`.
     pub oracle: String,
     /// What it saw, in a sentence.
     pub evidence: String,
+    /// What it is about, where its sentence would be another one at another instant; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+}
+
+impl Finding {
+    /// Whether the other one says the same again: of one oracle, and about one thing.
+    #[must_use]
+    pub fn is_same(&self, other: &Finding) -> bool {
+        let about = match self.subject.as_str() {
+            "" => self.evidence == other.evidence,
+            subject => subject == other.subject,
+        };
+        about && self.oracle == other.oracle
+    }
 }
 
 impl Notice {
@@ -375,6 +398,8 @@ pub enum Notice {
         /// Whether it is held.
         held: bool,
     },
+    /// From now on somebody's hands have a part in what happens.
+    ByHand,
     /// The workload asks for so much from now on.
     Load {
         /// How much.

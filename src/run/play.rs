@@ -116,6 +116,10 @@ impl<'a> Play<'a> {
 
     /// Does what somebody asked for; gives why the workload ends, where that was it.
     async fn obey(&mut self, command: Command) -> Option<Why> {
+        if command.is_by_hand() && !self.ending.by_hand {
+            self.ending.by_hand = true;
+            self.desk.teller.tell(Notice::ByHand);
+        }
         match command {
             Command::Stop => return Some(Why::Stopped),
             Command::Finish => return Some(Why::Over),

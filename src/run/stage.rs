@@ -369,3 +369,21 @@ fn deed_teller(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
+
+    #[test]
+    fn a_scenario_is_checked_against_the_timings_that_nodes_have_without_it() {
+        let timings = crate::cluster::Timings::default();
+        let known = [HEARTBEAT_MS, ELECTION_MIN_MS, ELECTION_MAX_MS].map(Duration::from_millis);
+        let own = [
+            timings.heartbeat,
+            timings.election_min,
+            timings.election_max,
+        ];
+        assert_eq!(own, known);
+    }
+}

@@ -40,7 +40,7 @@ fn complete(time_ns: u64, client: u64, outcome: Outcome) -> Event {
 
 #[test]
 fn an_operation_that_met_a_fault_is_not_calm_and_an_open_one_is_unknown() {
-    let mut coverage = Coverage::default();
+    let mut coverage = Coverage::of(8);
     coverage.event(&invoke(0, 1));
     coverage.event(&complete(1, 1, Outcome::Ok(None)));
     coverage.event(&invoke(2, 2));
@@ -85,8 +85,76 @@ fn an_operation_that_met_a_fault_is_not_calm_and_an_open_one_is_unknown() {
 }
 
 #[test]
+fn the_benchs_own_operations_are_counted_apart_and_keep_no_promise() {
+    // Two clients, and the bench's own behind them: 3, then its successors 6, 9 and so on.
+    let mut coverage = Coverage::of(2);
+    for client in [1, 2, 4] {
+        coverage.event(&invoke(0, client));
+        coverage.event(&complete(1, client, Outcome::Failed));
+    }
+    coverage.notice(
+        2,
+        &Notice::Phase {
+            phase: Phase::Healing,
+        },
+    );
+    let leads = |id, term| {
+        let role = Role::Leader;
+        let node = NodeView {
+            id,
+            term,
+            role,
+            ..up()
+        };
+        Notice::Node { node }
+    };
+    coverage.notice(2, &leads(1, 1));
+    coverage.notice(
+        3,
+        &Notice::Phase {
+            phase: Phase::FinalReads,
+        },
+    );
+    for (client, outcome) in [
+        (3, Outcome::Unknown),
+        (6, Outcome::Ok(None)),
+        (6, Outcome::Ok(None)),
+    ] {
+        coverage.event(&invoke(4, client));
+        coverage.event(&complete(5, client, outcome));
+    }
+    coverage.event(&invoke(6, 6));
+    // The bench hands the leadership from node to node to read through each of them.
+    coverage.notice(7, &leads(2, 2));
+    coverage.notice(8, &leads(3, 3));
+    let counts = coverage.counts();
+    let outcomes = |ok, failed, unknown| Outcomes {
+        ok,
+        failed,
+        unknown,
+    };
+    assert_eq!(
+        (counts.ops, counts.own_ops),
+        (outcomes(0, 3, 0), outcomes(2, 0, 2))
+    );
+    assert_eq!((counts.elections, counts.calm.operations), (1, 3));
+    assert_eq!(counts.operations(), 7);
+    let broken = counts.broken_promises(&Promises {
+        elections: 2,
+        ..Promises::default()
+    });
+    assert_eq!(
+        broken,
+        [
+            "no operation of the workload succeeded",
+            "1 elections, promised 2"
+        ]
+    );
+}
+
+#[test]
 fn an_election_is_a_term_and_its_leader_however_often_it_is_seen() {
-    let mut coverage = Coverage::default();
+    let mut coverage = Coverage::of(8);
     for (term, id) in [(1, 1), (1, 1), (2, 3), (2, 3), (3, 1)] {
         let node = NodeView {
             id,
@@ -101,7 +169,7 @@ fn an_election_is_a_term_and_its_leader_however_often_it_is_seen() {
 
 #[test]
 fn a_leader_without_its_majority_counts_once_for_each_time() {
-    let mut coverage = Coverage::default();
+    let mut coverage = Coverage::of(8);
     for (id, role) in [(1, Role::Leader), (2, Role::Follower), (3, Role::Follower)] {
         let node = NodeView { id, role, ..up() };
         coverage.notice(0, &Notice::Node { node });
@@ -119,7 +187,7 @@ fn a_leader_without_its_majority_counts_once_for_each_time() {
 
 #[test]
 fn a_fault_that_nothing_met_does_not_count_as_one_that_took_effect() {
-    let mut coverage = Coverage::default();
+    let mut coverage = Coverage::of(8);
     let fault = || Fault::Message {
         act: crate::fault::Act::Drop,
         of: crate::fault::Of::Votes,
@@ -151,7 +219,7 @@ fn a_fault_that_nothing_met_does_not_count_as_one_that_took_effect() {
 
 #[test]
 fn a_leader_that_dies_with_a_tail_is_counted_and_one_without_is_not() {
-    let mut coverage = Coverage::default();
+    let mut coverage = Coverage::of(8);
     let mut now_ns = 0;
     let mut kill = |id, role, last_log, fault: Fault| {
         now_ns += 1_000_000_000;
@@ -179,7 +247,7 @@ fn a_leader_that_dies_with_a_tail_is_counted_and_one_without_is_not() {
 #[test]
 fn a_leader_whose_last_word_is_told_after_the_fault_was_hit_and_a_later_one_was_not() {
     for (told_ns, hits) in [(100_000_000, 1), (2_000_000_000, 0)] {
-        let mut coverage = Coverage::default();
+        let mut coverage = Coverage::of(8);
         let fault = Fault::Pause { node: 1 };
         let by = By::Plan;
         coverage.notice(0, &Notice::FaultIn { id: 1, fault, by });
@@ -220,7 +288,7 @@ fn a_corpse_leads_nobody_and_neither_does_its_next_life_before_it_says_so() {
         node: 1,
         way: crate::fault::Way::Both,
     };
-    let mut coverage = Coverage::default();
+    let mut coverage = Coverage::of(8);
     says(&mut coverage, 0, Up, Role::Leader);
     assert_eq!(hit(&mut coverage, 10, Fault::Kill { node: 1 }), (1, 1));
     says(&mut coverage, 20, Dead, Role::Leader);
@@ -243,7 +311,7 @@ fn a_corpse_leads_nobody_and_neither_does_its_next_life_before_it_says_so() {
 fn a_leader_that_was_seen_dead_before_its_fault_was_told_was_hit_once() {
     use ChildState::{Dead, Starting, Up};
     for early in [Dead, Starting] {
-        let mut coverage = Coverage::default();
+        let mut coverage = Coverage::of(8);
         let several = || Fault::KillSeveral { nodes: vec![1] };
         says(&mut coverage, 0, Up, Role::Leader);
         says(&mut coverage, 50, early, Role::Leader);
@@ -255,7 +323,7 @@ fn a_leader_that_was_seen_dead_before_its_fault_was_told_was_hit_once() {
     }
     // Restarted: its next life has spoken before the fault is told, just so or long ago.
     for (told, hits) in [(180, (1, 1)), (900, (0, 0))] {
-        let mut coverage = Coverage::default();
+        let mut coverage = Coverage::of(8);
         let signal = crate::fault::Signal::Kill;
         says(&mut coverage, 0, Up, Role::Leader);
         says(&mut coverage, 50, Up, Role::Unheard);
@@ -267,7 +335,7 @@ fn a_leader_that_was_seen_dead_before_its_fault_was_told_was_hit_once() {
 
 #[test]
 fn what_was_never_seen_to_be_in_takes_nothing_from_what_was() {
-    let mut coverage = Coverage::default();
+    let mut coverage = Coverage::of(8);
     let (fault, by) = (Fault::Shrink { node: 1 }, By::Plan);
     let (id, why) = (None, String::new());
     let notice = Notice::FaultIndeterminate {
