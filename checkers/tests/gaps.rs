@@ -109,10 +109,10 @@ fn small_histories_with_a_gap_agree_with_the_definition() {
         let values: Vec<i64> = events
             .iter()
             .filter_map(|event| match event.kind {
-                EventKind::Invoke { call, .. } => match call {
-                    Call::Write(value) | Call::Cas { new: value, .. } => Some(value),
-                    _ => None,
-                },
+                EventKind::Invoke {
+                    call: Call::Write(value) | Call::Cas { new: value, .. },
+                    ..
+                } => Some(value),
                 _ => None,
             })
             .collect();
@@ -207,12 +207,10 @@ fn a_violation_wholly_on_one_side_of_a_gap_is_found() {
             let from = rng.random_range(0..first - lost);
             let found = whole.culprit().map(|op| op.outcome);
             let wrote_it = |event: &Event| match event.kind {
-                EventKind::Invoke { call, .. } => match call {
-                    Call::Write(value) | Call::Cas { new: value, .. } => {
-                        found == Some(Outcome::Ok(Some(value)))
-                    }
-                    _ => false,
-                },
+                EventKind::Invoke {
+                    call: Call::Write(value) | Call::Cas { new: value, .. },
+                    ..
+                } => found == Some(Outcome::Ok(Some(value))),
                 _ => false,
             };
             // Where the write that failed is lost nobody knows that it failed.
