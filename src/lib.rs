@@ -64,7 +64,8 @@
 //! 1. `checkers` never knows tokio, tonic, openraft, ratatui, a path or a clock.
 //! 2. A byte inside a TCP stream is never dropped with the stream going on: a link holds, delays, slows, resets or
 //!    refuses.
-//! 3. A client never retries what might have been applied, and never judges.
+//! 3. A client never retries what might have been applied, but with the same session and sequence, recorded as one
+//!    operation; and it never judges.
 //! 4. The recorder is never bypassed: an invocation is on record before its first byte leaves, a completion after its
 //!    last byte came.
 //! 5. An unknown operation never completes later, and its client id is never used again.

@@ -73,6 +73,7 @@ fn coverage(ending: &Ending) -> Value {
             "leader_hit": counts.leader_hit,
             "leader_in_minority": counts.leader_in_minority,
             "snapshots": counts.snapshots,
+            "sessions": counts.sessions,
             "in_flight_at_edges": counts.in_flight_at_edges,
             "calm": counts.calm,
             "unexplained": counts.unexplained,

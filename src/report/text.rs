@@ -96,8 +96,8 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         elections,
         timeouts,
     } = counts.unexplained;
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
     if elections + timeouts > 0 || ending.late_ms >= WORTH_SAYING_MS {
-        let plural = |count: u64| if count == 1 { "" } else { "s" };
         writeln!(
             out,
             "{elections} election{} and {timeouts} timeout{} that no fault explains; the bench's own timers were late by up to {} ms, \
@@ -106,6 +106,17 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
             plural(timeouts),
             ending.late_ms,
             ending.waited_per_cent
+        )?;
+    }
+    let sessions = counts.sessions;
+    if sessions.writes > 0 {
+        writeln!(
+            out,
+            "{} write{} in sessions, {} of them asked for again, {} of those answered then",
+            sessions.writes,
+            plural(sessions.writes),
+            sessions.repeated,
+            sessions.settled
         )?;
     }
     if let (Some(name), Some(counts)) = (&ending.resolved.defect, ending.defect) {

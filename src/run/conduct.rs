@@ -219,10 +219,11 @@ impl Desk {
         ending.defect = stage.defect.then(|| stage.inspector.counts());
         ending.compared = stage.inspector.compared();
         self.teller.decided(&stage.network.take_decisions());
-        self.coverage
-            .lock()
-            .expect("nobody panics while counting")
-            .snapshots(stage.network.snapshots_between_nodes());
+        {
+            let mut coverage = self.coverage.lock().expect("nobody panics while counting");
+            coverage.snapshots(stage.network.snapshots_between_nodes());
+            coverage.sessions(stage.fleet.tally.so_far());
+        }
         stage.cluster.end().await;
         stage.note_losses(self, ending);
         self.watch.look(&stage.cluster);

@@ -6,6 +6,7 @@ use checkers::history::{ClientId, Event, EventKind, Outcome};
 use serde::Serialize;
 
 use super::notice::{By, ChildState, LinkState, NodeView, Notice, Phase, Role};
+use super::sessions::Sessions;
 use super::unexplained::{self, Unexplained};
 use crate::fault::{Fault, MEMBERSHIP, NodeId};
 use crate::proxy::{Action, Decisions};
@@ -54,6 +55,7 @@ pub(super) struct Coverage {
     lonely: BTreeSet<NodeId>,
     cut: BTreeSet<(NodeId, NodeId)>,
     snapshots: u64,
+    sessions: Sessions,
     faults: BTreeMap<&'static str, u64>,
     messages: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<&'static str, u64>,
@@ -132,6 +134,8 @@ pub struct Counts {
     pub tails: u64,
     /// Snapshots that one node sent another and had answered.
     pub snapshots: u64,
+    /// Writes of clients that keep a session.
+    pub sessions: Sessions,
     /// Operations that began and ended with no fault in, at least 2 s after the last.
     pub calm: Share,
     /// What happened though no fault explains it.
@@ -285,6 +289,11 @@ impl Coverage {
         self.snapshots = sent;
     }
 
+    /// What became of the writes in sessions, over the whole run.
+    pub(super) fn sessions(&mut self, sum: Sessions) {
+        self.sessions = sum;
+    }
+
     /// What a node says. A dead one's last words may be told after its end; they hold for its life, not for it.
     fn node(&mut self, time_ns: u64, node: &NodeView) {
         let gone = matches!(node.child, ChildState::Dead | ChildState::Starting);
@@ -417,6 +426,7 @@ impl Coverage {
             leader_hit: self.leader_hit,
             leader_in_minority: self.leader_in_minority,
             snapshots: self.snapshots,
+            sessions: self.sessions,
             calm: self.calm,
             unexplained: self.unexplained.counts(),
         }

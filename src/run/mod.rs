@@ -30,6 +30,7 @@ mod links;
 mod name;
 mod notice;
 mod play;
+mod sessions;
 mod stage;
 mod traces;
 mod unexplained;
@@ -61,6 +62,7 @@ pub use notice::{
     By, ChildState, Command, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress,
     Role, RpcView, Told, VerdictWord, Vote,
 };
+pub use sessions::Sessions;
 pub use unexplained::Unexplained;
 
 /// Everything that a run is given.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Setup;
-use super::clients::{DEADLINE, Gate};
+use super::clients::{DEADLINE, Gate, LONGEST};
 use super::desk::Desk;
 use super::drill::When;
 use super::ending::Ending;
@@ -270,7 +270,11 @@ impl<'a> Play<'a> {
             // Each operation ends within its deadline; what does not is a bug of ours, and stays open in the history.
             let all = async { while self.clients.join_next().await.is_some() {} };
             let heart = self.desk.host.heart();
-            if heart.within(DEADLINE * 3, all).await.is_none() {
+            if heart
+                .within(LONGEST + DEADLINE * 2, all)
+                .await
+                .is_none()
+            {
                 self.ending
                     .bench_errors
                     .push("a client did not end its operation within its deadline".to_owned());

@@ -14,6 +14,7 @@ use super::folder::TokenFile;
 use super::inspect::Inspector;
 use super::links::Links;
 use super::notice::Notice;
+use super::sessions::Tally;
 use super::{Setup, after};
 use crate::cluster::{ChildState, Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
 use crate::fault::NodeId;
@@ -118,6 +119,7 @@ impl Stage {
             now: Now::of(&resolved.scenario),
             patience: patience(place),
             shortages: desk.host.shortages().clone(),
+            tally: Tally::default(),
         };
         let (tell_lost, lost) = mpsc::unbounded_channel();
         let nemesis = Nemesis::new(
