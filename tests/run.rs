@@ -414,6 +414,46 @@ fn a_snapshot_with_holes_is_found_by_the_nodes_states() {
 }
 
 #[test]
+fn a_request_that_is_asked_again_is_carried_out_once_and_it_shows_where_it_is_not() {
+    let _machine = machine();
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["lost-answers", "--seed", "3"];
+    let (code, said) = run_json(dir.path(), &args);
+    assert_eq!(
+        (code, &said["verdict"]),
+        (0, &"linearizable".into()),
+        "{said:#}"
+    );
+    let sessions = &said["coverage"]["sessions"];
+    let count = |name: &str| sessions[name].as_u64().unwrap();
+    assert!(count("writes") > count("repeated"), "{sessions}");
+    assert!(
+        count("repeated") >= count("settled") && count("settled") > 0,
+        "{sessions}"
+    );
+
+    let args = [
+        "lost-answers",
+        "--time",
+        "60",
+        "--seed",
+        "3",
+        "--defect",
+        "repeated-request",
+    ];
+    let (code, said) = run_json(dir.path(), &args);
+    assert_eq!(
+        (code, &said["verdict"]),
+        (1, &"violation".into()),
+        "{said:#}"
+    );
+    assert!(
+        said["defect_counts"]["triggered"].as_u64() > Some(0),
+        "{said:#}"
+    );
+}
+
+#[test]
 fn killing_the_bench_with_a_paused_node_leaves_no_child_and_a_history_that_can_be_checked() {
     let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
