@@ -46,11 +46,16 @@ pub(super) fn before(setup: &Setup) -> Result<Vec<String>, NeedError> {
 
 /// Why a finding accuses nobody, where the machine explains it.
 pub(super) fn excuse(finding: &Finding, host: &Host, spans: &[FaultSpan]) -> Option<String> {
+    explanation(finding, host.unfit(), spans)
+}
+
+/// The same for a machine of which this is wrong.
+fn explanation(finding: &Finding, unfit: Vec<Unfit>, spans: &[FaultSpan]) -> Option<String> {
     let own = own_words(finding).filter(|&shortage| !is_planned(shortage, spans));
     if let Some(shortage) = own {
         return Some(in_a_sentence(&format!("the host had {shortage}"), finding));
     }
-    let unfit = host.unfit().into_iter();
+    let unfit = unfit.into_iter();
     let mut unfit = unfit.filter(|unfit| explains(unfit, &finding.oracle));
     let first = unfit.next()?.to_string();
     let all = unfit.fold(first, |all, unfit| format!("{all}, and {unfit}"));
@@ -241,8 +246,6 @@ mod tests {
 
     #[test]
     fn a_panic_for_want_of_something_is_a_finding_only_where_the_plan_took_it_away() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let host = Host::watch(dir.path()).expect("a thread");
         let panicked =
             |why: &str| finding("panic", format!("n1: thread 'main' panicked at x: {why}"));
         let span = |fault| FaultSpan {
@@ -251,36 +254,37 @@ mod tests {
             out_ns: None,
             remains: crate::nemesis::Remains::Perhaps,
         };
+        let excused =
+            |finding: &Finding, spans: &[FaultSpan]| explanation(finding, Vec::new(), spans);
         let files = panicked("Too many open files (os error 24)");
         let limit = |of| span(Fault::Limit { node: 1, of });
-        assert!(excuse(&files, &host, &[]).is_some());
-        assert!(excuse(&files, &host, &[limit(LimitOf::FileSize)]).is_some());
-        assert_eq!(excuse(&files, &host, &[limit(LimitOf::OpenFiles)]), None);
-        assert_eq!(excuse(&panicked("a hole in the log"), &host, &[]), None);
+        assert!(excused(&files, &[]).is_some());
+        assert!(excused(&files, &[limit(LimitOf::FileSize)]).is_some());
+        assert_eq!(excused(&files, &[limit(LimitOf::OpenFiles)]), None);
+        assert_eq!(excused(&panicked("a hole in the log"), &[]), None);
         let full = panicked("No space left on device (os error 28)");
-        let excused = excuse(&full, &host, &[]).expect("nobody took it away");
+        let why = excused(&full, &[]).expect("nobody took it away");
         assert!(
-            excused.contains("no space left") && !excused.contains('\n'),
-            "{excused}"
+            why.contains("no space left") && !why.contains('\n'),
+            "{why}"
         );
     }
 
     #[test]
-    fn a_shortage_that_was_noted_a_moment_ago_excuses_a_cluster_that_does_not_serve() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let host = Host::watch(dir.path()).expect("a thread");
+    fn a_shortage_excuses_a_cluster_that_does_not_serve_and_no_states_that_differ() {
         let silent = finding("convergence", "n1 does not answer".into());
         let differ = finding("state-hash", "states differ".into());
-        assert_eq!(excuse(&silent, &host, &[]), None, "the machine is fit");
-        let shortages = host.shortages();
-        shortages.add(Shortage::Ports, "a door", host::Cost::Delay, || "n1".into());
-        let excused = excuse(&silent, &host, &[]).expect("there was no port");
-        assert!(excused.contains("no free port") && excused.contains("n1 does not answer"));
         assert_eq!(
-            excuse(&differ, &host, &[]),
+            explanation(&silent, Vec::new(), &[]),
             None,
-            "no port makes states differ"
+            "the machine is fit"
         );
+        let short = || vec![Unfit::Short(Shortage::Ports, "a door, 3 times".into())];
+        let why = explanation(&silent, short(), &[]).expect("there was no port");
+        for words in ["no free port", "a door, 3 times", "n1 does not answer"] {
+            assert!(why.contains(words), "{why}");
+        }
+        assert_eq!(explanation(&differ, short(), &[]), None);
     }
 
     #[test]

@@ -270,11 +270,7 @@ impl<'a> Play<'a> {
             // Each operation ends within its deadline; what does not is a bug of ours, and stays open in the history.
             let all = async { while self.clients.join_next().await.is_some() {} };
             let heart = self.desk.host.heart();
-            if heart
-                .within(LONGEST + DEADLINE * 2, all)
-                .await
-                .is_none()
-            {
+            if heart.within(LONGEST + DEADLINE * 2, all).await.is_none() {
                 self.ending
                     .bench_errors
                     .push("a client did not end its operation within its deadline".to_owned());
