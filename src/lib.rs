@@ -19,6 +19,7 @@
 //!   exit codes: bench and node share it.
 //! - [`host`] is the machine under all that: whether it has what a run needs, and had it when somebody is about to be
 //!   accused.
+//! - [`oracle`] is what is proven beside the history: one property a file, and who is to blame for what was seen.
 //! - [`run`] is the conductor, the only owner of all that: commands in, notices out.
 //! - [`campaign`] is many runs for one answer, each a child process of its own: a line is kept of each, and the table is
 //!   a fold over these lines.
@@ -86,6 +87,7 @@ pub mod host;
 pub mod judge;
 pub mod nemesis;
 pub mod node;
+pub mod oracle;
 pub mod proxy;
 pub mod recorder;
 pub mod report;

@@ -19,15 +19,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nemesis", &["fault", "cluster", "proxy", "recorder"]),
     ("scenario", &["workload", "fault"]),
     (
+        "oracle",
+        &["checkers", "shortage", "host", "cluster", "fault"],
+    ),
+    (
         "run",
         &[
             "checkers", "wire", "shortage", "host", "proxy", "cluster", "workload", "recorder",
-            "client", "judge", "fault", "nemesis", "scenario",
+            "client", "judge", "fault", "nemesis", "scenario", "oracle",
         ],
     ),
     ("report", &["checkers", "scenario", "run"]),
     ("campaign", &["run", "scenario", "fault"]),
-    ("tui", &["run", "fault", "checkers"]),
+    ("tui", &["run", "fault", "oracle", "checkers"]),
     (
         "cli",
         &[

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::plan::{Episode, Plan};
-use crate::fault::{By, Fault, FaultId, NodeId};
+use crate::fault::{By, Fault, FaultId, NodeId, Remains};
 use crate::proxy::Network;
 use crate::recorder::Recorder;
 use agenda::{Agenda, Edge, Turn};
@@ -69,15 +69,6 @@ pub enum Deed {
     Lost(NodeId, String),
     /// The bench could not bring a node back to what it was, and why: that accuses nobody.
     Failed(String),
-}
-
-/// What a fault that is out may have left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remains {
-    /// Nothing: all is as if it had never been in, also for what happened while it was.
-    Nothing,
-    /// Something, or nobody can say.
-    Perhaps,
 }
 
 /// Called with each deed, in order. It must not block.

@@ -31,7 +31,7 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         writeln!(out, "  {reason}")?;
     }
     for finding in &ending.findings {
-        writeln!(out, "finding ({}): {}", finding.oracle, finding.evidence)?;
+        writeln!(out, "finding ({}): {}", finding.oracle(), finding.evidence)?;
     }
     if ending.exit() == 1 {
         for span in ending.outside_the_model() {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
+use checkers::history::{Call, Outcome};
 use checkers::linear::certificate::Certificate;
 use checkers::verdict::{Counterexample, Verdict};
 use tokio::sync::{mpsc, oneshot};
 
+use super::clients::Client;
 use super::desk::Desk;
 use super::drill::{self, Drill};
 use super::ending::Ending;
@@ -15,10 +18,34 @@ use super::folder::Teller;
 use super::notice::{Command, Load, Notice, Phase, Told};
 use super::play::{Play, Why};
 use super::stage::Stage;
-use super::traces::{self, Said};
-use super::{Setup, after, certify, name};
-use crate::recorder::Missing;
+use super::{Setup, certify, name};
+use crate::cluster::Cluster;
+use crate::oracle::blame::{self, Around};
+use crate::oracle::service::{self, Asks};
+use crate::oracle::trace::{self, Replayed};
+use crate::oracle::{self, Finding, certificate, convergence, state_hash};
+use crate::recorder::{Missing, Recorder};
 use crate::scenario::Resolved;
+use crate::workload::Generator;
+
+/// The leadership is handed to a node within this, or the next one has its turn.
+const ROTATE_WITHIN: Duration = Duration::from_secs(4);
+
+/// The bench's own client, which asks when everything is healed.
+struct Own<'a> {
+    client: Client,
+    recorder: &'a Recorder,
+}
+
+impl service::Client for Own<'_> {
+    fn fresh_write(&mut self) -> Call {
+        self.client.fresh_write()
+    }
+
+    async fn perform(&mut self, key: &str, call: Call) -> Outcome {
+        self.client.perform(self.recorder, key, call).await
+    }
+}
 
 /// Conducts one run. Every path out of here ends the children first.
 pub(super) async fn conduct(
@@ -53,7 +80,7 @@ fn certified(
 ) {
     match asked {
         Ok(Some(certificate)) => {
-            let found = certify::disagreement(&certificate, verdict)
+            let found = certificate::disagreement(&certificate, verdict)
                 .filter(|_| resolved.scenario.reads() != "follower-local");
             if let Some(finding) = found {
                 teller.tell(Notice::Found {
@@ -152,59 +179,75 @@ impl Desk {
         // Whoever the host has ended says nothing, and stands for nobody.
         let alive = |node: &&u64| !unhealed || stage.is_alive(**node);
         let nodes: Vec<_> = stage.nodes.iter().filter(alive).copied().collect();
-        let accuse = |asked: Result<(), super::Finding>| match asked {
-            Err(finding) if unhealed && ["convergence", "service"].contains(&&*finding.oracle) => {
-                self.teller.say(finding.evidence);
-                Ok(())
-            }
-            asked => asked,
-        };
-        let found = async {
-            accuse(self.serves(stage, &nodes).await)?;
+        let mut found: Vec<Finding> = self.serves(stage, &nodes).await.err().into_iter().collect();
+        // What does not serve because it could not be healed is compared all the same.
+        if found.is_empty() || unhealed {
             let heart = self.host.heart();
-            accuse(after::compare_states(&stage.cluster, &nodes, heart).await)
-        };
-        let found = found.await;
+            let compared = state_hash::compare(&stage.cluster, &nodes, heart).await;
+            found.extend(compared.err());
+        }
         self.watch.look(&stage.cluster);
         // Who has ended meanwhile may be the reason, and not to blame for it.
         stage.note_losses(self, ending);
-        for finding in found.err().into_iter().chain(stage.inspector.found()) {
-            self.accuse(stage, ending, finding);
-        }
-    }
-
-    /// Tells what was found after everything was healed, but for what the bench or the host is to blame for.
-    fn accuse(&self, stage: &Stage, ending: &mut Ending, finding: super::Finding) {
-        let hindered = match finding.oracle.as_str() {
-            "convergence" | "service" if stage.unhealed => {
-                return self.teller.say(finding.evidence);
-            }
-            "convergence" | "service" => fitness::hindered(&stage.cluster),
-            _ => Vec::new(),
+        found.extend(stage.inspector.states.found());
+        let around = Around {
+            unhealed: stage.unhealed,
+            hindered: blame::hindered(&stage.cluster),
         };
-        if hindered.is_empty() {
-            return self.found(ending, finding);
+        for finding in found {
+            self.found_after(ending, finding, &around);
         }
-        let (why, evidence) = (hindered.join(", "), finding.evidence);
-        self.bench_error(ending, format!("{why}: that accuses nobody: {evidence}"));
     }
 
     /// Whether the healed cluster agrees on a leader and serves, through every node in its turn.
-    async fn serves(&self, stage: &Stage, nodes: &[u64]) -> Result<(), super::Finding> {
+    async fn serves(&self, stage: &Stage, nodes: &[u64]) -> Result<(), Finding> {
         let heart = self.host.heart();
-        let (scenario, keys) = (&stage.fleet.scenario, stage.fleet.now.keys());
-        let mut client = stage.fleet.client(scenario.clients);
-        after::converge(&stage.cluster, nodes, heart).await?;
-        let mut asks = after::Asks {
-            client: &mut client,
-            recorder: &self.recorder,
-            keys,
+        let scenario = &stage.fleet.scenario;
+        convergence::converge(&stage.cluster, nodes, heart).await?;
+        let mut asks = Asks {
+            client: Own {
+                client: stage.fleet.client(scenario.clients),
+                recorder: &self.recorder,
+            },
+            keys: Generator::keys(stage.fleet.now.keys()),
             heart,
         };
-        after::serve(&mut asks).await?;
+        asks.writes().await?;
         self.phase(Phase::FinalReads);
-        let say = |text| self.teller.say(text);
-        after::rotate_and_read(&stage.cluster, nodes, &mut asks, say).await
+        self.rotate_and_read(&stage.cluster, nodes, &mut asks).await
+    }
+
+    /// Makes every node the leader in turn and reads every key through it, so that what one node alone holds, or lacks, is
+    /// seen by clients. A node that does not take the leadership over is no finding: it is said, and the next one has its
+    /// turn; at least once everything is read.
+    async fn rotate_and_read(
+        &self,
+        cluster: &Cluster,
+        nodes: &[u64],
+        asks: &mut Asks<'_, Own<'_>>,
+    ) -> Result<(), Finding> {
+        let mut read = false;
+        for &node in nodes {
+            match cluster.transfer(node, ROTATE_WITHIN).await {
+                Ok(()) => {
+                    self.recorder.mark(format!("final reads through n{node}"));
+                    let left = asks.reads().await?;
+                    if left > 0 {
+                        self.teller.say(format!(
+                            "{left} keys were not read through n{node}: it took too long"
+                        ));
+                    }
+                    read = true;
+                }
+                Err(error) => self
+                    .teller
+                    .say(format!("no final reads through n{node}: {error}")),
+            }
+        }
+        if !read {
+            asks.reads().await?;
+        }
+        Ok(())
     }
 
     /// Ends every child, and reads what the nodes' logs say.
@@ -213,11 +256,11 @@ impl Desk {
         stage.note_losses(self, ending);
         stage.inspecting.abort();
         stage.inspector.ask(&stage.cluster, stage.defect).await;
-        if let Some(finding) = stage.inspector.found() {
+        if let Some(finding) = stage.inspector.states.found() {
             self.found(ending, finding);
         }
         ending.defect = stage.defect.then(|| stage.inspector.counts());
-        ending.compared = stage.inspector.compared();
+        ending.compared = stage.inspector.states.compared();
         self.teller.decided(&stage.network.take_decisions());
         {
             let mut coverage = self.coverage.lock().expect("nobody panics while counting");
@@ -227,21 +270,18 @@ impl Desk {
         stage.cluster.end().await;
         stage.note_losses(self, ending);
         self.watch.look(&stage.cluster);
-        match traces::replay(&self.dir, &stage.nodes) {
-            Said::Explained(events, us) => {
+        match trace::replay(&self.dir, &stage.nodes) {
+            Replayed::Explained { events, us } => {
                 ending.trace_us = us;
                 ending.trace_events = Some(events);
                 self.teller
                     .say(format!("consensus: {events} events explained"));
             }
-            Said::Found(finding) => self.found(ending, finding),
-            Said::Failed(why) => ending.bench_errors.push(why),
+            Replayed::Found(finding) => self.found(ending, finding),
+            Replayed::Failed(why) => ending.bench_errors.push(why),
         }
-        for &node in &stage.nodes {
-            let log = self.dir.join("nodes").join(node.to_string()).join("log");
-            if let Some(finding) = after::panic_in_log(node, &log) {
-                self.found(ending, finding);
-            }
+        for finding in oracle::in_logs(&self.dir, &stage.nodes) {
+            self.found(ending, finding);
         }
     }
 

@@ -13,14 +13,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Setup;
 use super::coverage::Coverage;
-use super::ending::{Ending, FaultSpan};
+use super::ending::Ending;
 use super::fitness;
 use super::folder::{self, Teller};
-use super::notice::{Finding, Notice, Phase, Progress, Told, not_linearizable};
+use super::notice::{Notice, Phase, Progress, Told, not_linearizable};
 use super::watch::Watch;
-use crate::fault::FaultId;
+use crate::fault::{FaultId, FaultSpan};
 use crate::host::Host;
 use crate::judge::{Judge, SoFar};
+use crate::oracle::Finding;
+use crate::oracle::blame::{self, Around, Blame};
 use crate::recorder::{self, Recorder};
 
 /// Of the screen's queue so many places are kept for notices: more than a run tells while its screen is stuck.
@@ -145,22 +147,29 @@ impl Desk {
         }
     }
 
-    /// An oracle other than the history's has found something: told once, however often it is found. Where the machine
-    /// explains it, it accuses nobody.
+    /// An oracle other than the history's has found something: told once, however often it is found, where it accuses the
+    /// system under test.
     pub(super) fn found(&self, ending: &mut Ending, finding: Finding) {
+        self.found_after(ending, finding, &Around::default());
+    }
+
+    /// The same of what was found after everything was healed, with what was around.
+    pub(super) fn found_after(&self, ending: &mut Ending, finding: Finding, around: &Around) {
         if ending.findings.iter().any(|known| known.is_same(&finding)) {
             return;
         }
         let spans = self.spans.lock().expect("nobody panics while listing");
         let spans: Vec<FaultSpan> = spans.values().cloned().collect();
-        if let Some(excuse) = fitness::excuse(&finding, &self.host, &spans) {
-            self.bench_error(ending, excuse);
-            return;
+        match blame::of(&finding, &self.host.unfit(), &spans, around) {
+            Blame::Nobody => self.teller.say(finding.evidence.to_string()),
+            Blame::Bench(why) => self.bench_error(ending, why),
+            Blame::System => {
+                self.teller.tell(Notice::Found {
+                    finding: finding.clone(),
+                });
+                ending.findings.push(finding);
+            }
         }
-        self.teller.tell(Notice::Found {
-            finding: finding.clone(),
-        });
-        ending.findings.push(finding);
     }
 
     /// The bench or its host has failed: said at once, and once.
@@ -175,7 +184,9 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::after::{finding, states_differ};
+    use crate::oracle::state_hash::tests::differ;
+    use crate::oracle::tests::panicked;
+    use crate::oracle::{Evidence, Oracle};
     use crate::scenario::{Changes, Scenario};
 
     #[test]
@@ -198,22 +209,17 @@ mod tests {
         let mut ending = Ending::of(setup.resolved.clone(), setup.again());
         for look in 0..40 {
             // The sentence is another one at another instant, and the finding the same.
-            let states = format!("states of n1 and n3 differ at applied log id 2/{look}");
-            desk.found(&mut ending, states_differ(states));
-            desk.found(
-                &mut ending,
-                finding("panic", "n1: thread 'raft' panicked".to_owned()),
-            );
+            let states = Evidence::StateHash(differ(look));
+            desk.found(&mut ending, states.into());
+            desk.found(&mut ending, panicked(1, "a hole").into());
         }
-        desk.found(
-            &mut ending,
-            finding("panic", "n2: thread 'raft' panicked".to_owned()),
-        );
-        let oracles = ending.findings.iter().map(|found| found.oracle.as_str());
-        let expected = ["state-hash", "panic", "panic"];
+        desk.found(&mut ending, panicked(2, "a hole").into());
+        let oracles = ending.findings.iter().map(|found| found.oracle());
+        let expected = [Oracle::StateHash, Oracle::Panic, Oracle::Panic];
         assert_eq!(oracles.collect::<Vec<_>>(), expected);
-        assert!(
-            ending.findings[0].evidence.ends_with("2/0"),
+        assert_eq!(
+            ending.findings[0].evidence,
+            Evidence::StateHash(differ(0)),
             "the first one is told"
         );
         let written = std::fs::read_to_string(desk.dir.join("notices.jsonl")).unwrap();

@@ -3,31 +3,15 @@
 use std::path::PathBuf;
 
 use checkers::anomaly::Anomaly;
-use checkers::history::Call;
 use checkers::verdict::Verdict;
 
 use super::coverage::Counts;
 use super::inspect::DefectCounts;
-use super::notice::{Finding, VerdictWord};
-use crate::fault::Fault;
-use crate::nemesis::Remains;
+use super::notice::VerdictWord;
+use crate::fault::FaultSpan;
+use crate::oracle::Finding;
+use crate::oracle::blame::{self, RECENT_NS};
 use crate::scenario::Resolved;
-
-/// A fault and when it was in, on the recorder's clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FaultSpan {
-    /// What.
-    pub fault: Fault,
-    /// From here.
-    pub in_ns: u64,
-    /// To here; `None`: to the end.
-    pub out_ns: Option<u64>,
-    /// What may be left of it since.
-    pub remains: Remains,
-}
-
-/// How long a fault that is over may still be to blame: a failover and a lease.
-const RECENT_NS: u64 = 3_000_000_000;
 
 /// Everything that a report says.
 #[derive(Clone, Debug)]
@@ -147,51 +131,15 @@ impl Ending {
         text
     }
 
-    /// The faults outside of the fault model that may be to blame for what was found: those that were in before it. No
-    /// quorum protocol need survive them, so what is found after them accuses nobody.
-    ///
-    /// However long ago: what a disk has lost or a bit has changed may show when its node leads next, or never, and the
-    /// bench cannot tell which acknowledged entry it was. Only of a lie that was made true while the same process went on
-    /// it is certain that nothing is left. Nothing was lost then, neither while the disk lied nor later, so that it
-    /// excuses nothing; one that a process died under excuses what is found to the end of the run.
+    /// The faults outside of the fault model that may be to blame for what was found: see
+    /// [`blame::outside_the_model`].
     #[must_use]
     pub fn outside_the_model(&self) -> Vec<&FaultSpan> {
-        let culprit = match &self.verdict {
-            Some(Verdict::Violation(found)) if self.findings.is_empty() => found.culprit(),
-            _ => None,
-        };
-        let until = culprit.map_or(u64::MAX, |op| op.completed_ns.unwrap_or(op.invoked_ns));
-        let spans = self.faults.iter();
-        spans
-            .filter(|span| {
-                let outside = !span.fault.is_inside_the_model()
-                    && span.in_ns <= until
-                    && span.remains == Remains::Perhaps;
-                outside || self.may_have_broken_a_lease(span)
-            })
-            .collect()
-    }
-
-    /// Whether this fault's clock may have made the culprit a stale read, and legally so: leases trust clocks (Raft,
-    /// section 6.4), nothing else does, and a clock that has run right for a while breaks none. A stale read that shows
-    /// in its log id only, which says of no instant when that was, is the certificate's finding.
-    fn may_have_broken_a_lease(&self, span: &FaultSpan) -> bool {
-        let trusted = self.resolved.scenario.reads() == "lease";
-        if !trusted || !matches!(span.fault, Fault::Clock { .. }) {
-            return false;
-        }
-        let mut findings = self.findings.iter();
-        if findings.any(|finding| finding.oracle != "certificate") {
-            return false;
-        }
-        let Some(Verdict::Violation(found)) = &self.verdict else {
-            return !self.findings.is_empty();
-        };
-        let read = found.culprit().filter(|op| op.call == Call::Read);
-        read.is_some_and(|read| {
-            let at = read.completed_ns.unwrap_or(read.invoked_ns);
-            let gone = span.out_ns.map_or(0, |out| at.saturating_sub(out));
-            span.in_ns <= at && gone < RECENT_NS
+        blame::outside_the_model(&blame::Found {
+            verdict: self.verdict.as_ref(),
+            findings: &self.findings,
+            faults: &self.faults,
+            reads: self.resolved.scenario.reads(),
         })
     }
 
@@ -232,7 +180,7 @@ impl Ending {
     pub fn faults_at(&self, time_ns: u64) -> Vec<&FaultSpan> {
         self.faults
             .iter()
-            .filter(|span| span.in_ns <= time_ns && span.out_ns.is_none_or(|out| time_ns < out))
+            .filter(|span| span.is_active_at(time_ns))
             .collect()
     }
 
@@ -249,12 +197,13 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
-    use checkers::history::{Operation, Outcome};
+    use checkers::history::{Call, Operation, Outcome};
     use checkers::verdict::{Counterexample, Exhausted, Reason};
 
     use super::*;
-    use crate::fault::DiskHarm;
-    use crate::run::after::finding;
+    use crate::fault::{By, DiskHarm, Fault, Remains};
+    use crate::oracle::Oracle;
+    use crate::oracle::tests::some;
     use crate::scenario::{Changes, Scenario};
 
     fn ending(verdict: Option<Verdict>) -> Ending {
@@ -311,7 +260,7 @@ mod tests {
             130
         );
         let found = Ending {
-            findings: vec![finding("exit", "n1".into())],
+            findings: vec![some(Oracle::Exit)],
             interrupted: true,
             ..holds()
         };
@@ -356,6 +305,8 @@ mod tests {
         let mut ending = ending(Some(Verdict::Violation(Box::new(found))));
         ending.resolved.scenario.reads = Some(reads.to_owned());
         ending.faults = vec![FaultSpan {
+            id: 1,
+            by: By::Plan,
             fault,
             in_ns: 5,
             out_ns: Some(6),
@@ -399,7 +350,7 @@ mod tests {
             assert_eq!(disk(Remains::Perhaps, at), 1, "{at}");
         }
         let mut found = violated(Fault::Wipe { node: 2 }, Call::Delete, 9, "read-index");
-        found.findings = vec![finding("state-hash", "they differ".into())];
+        found.findings = vec![some(Oracle::StateHash)];
         assert_eq!(found.outside_the_model().len(), 1);
     }
 
@@ -429,7 +380,7 @@ mod tests {
             rate_percent,
             step_ms: 0,
         };
-        let labelled = |oracles: &[&str], reads: &str, rate_percent| {
+        let labelled = |oracles: &[Oracle], reads: &str, rate_percent| {
             let fault = match rate_percent {
                 100 => Fault::Kill { node: 1 },
                 rate_percent => clock(rate_percent),
@@ -437,28 +388,34 @@ mod tests {
             let oracles = oracles.iter();
             let ending = Ending {
                 verdict: Some(Verdict::Linearizable),
-                findings: oracles.map(|o| finding(o, String::new())).collect(),
+                findings: oracles.map(|&oracle| some(oracle)).collect(),
                 ..violated(fault, Call::Read, 9, reads)
             };
             assert_eq!(ending.exit(), 1);
             ending.summary().contains("outside of the model")
         };
-        assert!(labelled(&["certificate"], "lease", 50));
-        assert!(!labelled(&["certificate"], "read-index", 50));
-        assert!(!labelled(&["certificate"], "lease", 100));
-        assert!(!labelled(&["certificate", "state-hash"], "lease", 50));
+        assert!(labelled(&[Oracle::Certificate], "lease", 50));
+        assert!(!labelled(&[Oracle::Certificate], "read-index", 50));
+        assert!(!labelled(&[Oracle::Certificate], "lease", 100));
+        assert!(!labelled(
+            &[Oracle::Certificate, Oracle::StateHash],
+            "lease",
+            50
+        ));
         let mut also = Ending {
-            findings: vec![finding("certificate", String::new())],
+            findings: vec![some(Oracle::Certificate)],
             ..violated(clock(50), Call::Read, 9, "lease")
         };
         assert!(also.summary().contains("outside of the model"));
-        also.findings.push(finding("state-hash", String::new()));
+        also.findings.push(some(Oracle::StateHash));
         assert!(!also.summary().contains("outside of the model"));
     }
 
     #[test]
     fn a_fault_that_went_out_within_three_seconds_is_recent() {
         let span = |in_ns, out_ns| FaultSpan {
+            id: 1,
+            by: By::Plan,
             fault: Fault::Kill { node: 1 },
             in_ns,
             out_ns,
@@ -483,13 +440,15 @@ mod tests {
     #[test]
     fn what_is_found_after_a_fault_outside_of_the_model_says_so() {
         let span = |fault| FaultSpan {
+            id: 1,
+            by: By::Plan,
             fault,
             in_ns: 5,
             out_ns: Some(6),
             remains: Remains::Perhaps,
         };
         let found = |faults| Ending {
-            findings: vec![finding("state-hash", "they differ".into())],
+            findings: vec![some(Oracle::StateHash)],
             faults,
             ..ending(Some(Verdict::Linearizable))
         };
@@ -517,6 +476,8 @@ mod tests {
     #[test]
     fn a_fault_is_active_from_its_mark_in_to_its_mark_out() {
         let span = |in_ns, out_ns| FaultSpan {
+            id: 1,
+            by: By::Plan,
             fault: Fault::Kill { node: 1 },
             in_ns,
             out_ns,

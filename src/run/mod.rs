@@ -11,7 +11,6 @@
 //! [`start`] returns at once; the run works on threads of its own until its time is over, a violation stops it, or
 //! a [`Command`] does. [`Handle::join`] gives the [`Ending`] when no child is left.
 
-mod after;
 mod again;
 mod certify;
 mod clients;
@@ -19,7 +18,6 @@ mod conduct;
 mod coverage;
 mod decoy;
 mod desk;
-mod differ;
 mod drill;
 mod ending;
 mod fitness;
@@ -32,7 +30,6 @@ mod notice;
 mod play;
 mod sessions;
 mod stage;
-mod traces;
 mod unexplained;
 mod watch;
 
@@ -54,13 +51,13 @@ pub use crate::scenario::{
 pub use again::{Picked, again_in_words, flags};
 pub use coverage::{Counts, Outcomes, Share};
 pub use drill::Drill;
-pub use ending::{Ending, FaultSpan};
+pub use ending::Ending;
 pub use folder::{FolderError, ReadBack, TOKEN_FILE, history_in, read_folder, utc_stamp};
 pub use found::Found;
 pub use inspect::DefectCounts;
 pub use notice::{
-    By, ChildState, Command, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress,
-    Role, RpcView, Told, VerdictWord, Vote,
+    By, ChildState, Command, FaultId, LinkState, Load, NodeView, Notice, Phase, Progress, Role,
+    RpcView, Told, VerdictWord, Vote,
 };
 pub use sessions::Sessions;
 pub use unexplained::Unexplained;

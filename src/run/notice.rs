@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::fault::{By, FaultId};
 use crate::fault::{Fault, NodeId};
+use crate::oracle::Finding;
 
 /// What a person or a script may ask of a live run. The answer is a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,30 +254,6 @@ pub enum VerdictWord {
     Unknown,
 }
 
-/// What an oracle other than the history's proves against the system under test.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Which oracle: `convergence`, `service`, `state-hash`, `panic`, `exit`, `trace`, `certificate`.
-    pub oracle: String,
-    /// What it saw, in a sentence.
-    pub evidence: String,
-    /// What it is about, where its sentence would be another one at another instant; else empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub subject: String,
-}
-
-impl Finding {
-    /// Whether the other one says the same again: of one oracle, and about one thing.
-    #[must_use]
-    pub fn is_same(&self, other: &Finding) -> bool {
-        let about = match self.subject.as_str() {
-            "" => self.evidence == other.evidence,
-            subject => subject == other.subject,
-        };
-        about && self.oracle == other.oracle
-    }
-}
-
 impl Notice {
     /// In a sentence what was found, where this tells of something that was.
     #[must_use]
@@ -285,7 +262,8 @@ impl Notice {
             Notice::Alarm { counterexample } => Some(not_linearizable(counterexample)),
             Notice::Found { finding } => Some(format!(
                 "finding ({}): {}",
-                finding.oracle, finding.evidence
+                finding.oracle(),
+                finding.evidence
             )),
             _ => None,
         }

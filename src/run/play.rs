@@ -190,7 +190,7 @@ impl<'a> Play<'a> {
         {
             drill.in_the_run(When::Proven).await;
         }
-        if let Some(finding) = self.stage.inspector.found() {
+        if let Some(finding) = self.stage.inspector.states.found() {
             self.desk.found(self.ending, finding);
         }
         if self.ending.findings.is_empty() || self.found {

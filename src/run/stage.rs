@@ -5,21 +5,22 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::Setup;
 use super::clients::{Fleet, Now};
 use super::decoy::{double_everything, patience, planted};
 use super::desk::Desk;
-use super::ending::{Ending, FaultSpan};
-use super::fitness;
+use super::ending::Ending;
 use super::folder::TokenFile;
 use super::inspect::Inspector;
 use super::links::Links;
 use super::notice::Notice;
 use super::sessions::Tally;
-use super::{Setup, after};
 use crate::cluster::{ChildState, Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
-use crate::fault::NodeId;
 use crate::fault::defects::Place;
-use crate::nemesis::{self, Deed, Nemesis, Order, Parties, Remains};
+use crate::fault::{FaultSpan, NodeId, Remains};
+use crate::nemesis::{self, Deed, Nemesis, Order, Parties};
+use crate::oracle::blame::{self, Blame};
+use crate::oracle::exit;
 use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
 use crate::wire::metadata::Token;
 
@@ -189,28 +190,17 @@ impl Stage {
     pub(super) fn note_losses(&mut self, desk: &Desk, ending: &mut Ending) {
         let exits = self.cluster.exits();
         for exit in exits.iter().skip(self.exits_seen) {
-            if let Some(excuse) = fitness::excuse_of_end(exit, &desk.host) {
+            if let Blame::Bench(why) = blame::of_end(exit, desk.host.oom_kills()) {
                 self.unhealed = true;
-                desk.bench_error(ending, excuse);
+                desk.bench_error(ending, why);
                 continue;
             }
-            let lines: Vec<&str> = exit.log.lines().collect();
-            let log = lines[lines.len().saturating_sub(3)..].join(" | ");
-            desk.found(
-                ending,
-                after::finding(
-                    "exit",
-                    format!("n{} ended by itself ({}): {log}", exit.id, exit.status),
-                ),
-            );
+            desk.found(ending, exit::by_itself(exit));
         }
         self.exits_seen = exits.len();
         while let Ok(loss) = self.lost.try_recv() {
             match loss {
-                Loss::Died(node, why) => desk.found(
-                    ending,
-                    after::finding("exit", format!("n{node} did not come back: {why}")),
-                ),
+                Loss::Died(node, why) => desk.found(ending, exit::not_back(node, why)),
                 Loss::Failed(why) => {
                     self.unhealed = true;
                     desk.bench_error(ending, why);
@@ -316,7 +306,9 @@ fn deed_teller(
     Box::new(move |deed| match deed {
         Deed::In(id, fault, by) => {
             let span = FaultSpan {
+                id,
                 fault: fault.clone(),
+                by,
                 in_ns: recorder.now_ns(),
                 out_ns: None,
                 remains: Remains::Perhaps,

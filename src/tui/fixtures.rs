@@ -14,9 +14,12 @@ use super::picker::Recipe;
 use super::theme::Theme;
 use super::update::update;
 use crate::fault::{Fault, NodeId, Way};
+use crate::oracle::Evidence;
+use crate::oracle::state_hash::differences::Differences;
+use crate::oracle::state_hash::{Differ, Held, States};
 use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress, Role,
-    RpcView, Told, VerdictWord, Vote,
+    By, ChildState, FaultId, LinkState, Load, NodeView, Notice, Phase, Progress, Role, RpcView,
+    Told, VerdictWord, Vote,
 };
 
 const MS: u64 = 1_000_000;
@@ -475,11 +478,21 @@ pub(super) fn ended_well() -> App {
 /// It held, but the states of two nodes differ.
 pub(super) fn finding() -> App {
     let mut teller = cut_teller(3);
-    let finding = Finding {
-        oracle: "state-hash".into(),
-        evidence: "n1 and n3 differ at index 1204".into(),
-        subject: String::new(),
+    let held = |node, hash: &str| Held {
+        node,
+        hash: hash.into(),
     };
+    let states = States::Nodes {
+        at: (2, 1204),
+        first: held(1, "5eaf00d1"),
+        second: held(3, "0ddba115"),
+    };
+    let differences = Differences::Same;
+    let differ = Differ {
+        states,
+        differences,
+    };
+    let finding = Evidence::StateHash(differ).into();
     teller.at(5000, Notice::Found { finding });
     teller.clock(5100)
 }

@@ -10,9 +10,10 @@ use checkers::verdict::Counterexample;
 
 use super::operations::Operations;
 use crate::fault::{Fault, NodeId};
+use crate::oracle::Finding;
 use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress, Role,
-    RpcView, Told, VerdictWord, again_in_words,
+    By, ChildState, FaultId, LinkState, Load, NodeView, Notice, Phase, Progress, Role, RpcView,
+    Told, VerdictWord, again_in_words,
 };
 
 /// The most lines that the Events panel keeps: the oldest half goes when it is full.
@@ -300,7 +301,7 @@ impl Picture {
                 self.line(
                     time_ns,
                     Tone::Loud,
-                    format!("finding, {}: {}", finding.oracle, finding.evidence),
+                    format!("finding, {}: {}", finding.oracle(), finding.evidence),
                 );
                 self.findings.push(finding);
             }

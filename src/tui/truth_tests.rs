@@ -7,6 +7,9 @@ use super::keys::{self, Verb};
 use super::update::{possible_now, update};
 use super::update_tests::{drawn, inject, press, refuses, sends, tell};
 use crate::fault::{DiskHarm, Fault};
+use crate::oracle::Evidence;
+use crate::oracle::state_hash::differences::{Differences, Key, Value};
+use crate::oracle::state_hash::{Differ, States};
 use crate::run::Command;
 
 /// The text of a drawn row, from the bottom.
@@ -220,19 +223,27 @@ fn the_command_that_runs_it_again_is_copied_whole() {
 #[test]
 fn a_finding_that_a_recorded_run_told_hundreds_of_times_is_one_and_shown_whole() {
     let mut app = fixtures::cut();
-    let evidence = format!(
-        "states differ: {}and so on to the last word",
-        "w12 is 7 at n1; ".repeat(12)
-    );
-    let finding = crate::run::Finding {
-        oracle: "state-hash".to_owned(),
-        evidence: evidence.clone(),
-        subject: String::new(),
+    let differ = |index| {
+        let value = format!("{}and so on to the last word", "7 and ".repeat(30));
+        let (key, value, nodes) = ("w12".to_owned(), Some(value), vec![1]);
+        let values = vec![Value { value, nodes }];
+        let keys = vec![Key { key, values }];
+        Evidence::StateHash(Differ {
+            states: States::Healed {
+                at: Some((2, index)),
+            },
+            differences: Differences::AtOneInstant {
+                at: (2, index),
+                keys,
+                more: 0,
+            },
+        })
     };
     for ms in 0..300 {
-        let finding = finding.clone();
+        let finding = differ(ms).into();
         tell(&mut app, 5_000 + ms, crate::run::Notice::Found { finding });
     }
+    let evidence = differ(0).to_string();
     assert_eq!(app.picture.findings.len(), 1);
     press(&mut app, "3");
     let screen = drawn(&app);

@@ -193,7 +193,7 @@ pub(super) fn headline(app: &App) -> (String, Style) {
     }
     if let Some(finding) = picture.findings.first() {
         return (
-            format!("! FINDING {} {}", glyphs.dot, finding.oracle),
+            format!("! FINDING {} {}", glyphs.dot, finding.oracle()),
             theme.loud(),
         );
     }

@@ -176,7 +176,7 @@ impl Below<'_> {
             last.extend(foot.map(|line| (line, theme.dim())));
         }
         for finding in &picture.findings {
-            let said = format!("! {}: {}", finding.oracle, finding.evidence);
+            let said = format!("! {}: {}", finding.oracle(), finding.evidence);
             let said = text::wrap(&g.spell(&said), room).into_iter();
             lines.extend(said.map(|line| (line, theme.loud())));
         }

@@ -402,7 +402,7 @@ impl Proof<'_> {
         }
         for finding in &self.app.picture.findings {
             lines.push((String::new(), theme.ok()));
-            let said = format!("! also found, {}: {}", finding.oracle, finding.evidence);
+            let said = format!("! also found, {}: {}", finding.oracle(), finding.evidence);
             let said = text::wrap(&said, width);
             lines.extend(said.into_iter().map(|line| (line, theme.loud())));
         }
