@@ -10,8 +10,8 @@ use std::time::Instant;
 use stage::Stage;
 use support::bench::{Bench, MS, NODES, SOON, other_than};
 use whitewater::cluster::{ClusterConfig, DiskSwitches, Limit};
-use whitewater::fault::{DiskHarm, Fault};
-use whitewater::nemesis::{Deed, Order, Remains};
+use whitewater::fault::{DiskHarm, Fault, Remains};
+use whitewater::nemesis::{Deed, Order};
 use whitewater::proxy::Level;
 
 /// Writes one key after the other and cuts everybody's power; gives how many of them are left.

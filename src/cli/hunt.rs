@@ -11,6 +11,7 @@ use super::out::Out;
 use super::run::{ChangeArgs, drawn_seed, find, one_of};
 use super::{Malformed, Usage};
 use crate::campaign::{self, Asked, Hunt, HuntError, Ledger, LedgerError, Over, Runs, Seed, Told};
+use crate::journal;
 use crate::run;
 
 /// What `hunt` takes.
@@ -76,7 +77,7 @@ pub(crate) fn run(args: &HuntArgs, out: &mut Out) -> anyhow::Result<u8> {
     let wrong = |error: run::ScenarioError| Usage(error.to_string());
     Runs::new(asked.clone(), &givens, &changes).map_err(wrong)?;
     let dir = args.out.clone().unwrap_or_else(|| {
-        let stamp = run::utc_stamp(SystemTime::now());
+        let stamp = journal::utc_stamp(SystemTime::now());
         PathBuf::from(format!("runs/hunt-{stamp}-{}", asked.seed))
     });
     let ledger = Ledger::open(&dir, &mut asked, seed).map_err(refused)?;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use checkers::model::conform::{Conformance, Rejected, conform};
 use checkers::model::trace;
@@ -66,8 +66,8 @@ pub enum Replayed {
     Explained {
         /// How many there were.
         events: u64,
-        /// How long the rules took for one, in microseconds.
-        us: f64,
+        /// How long the rules took for all of them.
+        took: Duration,
     },
     /// One is not.
     Found(Finding),
@@ -94,7 +94,7 @@ pub fn replay(dir: &Path, nodes: &[NodeId]) -> Replayed {
     match conform(files, None) {
         Conformance::Accepted(accepted) => Replayed::Explained {
             events: accepted.events,
-            us: begun.elapsed().as_secs_f64() * 1e6 / (accepted.events.max(1) as f64),
+            took: begun.elapsed(),
         },
         Conformance::Rejected(rejected) => {
             Replayed::Found(Evidence::Trace(unexplained(rejected)).into())

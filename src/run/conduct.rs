@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use checkers::history::{Call, Outcome};
 use checkers::linear::certificate::Certificate;
-use checkers::verdict::{Counterexample, Verdict};
-use tokio::sync::{mpsc, oneshot};
+use checkers::verdict::Verdict;
+use tokio::sync::mpsc;
 
 use super::clients::Client;
-use super::desk::Desk;
+use super::command::Command;
+use super::context::{Bell, RunContext};
 use super::drill::{self, Drill};
-use super::ending::Ending;
+use super::fates::fates;
 use super::fitness::{self, Upkeep};
-use super::folder::Teller;
-use super::notice::{Command, Load, Notice, Phase, Told};
 use super::play::{Play, Why};
 use super::stage::Stage;
 use super::{Setup, certify, name};
 use crate::cluster::Cluster;
+use crate::journal::{Entry, Event, EventLog, Load, Phase, ResultFold, RunResult};
 use crate::oracle::blame::{self, Around};
 use crate::oracle::service::{self, Asks};
 use crate::oracle::trace::{self, Replayed};
@@ -50,70 +50,57 @@ impl service::Client for Own<'_> {
 /// Conducts one run. Every path out of here ends the children first.
 pub(super) async fn conduct(
     setup: Setup,
-    screen: mpsc::Sender<Told>,
+    screen: mpsc::Sender<Entry>,
     behind: Arc<AtomicU64>,
     commands: mpsc::Receiver<Command>,
-) -> Ending {
-    let mut ending = Ending::of(setup.resolved.clone(), setup.again());
-    match Desk::open(&setup, screen, behind) {
-        Ok((desk, alarm)) => desk.conduct(&setup, alarm, commands, &mut ending).await,
-        Err(error) => ending.bench_errors.push(error),
+) -> RunResult {
+    match RunContext::open(&setup, screen, behind) {
+        Ok((context, bell)) => context.conduct(&setup, bell, commands).await,
+        Err(error) => not_begun(&setup, error),
     }
-    ending
 }
 
-/// A run that has not even a thread.
-pub(super) fn not_begun(setup: &Setup, error: &std::io::Error) -> Ending {
-    let mut ending = Ending::of(setup.resolved.clone(), setup.again());
-    let text = format!("could not start the run's threads: {error}");
-    ending.bench_errors.push(text);
-    ending
+/// A run that could not begin.
+pub(super) fn not_begun(setup: &Setup, error: String) -> RunResult {
+    let mut result = RunResult::of(setup.resolved.clone(), setup.again());
+    result.bench_errors.push(error);
+    result
 }
 
-/// Asks the log ids of the answers for their opinion. Reads that promise nothing are not held to it.
+/// Asks the log ids of the answers for their opinion; gives its name. Reads that promise nothing are not held to it.
 fn certified(
     asked: Result<Option<Certificate>, String>,
     resolved: &Resolved,
     verdict: &Verdict,
-    teller: &Teller,
-    ending: &mut Ending,
-) {
+    log: &EventLog,
+) -> Option<String> {
     match asked {
         Ok(Some(certificate)) => {
             let found = certificate::disagreement(&certificate, verdict)
                 .filter(|_| resolved.scenario.reads() != "follower-local");
             if let Some(finding) = found {
-                teller.tell(Notice::Found {
-                    finding: finding.clone(),
-                });
-                ending.findings.push(finding);
+                log.log(Event::Found { finding });
             }
-            ending.certificate = Some(certificate.name());
+            Some(certificate.name().to_owned())
         }
-        Ok(None) => {}
-        Err(why) => ending.bench_errors.push(why),
+        Ok(None) => None,
+        Err(text) => {
+            log.log(Event::BenchError { text });
+            None
+        }
     }
 }
 
-/// When the operation that fits nowhere was answered.
-fn culprit_answered_ns(counterexample: &Counterexample) -> u64 {
-    counterexample
-        .culprit()
-        .map_or(0, |op| op.completed_ns.unwrap_or(op.invoked_ns))
-}
-
-impl Desk {
+impl RunContext {
     /// The run from its first child to its last word.
     async fn conduct(
         self,
         setup: &Setup,
-        alarm: oneshot::Receiver<Box<Counterexample>>,
+        bell: Bell,
         mut commands: mpsc::Receiver<Command>,
-        ending: &mut Ending,
-    ) {
+    ) -> RunResult {
         let resolved = &setup.resolved;
-        ending.dir = Some(self.dir.clone());
-        self.teller.tell(Notice::Started {
+        self.log.log(Event::Started {
             scenario: resolved.scenario.name.clone(),
             seed: resolved.seed,
             nodes: resolved.scenario.node_ids(),
@@ -125,55 +112,56 @@ impl Desk {
             },
             defect: resolved.defect.clone(),
             dir: self.dir.clone(),
-            again: ending.again.clone(),
+            again: setup.again(),
         });
         self.phase(Phase::Starting);
         let upkeep = tokio::spawn(fitness::upkeep(Upkeep::of(&self)));
         let set = tokio::select! {
             biased;
             () = stopped(&mut commands) => {
-                ending.interrupted = true;
+                self.log.log(Event::Interrupted);
                 None
             }
             set = Stage::set(setup, &self) => Some(set),
         };
         match set {
             Some(Ok(mut stage)) => {
-                let why = Play::begin(setup, &self, &mut stage, ending)
+                let why = Play::begin(setup, &self, &mut stage)
                     .await
-                    .until_the_end(alarm, &mut commands)
+                    .until_the_end(bell, &mut commands)
                     .await;
-                ending.interrupted = why == Why::Stopped;
-                if why == Why::Over {
-                    tokio::select! {
+                match why {
+                    Why::Stopped => self.log.log(Event::Interrupted),
+                    Why::Alarm => {}
+                    Why::Over => tokio::select! {
                         biased;
-                        () = stopped(&mut commands) => ending.interrupted = true,
-                        () = self.settle(&mut stage, ending) => {}
-                    }
+                        () = stopped(&mut commands) => self.log.log(Event::Interrupted),
+                        () = self.recover(&mut stage) => {}
+                    },
                 }
                 if setup.drill.is_some_and(Drill::is_stuck) {
                     tokio::time::sleep(drill::STUCK).await;
                 }
-                self.strike(stage, ending).await;
+                self.teardown(stage).await;
             }
-            Some(Err(error)) => ending.bench_errors.push(error),
+            Some(Err(error)) => self.bench_error(error),
             None => {}
         }
         upkeep.abort();
-        self.judge(resolved, ending);
+        self.judge(resolved)
     }
 
     /// Heals everything, and asks the oracles other than the history's.
-    async fn settle(&self, stage: &mut Stage, ending: &mut Ending) {
+    async fn recover(&self, stage: &mut Stage) {
         self.phase(Phase::Healing);
         stage.heal().await;
-        stage.note_losses(self, ending);
-        if !ending.findings.is_empty() {
+        stage.note_losses(self);
+        if self.log.so_far(|fold| !fold.findings().is_empty()) {
             return;
         }
         if stage.unhealed {
             let text = "not everything could be healed: what the nodes hold is compared, and nobody is blamed for not serving";
-            self.teller.say(text.to_owned());
+            self.log.say(text);
         }
         let unhealed = stage.unhealed;
         // Whoever the host has ended says nothing, and stands for nobody.
@@ -188,14 +176,14 @@ impl Desk {
         }
         self.watch.look(&stage.cluster);
         // Who has ended meanwhile may be the reason, and not to blame for it.
-        stage.note_losses(self, ending);
+        stage.note_losses(self);
         found.extend(stage.inspector.states.found());
         let around = Around {
             unhealed: stage.unhealed,
             hindered: blame::hindered(&stage.cluster),
         };
         for finding in found {
-            self.found_after(ending, finding, &around);
+            self.found_after(finding, &around);
         }
     }
 
@@ -233,14 +221,14 @@ impl Desk {
                     self.recorder.mark(format!("final reads through n{node}"));
                     let left = asks.reads().await?;
                     if left > 0 {
-                        self.teller.say(format!(
+                        self.log.say(format!(
                             "{left} keys were not read through n{node}: it took too long"
                         ));
                     }
                     read = true;
                 }
                 Err(error) => self
-                    .teller
+                    .log
                     .say(format!("no final reads through n{node}: {error}")),
             }
         }
@@ -251,108 +239,95 @@ impl Desk {
     }
 
     /// Ends every child, and reads what the nodes' logs say.
-    async fn strike(&self, mut stage: Stage, ending: &mut Ending) {
+    async fn teardown(&self, mut stage: Stage) {
         stage.heal().await;
-        stage.note_losses(self, ending);
+        stage.note_losses(self);
         stage.inspecting.abort();
         stage.inspector.ask(&stage.cluster, stage.defect).await;
         if let Some(finding) = stage.inspector.states.found() {
-            self.found(ending, finding);
+            self.found(finding);
         }
-        ending.defect = stage.defect.then(|| stage.inspector.counts());
-        ending.compared = stage.inspector.states.compared();
-        self.teller.decided(&stage.network.take_decisions());
-        {
-            let mut coverage = self.coverage.lock().expect("nobody panics while counting");
-            coverage.snapshots(stage.network.snapshots_between_nodes());
-            coverage.sessions(stage.fleet.tally.so_far());
-        }
+        self.log
+            .messages(fates(&stage.network.take_decisions().made));
+        self.log.log(Event::Counted {
+            snapshots: stage.network.snapshots_between_nodes(),
+            states_compared: stage.inspector.states.compared(),
+            sessions: stage.fleet.tally.so_far(),
+            defect: stage.defect.then(|| stage.inspector.counts()),
+        });
         stage.cluster.end().await;
-        stage.note_losses(self, ending);
+        stage.note_losses(self);
         self.watch.look(&stage.cluster);
         match trace::replay(&self.dir, &stage.nodes) {
-            Replayed::Explained { events, us } => {
-                ending.trace_us = us;
-                ending.trace_events = Some(events);
-                self.teller
-                    .say(format!("consensus: {events} events explained"));
+            Replayed::Explained { events, took } => {
+                let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                self.log.log(Event::Explained { events, took_ns });
             }
-            Replayed::Found(finding) => self.found(ending, finding),
-            Replayed::Failed(why) => ending.bench_errors.push(why),
+            Replayed::Found(finding) => self.found(finding),
+            Replayed::Failed(why) => self.bench_error(why),
         }
         for finding in oracle::in_logs(&self.dir, &stage.nodes) {
-            self.found(ending, finding);
+            self.found(finding);
         }
     }
 
     /// The last verdict, and everything that follows from it.
-    fn judge(self, resolved: &Resolved, ending: &mut Ending) {
+    fn judge(self, resolved: &Resolved) -> RunResult {
         self.phase(Phase::Judging);
         self.tell_progress();
         self.recorder.close();
-        let Desk {
+        let RunContext {
             dir,
-            teller,
+            log,
             recorder,
-            coverage,
             judge,
-            spans,
-            watch,
             host,
             ..
         } = self;
         recorder.flush();
+        let failed = |text| log.log(Event::BenchError { text });
         let (verdict, asked) = certify::look_again(&dir, judge.finish());
-        match recorder.missing() {
+        let certificate = match recorder.missing() {
             // The log ids of what is lost are lost, too.
-            Some(Missing { waiting, lost, why }) => ending.bench_errors.push(format!(
-                "history.jsonl lacks {lost} events, and {waiting} bytes more at its end: {why}"
-            )),
-            None => certified(asked, resolved, &verdict, &teller, ending),
-        }
-        if let Verdict::Violation(counterexample) = &verdict {
-            if !ending.alarmed {
-                // Found by the final reads, when nobody waited for an alarm any more.
-                let counterexample = counterexample.clone();
-                teller.tell(Notice::Alarm { counterexample });
+            Some(Missing { waiting, lost, why }) => {
+                failed(format!(
+                    "history.jsonl lacks {lost} events, and {waiting} bytes more at its end: {why}"
+                ));
+                None
             }
-            ending.beliefs = watch.beliefs_at(culprit_answered_ns(counterexample));
-            ending.answered_as = watch.stood_as(counterexample);
-            ending.anomaly = name::anomaly(&dir, &verdict);
+            None => certified(asked, resolved, &verdict, &log),
+        };
+        if let Verdict::Violation(counterexample) = &verdict
+            && !log.so_far(ResultFold::is_alarmed)
+        {
+            // Found by the final reads, when nobody waited for an alarm any more.
+            let counterexample = counterexample.clone();
+            log.log(Event::Alarm { counterexample });
         }
-        // Where the cluster never came up nothing happened, and an empty history proves nothing.
-        ending.counts = coverage
-            .lock()
-            .expect("nobody panics while counting")
-            .counts();
-        ending.verdict = (ending.counts.operations() > 0).then_some(verdict);
-        if ending.verdict.as_ref().is_some_and(Verdict::holds) && !ending.interrupted {
-            ending.broken_promises = ending.counts.broken_promises(&resolved.scenario.promises);
-        }
-        ending.faults = spans
-            .lock()
-            .expect("nobody panics while listing")
-            .values()
-            .cloned()
-            .collect();
-        ending.late_ms = u64::try_from(host.heart().worst().as_millis()).unwrap_or(u64::MAX);
-        ending.waited_per_cent = host.processors().waited_per_cent();
-        ending.bench_errors.extend(host.shortages().losses());
-        for missing in teller.missing() {
-            let text = format!("could not write all in {}: {missing}", dir.display());
-            ending.bench_errors.push(text);
-        }
-        for text in &ending.bench_errors {
-            teller.tell(Notice::BenchError { text: text.clone() });
-        }
-        teller.tell(Notice::Ended {
-            verdict: ending.word(),
-            exit: ending.exit(),
-            summary: ending.summary(),
+        log.log(Event::Machine {
+            late_ms: u64::try_from(host.heart().worst().as_millis()).unwrap_or(u64::MAX),
+            waited_per_cent: host.processors().waited_per_cent(),
         });
-        teller.tell(Notice::Phase {
+        log.log(Event::Judged {
+            anomaly: name::anomaly(&dir, &verdict),
+            verdict,
+            certificate,
+        });
+        host.shortages().losses().into_iter().for_each(failed);
+        if let Some(missing) = log.missing() {
+            let dir = dir.display();
+            failed(format!("could not write all in {dir}: {missing}"));
+        }
+        let result = log.so_far(ResultFold::result);
+        log.log(Event::Ended {
+            verdict: result.word(),
+            exit: result.exit(),
+            summary: result.summary(),
+        });
+        log.log(Event::Phase {
             phase: Phase::Ended,
         });
+        result
     }
 }
 

@@ -1,12 +1,14 @@
 //! Whether the machine is fit for a run before it begins, and its upkeep while it goes on. Whether what it did not give
 //! excuses anybody is decided in [`blame`](crate::oracle::blame).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Setup;
-use super::desk::Desk;
+use super::context::RunContext;
 use crate::host::{self, Host, Need, NeedError};
-use crate::recorder::Missing;
+use crate::journal::EventLog;
+use crate::recorder::{Missing, Recorder};
 
 /// How often the files are written that could not be, and what was noted is told.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -28,48 +30,48 @@ pub(super) fn before(setup: &Setup) -> Result<Vec<String>, NeedError> {
     need.check(host::raise_descriptors(), &setup.out)
 }
 
-/// Writes what waits and tells what was noted, again and again, until the task is dropped.
-pub(super) async fn upkeep(desk: Upkeep) {
+/// Writes what waits and logs what was noted, again and again, until the task is dropped.
+pub(super) async fn upkeep(of: Upkeep) {
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut before = None;
     for look in 0_u64.. {
         tick.tick().await;
-        before = desk.look(before);
+        before = of.look(before);
         if look % PROCESSORS_EVERY == 0 {
-            desk.host.look_at_processors();
+            of.host.look_at_processors();
         }
     }
 }
 
-/// What the upkeep needs of a desk.
+/// What the upkeep needs of a run.
 pub(super) struct Upkeep {
-    recorder: std::sync::Arc<crate::recorder::Recorder>,
-    teller: super::folder::Teller,
-    host: std::sync::Arc<Host>,
+    recorder: Arc<Recorder>,
+    log: EventLog,
+    host: Arc<Host>,
 }
 
 impl Upkeep {
-    pub(super) fn of(desk: &Desk) -> Upkeep {
+    pub(super) fn of(context: &RunContext) -> Upkeep {
         Upkeep {
-            recorder: desk.recorder.clone(),
-            teller: desk.teller.clone(),
-            host: desk.host.clone(),
+            recorder: context.recorder.clone(),
+            log: context.log.clone(),
+            host: context.host.clone(),
         }
     }
 
     /// Once; gives what is missing in the history now.
     fn look(&self, before: Option<Missing>) -> Option<Missing> {
         self.recorder.flush();
-        self.teller.flush();
+        self.log.flush();
         for text in self.host.shortages().take_said() {
-            self.teller.say(text);
+            self.log.say(text);
         }
         let now = self.recorder.missing();
         if let Some(text) = changed(before.as_ref(), now.as_ref()) {
             // Behind the gap itself, and told.
             self.recorder.mark(text.clone());
-            self.teller.say(text);
+            self.log.say(text);
         }
         now
     }

@@ -7,23 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
-use serde::Serialize;
 
 use crate::cluster::{ChildState, Cluster};
+use crate::journal::DefectCounts;
 use crate::oracle::state_hash;
 
 /// How often the nodes are asked.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-
-/// How often a planted defect's line ran, and how often its bad fact was true: over all nodes and all their lives, as
-/// far as they lived long enough to say so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DefectCounts {
-    /// The planted line ran.
-    pub reached: u64,
-    /// The bad fact was true.
-    pub triggered: u64,
-}
 
 /// What was seen so far; clones share it.
 #[derive(Clone, Default)]

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
 use super::text;
-use crate::run::{Phase, VerdictWord};
+use crate::journal::{Phase, VerdictWord};
 use crate::tui::app::{App, Panel};
 use crate::tui::keys::{self, Binding, Screen, Verb};
 use crate::tui::update::possible_now;

@@ -8,7 +8,7 @@ use ratatui::widgets::Widget;
 
 use super::text;
 use super::verdict::Foot;
-use crate::run::VerdictWord;
+use crate::journal::VerdictWord;
 use crate::tui::app::App;
 
 /// One key's row.

@@ -1,22 +1,37 @@
-//! How a run ended: the verdict with its evidence, what was exercised, and the exit code that follows.
+//! The result of a run: data, folded from its entries. It is the same when it is folded from a finished folder.
+//!
+//! Who is to blame for what was found is decided in [`blame`], the exit code in [`Exit::of`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use checkers::anomaly::Anomaly;
 use checkers::verdict::Verdict;
 
-use super::coverage::Counts;
-use super::inspect::DefectCounts;
-use super::notice::VerdictWord;
-use crate::fault::FaultSpan;
+use super::beliefs::Beliefs;
+use super::coverage::{Counts, Coverage};
+use super::event::{DefectCounts, Entry, Event, Phase, VerdictWord};
+use crate::exit::{Ended, Exit};
+use crate::fault::{FaultId, FaultSpan, Remains};
 use crate::oracle::Finding;
 use crate::oracle::blame::{self, RECENT_NS};
 use crate::scenario::Resolved;
 
+/// How to run a run again, in a sentence: by its command, where nobody's hands had a part in it.
+#[must_use]
+pub fn again_in_words(command: &str, by_hand: bool) -> String {
+    match by_hand {
+        true => {
+            format!("again, without what was done by hand, which no command repeats: {command}")
+        }
+        false => format!("again: {command}"),
+    }
+}
+
 /// Everything that a report says.
-#[derive(Clone, Debug)]
-pub struct Ending {
-    /// What was run; absent when the run could not even begin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunResult {
+    /// What was run.
     pub resolved: Resolved,
     /// How to run it again, as a command.
     pub again: String,
@@ -24,14 +39,14 @@ pub struct Ending {
     pub verdict: Option<Verdict>,
     /// What a violation is called.
     pub anomaly: Option<Anomaly>,
-    /// What whoever answered the culprit of a violation was then, as far as anybody knows: see `Watch::stood_as`.
+    /// What whoever answered the culprit of a violation was then, as far as anybody knows.
     pub answered_as: Option<&'static str>,
-    /// What other oracles prove.
+    /// What other oracles prove, each once.
     pub findings: Vec<Finding>,
     /// What went wrong with the bench itself.
     pub bench_errors: Vec<String>,
-    /// What the scenario promised and the run did not do.
-    pub broken_promises: Vec<String>,
+    /// The coverage goals of the scenario that the run did not meet.
+    pub unmet_goals: Vec<String>,
     /// What really happened.
     pub counts: Counts,
     /// Every fault that took effect.
@@ -42,8 +57,6 @@ pub struct Ending {
     pub seconds: f64,
     /// From the workload's begin to the alarm, in seconds.
     pub alarm_seconds: Option<f64>,
-    /// Whether a violation was told while the run went on.
-    pub(super) alarmed: bool,
     /// Whether somebody ended it before its time, at once.
     pub interrupted: bool,
     /// Whether somebody's hands broke, healed, held or changed something: no command repeats that.
@@ -53,7 +66,7 @@ pub struct Ending {
     /// How long the rules took for one of them, in microseconds.
     pub trace_us: f64,
     /// What the log ids of the answers prove: `holds`, `contradiction` or `silent`; absent where nobody asked.
-    pub certificate: Option<&'static str>,
+    pub certificate: Option<String>,
     /// How often the planted defect was reached and triggered; absent where none is planted in the nodes.
     pub defect: Option<DefectCounts>,
     /// How often two states at one applied log id were compared while the run went on.
@@ -66,11 +79,196 @@ pub struct Ending {
     pub dir: Option<PathBuf>,
 }
 
-impl Ending {
+/// The result of a run as far as it has come.
+#[derive(Clone, Debug)]
+pub struct ResultFold {
+    result: RunResult,
+    coverage: Coverage,
+    beliefs: Beliefs,
+    faults: BTreeMap<FaultId, FaultSpan>,
+    /// Since when the workload runs; `None` before and after.
+    running_since_ns: Option<u64>,
+    alarmed: bool,
+}
+
+impl ResultFold {
+    /// Of a run of this scenario, of which nothing has happened yet.
+    #[must_use]
+    pub fn of(resolved: Resolved) -> ResultFold {
+        ResultFold {
+            coverage: Coverage::of(resolved.scenario.clients),
+            result: RunResult::of(resolved, String::new()),
+            beliefs: Beliefs::default(),
+            faults: BTreeMap::new(),
+            running_since_ns: None,
+            alarmed: false,
+        }
+    }
+
+    /// Takes the next entry.
+    pub fn take(&mut self, entry: &Entry) {
+        let Entry { time_ns, event } = entry;
+        let time_ns = *time_ns;
+        self.coverage.event(time_ns, event);
+        let result = &mut self.result;
+        match event {
+            Event::Started { dir, again, .. } => {
+                result.dir = Some(dir.clone());
+                result.again.clone_from(again);
+            }
+            Event::Phase {
+                phase: Phase::Running,
+            } => self.running_since_ns = Some(time_ns),
+            Event::WorkloadEnded => {
+                self.result.seconds = self.running_for(time_ns).unwrap_or_default();
+                self.running_since_ns = None;
+            }
+            Event::Node { node } => self.beliefs.see(time_ns, node),
+            Event::FaultIn { .. } | Event::FaultOut { .. } | Event::FaultIndeterminate { .. } => {
+                self.fault(time_ns, event);
+            }
+            Event::Alarm { .. } => {
+                self.alarmed = true;
+                self.ring(time_ns);
+            }
+            Event::Found { finding } => {
+                if !result.findings.iter().any(|known| known.is_same(finding)) {
+                    result.findings.push(finding.clone());
+                }
+                self.ring(time_ns);
+            }
+            Event::BenchError { text } if !result.bench_errors.contains(text) => {
+                result.bench_errors.push(text.clone());
+            }
+            Event::Interrupted => result.interrupted = true,
+            Event::ByHand => result.by_hand = true,
+            Event::Explained { events, took_ns } => {
+                result.trace_events = Some(*events);
+                result.trace_us = *took_ns as f64 / 1e3 / (*events).max(1) as f64;
+            }
+            Event::Counted {
+                states_compared,
+                defect,
+                ..
+            } => (result.compared, result.defect) = (*states_compared, *defect),
+            Event::Machine {
+                late_ms,
+                waited_per_cent,
+            } => (result.late_ms, result.waited_per_cent) = (*late_ms, *waited_per_cent),
+            Event::Judged {
+                verdict,
+                anomaly,
+                certificate,
+            } => {
+                (result.anomaly, result.certificate) = (*anomaly, certificate.clone());
+                self.judged(verdict.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// How long the workload has run by then, in seconds.
+    fn running_for(&self, time_ns: u64) -> Option<f64> {
+        let since = self.running_since_ns?;
+        Some(time_ns.saturating_sub(since) as f64 / 1e9)
+    }
+
+    /// Something was found: while the workload runs that is an alarm.
+    fn ring(&mut self, time_ns: u64) {
+        let at = self.running_for(time_ns);
+        self.result.alarm_seconds = self.result.alarm_seconds.or(at);
+    }
+
+    fn fault(&mut self, time_ns: u64, event: &Event) {
+        match event {
+            Event::FaultIn { id, fault, by } => {
+                let span = FaultSpan {
+                    id: *id,
+                    fault: fault.clone(),
+                    by: *by,
+                    in_ns: time_ns,
+                    out_ns: None,
+                    remains: Remains::Perhaps,
+                };
+                self.faults.insert(*id, span);
+            }
+            Event::FaultOut { id, remains, .. } => {
+                if let Some(span) = self.faults.get_mut(id) {
+                    span.out_ns = Some(time_ns);
+                    span.remains = *remains;
+                }
+            }
+            // What had no effect was not in, as far as the report goes.
+            Event::FaultIndeterminate { id: Some(id), .. } => {
+                self.faults.remove(id);
+            }
+            _ => {}
+        }
+    }
+
+    fn judged(&mut self, verdict: Verdict) {
+        let counts = self.coverage.counts();
+        if let Verdict::Violation(found) = &verdict {
+            let answered = found.culprit();
+            let at = answered.map_or(0, |op| op.completed_ns.unwrap_or(op.invoked_ns));
+            self.result.beliefs = self.beliefs.at(at);
+            self.result.answered_as = self.beliefs.stood_as(found);
+        }
+        // Where the cluster never came up nothing happened, and an empty history proves nothing.
+        let proven = counts.operations() > 0;
+        if proven && verdict.holds() && !self.result.interrupted {
+            let goals = &self.result.resolved.scenario.promises;
+            self.result.unmet_goals = counts.unmet_goals(goals);
+        }
+        self.result.verdict = proven.then_some(verdict);
+    }
+
+    /// What other oracles have found so far.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.result.findings
+    }
+
+    /// The faults that took effect so far.
+    #[must_use]
+    pub fn faults(&self) -> Vec<FaultSpan> {
+        self.faults.values().cloned().collect()
+    }
+
+    /// Whether a violation was told.
+    #[must_use]
+    pub fn is_alarmed(&self) -> bool {
+        self.alarmed
+    }
+
+    /// Whether this failure is known.
+    #[must_use]
+    pub fn has_failed_in(&self, text: &str) -> bool {
+        self.result.bench_errors.iter().any(|known| known == text)
+    }
+
+    /// Whether somebody's hands had a part in it so far.
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        self.result.by_hand
+    }
+
+    /// The result.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        RunResult {
+            counts: self.coverage.counts(),
+            faults: self.faults(),
+            ..self.result.clone()
+        }
+    }
+}
+
+impl RunResult {
     /// A run that has not begun.
     #[must_use]
-    pub(super) fn of(resolved: Resolved, again: String) -> Ending {
-        Ending {
+    pub fn of(resolved: Resolved, again: String) -> RunResult {
+        RunResult {
             resolved,
             again,
             verdict: None,
@@ -78,13 +276,12 @@ impl Ending {
             answered_as: None,
             findings: Vec::new(),
             bench_errors: Vec::new(),
-            broken_promises: Vec::new(),
+            unmet_goals: Vec::new(),
             counts: Counts::default(),
             faults: Vec::new(),
             beliefs: Vec::new(),
             seconds: 0.0,
             alarm_seconds: None,
-            alarmed: false,
             interrupted: false,
             by_hand: false,
             trace_events: None,
@@ -143,26 +340,20 @@ impl Ending {
         })
     }
 
-    /// The exit code of DESIGN's table.
+    /// The exit code: see [`Exit::of`].
     #[must_use]
     pub fn exit(&self) -> u8 {
-        let violation = matches!(self.verdict, Some(Verdict::Violation(_)));
-        if violation || !self.findings.is_empty() {
-            1
-        } else if !self.bench_errors.is_empty() {
-            70
-        } else if self.interrupted {
-            // Also before the first operation has ended: that somebody stops it is no failure of ours.
-            130
-        } else if self.verdict.is_none() {
-            70
-        } else if matches!(self.verdict, Some(Verdict::Unknown(_))) {
-            2
-        } else if self.broken_promises.is_empty() {
-            0
-        } else {
-            3
-        }
+        let verdict = self.verdict.as_ref();
+        let found = matches!(verdict, Some(Verdict::Violation(_))) || !self.findings.is_empty();
+        let ended = Ended {
+            found,
+            failed: !self.bench_errors.is_empty(),
+            interrupted: self.interrupted,
+            judged: verdict.is_some(),
+            unknown: matches!(verdict, Some(Verdict::Unknown(_))),
+            vacuous: !self.unmet_goals.is_empty(),
+        };
+        Exit::of(&ended).code()
     }
 
     /// The verdict's word; a run without a history has proven nothing.
@@ -206,12 +397,12 @@ mod tests {
     use crate::oracle::tests::some;
     use crate::scenario::{Changes, Scenario};
 
-    fn ending(verdict: Option<Verdict>) -> Ending {
+    fn ending(verdict: Option<Verdict>) -> RunResult {
         let scenario = Scenario::find("calm").unwrap();
         let resolved = scenario.resolve(&Changes::default(), 1, None).unwrap();
-        Ending {
+        RunResult {
             verdict,
-            ..Ending::of(resolved, String::new())
+            ..RunResult::of(resolved, String::new())
         }
     }
 
@@ -227,15 +418,15 @@ mod tests {
         assert_eq!(holds().exit(), 0);
         assert_eq!(ending(Some(Verdict::Unknown(reason))).exit(), 2);
         assert_eq!(
-            Ending {
-                broken_promises: vec!["no election".into()],
+            RunResult {
+                unmet_goals: vec!["no election".into()],
                 ..holds()
             }
             .exit(),
             3
         );
         assert_eq!(
-            Ending {
+            RunResult {
                 interrupted: true,
                 ..holds()
             }
@@ -243,7 +434,7 @@ mod tests {
             130
         );
         assert_eq!(
-            Ending {
+            RunResult {
                 bench_errors: vec!["disk full".into()],
                 ..holds()
             }
@@ -252,21 +443,21 @@ mod tests {
         );
         assert_eq!(ending(None).exit(), 70);
         assert_eq!(
-            Ending {
+            RunResult {
                 interrupted: true,
                 ..ending(None)
             }
             .exit(),
             130
         );
-        let found = Ending {
+        let found = RunResult {
             findings: vec![some(Oracle::Exit)],
             interrupted: true,
             ..holds()
         };
         assert_eq!(found.exit(), 1);
         assert_eq!(
-            Ending {
+            RunResult {
                 bench_errors: vec!["disk full".into()],
                 ..found
             }
@@ -276,7 +467,7 @@ mod tests {
     }
 
     /// A run with this fault in from 5 to 6 ns, whose culprit was answered at `at`.
-    fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> Ending {
+    fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> RunResult {
         let culprit = Operation {
             id: 1,
             client: 1,
@@ -386,7 +577,7 @@ mod tests {
                 rate_percent => clock(rate_percent),
             };
             let oracles = oracles.iter();
-            let ending = Ending {
+            let ending = RunResult {
                 verdict: Some(Verdict::Linearizable),
                 findings: oracles.map(|&oracle| some(oracle)).collect(),
                 ..violated(fault, Call::Read, 9, reads)
@@ -402,7 +593,7 @@ mod tests {
             "lease",
             50
         ));
-        let mut also = Ending {
+        let mut also = RunResult {
             findings: vec![some(Oracle::Certificate)],
             ..violated(clock(50), Call::Read, 9, "lease")
         };
@@ -421,7 +612,7 @@ mod tests {
             out_ns,
             remains: Remains::Perhaps,
         };
-        let ending = Ending {
+        let ending = RunResult {
             faults: vec![span(5, Some(10)), span(8, None)],
             ..ending(None)
         };
@@ -447,7 +638,7 @@ mod tests {
             out_ns: Some(6),
             remains: Remains::Perhaps,
         };
-        let found = |faults| Ending {
+        let found = |faults| RunResult {
             findings: vec![some(Oracle::StateHash)],
             faults,
             ..ending(Some(Verdict::Linearizable))
@@ -466,7 +657,7 @@ mod tests {
             killed.summary()
         );
         // Where nothing was found there is nothing to excuse.
-        let held = Ending {
+        let held = RunResult {
             findings: Vec::new(),
             ..wiped
         };
@@ -483,7 +674,7 @@ mod tests {
             out_ns,
             remains: Remains::Perhaps,
         };
-        let ending = Ending {
+        let ending = RunResult {
             faults: vec![span(5, Some(10)), span(8, None)],
             ..ending(None)
         };
