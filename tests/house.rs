@@ -17,7 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["checkers", "wire", "host", "shortage"]),
     ("judge", &["checkers"]),
     ("fault", &[]),
-    ("nemesis", &["fault", "cluster", "proxy", "recorder"]),
+    (
+        "nemesis",
+        &["fault", "cluster", "proxy", "recorder", "journal"],
+    ),
     ("scenario", &["workload", "fault"]),
     (
         "oracle",
@@ -34,12 +37,15 @@ const ARROWS: &[(&str, &[&str])] = &[
         "run",
         &[
             "checkers", "wire", "shortage", "host", "proxy", "cluster", "workload", "recorder",
-            "client", "judge", "fault", "nemesis", "scenario", "oracle", "journal",
+            "client", "judge", "fault", "nemesis", "scenario", "oracle", "journal", "exit",
         ],
     ),
     ("report", &["checkers", "fault", "journal"]),
     ("campaign", &["run", "scenario", "fault", "journal"]),
-    ("tui", &["run", "fault", "oracle", "journal", "checkers"]),
+    (
+        "tui",
+        &["run", "fault", "oracle", "journal", "exit", "checkers"],
+    ),
     (
         "cli",
         &[

@@ -215,6 +215,13 @@ pub enum Event {
         /// Why not.
         why: String,
     },
+    /// A node ended when it was started on the disk that it had left.
+    NodeLost {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
     /// What became of a single message that met a fault.
     Message(MessageFate),
     /// The plan goes on, or is held.

@@ -24,14 +24,23 @@ impl Links {
         }
     }
 
+    /// Gives the links that changed by what happened.
+    pub fn after(&mut self, event: &Event) -> Vec<Event> {
+        match event {
+            Event::FaultIn { id, fault, .. } => self.put_in(*id, fault.clone()),
+            Event::FaultOut { id, .. } => self.take_out(*id),
+            _ => Vec::new(),
+        }
+    }
+
     /// A fault is in; gives the links that changed by it.
-    pub fn put_in(&mut self, id: FaultId, fault: Fault) -> Vec<Event> {
+    fn put_in(&mut self, id: FaultId, fault: Fault) -> Vec<Event> {
         self.active.insert(id, fault);
         self.changes()
     }
 
     /// A fault is out; gives the links that changed by it.
-    pub fn take_out(&mut self, id: FaultId) -> Vec<Event> {
+    fn take_out(&mut self, id: FaultId) -> Vec<Event> {
         self.active.remove(&id);
         self.changes()
     }

@@ -308,6 +308,7 @@ impl RunView {
                 self.line(time_ns, Tone::Plain, text);
             }
             Event::Message(_)
+            | Event::NodeLost { .. }
             | Event::WorkloadEnded
             | Event::Interrupted
             | Event::Counted { .. }

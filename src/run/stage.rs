@@ -15,7 +15,7 @@ use crate::cluster::{ChildState, Cluster, ClusterConfig, ClusterError, Ready, Up
 use crate::fault::NodeId;
 use crate::fault::defects::Place;
 use crate::journal::{Event, Links, TokenFile};
-use crate::nemesis::{self, Deed, Nemesis, Order, Parties};
+use crate::nemesis::{self, Nemesis, Order, Parties};
 use crate::oracle::blame::{self, Blame};
 use crate::oracle::exit;
 use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
@@ -130,7 +130,7 @@ impl Stage {
                 groups: groups.clone(),
             },
             &resolved.plan,
-            deed_teller(context, nodes.clone(), tell_lost),
+            logs_deeds(context, nodes.clone(), tell_lost),
         );
         let (held, is_held) = watch::channel(false);
         let nemesis = nemesis.held_by(is_held);
@@ -288,49 +288,29 @@ fn cluster_config(setup: &Setup, context: &RunContext, network: &Arc<Network>) -
     config
 }
 
-/// Turns the nemesis' deeds into events.
-fn deed_teller(
+/// Logs what the nemesis does, and what follows from it for the links.
+fn logs_deeds(
     context: &RunContext,
     nodes: Vec<NodeId>,
     lost: mpsc::UnboundedSender<Loss>,
 ) -> nemesis::Listener {
     let log = context.log.clone();
     let links = Mutex::new(Links::new(nodes));
-    Box::new(move |deed| match deed {
-        Deed::In(id, fault, by) => {
-            let changed = links
-                .lock()
-                .expect("nobody panics while listing")
-                .put_in(id, fault.clone());
-            log.log(Event::FaultIn { id, fault, by });
-            changed.into_iter().for_each(|event| log.log(event));
-        }
-        Deed::Out(id, fault, by, remains) => {
-            let changed = links
-                .lock()
-                .expect("nobody panics while listing")
-                .take_out(id);
-            log.log(Event::FaultOut {
-                id,
-                fault,
-                by,
-                remains,
-            });
-            changed.into_iter().for_each(|event| log.log(event));
-        }
-        Deed::Skipped(fault, by, why) => log.log(Event::FaultSkipped { fault, by, why }),
-        Deed::Indeterminate(id, fault, by, why) => {
-            log.log(Event::FaultIndeterminate { id, fault, by, why });
-        }
-        Deed::Missed(text) => log.say(text),
-        Deed::Anchored(text) => log.log(Event::Anchor { text }),
-        Deed::Plan(on) => log.log(Event::Nemesis { on }),
-        Deed::Lost(node, why) => {
+    Box::new(move |event| {
+        let loss = match &event {
+            Event::NodeLost { node, why } => Some(Loss::Died(*node, why.clone())),
+            Event::BenchError { text } => Some(Loss::Failed(text.clone())),
+            _ => None,
+        };
+        let changed = links
+            .lock()
+            .expect("nobody panics while listing")
+            .after(&event);
+        log.log(event);
+        changed.into_iter().for_each(|event| log.log(event));
+        if let Some(loss) = loss {
             // The run that does not listen any more is over.
-            let _ = lost.send(Loss::Died(node, why));
-        }
-        Deed::Failed(why) => {
-            let _ = lost.send(Loss::Failed(why));
+            let _ = lost.send(loss);
         }
     })
 }
