@@ -71,3 +71,14 @@ impl Exit {
         }
     }
 }
+
+/// The one of two exit codes that the other must not hide.
+#[must_use]
+pub fn worst(one: u8, other: u8) -> u8 {
+    /// The worst first. Wrong usage stands so high because nobody knows what should have been looked at; 69 is a program
+    /// that is not here.
+    const ORDER: [u8; 9] = [1, 64, 69, 65, 70, 130, 2, 3, 0];
+    let place = |code: u8| ORDER.iter().position(|known| *known == code);
+    // A code that is not in the list is none of ours: nothing hides it.
+    std::cmp::min_by_key(one, other, |code| place(*code))
+}

@@ -33,7 +33,7 @@ const SAID_AFTER: Duration = Duration::from_millis(200);
 /// How long a stop of the program waits for the workload to be quiet.
 const QUIET: Duration = Duration::from_millis(500);
 /// Interrupted before anything was found.
-const INTERRUPTED: u8 = 130;
+const INTERRUPTED: u8 = crate::exit::Exit::Interrupted.code();
 /// How much of a node's log is read for its card.
 const LOG_TAIL: u64 = 64 * 1024;
 
