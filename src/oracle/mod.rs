@@ -11,6 +11,7 @@
 //! file has their names, and what of a machine may explain what they see ([`Explained`]). Whether what was seen
 //! accuses anybody is decided in one place, [`blame`]. An oracle finds, and never acts.
 
+pub mod assertion;
 pub mod blame;
 pub mod certificate;
 pub mod convergence;
@@ -38,6 +39,8 @@ pub enum Oracle {
     StateHash,
     /// No node panics.
     Panic,
+    /// No assertion of a node breaks, and no sanitizer and no runtime reports one.
+    Assertion,
     /// No node that was ready ends by itself, and each comes back on the disk that it has left.
     Exit,
     /// What the nodes' storages did is a behaviour of the model's rules.
@@ -67,6 +70,7 @@ impl Oracle {
         Oracle::Service,
         Oracle::StateHash,
         Oracle::Panic,
+        Oracle::Assertion,
         Oracle::Exit,
         Oracle::Trace,
         Oracle::Certificate,
@@ -80,6 +84,7 @@ impl Oracle {
             Oracle::Service => "service",
             Oracle::StateHash => "state-hash",
             Oracle::Panic => "panic",
+            Oracle::Assertion => "assertion",
             Oracle::Exit => "exit",
             Oracle::Trace => "trace",
             Oracle::Certificate => "certificate",
@@ -91,7 +96,7 @@ impl Oracle {
     pub fn explained(self) -> Explained {
         match self {
             Oracle::Convergence | Oracle::Service => Explained::ByAnything,
-            Oracle::Exit | Oracle::Panic => Explained::ByTheHost,
+            Oracle::Exit | Oracle::Panic | Oracle::Assertion => Explained::ByTheHost,
             Oracle::Trace => Explained::ByTheDisk,
             // Two states at one log id are equal, and a log id says the same, on the poorest machine, too.
             Oracle::StateHash | Oracle::Certificate => Explained::ByNothing,
@@ -123,6 +128,8 @@ pub enum Evidence {
     StateHash(state_hash::Differ),
     /// See [`panic`].
     Panic(panic::Panicked),
+    /// See [`assertion`].
+    Assertion(assertion::Broken),
     /// See [`exit`].
     Exit(exit::Ended),
     /// See [`trace`].
@@ -140,6 +147,7 @@ impl Evidence {
             Evidence::Service(_) => Oracle::Service,
             Evidence::StateHash(_) => Oracle::StateHash,
             Evidence::Panic(_) => Oracle::Panic,
+            Evidence::Assertion(_) => Oracle::Assertion,
             Evidence::Exit(_) => Oracle::Exit,
             Evidence::Trace(_) => Oracle::Trace,
             Evidence::Certificate(_) => Oracle::Certificate,
@@ -154,6 +162,7 @@ impl fmt::Display for Evidence {
             Evidence::Service(seen) => seen.fmt(f),
             Evidence::StateHash(seen) => seen.fmt(f),
             Evidence::Panic(seen) => seen.fmt(f),
+            Evidence::Assertion(seen) => seen.fmt(f),
             Evidence::Exit(seen) => seen.fmt(f),
             Evidence::Trace(seen) => seen.fmt(f),
             Evidence::Certificate(seen) => seen.fmt(f),
@@ -217,7 +226,7 @@ impl<'de> Deserialize<'de> for Finding {
 }
 
 /// What a node's log proves, by oracles that look for nothing else.
-const IN_LOGS: &[fn(NodeId, &str) -> Option<Evidence>] = &[panic::in_log];
+const IN_LOGS: &[fn(NodeId, &str) -> Option<Evidence>] = &[panic::in_log, assertion::in_log];
 
 /// What these nodes have left in their logs, of a run in this folder whose children have all ended.
 #[must_use]
@@ -248,6 +257,11 @@ pub(crate) mod tests {
             }),
             Oracle::StateHash => Evidence::StateHash(state_hash::tests::differ(7)),
             Oracle::Panic => panicked(1, "a hole in the log"),
+            Oracle::Assertion => Evidence::Assertion(assertion::Broken {
+                node: 1,
+                of: assertion::Of::Assertion,
+                line: text(),
+            }),
             Oracle::Exit => Evidence::Exit(exit::Ended::NotBack {
                 node: 1,
                 why: text(),
@@ -281,5 +295,22 @@ pub(crate) mod tests {
             let read: Finding = serde_json::from_value(written).unwrap();
             assert_eq!(read, finding);
         }
+    }
+
+    #[test]
+    fn what_nodes_leave_in_their_logs_is_found_of_each_and_a_clean_log_accuses_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = |node: NodeId, text: &str| {
+            let place = dir.path().join("nodes").join(node.to_string());
+            std::fs::create_dir_all(&place).unwrap();
+            std::fs::write(place.join("log"), text).unwrap();
+        };
+        log(1, "INFO it is up\nINFO it leads\n");
+        log(2, "raft.c:7: f: Assertion `index > 0' failed.\n");
+        log(3, "thread 'raft' panicked at x.rs:1:2:\na hole\n");
+        let found = in_logs(dir.path(), &[1, 2, 3, 4]);
+        let oracles: Vec<Oracle> = found.iter().map(Finding::oracle).collect();
+        assert_eq!(oracles, [Oracle::Assertion, Oracle::Panic]);
+        assert!(in_logs(dir.path(), &[1, 4]).is_empty());
     }
 }
