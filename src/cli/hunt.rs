@@ -13,6 +13,7 @@ use super::{Malformed, Usage};
 use crate::campaign::{
     self, Asked, Hunt, HuntError, Ledger, LedgerError, Line, Over, Runs, Seed, Told,
 };
+use crate::journal;
 use crate::run;
 
 /// What `hunt` takes.
@@ -78,7 +79,7 @@ pub(crate) fn run(args: &HuntArgs, out: &mut Out) -> anyhow::Result<u8> {
     let wrong = |error: run::ScenarioError| Usage(error.to_string());
     Runs::new(asked.clone(), &givens, &changes).map_err(wrong)?;
     let dir = args.out.clone().unwrap_or_else(|| {
-        let stamp = run::utc_stamp(SystemTime::now());
+        let stamp = journal::utc_stamp(SystemTime::now());
         PathBuf::from(format!("runs/hunt-{stamp}-{}", asked.seed))
     });
     let ledger = Ledger::open(&dir, &mut asked, seed).map_err(refused)?;

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::notice::Load;
 use super::sessions::{self, Tally};
 use crate::client::{Follow, KiwiClient, MOST_DEADLINES};
 use crate::host::Shortages;
+use crate::journal::Load;
 use crate::recorder::Recorder;
 use crate::scenario::Scenario;
 use crate::wire::metadata::Token;

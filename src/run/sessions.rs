@@ -7,7 +7,8 @@
 use std::sync::{Arc, Mutex};
 
 use checkers::history::Outcome;
-use serde::Serialize;
+
+use crate::journal::Sessions;
 
 /// Whether the client of that slot keeps a session, if it follows the leader: every other one, from the first or from
 /// the second on, as the seed has it.
@@ -15,18 +16,7 @@ pub(super) fn keeps(seed: u64, slot: u32) -> bool {
     (seed ^ u64::from(slot)) & 1 == 1
 }
 
-/// Writes that were asked for in a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Sessions {
-    /// All of them.
-    pub writes: u64,
-    /// Those that were asked for again, since nobody knew whether they had been applied.
-    pub repeated: u64,
-    /// Those of them that were answered then.
-    pub settled: u64,
-}
-
-/// Counts them over all clients; clones share it.
+/// Counts writes in sessions over all clients; clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally(Arc<Mutex<Sessions>>);
 

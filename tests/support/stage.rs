@@ -18,7 +18,8 @@ use tonic::Status;
 use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash, UpstreamHook};
 use whitewater::fault::plan::Plan;
 use whitewater::fault::{Fault, FaultId};
-use whitewater::nemesis::{Deed, Nemesis, Order, Parties};
+use whitewater::journal::Event;
+use whitewater::nemesis::{Nemesis, Order, Parties};
 use whitewater::proxy::{Level, MAX_NODE, Network, NetworkConfig, Party, Route};
 use whitewater::recorder::Recorder;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
@@ -35,7 +36,7 @@ pub const WHILE: Duration = Duration::from_millis(450);
 pub struct Stage {
     pub nodes: Vec<u64>,
     orders: mpsc::Sender<Order>,
-    deeds: mpsc::UnboundedReceiver<Deed>,
+    deeds: mpsc::UnboundedReceiver<Event>,
     held: watch::Sender<bool>,
     pub cluster: Arc<Cluster>,
     pub network: Arc<Network>,
@@ -130,7 +131,7 @@ impl Stage {
     pub async fn plan(&mut self, on: bool) {
         self.orders.send(Order::Plan(on)).await.unwrap();
         match self.deeds.recv().await {
-            Some(Deed::Plan(is)) => assert_eq!(is, on),
+            Some(Event::Nemesis { on: is }) => assert_eq!(is, on),
             other => panic!("{other:?}"),
         }
     }
@@ -145,7 +146,7 @@ impl Stage {
     }
 
     /// What the nemesis did next.
-    pub async fn deed(&mut self) -> Deed {
+    pub async fn deed(&mut self) -> Event {
         let deed = tokio::time::timeout(SOON, self.deeds.recv()).await;
         deed.expect("it does something").expect("it lives")
     }
@@ -154,7 +155,7 @@ impl Stage {
     pub async fn put_in(&mut self, fault: Fault) -> FaultId {
         self.orders.send(Order::Inject(fault)).await.unwrap();
         match self.deeds.recv().await {
-            Some(Deed::In(id, ..)) => id,
+            Some(Event::FaultIn { id, .. }) => id,
             other => panic!("{other:?}"),
         }
     }
@@ -163,7 +164,7 @@ impl Stage {
     pub async fn is_refused(&mut self, fault: Fault) -> String {
         self.orders.send(Order::Inject(fault)).await.unwrap();
         match self.deeds.recv().await {
-            Some(Deed::Skipped(_, _, why)) => why,
+            Some(Event::FaultSkipped { why, .. }) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -172,7 +173,7 @@ impl Stage {
     pub async fn do_once(&mut self, fault: Fault) {
         let id = self.put_in(fault).await;
         match self.deeds.recv().await {
-            Some(Deed::Out(out, ..)) => assert_eq!(out, id),
+            Some(Event::FaultOut { id: out, .. }) => assert_eq!(out, id),
             other => panic!("{other:?}"),
         }
     }
@@ -180,7 +181,7 @@ impl Stage {
     pub async fn take_out(&mut self, id: FaultId) {
         self.orders.send(Order::Heal(id)).await.unwrap();
         match self.deeds.recv().await {
-            Some(Deed::Out(out, ..)) => assert_eq!(out, id),
+            Some(Event::FaultOut { id: out, .. }) => assert_eq!(out, id),
             other => panic!("{other:?}"),
         }
     }
