@@ -454,6 +454,25 @@ fn a_request_that_is_asked_again_is_carried_out_once_and_it_shows_where_it_is_no
 }
 
 #[test]
+fn a_snapshot_that_forgets_whom_it_has_answered_makes_states_that_differ() {
+    let _machine = machine();
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["lost-sessions", "--seed", "3"];
+    let (code, said) = run_json(dir.path(), &args);
+    assert_eq!(
+        (code, &said["verdict"]),
+        (0, &"linearizable".into()),
+        "{said:#}"
+    );
+    let args = [&args[..], &["--defect", "forgotten-sessions"]].concat();
+    let (code, said) = run_json(dir.path(), &args);
+    assert_eq!(code, 1, "{said:#}");
+    assert_eq!(said["findings"][0]["oracle"], "state-hash", "{said:#}");
+    // What is not wrong yet: nobody was answered twice.
+    assert_eq!(said["verdict"], "linearizable", "{said:#}");
+}
+
+#[test]
 fn killing_the_bench_with_a_paused_node_leaves_no_child_and_a_history_that_can_be_checked() {
     let _machine = machine();
     let dir = tempfile::tempdir().unwrap();

@@ -281,6 +281,11 @@ fn where_defects_are_measured_finding_one_is_no_failure_and_an_alarm_elsewhere_i
     ];
     let table = Table::of(&asked, &lines);
     assert_eq!(table.exit(Ended::Complete), 0);
+    assert!(!lines.iter().any(|line| asked.is_failure(line)));
+    for planted in [Some("slow-read"), None] {
+        let alarm = line(7, planted, 1, found(&["history"]));
+        assert!(asked.is_failure(&alarm), "{planted:?}");
+    }
     let [first, second] = &table.defects[..] else {
         panic!("two defects were asked for");
     };

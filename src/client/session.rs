@@ -73,8 +73,8 @@ impl KiwiClient {
             let deadline = last.min(Instant::now() + self.deadline);
             let mut answer = self.attempt(key, call, as_of, deadline).await;
             answer.repeats = repeats;
-            // A condition that did not hold was looked at under this number, and has its place in the log.
-            let refused = answer.outcome == Outcome::Failed && answer.at.is_none();
+            // A condition that did not hold is no refusal: it was looked at under this number.
+            let refused = answer.outcome == Outcome::Failed;
             may_be_applied |= answer.outcome == Outcome::Unknown;
             if !may_be_applied || !(refused || answer.outcome == Outcome::Unknown) {
                 return answer;

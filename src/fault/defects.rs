@@ -271,7 +271,7 @@ pub const DEFECTS: &[Defect] = &[
         about: "a snapshot lacks the sessions, so that what they were answered is forgotten",
         origin: "RedisRaft PR #568, Apache Iggy #3959",
         class: Class::Snapshot,
-        tier: Tier::T2,
+        tier: Tier::T4,
         oracle: "state-hash",
         place: Place::Node,
     },

@@ -72,7 +72,9 @@
 //! `token::a_node_that_was_started_by_hand_asks_for_nothing_but_that_it_is_meant`, and over Redis
 //! `redis::a_node_with_a_token_asks_redis_clients_for_it_as_their_password`).
 //!
-//! No request, however malformed, ends the node (`malformed::ten_thousand_mutated_messages_are_answered_and_the_node_goes_on`).
+//! No malformed request ends the node (`malformed::ten_thousand_mutated_messages_are_answered_and_the_node_goes_on`). A
+//! well-formed message of Raft that no peer would send, say entries that contradict what is committed, may well end it:
+//! Raft trusts its peers, which is why the nodes of a run ask for a token.
 
 mod admin;
 mod chaos;

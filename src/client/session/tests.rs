@@ -212,7 +212,7 @@ async fn a_refusal_is_a_failure_only_where_nothing_was_asked_before_that_may_be_
     node.tell(&[Fate::Unknown, Fate::ConditionFailed]);
     let answer = answered(&mut client, Call::Cas { old: 1, new: 2 }).await;
     assert!(
-        answer.outcome == Outcome::Failed && answer.repeats > 0,
+        answer.outcome == Outcome::Differed(None) && answer.repeats > 0,
         "{answer:?}"
     );
     assert!(answer.at.is_some());
