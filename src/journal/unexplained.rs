@@ -69,8 +69,8 @@ impl Calm {
             }
             // It may have had an effect all the same.
             Event::FaultSkipped { .. } | Event::FaultIndeterminate { .. } => self.edge(now_ns),
-            Event::Held { held } => {
-                self.held = *held;
+            Event::PausedByViolation { paused } => {
+                self.held = *paused;
                 self.edge(now_ns);
             }
             Event::Node { node } if node.role == Role::Leader && node.term > self.last_term => {

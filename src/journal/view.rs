@@ -100,13 +100,13 @@ pub struct RunView {
     /// Whether the plan goes on.
     pub nemesis: bool,
     /// Whether the workload is held.
-    pub held: bool,
+    pub workload_paused: bool,
     /// Operations a second that the workload asks for.
     pub load: Load,
     /// How many clients the run began with.
     pub clients: u32,
     /// Whether a violation holds the network, the workload and the plan, until somebody lets them go on.
-    pub stands: bool,
+    pub paused_by_violation: bool,
     /// The operations.
     pub operations: Operations,
     /// The Events panel's lines.
@@ -122,7 +122,7 @@ pub struct RunView {
     /// Whether somebody's hands had a part in what happened.
     pub by_hand: bool,
     /// Since when a violation or a finding holds everything: nothing happens on the timeline after that.
-    pub stands_since_ns: Option<u64>,
+    pub paused_since_ns: Option<u64>,
     /// How it ended.
     pub end: Option<End>,
     /// What the bench or its host failed in so far.
@@ -241,33 +241,33 @@ impl RunView {
                 }
                 self.nemesis = on;
             }
-            Event::Workload { held } => {
-                if self.held != held {
+            Event::Workload { paused } => {
+                if self.workload_paused != paused {
                     self.line(
                         time_ns,
                         Tone::Plain,
-                        if held {
+                        if paused {
                             "the workload is held"
                         } else {
                             "the workload goes on"
                         },
                     );
                 }
-                self.held = held;
+                self.workload_paused = paused;
             }
             Event::Load { load } => {
                 self.line(time_ns, Tone::Plain, format!("the workload: {load}"));
                 self.load = load;
             }
-            Event::Held { held } => {
-                let text = if held {
+            Event::PausedByViolation { paused } => {
+                let text = if paused {
                     "the network is held as it was: look at the nodes"
                 } else {
                     "the network goes on"
                 };
                 self.line(time_ns, Tone::Loud, text);
-                self.stands = held;
-                self.stands_since_ns = held.then_some(time_ns);
+                self.paused_by_violation = paused;
+                self.paused_since_ns = paused.then_some(time_ns);
             }
             Event::Say { text } => self.line(time_ns, Tone::Plain, text),
             Event::Anchor { text } => {
@@ -294,7 +294,7 @@ impl RunView {
             } => {
                 self.phase = Some(Phase::Ended);
                 self.bench_error = self.bench_errors.last().cloned();
-                self.stands = false;
+                self.paused_by_violation = false;
                 self.line(time_ns, Tone::Plain, summary.clone());
                 self.end = Some(End {
                     verdict,

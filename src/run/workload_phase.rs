@@ -150,7 +150,7 @@ impl<'a> WorkloadPhase<'a> {
             "workload goes on"
         };
         self.context.recorder.mark(words.to_owned());
-        self.context.log.log(Event::Workload { held });
+        self.context.log.log(Event::Workload { paused: held });
     }
 
     fn open_gate(&self) {
@@ -246,7 +246,9 @@ impl<'a> WorkloadPhase<'a> {
             "the network goes on"
         };
         self.context.recorder.mark(words.to_owned());
-        self.context.log.log(Event::Held { held });
+        self.context
+            .log
+            .log(Event::PausedByViolation { paused: held });
     }
 
     /// The clients end: each its operation, where there is time for that.

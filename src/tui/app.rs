@@ -393,7 +393,7 @@ impl App {
             self.zoom_checked_ns = self.clock_ns;
             self.fit_median();
         }
-        if self.present().stands {
+        if self.present().paused_by_violation {
             // Nothing more goes wrong while somebody looks at what did.
             for errand in &mut self.errands {
                 errand.due_ns = errand.due_ns.saturating_add(passed_ns);

@@ -752,7 +752,11 @@ fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
         Some(Action::Send(vec![Command::Heal(77)])),
         "the second press undoes the first"
     );
-    tell(&mut app, 5_300, crate::journal::Event::Held { held: true });
+    tell(
+        &mut app,
+        5_300,
+        crate::journal::Event::PausedByViolation { paused: true },
+    );
     assert_eq!(
         press(&mut app, "u"),
         Some(Action::Send(vec![Command::GoOn]))
@@ -767,11 +771,19 @@ fn nothing_more_goes_wrong_while_a_violation_holds_the_network() {
     let clock = app.clock_ns;
     let at = |app: &mut App, ms: u64| update(app, Input::Clock(clock + ms * 1_000_000));
     assert!(at(&mut app, 1).is_some(), "the first restart");
-    tell(&mut app, 5_200, crate::journal::Event::Held { held: true });
+    tell(
+        &mut app,
+        5_200,
+        crate::journal::Event::PausedByViolation { paused: true },
+    );
     for ms in [1_001, 2_001, 3_001, 4_001] {
         assert_eq!(at(&mut app, ms), None, "the second one waits");
     }
-    tell(&mut app, 9_300, crate::journal::Event::Held { held: false });
+    tell(
+        &mut app,
+        9_300,
+        crate::journal::Event::PausedByViolation { paused: false },
+    );
     assert_eq!(
         at(&mut app, 5_501),
         None,
