@@ -47,7 +47,9 @@
 //! | child | its operating-system process |
 //! | client | one logical client: one operation at a time |
 //! | operation | an invocation and its outcome |
-//! | history | the events in order |
+//! | history | what clients saw, in order |
+//! | event, journal | one fact of a run; the log of them, beside the history |
+//! | view, result | what a screen shows of a run; what a report says of it: both are folds over its events |
 //! | mark | a fault put in or taken out, in the history |
 //! | link | one direction between two parties |
 //! | fault, plan | one thing wrong, as data; faults over time |
@@ -76,7 +78,7 @@
 //! 7. A report never decides; it prints the verdict that it was given, with the evidence.
 //! 8. A bench error never becomes a verdict or a finding, and a verdict is never withheld because of one, nor its exit
 //!    code.
-//! 9. A fault is never put in without a guard that takes it out, and both are marks in the history.
+//! 9. A fault is never put in without a guard that takes it out, and both are events of the journal and marks in the history.
 //! 10. Nothing is global, except the list of the children's process groups, so that a panic or a signal can end them;
 //!     and, in a node, its clock.
 

@@ -147,34 +147,7 @@ impl RunView {
         self.time_ns = self.time_ns.max(time_ns);
         match event {
             Event::History(event) => self.operations.event(&event),
-            Event::Started {
-                scenario,
-                seed,
-                nodes,
-                seconds,
-                load,
-                defect,
-                dir,
-                again,
-            } => {
-                (self.scenario, self.load, self.clients) = (scenario, load, load.clients);
-                (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
-                self.again = again;
-                self.phase = Some(Phase::Starting);
-                self.nemesis = true;
-                self.nodes = nodes
-                    .into_iter()
-                    .map(|id| {
-                        (
-                            id,
-                            NodeView {
-                                id,
-                                ..NodeView::default()
-                            },
-                        )
-                    })
-                    .collect();
-            }
+            event @ Event::Started { .. } => self.started(event),
             Event::Phase { phase } => {
                 self.phase = Some(phase);
                 self.line(time_ns, Tone::Dim, phase_sentence(phase));
@@ -193,82 +166,14 @@ impl RunView {
             Event::Link { from, to, state } => {
                 self.links.insert((from, to), state);
             }
-            Event::FaultIn { id, fault, by } => {
-                self.by_hand |= by == By::You;
-                self.line(time_ns, Tone::Fault, format!("{}{fault}", who(by)));
-                self.faults.push(FaultSpan {
-                    id,
-                    fault,
-                    by,
-                    in_ns: time_ns,
-                    out_ns: None,
-                    remains: Remains::Perhaps,
-                });
-            }
-            Event::FaultOut {
-                id,
-                fault,
-                by,
-                remains,
-            } => {
-                if let Some(span) = self.faults.iter_mut().rev().find(|span| span.id == id) {
-                    span.out_ns = Some(time_ns);
-                    span.remains = remains;
-                }
-                self.line(
-                    time_ns,
-                    Tone::Plain,
-                    format!("{}{}", who(by), undone(&fault)),
-                );
-            }
-            Event::FaultSkipped { fault, by, why } => {
-                self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
-            }
-            Event::FaultIndeterminate { fault, why, .. } => {
-                self.line(time_ns, Tone::Dim, format!("{fault}: {why}"));
-            }
-            Event::Nemesis { on } => {
-                if self.nemesis != on {
-                    self.line(
-                        time_ns,
-                        Tone::Plain,
-                        if on {
-                            "the nemesis goes on"
-                        } else {
-                            "the nemesis is off"
-                        },
-                    );
-                }
-                self.nemesis = on;
-            }
-            Event::Workload { paused } => {
-                if self.workload_paused != paused {
-                    self.line(
-                        time_ns,
-                        Tone::Plain,
-                        if paused {
-                            "the workload is held"
-                        } else {
-                            "the workload goes on"
-                        },
-                    );
-                }
-                self.workload_paused = paused;
-            }
-            Event::Load { load } => {
-                self.line(time_ns, Tone::Plain, format!("the workload: {load}"));
-                self.load = load;
-            }
-            Event::PausedByViolation { paused } => {
-                let text = if paused {
-                    "the network is held as it was: look at the nodes"
-                } else {
-                    "the network goes on"
-                };
-                self.line(time_ns, Tone::Loud, text);
-                self.paused_by_violation = paused;
-                self.paused_since_ns = paused.then_some(time_ns);
-            }
+            event @ (Event::FaultIn { .. }
+            | Event::FaultOut { .. }
+            | Event::FaultSkipped { .. }
+            | Event::FaultIndeterminate { .. }) => self.fault(time_ns, event),
+            event @ (Event::Nemesis { .. }
+            | Event::Workload { .. }
+            | Event::Load { .. }
+            | Event::PausedByViolation { .. }) => self.paused(time_ns, event),
             Event::Say { text } => self.line(time_ns, Tone::Plain, text),
             Event::Anchor { text } => {
                 self.line(time_ns, Tone::Plain, format!("the plan saw {text}"))
@@ -314,6 +219,131 @@ impl RunView {
             | Event::Counted { .. }
             | Event::Machine { .. }
             | Event::Judged { .. } => {}
+        }
+    }
+
+    /// The first fact.
+    fn started(&mut self, event: Event) {
+        match event {
+            Event::Started {
+                scenario,
+                seed,
+                nodes,
+                seconds,
+                load,
+                defect,
+                dir,
+                again,
+            } => {
+                (self.scenario, self.load, self.clients) = (scenario, load, load.clients);
+                (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
+                self.again = again;
+                self.phase = Some(Phase::Starting);
+                self.nemesis = true;
+                self.nodes = nodes
+                    .into_iter()
+                    .map(|id| {
+                        (
+                            id,
+                            NodeView {
+                                id,
+                                ..NodeView::default()
+                            },
+                        )
+                    })
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+
+    /// A fault went in or out, or did not.
+    fn fault(&mut self, time_ns: u64, event: Event) {
+        match event {
+            Event::FaultIn { id, fault, by } => {
+                self.by_hand |= by == By::You;
+                self.line(time_ns, Tone::Fault, format!("{}{fault}", who(by)));
+                self.faults.push(FaultSpan {
+                    id,
+                    fault,
+                    by,
+                    in_ns: time_ns,
+                    out_ns: None,
+                    remains: Remains::Perhaps,
+                });
+            }
+            Event::FaultOut {
+                id,
+                fault,
+                by,
+                remains,
+            } => {
+                if let Some(span) = self.faults.iter_mut().rev().find(|span| span.id == id) {
+                    span.out_ns = Some(time_ns);
+                    span.remains = remains;
+                }
+                self.line(
+                    time_ns,
+                    Tone::Plain,
+                    format!("{}{}", who(by), undone(&fault)),
+                );
+            }
+            Event::FaultSkipped { fault, by, why } => {
+                self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
+            }
+            Event::FaultIndeterminate { fault, why, .. } => {
+                self.line(time_ns, Tone::Dim, format!("{fault}: {why}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// The plan, the workload or all of it is paused, goes on, or is another one.
+    fn paused(&mut self, time_ns: u64, event: Event) {
+        match event {
+            Event::Nemesis { on } => {
+                if self.nemesis != on {
+                    self.line(
+                        time_ns,
+                        Tone::Plain,
+                        if on {
+                            "the nemesis goes on"
+                        } else {
+                            "the nemesis is off"
+                        },
+                    );
+                }
+                self.nemesis = on;
+            }
+            Event::Workload { paused } => {
+                if self.workload_paused != paused {
+                    self.line(
+                        time_ns,
+                        Tone::Plain,
+                        if paused {
+                            "the workload is held"
+                        } else {
+                            "the workload goes on"
+                        },
+                    );
+                }
+                self.workload_paused = paused;
+            }
+            Event::Load { load } => {
+                self.line(time_ns, Tone::Plain, format!("the workload: {load}"));
+                self.load = load;
+            }
+            Event::PausedByViolation { paused } => {
+                let text = if paused {
+                    "the network is held as it was: look at the nodes"
+                } else {
+                    "the network goes on"
+                };
+                self.line(time_ns, Tone::Loud, text);
+                self.paused_by_violation = paused;
+                self.paused_since_ns = paused.then_some(time_ns);
+            }
+            _ => {}
         }
     }
 
