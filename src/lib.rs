@@ -12,7 +12,8 @@
 //! - [`recorder`] is the only writer of a history, and the only clock that it trusts. It hands every event to
 //!   [`judge`], which feeds the online checker of the `checkers` crate on a thread of its own.
 //! - [`cluster`] is the children: spawned, killed, paused, asked, reaped. [`proxy`] is the network between them: one
-//!   listener for each ordered pair. [`nemesis`] is the only hand on both.
+//!   listener for each ordered pair. [`testbed`] is both, with what leads from one to the other. [`nemesis`] is the only
+//!   hand on them.
 //! - `node` is the system under test: Kiwi's Raft RPC layer over openraft, one process. Nobody imports it but [`cli`];
 //!   it does not know that it is tested. [`wire`] is the generated protocol, and what every call carries beside its
 //!   message. [`shortage`] is the table of what a machine may have run out of, by the kernel's error numbers and a node's
@@ -100,6 +101,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod shortage;
+pub mod testbed;
 pub mod tui;
 pub mod wire;
 pub mod workload;
