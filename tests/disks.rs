@@ -248,7 +248,7 @@ async fn left_of_a_lie(meanwhile: impl AsyncFnOnce(&mut Stage, u64)) -> Remains 
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let lie = Fault::Disk {
-        node,
+        who: node,
         harm: DiskHarm::LyingSync,
         ms: 0,
     };
@@ -284,12 +284,12 @@ async fn nothing_is_left_of_a_lie_that_nobody_died_under() {
 #[tokio::test]
 async fn something_may_be_left_of_a_lie_that_a_child_died_under() {
     let killed = async |stage: &mut Stage, node| {
-        let id = stage.put_in(Fault::Kill { node }).await;
+        let id = stage.put_in(Fault::Kill { who: node }).await;
         stage.take_out(id).await;
     };
     assert_eq!(left_of_a_lie(killed).await, Remains::Perhaps);
     let dead = async |stage: &mut Stage, node| {
-        stage.put_in(Fault::Kill { node }).await;
+        stage.put_in(Fault::Kill { who: node }).await;
     };
     assert_eq!(left_of_a_lie(dead).await, Remains::Perhaps);
 }

@@ -39,8 +39,8 @@ use std::time::{Duration, Instant};
 use checkers::model::trace::{self, Kind};
 use stage::{MS, SOON, Stage, WHILE};
 use whitewater::cluster::{ChildState, ClockSeen};
-use whitewater::fault::plan::{Aim, Episode, Plan, Wish};
-use whitewater::fault::{Act, Fault, Of, Only, Signal, Way, WireHarm};
+use whitewater::fault::plan::{Episode, Plan};
+use whitewater::fault::{Act, Fault, NodeSelector, Of, Only, Signal, Way, WireHarm};
 use whitewater::nemesis::{Deed, Order};
 use whitewater::proxy::Method;
 use whitewater::wire::kiwi::PeerReplication;
@@ -53,7 +53,7 @@ fn message(act: Act, of: Of, ms: u64) -> Fault {
     Fault::Message {
         act,
         of,
-        node,
+        who: node,
         per_mille,
         ms,
         to: None,
@@ -70,7 +70,7 @@ async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
     // Others' packets arrive at it, and its own nowhere: its answers to heartbeats do not come back.
     let id = stage
         .put_in(Fault::Isolate {
-            node,
+            who: node,
             way: Way::Out,
         })
         .await;
@@ -94,7 +94,12 @@ async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
     // Its packets arrive everywhere, and nobody's at it: not even the answers to its heartbeats. (A node that has no
     // connection yet cannot make one: a handshake needs both ways. A leader has them.)
     let (node, followers) = stage.roles().await;
-    let id = stage.put_in(Fault::Isolate { node, way: Way::In }).await;
+    let id = stage
+        .put_in(Fault::Isolate {
+            who: node,
+            way: Way::In,
+        })
+        .await;
     let (heard, theirs) = (stage.heard(node).await, stage.heard(followers[0]).await);
     stage
         .until("a leader that is heard and hears nobody", async || {
@@ -119,7 +124,7 @@ async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let both = Fault::Isolate {
-        node,
+        who: node,
         way: Way::Both,
     };
     let id = stage.put_in(both).await;
@@ -193,7 +198,7 @@ async fn a_hidden_node_is_reached_by_its_peers_and_by_no_client() {
     let mut stage = Stage::of(3).await;
     stage.serves("before").await;
     let (leader, followers) = stage.roles().await;
-    let id = stage.put_in(Fault::Hide { node: leader }).await;
+    let id = stage.put_in(Fault::Hide { who: leader }).await;
     let heard = stage.heard(followers[0]).await;
     let hidden = stage.write(leader, "during", 600 * MS).await;
     assert!(hidden.is_err(), "{hidden:?}");
@@ -330,7 +335,7 @@ async fn a_fault_of_messages_meets_those_that_it_is_for() {
     let numbered = |nth| Fault::Message {
         act: Act::Refuse,
         of: Of::Writes,
-        node: Some(leader),
+        who: Some(leader),
         per_mille: 1_000,
         ms: 0,
         to: None,
@@ -357,7 +362,7 @@ async fn a_fault_of_messages_meets_those_that_it_is_for() {
         .put_in(Fault::Message {
             act: Act::Drop,
             of: Of::Heartbeats,
-            node: Some(leader),
+            who: Some(leader),
             per_mille: 1_000,
             ms: 0,
             to: Some(deaf),
@@ -686,7 +691,7 @@ async fn a_killed_node_is_gone_and_comes_back_with_what_it_had() {
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let pid = stage.view(node).pid.expect("it lives");
-    let id = stage.put_in(Fault::Kill { node }).await;
+    let id = stage.put_in(Fault::Kill { who: node }).await;
     assert_eq!(letter(pid), None, "the kernel does not know it any more");
     assert_eq!(stage.view(node).state, ChildState::Dead);
     stage.take_out(id).await;
@@ -694,11 +699,16 @@ async fn a_killed_node_is_gone_and_comes_back_with_what_it_had() {
     assert_eq!(lives(&stage, node), [(true, false), (false, false)]);
 
     let signal = Signal::Kill;
-    stage.do_once(Fault::Restart { node, signal }).await;
+    stage.do_once(Fault::Restart { who: node, signal }).await;
     let signal = Signal::Term;
-    stage.do_once(Fault::Restart { node, signal }).await;
+    stage.do_once(Fault::Restart { who: node, signal }).await;
     assert_eq!(stage.view(node).restarts, 3);
-    let id = stage.put_in(Fault::CrashLoop { node, up_ms: 100 }).await;
+    let id = stage
+        .put_in(Fault::CrashLoop {
+            who: node,
+            up_ms: 100,
+        })
+        .await;
     stage
         .until("two more crashes", async || {
             let restarts = stage.view(node).restarts;
@@ -722,7 +732,12 @@ async fn a_crash_loop_waits_while_somebody_holds_the_run() {
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     stage.hold(true);
-    let id = stage.put_in(Fault::CrashLoop { node, up_ms: 50 }).await;
+    let id = stage
+        .put_in(Fault::CrashLoop {
+            who: node,
+            up_ms: 50,
+        })
+        .await;
     let before = stage.view(node).restarts;
     tokio::time::sleep(WHILE).await;
     assert_eq!(stage.view(node).restarts, before, "nobody does it again");
@@ -743,9 +758,9 @@ async fn a_crash_loop_waits_while_somebody_holds_the_run() {
 
 #[tokio::test]
 async fn a_plans_fault_waits_while_somebody_holds_the_run() {
-    let who = Aim::Follower(0);
+    let who = NodeSelector::Follower(0);
     let plan = Plan {
-        episodes: vec![Episode::at(1, 60_000, vec![Wish::Hide { who }])],
+        episodes: vec![Episode::at(1, 60_000, vec![Fault::Hide { who }])],
     };
     let mut stage = Stage::playing(3, 3, |_| (), plan).await;
     stage.hold(true);
@@ -771,14 +786,14 @@ async fn only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back() {
     let signal = Signal::Kill;
     // It was restarted, whatever became of it.
     let node = broken;
-    stage.do_once(Fault::Restart { node, signal }).await;
+    stage.do_once(Fault::Restart { who: node, signal }).await;
     match stage.deed().await {
         Deed::Lost(node, _) => assert_eq!(node, broken),
         other => panic!("{other:?}"),
     }
     // No folder to start in is our doing.
     let node = homeless;
-    let id = stage.put_in(Fault::Kill { node }).await;
+    let id = stage.put_in(Fault::Kill { who: node }).await;
     let folder = stage.folder().join(format!("nodes/{node}"));
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::write(&folder, "in the way").unwrap();
@@ -795,7 +810,7 @@ async fn a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then() {
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let pid = stage.view(node).pid.expect("it lives");
-    let id = stage.put_in(Fault::Pause { node }).await;
+    let id = stage.put_in(Fault::Pause { who: node }).await;
     assert_eq!(letter(pid), Some('T'));
     stage.serves("during").await;
     assert_eq!(letter(pid), Some('T'));
@@ -805,7 +820,7 @@ async fn a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then() {
 
     let [run_ms, stand_ms] = [60, 60];
     let throttle = Fault::Throttle {
-        node,
+        who: node,
         run_ms,
         stand_ms,
     };
@@ -837,7 +852,7 @@ async fn a_crashed_machine_does_not_answer_and_keeps_what_it_had_synced() {
     stage.agree().await;
     let nodes = stage.nodes.clone();
     let pids: Vec<u32> = nodes.iter().filter_map(|&id| stage.view(id).pid).collect();
-    let id = stage.put_in(Fault::Crash { nodes }).await;
+    let id = stage.put_in(Fault::Crash { who: nodes }).await;
     assert!(pids.iter().all(|&pid| letter(pid).is_none()));
     // A dead program's port refuses at once; a dead machine's stays silent.
     let address = stage
@@ -856,7 +871,7 @@ async fn a_vote_is_taken_and_given_back_and_the_leadership_handed_on() {
     let all = BTreeSet::from([1, 2, 3]);
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    let id = stage.put_in(Fault::Shrink { node }).await;
+    let id = stage.put_in(Fault::Shrink { who: node }).await;
     let others: BTreeSet<u64> = all.iter().copied().filter(|&id| id != node).collect();
     assert_eq!(stage.voters().await, others);
     stage.serves("during").await;
@@ -877,10 +892,10 @@ async fn a_vote_whose_loss_nobody_confirms_is_indeterminate_and_given_back() {
     let (_, followers) = stage.roles().await;
     let way = Way::Both;
     for &node in &followers {
-        stage.put_in(Fault::Isolate { node, way }).await;
+        stage.put_in(Fault::Isolate { who: node, way }).await;
     }
     // Who leads takes the change, and nobody else hears of it yet.
-    let shrink = Fault::Shrink { node: followers[0] };
+    let shrink = Fault::Shrink { who: followers[0] };
     stage.order(Order::Inject(shrink.clone())).await;
     match stage.deed().await {
         Deed::Indeterminate(None, fault, ..) => assert_eq!(fault, shrink),
@@ -919,7 +934,7 @@ async fn a_replaced_voter_comes_back_from_nothing_as_a_new_member() {
     let (_, followers) = stage.roles().await;
     let [node, away] = [followers[0], followers[1]];
     let pid = stage.view(node).pid.expect("it lives");
-    let id = stage.put_in(Fault::Replace { node }).await;
+    let id = stage.put_in(Fault::Replace { who: node }).await;
     assert!(!stage.voters().await.contains(&node));
     assert_eq!(letter(pid), None);
     let data = stage.folder().join(format!("nodes/{node}/data"));
@@ -930,9 +945,9 @@ async fn a_replaced_voter_comes_back_from_nothing_as_a_new_member() {
 
     // The leader itself, while one of the others hears nobody.
     let way = Way::Both;
-    let parted = stage.put_in(Fault::Isolate { node: away, way }).await;
+    let parted = stage.put_in(Fault::Isolate { who: away, way }).await;
     let leader = stage.leader().await;
-    let id = stage.put_in(Fault::Replace { node: leader }).await;
+    let id = stage.put_in(Fault::Replace { who: leader }).await;
     stage.take_out(parted).await;
     assert_ne!(stage.leader().await, leader);
     stage.take_out(id).await;
@@ -954,12 +969,12 @@ async fn a_newcomer_gets_a_vote_and_leaves_again() {
     stage.serves("before").await;
     assert_eq!(stage.voters().await, BTreeSet::from([1, 2, 3]));
     assert_eq!(stage.keys(4).await, 0, "it is no member");
-    let refused = stage.is_refused(Fault::Grow { node: 1 }).await;
+    let refused = stage.is_refused(Fault::Grow { who: 1 }).await;
     assert!(refused.contains("a vote already"), "{refused}");
-    let refused = stage.is_refused(Fault::Replace { node: 4 }).await;
+    let refused = stage.is_refused(Fault::Replace { who: 4 }).await;
     assert!(refused.contains("no vote"), "{refused}");
 
-    let id = stage.put_in(Fault::Grow { node: 4 }).await;
+    let id = stage.put_in(Fault::Grow { who: 4 }).await;
     assert_eq!(stage.voters().await, BTreeSet::from([1, 2, 3, 4]));
     assert_eq!(stage.agree().await.keys, 1, "it has what the others have");
     stage.take_out(id).await;
@@ -981,8 +996,8 @@ async fn a_wiped_voter_has_forgotten_everything() {
     stage.serves("before").await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    assert!(!Fault::Wipe { node }.is_inside_the_model());
-    stage.do_once(Fault::Wipe { node }).await;
+    assert!(!Fault::Wipe { who: node }.is_inside_the_model());
+    stage.do_once(Fault::Wipe { who: node }).await;
     // It has not left, and nobody has said so in its trace: the rules will say that it forgot its vote.
     assert_eq!(lives(&stage, node), [(true, false), (true, false)]);
     let text = std::fs::read_to_string(stage.trace(node)).unwrap();
@@ -1011,7 +1026,7 @@ async fn a_fast_clock_is_fast_on_the_nodes_own_clock_and_heals() {
         seen.unwrap()
     };
     let fast = Fault::Clock {
-        node,
+        who: node,
         rate_percent: 300,
         step_ms: 0,
     };

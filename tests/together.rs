@@ -12,7 +12,7 @@ use whitewater::nemesis::{Deed, Order};
 
 fn slow(node: u64) -> Fault {
     Fault::Disk {
-        node,
+        who: node,
         harm: DiskHarm::SlowSync,
         ms: 50,
     }
@@ -20,7 +20,7 @@ fn slow(node: u64) -> Fault {
 
 fn fast(node: u64) -> Fault {
     Fault::Clock {
-        node,
+        who: node,
         rate_percent: 300,
         step_ms: 0,
     }
@@ -44,7 +44,7 @@ async fn a_node_with_a_slow_disk_and_a_wrong_clock_is_paused_and_everything_is_t
     let node = followers[0];
     let disk = stage.put_in(slow(node)).await;
     let clock = stage.put_in(fast(node)).await;
-    let pause = stage.put_in(Fault::Pause { node }).await;
+    let pause = stage.put_in(Fault::Pause { who: node }).await;
     assert_eq!(stage.view(node).state, ChildState::Paused);
 
     // Who stands cannot be told: that waits until it goes on.
@@ -72,7 +72,7 @@ async fn all_that_is_wrong_with_a_node_is_healed_at_once() {
     let mut stage = Stage::of(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    for fault in [slow(node), fast(node), Fault::Pause { node }] {
+    for fault in [slow(node), fast(node), Fault::Pause { who: node }] {
         stage.put_in(fault).await;
     }
     stage.order(Order::HealAll).await;
@@ -93,10 +93,10 @@ async fn a_paused_node_is_killed_as_it_stands_and_its_next_child_does_not_stand(
     let mut stage = Stage::of(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    let pause = stage.put_in(Fault::Pause { node }).await;
+    let pause = stage.put_in(Fault::Pause { who: node }).await;
     let clock_why = stage.is_refused(fast(node)).await;
     assert!(clock_why.contains("pause"), "{clock_why}");
-    let kill = stage.put_in(Fault::Kill { node }).await;
+    let kill = stage.put_in(Fault::Kill { who: node }).await;
     assert_eq!(stage.view(node).state, ChildState::Dead);
     stage.take_out(kill).await;
     stage.take_out(pause).await;

@@ -2,6 +2,36 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Kind;
+
+/// Which way the packets of a cut node or link stop.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Nothing passes.
+    #[default]
+    Both,
+    /// What others send to the node stops; what it sends flows.
+    In,
+    /// What the node sends stops; what others send to it flows.
+    Out,
+}
+
+/// How a child that starts again is ended.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// SIGTERM: gracefully.
+    #[default]
+    Term,
+    /// SIGKILL: as it stands.
+    Kill,
+}
+
 /// What becomes of bytes on their way, or of those who dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,6 +87,23 @@ impl WireHarm {
             WireHarm::Reset => "reset",
             WireHarm::Refuse => "refuse",
             WireHarm::Unanswered => "unanswered",
+        }
+    }
+
+    /// What it does, in words, where it counts so much.
+    #[must_use]
+    pub(super) fn words(self, amount: u64) -> String {
+        match self {
+            WireHarm::Narrow => format!("at {amount} bytes a second"),
+            WireHarm::Sliced => format!("in slices of {amount} bytes"),
+            WireHarm::Spikes => format!("late by {amount} ms now and then"),
+            WireHarm::LongTail => format!("late by {amount} ms on average, seldom much later"),
+            WireHarm::CutShort => format!("reset after {amount} bytes"),
+            WireHarm::SlowClose => format!("closes {amount} ms late"),
+            WireHarm::HalfClose => "half closed".to_owned(),
+            WireHarm::Reset => "reset, and again as soon as it is dialled".to_owned(),
+            WireHarm::Refuse => "reset, and refused".to_owned(),
+            WireHarm::Unanswered => "reset, and dialled in vain".to_owned(),
         }
     }
 }
@@ -126,14 +173,13 @@ impl DiskHarm {
         DiskHarm::FlippedBits,
     ];
 
-    /// The name of its kind in [`KINDS`]: what is outside of the fault model has a kind of its own, so that nobody
-    /// draws it who has not named it.
+    /// Its kind: what is outside of the fault model has a kind of its own, so that nobody draws it who has not named it.
     #[must_use]
-    pub fn kind(self) -> &'static str {
+    pub fn kind(self) -> Kind {
         match self {
-            DiskHarm::LyingSync => "lying-disk",
-            DiskHarm::FlippedBits => "bit-flip",
-            _ => "disk",
+            DiskHarm::LyingSync => Kind::LyingDisk,
+            DiskHarm::FlippedBits => Kind::BitFlip,
+            _ => Kind::Disk,
         }
     }
 

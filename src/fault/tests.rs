@@ -11,21 +11,21 @@ fn a_network_fault_names_exactly_its_directed_links() {
     links(Fault::Cut { from: 1, to: 3 }, &[(1, 3)]);
     links(
         Fault::Isolate {
-            node: 2,
+            who: 2,
             way: Way::Both,
         },
         &[(1, 2), (2, 1), (2, 3), (3, 2)],
     );
     links(
         Fault::Isolate {
-            node: 2,
+            who: 2,
             way: Way::In,
         },
         &[(1, 2), (3, 2)],
     );
     links(
         Fault::Isolate {
-            node: 2,
+            who: 2,
             way: Way::Out,
         },
         &[(2, 1), (2, 3)],
@@ -34,7 +34,7 @@ fn a_network_fault_names_exactly_its_directed_links() {
         Fault::Split { side: vec![1] },
         &[(1, 2), (1, 3), (2, 1), (3, 1)],
     );
-    links(Fault::Kill { node: 1 }, &[]);
+    links(Fault::Kill { who: 1 }, &[]);
     let cut = vec![(1, 2), (3, 1)];
     links(Fault::Graph { cut: cut.clone() }, &cut);
     let bridge = Fault::Bridge {
@@ -69,15 +69,15 @@ fn in_a_ring_everybody_hears_a_majority_and_no_two_the_same() {
 
 #[test]
 fn every_fault_is_of_a_listed_kind() {
-    let all = [
-        Fault::Kill { node: 1 },
-        Fault::Pause { node: 1 },
+    let all: [Fault; 27] = [
+        Fault::Kill { who: 1 },
+        Fault::Pause { who: 1 },
         Fault::Restart {
-            node: 1,
+            who: 1,
             signal: Signal::Term,
         },
         Fault::Isolate {
-            node: 1,
+            who: 1,
             way: Way::Both,
         },
         Fault::Split { side: vec![1] },
@@ -87,19 +87,19 @@ fn every_fault_is_of_a_listed_kind() {
         },
         Fault::Ring { order: vec![1, 2] },
         Fault::Graph { cut: vec![(1, 2)] },
-        Fault::Hide { node: 1 },
-        Fault::CrashLoop { node: 1, up_ms: 9 },
-        Fault::KillSeveral { nodes: vec![1, 2] },
+        Fault::Hide { who: 1 },
+        Fault::CrashLoop { who: 1, up_ms: 9 },
+        Fault::KillSeveral { who: vec![1, 2] },
         Fault::Freeze {
-            nodes: vec![1, 2],
+            who: vec![1, 2],
             stagger_ms: 9,
         },
         Fault::Limit {
-            node: 1,
+            who: 1,
             of: LimitOf::FileSize,
         },
         Fault::Throttle {
-            node: 1,
+            who: 1,
             run_ms: 9,
             stand_ms: 9,
         },
@@ -116,48 +116,52 @@ fn every_fault_is_of_a_listed_kind() {
             harm: WireHarm::Narrow,
             amount: 2_000,
         },
-        Fault::Crash { nodes: vec![1, 2] },
+        Fault::Crash { who: vec![1, 2] },
         Fault::Disk {
-            node: 1,
+            who: 1,
             harm: DiskHarm::SlowSync,
             ms: 50,
         },
         Fault::Disk {
-            node: 1,
+            who: 1,
             harm: DiskHarm::LyingSync,
             ms: 0,
         },
         Fault::Disk {
-            node: 1,
+            who: 1,
             harm: DiskHarm::FlippedBits,
             ms: 0,
         },
         Fault::Clock {
-            node: 1,
+            who: 1,
             rate_percent: 300,
             step_ms: 0,
         },
-        Fault::Shrink { node: 1 },
+        Fault::Shrink { who: 1 },
         Fault::Transfer { to: 1 },
-        Fault::Replace { node: 1 },
-        Fault::Grow { node: 4 },
-        Fault::Wipe { node: 1 },
+        Fault::Replace { who: 1 },
+        Fault::Grow { who: 4 },
+        Fault::Wipe { who: 1 },
     ];
     let messages = Act::ALL.map(|act| Fault::Message {
         act,
         of: Of::Votes,
-        node: None,
+        who: None,
         per_mille: 500,
         ms: 0,
         to: None,
         only: Only::default(),
     });
-    assert_eq!(all.len() + messages.len(), KINDS.len());
-    for fault in all.into_iter().chain(messages) {
-        assert!(
-            KINDS.iter().any(|kind| kind.name == fault.kind()),
-            "{fault}"
-        );
+    let kinds: Vec<Kind> = all
+        .iter()
+        .chain(&messages)
+        .map(|fault| fault.kind())
+        .collect();
+    let mut every = kinds.clone();
+    every.sort_unstable();
+    assert_eq!(every, Kind::ALL, "each once");
+    for &kind in Kind::ALL {
+        assert_eq!(kind.name().parse(), Ok(kind));
     }
 }
 
@@ -167,7 +171,7 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
         let fault = Fault::Message {
             act,
             of,
-            node: Some(1),
+            who: Some(1),
             per_mille: 500,
             ms: match act {
                 Act::Late | Act::LateAnswer | Act::Reorder | Act::Double => 9,
@@ -272,13 +276,13 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
 
 #[test]
 fn a_kind_is_outside_of_the_model_just_where_it_says_so() {
-    for kind in KINDS {
-        let says = kind.about.contains("OUTSIDE of the fault model");
-        assert_eq!(says, OUTSIDE.contains(&kind.name), "{}", kind.name);
+    for kind in Kind::ALL {
+        let says = kind.about().contains("OUTSIDE of the fault model");
+        assert_eq!(says, kind.is_outside_the_model(), "{kind}");
     }
     for harm in DiskHarm::ALL {
         let fault = Fault::Disk {
-            node: 1,
+            who: 1,
             harm,
             ms: 0,
         };

@@ -63,12 +63,6 @@ impl Fault {
                 }
         )
     }
-
-    /// Whether its nodes stand, and hear nothing, until it is taken out.
-    #[must_use]
-    pub fn stops(&self) -> bool {
-        matches!(self, Fault::Pause { .. } | Fault::Freeze { .. })
-    }
 }
 
 #[cfg(test)]
@@ -77,19 +71,19 @@ mod tests {
 
     fn disk(harm: DiskHarm) -> Fault {
         let ms = if harm == DiskHarm::SlowSync { 50 } else { 0 };
-        Fault::Disk { node: 1, harm, ms }
+        Fault::Disk { who: 1, harm, ms }
     }
 
     fn clock() -> Fault {
         Fault::Clock {
-            node: 1,
+            who: 1,
             rate_percent: 300,
             step_ms: 0,
         }
     }
 
     fn pause(node: u64) -> Fault {
-        Fault::Pause { node }
+        Fault::Pause { who: node }
     }
 
     #[test]
@@ -108,9 +102,9 @@ mod tests {
 
     #[test]
     fn what_ends_a_node_goes_on_top_of_what_ends_with_it() {
-        let crash = Fault::Crash { nodes: vec![1] };
-        let kill = Fault::Kill { node: 1 };
-        let restart = |signal| Fault::Restart { node: 1, signal };
+        let crash = Fault::Crash { who: vec![1] };
+        let kill = Fault::Kill { who: 1 };
+        let restart = |signal| Fault::Restart { who: 1, signal };
         for first in [
             disk(DiskHarm::HoldSync),
             disk(DiskHarm::LyingSync),
@@ -130,7 +124,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_in_a_sentence_that_names_what_is_in() {
         let throttle = Fault::Throttle {
-            node: 1,
+            who: 1,
             run_ms: 50,
             stand_ms: 50,
         };
@@ -146,7 +140,7 @@ mod tests {
         );
         let [slow, held] = [DiskHarm::SlowSync, DiskHarm::HoldSync].map(disk);
         assert!(held.refused_by(&slow).is_some(), "one disk does one thing");
-        let (shrink, replace) = (Fault::Shrink { node: 2 }, Fault::Replace { node: 2 });
+        let (shrink, replace) = (Fault::Shrink { who: 2 }, Fault::Replace { who: 2 });
         let why = replace.refused_by(&shrink).expect("one vote");
         assert!(why.contains("n2's vote"), "{why}");
     }

@@ -10,10 +10,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::life::Life;
 use super::members::Votes;
-use super::terms::{disk_is, is_whole, switches};
+use super::terms::{action, disk_is, is_whole, matching, switches};
 use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches, Limit, Ready};
 use crate::fault::{DiskHarm, Fault, NodeId, Signal};
-use crate::proxy::{Delay, Direction, Guard, LinkSnapshot, Network};
+use crate::proxy::{Delay, Direction, Guard, LinkSnapshot, MessageRule, Network};
 use crate::recorder::Recorder;
 
 /// What is needed to act.
@@ -183,27 +183,27 @@ impl Hand {
         fault.check().map_err(|why| why.to_string())?;
         let mut worker = None;
         let guard = match fault {
-            Fault::Kill { node } => {
+            Fault::Kill { who: node } => {
                 self.cluster.kill(*node).await.map_err(words)?;
                 None
             }
-            Fault::Pause { node } => {
+            Fault::Pause { who: node } => {
                 self.cluster.pause(*node).await.map_err(words)?;
                 None
             }
-            Fault::KillSeveral { nodes } => {
+            Fault::KillSeveral { who: nodes } => {
                 self.kill_all(nodes).await?;
                 None
             }
-            Fault::Freeze { nodes, .. } => {
+            Fault::Freeze { who: nodes, .. } => {
                 self.freeze(nodes).await?;
                 None
             }
-            Fault::Limit { node, of } => {
+            Fault::Limit { who: node, of } => {
                 self.limit(*node, (*of).into()).await?;
                 None
             }
-            Fault::Restart { node, signal } => {
+            Fault::Restart { who: node, signal } => {
                 let restarted = match signal {
                     Signal::Term => self.cluster.restart(*node).await,
                     Signal::Kill => self.kill_and_start(*node).await,
@@ -211,7 +211,7 @@ impl Hand {
                 restarted.map_err(|error| ended_and_not_started(*node, error))?;
                 None
             }
-            Fault::CrashLoop { node, up_ms } => {
+            Fault::CrashLoop { who: node, up_ms } => {
                 let begun = self.kill_and_start(*node).await;
                 begun.map_err(|error| ended_and_not_started(*node, error))?;
                 let up = Duration::from_millis(*up_ms);
@@ -219,7 +219,7 @@ impl Hand {
                 None
             }
             Fault::Throttle {
-                node,
+                who: node,
                 run_ms,
                 stand_ms,
             } => {
@@ -242,7 +242,7 @@ impl Hand {
                     self.network.cut(Direction::nodes(from, to))
                 })))
             }
-            Fault::Hide { node } => Some(self.hide(*node)),
+            Fault::Hide { who: node } => Some(self.hide(*node)),
             Fault::Slow {
                 from,
                 to,
@@ -261,15 +261,33 @@ impl Hand {
                 harm,
                 amount,
             } => Some(self.harm_wire(*from, *to, *harm, *amount).await?),
-            Fault::Crash { nodes } => Some(self.crash(nodes).await?),
-            Fault::Message { .. } => Some(self.put_rules(fault)),
-            Fault::Disk { node, harm, ms } => {
+            Fault::Crash { who: nodes } => Some(self.crash(nodes).await?),
+            &Fault::Message {
+                act,
+                of,
+                who,
+                per_mille,
+                ms,
+                to,
+                only,
+            } => {
+                let action = action(act, Duration::from_millis(ms));
+                let matching = matching(of, only, per_mille);
+                let rule = MessageRule { matching, action };
+                let routes = self.routes(of, who, to);
+                Some(self.network.put_rule(&routes, &rule))
+            }
+            Fault::Disk {
+                who: node,
+                harm,
+                ms,
+            } => {
                 self.harm_disk(*node, *harm, Duration::from_millis(*ms))
                     .await?;
                 None
             }
             Fault::Clock {
-                node,
+                who: node,
                 rate_percent,
                 step_ms,
             } => {
@@ -278,19 +296,19 @@ impl Hand {
                 self.set_clock(*node, rate, step).await?;
                 None
             }
-            Fault::Shrink { node } => {
+            Fault::Shrink { who: node } => {
                 self.shrink(*node).await?;
                 None
             }
-            Fault::Replace { node } => {
+            Fault::Replace { who: node } => {
                 self.replace(*node).await?;
                 None
             }
-            Fault::Grow { node } => {
+            Fault::Grow { who: node } => {
                 self.grow(*node).await?;
                 None
             }
-            Fault::Wipe { node } => {
+            Fault::Wipe { who: node } => {
                 self.wipe(*node).await?;
                 None
             }
@@ -453,56 +471,63 @@ impl Hand {
             };
         }
         let back = match fault {
-            Fault::Kill { node } => self.start(&[node]).await,
-            Fault::Crash { nodes } | Fault::KillSeveral { nodes } => self.start(&nodes).await,
-            Fault::Freeze { nodes, stagger_ms } => {
+            Fault::Kill { who: node } => self.start(&[node]).await,
+            Fault::Crash { who: nodes } | Fault::KillSeveral { who: nodes } => {
+                self.start(&nodes).await
+            }
+            Fault::Freeze {
+                who: nodes,
+                stagger_ms,
+            } => {
                 let stagger = Duration::from_millis(stagger_ms);
                 let standing: Vec<NodeId> = nodes.into_iter().filter(|&n| self.stands(n)).collect();
                 self.thaw(&standing, stagger).await
             }
             // A new child has the limits of the bench.
-            Fault::Limit { node, .. } => {
+            Fault::Limit { who: node, .. } => {
                 let _ = self.cluster.kill(node).await;
                 self.start(&[node]).await
             }
-            Fault::Pause { node } if self.stands(node) => {
+            Fault::Pause { who: node } if self.stands(node) => {
                 vec![(node, self.cluster.resume(node).await)]
             }
             // It was ended as it stood; its next child does not stand.
             Fault::Pause { .. } => Vec::new(),
-            Fault::Disk { node, harm, .. }
-                if harm.excuses_an_end() || harm.ends_in_a_power_loss() =>
-            {
+            Fault::Disk {
+                who: node, harm, ..
+            } if harm.excuses_an_end() || harm.ends_in_a_power_loss() => {
                 // It may have ended by itself; a disk that failed is not trusted by a node that lives on, either.
                 let _ = self.cluster.kill(node).await;
                 self.start(&[node]).await
             }
             // The harm has ended with its child.
-            Fault::Disk { node, .. } | Fault::Clock { node, .. } if !self.is_up(node) => Vec::new(),
-            Fault::Disk { node, .. } => {
+            Fault::Disk { who: node, .. } | Fault::Clock { who: node, .. } if !self.is_up(node) => {
+                Vec::new()
+            }
+            Fault::Disk { who: node, .. } => {
                 let probe = self.cluster.set_disk(node, DiskSwitches::default()).await;
                 match probe {
                     Ok(probe) if is_whole(&probe) => Vec::new(),
                     _ => vec![(node, self.renewed(node).await)],
                 }
             }
-            Fault::Clock { node, .. } => {
+            Fault::Clock { who: node, .. } => {
                 let right = self.cluster.set_clock(node, 1.0, Duration::ZERO).await;
                 match right {
                     Ok(_) => Vec::new(),
                     Err(_) => vec![(node, self.renewed(node).await)],
                 }
             }
-            Fault::Shrink { node } => {
+            Fault::Shrink { who: node } => {
                 self.give_back(node).await;
                 Vec::new()
             }
-            Fault::Replace { node } => {
+            Fault::Replace { who: node } => {
                 let back = self.start(&[node]).await;
                 self.give_back(node).await;
                 back
             }
-            Fault::Grow { node } => {
+            Fault::Grow { who: node } => {
                 self.let_go(node).await;
                 Vec::new()
             }

@@ -17,7 +17,7 @@ impl Hand {
     pub(super) fn liar(&self, fault: &Fault) -> Option<Life> {
         match fault {
             Fault::Disk {
-                node,
+                who: node,
                 harm: DiskHarm::LyingSync,
                 ..
             } => self.life(*node),

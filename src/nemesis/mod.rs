@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::plan::{Episode, Plan};
-use crate::fault::{By, Fault, FaultId, NodeId};
+use crate::fault::{By, Fault, FaultId, NodeId, Roles};
 use crate::proxy::Network;
 use crate::recorder::Recorder;
 use agenda::{Agenda, Edge, Turn};
@@ -309,7 +309,7 @@ impl Nemesis {
                 (leader, 0)
             }
         };
-        let Some(wish) = planned.faults.get(done) else {
+        let Some(fault) = planned.faults.get(done) else {
             self.agenda.pass();
             let lasts = Duration::from_millis(planned.for_ms);
             self.agenda.insert(Edge {
@@ -320,11 +320,16 @@ impl Nemesis {
             return;
         };
         self.under_way = Some((leader, done + 1));
-        match wish.resolve(&self.hand.nodes, leader, self.hand.votes.newcomer()) {
+        let roles = Roles {
+            nodes: &self.hand.nodes,
+            leader,
+            newcomer: self.hand.votes.newcomer(),
+        };
+        match fault.resolve(roles) {
             Ok(fault) => put_in.extend(self.inject(fault, By::Plan).await),
             Err(why) => (self.listener)(Deed::Missed(format!(
                 "the plan's {} fault was skipped: {why}",
-                wish.kind()
+                fault.kind()
             ))),
         }
     }
@@ -333,9 +338,13 @@ impl Nemesis {
     fn needs_a_leader(&self, planned: &Episode) -> bool {
         // Who joins does not depend on a leader; whether anybody can is said when it does.
         let nodes = &self.hand.nodes;
-        let newcomer = Some(nodes[0]);
+        let nobody = Roles {
+            nodes,
+            leader: None,
+            newcomer: nodes.first().copied(),
+        };
         let mut faults = planned.faults.iter();
-        faults.any(|wish| wish.resolve(nodes, None, newcomer).is_err())
+        faults.any(|fault| fault.resolve(nobody).is_err())
     }
 
     /// Puts a fault in; gives its number if it took effect and lasts.

@@ -1,15 +1,10 @@
 //! What the hand does to the network but for plain cuts: single messages, the bytes of a link, clients' links.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::hand::{Hand, NotIn};
-use super::terms::{action, methods};
-use crate::fault::{Fault, NodeId, WireHarm};
-use crate::proxy::{
-    ByteFault, ConnectFault, Delay, Direction, Guard, LinkSnapshot, Match, MessageRule, Party,
-    Route,
-};
+use crate::fault::{Fault, NodeId, Of, WireHarm};
+use crate::proxy::{ByteFault, ConnectFault, Delay, Direction, Guard, LinkSnapshot, Party, Route};
 
 /// Between two slices.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
@@ -28,25 +23,13 @@ impl Hand {
         Guard::join(directions.map(|direction| self.network.cut(direction)))
     }
 
-    /// The rules of a fault of single messages, on the routes that it names.
-    pub(super) fn put_rules(&self, fault: &Fault) -> Guard {
-        let Fault::Message {
-            act,
-            of,
-            node,
-            per_mille,
-            ms,
-            to: receiver,
-            only,
-        } = fault
-        else {
-            unreachable!("the caller checked")
-        };
-        let routes: Vec<Route> = if of.is_of_clients() {
+    /// The routes on which such messages meet a fault, at one node or everywhere, and whoever receives them or one node.
+    pub(super) fn routes(&self, of: Of, at: Option<NodeId>, to: Option<NodeId>) -> Vec<Route> {
+        if of.is_of_clients() {
             let nodes = self
                 .nodes
                 .iter()
-                .filter(|id| node.is_none_or(|n| n == **id));
+                .filter(|&&id| at.is_none_or(|at| at == id));
             let links =
                 nodes.flat_map(|&to| self.groups.iter().map(move |&g| Route::clients(g, to)));
             links.collect()
@@ -55,24 +38,15 @@ impl Hand {
                 .nodes
                 .iter()
                 .flat_map(|&from| self.nodes.iter().map(move |&to| (from, to)));
-            let meant = |from: NodeId, to: NodeId| match (*node, *receiver) {
+            let receiver = to;
+            let meant = |from: NodeId, to: NodeId| match (at, receiver) {
                 (Some(sender), Some(receiver)) => (from, to) == (sender, receiver),
                 (None, Some(receiver)) => to == receiver,
-                (node, None) => node.is_none_or(|node| node == from || node == to),
+                (at, None) => at.is_none_or(|at| at == from || at == to),
             };
             let links = pairs.filter(|&(from, to)| from != to && meant(from, to));
             links.map(|(from, to)| Route::nodes(from, to)).collect()
-        };
-        let action = action(*act, Duration::from_millis(*ms));
-        let matching = Match {
-            methods: methods(*of),
-            terms: only.terms.map(range),
-            entries: only.entries.map(range),
-            nth: only.nth.map(range),
-            per_mille: *per_mille,
-        };
-        self.network
-            .put_rule(&routes, &MessageRule { matching, action })
+        }
     }
 
     /// What the link of a fault that harms its bytes has carried by now.
@@ -123,10 +97,6 @@ impl Hand {
         };
         Ok(self.network.put(&Direction::nodes(from, to).legs(), bytes))
     }
-}
-
-fn range([least, most]: [u64; 2]) -> RangeInclusive<u64> {
-    least..=most
 }
 
 /// Whether a harm shows where connections end, and not in each byte.

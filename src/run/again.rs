@@ -96,7 +96,11 @@ impl Setup {
 pub fn flags(changes: &Changes) -> Vec<(&'static str, String)> {
     let faults = changes.faults.as_ref().map(|kinds| match kinds.len() {
         0 => "none".to_owned(),
-        _ => kinds.join(","),
+        _ => kinds
+            .iter()
+            .map(|kind| kind.name())
+            .collect::<Vec<_>>()
+            .join(","),
     });
     let guard = changes.vote_guard.map(|on| if on { "on" } else { "off" });
     let all = [
@@ -143,6 +147,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::fault::Kind;
     use crate::run::Found;
 
     fn again(given: &str, changes: Changes, defect: Option<&str>) -> String {
@@ -178,7 +183,7 @@ mod tests {
             rate: Some(10),
             clients: Some(2),
             keys: Some(4),
-            faults: Some(vec!["kill".to_owned(), "slow".to_owned()]),
+            faults: Some(vec![Kind::Kill, Kind::Slow]),
             reads: Some("read-index".to_owned()),
             append: Some("unary".to_owned()),
             vote_guard: Some(false),

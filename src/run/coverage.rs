@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::notice::{By, ChildState, LinkState, NodeView, Notice, Phase, Role};
 use super::unexplained::{self, Unexplained};
-use crate::fault::{Fault, MEMBERSHIP, NodeId};
+use crate::fault::{Class, Fault, Kind, NodeId};
 use crate::proxy::{Action, Decisions};
 use crate::scenario::Promises;
 
@@ -54,7 +54,7 @@ pub(super) struct Coverage {
     lonely: BTreeSet<NodeId>,
     cut: BTreeSet<(NodeId, NodeId)>,
     snapshots: u64,
-    faults: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<Kind, u64>,
     messages: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<&'static str, u64>,
     /// Leaders that, as they said last, had more in their log than was committed.
@@ -111,7 +111,7 @@ pub struct Counts {
     /// How the bench's own ended: the writes that try the healed cluster, and the final reads.
     pub own_ops: Outcomes,
     /// Faults that took effect, by kind.
-    pub faults: BTreeMap<String, u64>,
+    pub faults: BTreeMap<Kind, u64>,
     /// Single messages that met a fate, by the fate.
     pub messages: BTreeMap<String, u64>,
     /// Single messages that were lost, requests, answers and refused ones together, by the method.
@@ -239,7 +239,7 @@ impl Coverage {
                 self.active += 1;
                 self.edge();
                 let hit = match fault {
-                    Fault::Isolate { node, .. } => vec![*node],
+                    Fault::Isolate { who: node, .. } => vec![*node],
                     other => other.children(),
                 };
                 for node in hit {
@@ -257,7 +257,7 @@ impl Coverage {
             Notice::FaultIndeterminate { id, fault, .. } => {
                 self.indeterminate += 1;
                 // What was never told to be in was not counted.
-                let counted = id.and_then(|_| self.faults.get_mut(fault.kind()));
+                let counted = id.and_then(|_| self.faults.get_mut(&fault.kind()));
                 if let Some(count) = counted {
                     *count -= 1;
                 }
@@ -406,7 +406,7 @@ impl Coverage {
         Counts {
             ops,
             own_ops,
-            faults: named(&self.faults),
+            faults: self.faults.clone(),
             messages: named(&self.messages),
             dropped: named(&self.dropped),
             tails: self.tails,
@@ -437,8 +437,9 @@ impl Counts {
                 self.elections, promises.elections
             ));
         }
-        let took_effect = |kinds: &[&str]| -> u64 {
-            kinds.iter().filter_map(|&kind| self.faults.get(kind)).sum()
+        let took_effect = |counts: fn(Kind) -> bool| -> u64 {
+            let counted = self.faults.iter().filter(|(kind, _)| counts(**kind));
+            counted.map(|(_, times)| times).sum()
         };
         let Promises {
             kinds,
@@ -469,11 +470,15 @@ impl Counts {
                 "leaders were killed with entries that were not committed",
             ),
             (
-                took_effect(MEMBERSHIP),
+                took_effect(|kind| kind.class() == Class::Members),
                 changes,
                 "changes of the membership took effect",
             ),
-            (took_effect(&["crash"]), crashes, "power losses took effect"),
+            (
+                took_effect(|kind| kind == Kind::Crash),
+                crashes,
+                "power losses took effect",
+            ),
         ] {
             if done < promised {
                 broken.push(format!("{done} {what}, promised {promised}"));

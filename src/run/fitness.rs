@@ -252,7 +252,7 @@ mod tests {
             remains: crate::nemesis::Remains::Perhaps,
         };
         let files = panicked("Too many open files (os error 24)");
-        let limit = |of| span(Fault::Limit { node: 1, of });
+        let limit = |of| span(Fault::Limit { who: 1, of });
         assert!(excuse(&files, &host, &[]).is_some());
         assert!(excuse(&files, &host, &[limit(LimitOf::FileSize)]).is_some());
         assert_eq!(excuse(&files, &host, &[limit(LimitOf::OpenFiles)]), None);

@@ -41,7 +41,7 @@ impl Links {
             for link in fault.links(&self.nodes) {
                 let state = now.entry(link).or_insert(LinkState::Slow);
                 // A harmed wire still carries something, if only what goes the other way.
-                if !matches!(fault, Fault::Slow { .. } | Fault::Wire { .. }) {
+                if fault.cuts() {
                     *state = LinkState::Cut;
                 }
             }

@@ -44,7 +44,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use crate::cluster::end_all_children;
-pub use crate::fault::KINDS as FAULT_KINDS;
+pub use crate::fault::Kind;
 pub use crate::fault::defects::{DEFECTS, Defect, Place as DefectPlace};
 pub use crate::scenario::{
     APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, Given, READ_MODES,

@@ -16,8 +16,8 @@ use super::links::Links;
 use super::notice::Notice;
 use super::{Setup, after};
 use crate::cluster::{ChildState, Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
-use crate::fault::NodeId;
 use crate::fault::defects::Place;
+use crate::fault::{Need, NodeId};
 use crate::nemesis::{self, Deed, Nemesis, Order, Parties, Remains};
 use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
 use crate::wire::metadata::Token;
@@ -275,7 +275,8 @@ fn cluster_config(setup: &Setup, desk: &Desk, network: &Arc<Network>) -> Cluster
     }
     scenario.append().clone_into(&mut config.append);
     // A person at the screen may crash a machine at any time.
-    config.power_loss = setup.hold || setup.resolved.plan.kinds().contains(&"crash");
+    let mut planned = setup.resolved.plan.kinds().into_iter();
+    config.power_loss = setup.hold || planned.any(|kind| kind.need() == Need::UnsyncedDisk);
     match planted(&setup.resolved) {
         Some(Place::Node) => config.defect.clone_from(&setup.resolved.defect),
         Some(Place::Flags) => {

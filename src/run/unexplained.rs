@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn fault(goes_in: bool) -> Notice {
-        let (id, fault, by) = (1, Fault::Kill { node: 1 }, By::Plan);
+        let (id, fault, by) = (1, Fault::Kill { who: 1 }, By::Plan);
         match goes_in {
             true => Notice::FaultIn { id, fault, by },
             false => Notice::FaultOut { id, fault, by },

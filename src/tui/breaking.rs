@@ -43,20 +43,22 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
     let starting = || Err(format!("n{id} is starting; wait until it is up"));
     match (verb, child) {
         (Verb::Kill, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
-        (Verb::Kill, _) => Ok(vec![Command::Inject(Fault::Kill { node: id })]),
+        (Verb::Kill, _) => Ok(vec![Command::Inject(Fault::Kill { who: id })]),
         (Verb::Restart, ChildState::Starting) | (Verb::Pause, ChildState::Starting) => starting(),
         (Verb::Restart, ChildState::Paused) => Err(format!(
             "n{id} is paused and would not hear it; p resumes it"
         )),
         (Verb::Restart, ChildState::Dead) => {
             let killed = active(&|fault| match fault {
-                Fault::Kill { node } => *node == id,
-                Fault::Crash { nodes } | Fault::KillSeveral { nodes } => nodes.contains(&id),
+                Fault::Kill { who: node } => *node == id,
+                Fault::Crash { who: nodes } | Fault::KillSeveral { who: nodes } => {
+                    nodes.contains(&id)
+                }
                 _ => false,
             });
             if killed.is_empty() {
                 Ok(vec![Command::Inject(Fault::Restart {
-                    node: id,
+                    who: id,
                     signal: Signal::Term,
                 })])
             } else {
@@ -64,13 +66,13 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
             }
         }
         (Verb::Restart, ChildState::Up) => Ok(vec![Command::Inject(Fault::Restart {
-            node: id,
+            who: id,
             signal: Signal::Term,
         })]),
         (Verb::Pause, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
-        (Verb::Pause, ChildState::Up) => Ok(vec![Command::Inject(Fault::Pause { node: id })]),
+        (Verb::Pause, ChildState::Up) => Ok(vec![Command::Inject(Fault::Pause { who: id })]),
         (Verb::Pause, ChildState::Paused) => {
-            let paused = active(&|fault| *fault == Fault::Pause { node: id });
+            let paused = active(&|fault| *fault == Fault::Pause { who: id });
             if paused.is_empty() {
                 Err(format!("n{id} was paused by somebody else"))
             } else {
@@ -78,7 +80,7 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
             }
         }
         (Verb::Crash, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
-        (Verb::Crash, _) => Ok(vec![Command::Inject(Fault::Crash { nodes: vec![id] })]),
+        (Verb::Crash, _) => Ok(vec![Command::Inject(Fault::Crash { who: vec![id] })]),
         (Verb::Disk | Verb::Clock, ChildState::Dead) => {
             Err(format!("n{id} is not running; r starts it again"))
         }
@@ -87,10 +89,11 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
         )),
         (Verb::Disk | Verb::Clock, ChildState::Starting) => starting(),
         (Verb::Disk, _) => {
-            let slowed = active(&|fault| matches!(fault, Fault::Disk { node, .. } if *node == id));
+            let slowed =
+                active(&|fault| matches!(fault, Fault::Disk { who: node, .. } if *node == id));
             if slowed.is_empty() {
                 Ok(vec![Command::Inject(Fault::Disk {
-                    node: id,
+                    who: id,
                     harm: DiskHarm::SlowSync,
                     ms: 50,
                 })])
@@ -99,10 +102,11 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
             }
         }
         (Verb::Clock, _) => {
-            let wrong = active(&|fault| matches!(fault, Fault::Clock { node, .. } if *node == id));
+            let wrong =
+                active(&|fault| matches!(fault, Fault::Clock { who: node, .. } if *node == id));
             if wrong.is_empty() {
                 Ok(vec![Command::Inject(Fault::Clock {
-                    node: id,
+                    who: id,
                     rate_percent: 300,
                     step_ms: 0,
                 })])
@@ -120,10 +124,10 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
         }
         (Verb::Isolate, _) => {
             let isolated =
-                active(&|fault| matches!(fault, Fault::Isolate { node, .. } if *node == id));
+                active(&|fault| matches!(fault, Fault::Isolate { who: node, .. } if *node == id));
             if isolated.is_empty() {
                 Ok(vec![Command::Inject(Fault::Isolate {
-                    node: id,
+                    who: id,
                     way: Way::Both,
                 })])
             } else {
@@ -228,8 +232,8 @@ pub(super) fn send(app: &mut App, commands: Vec<Command>) -> Action {
                 .find(|span| span.id == *id)
                 .map(|span| &span.fault)
             {
-                Some(Fault::Kill { node }) => format!("start n{node}"),
-                Some(Fault::Pause { node }) => format!("resume n{node}"),
+                Some(Fault::Kill { who: node }) => format!("start n{node}"),
+                Some(Fault::Pause { who: node }) => format!("resume n{node}"),
                 Some(fault) => format!("heal: {fault}"),
                 None => format!("heal fault {id}"),
             },

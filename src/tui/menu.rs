@@ -127,7 +127,7 @@ fn isolate_leader(ids: &[NodeId], leader: Option<NodeId>, way: Way) -> Entry {
             Way::In => format!("n{node} hears nobody, they hear it"),
             Way::Out => format!("nobody hears n{node}, it hears them"),
         };
-        Ok((detail, inject(vec![Fault::Isolate { node, way }])))
+        Ok((detail, inject(vec![Fault::Isolate { who: node, way }])))
     });
     entry(name, done)
 }
@@ -240,7 +240,7 @@ fn pause_leader(leader: Option<NodeId>) -> Entry {
     let done = done.map(|node| {
         (
             format!("SIGSTOP n{node}; it will not know"),
-            inject(vec![Fault::Pause { node }]),
+            inject(vec![Fault::Pause { who: node }]),
         )
     });
     entry("pause the leader", done)
@@ -262,7 +262,7 @@ fn freeze(app: &App) -> Entry {
         let detail = format!("{} stop; go on one by one", names(&up));
         let nodes = up;
         let fault = Fault::Freeze {
-            nodes,
+            who: nodes,
             stagger_ms: 300,
         };
         Ok((detail, inject(vec![fault])))
@@ -286,7 +286,10 @@ fn kill_minority(app: &App, leader: Option<NodeId>) -> Entry {
             up.len()
         ))
     } else {
-        let faults = victims.iter().map(|&node| Fault::Kill { node }).collect();
+        let faults = victims
+            .iter()
+            .map(|&node| Fault::Kill { who: node })
+            .collect();
         Ok((format!("SIGKILL {}", names(&victims)), inject(faults)))
     };
     entry("kill a minority", done)
@@ -300,7 +303,7 @@ fn kill_followers(app: &App, leader: Option<NodeId>) -> Entry {
             return Err("no follower runs".to_owned());
         }
         let detail = format!("SIGKILL {} at once", names(&nodes));
-        Ok((detail, inject(vec![Fault::KillSeveral { nodes }])))
+        Ok((detail, inject(vec![Fault::KillSeveral { who: nodes }])))
     });
     entry("kill all followers", done)
 }
@@ -313,7 +316,7 @@ fn rolling_restart(app: &App) -> Entry {
         let step = |(i, &node): (usize, &NodeId)| Errand {
             due_ns: app.clock_ns + i as u64 * 2_000_000_000,
             what: What::Inject(vec![Fault::Restart {
-                node,
+                who: node,
                 signal: Signal::Term,
             }]),
             every_ns: 0,
@@ -334,7 +337,7 @@ fn crash_leader(leader: Option<NodeId>) -> Entry {
     let done = leader.ok_or(NO_LEADER.to_owned()).map(|node| {
         (
             format!("n{node} loses what it had not synced"),
-            inject(vec![Fault::Crash { nodes: vec![node] }]),
+            inject(vec![Fault::Crash { who: vec![node] }]),
         )
     });
     entry("crash the leader", done)
@@ -346,7 +349,7 @@ fn power_loss(app: &App) -> Entry {
         Err("no node runs".to_owned())
     } else {
         let detail = format!("{} at once", names(&up));
-        Ok((detail, inject(vec![Fault::Crash { nodes: up }])))
+        Ok((detail, inject(vec![Fault::Crash { who: up }])))
     };
     entry("power loss of everybody", done)
 }
@@ -361,7 +364,7 @@ fn messages(name: &'static str, act: Act, of: Of, per_mille: u32, ms: u64) -> En
     let fault = Fault::Message {
         act,
         of,
-        node: None,
+        who: None,
         per_mille,
         ms,
         to: None,
@@ -379,7 +382,14 @@ fn disk_of_leader(name: &'static str, leader: Option<NodeId>, harm: DiskHarm) ->
             DiskHarm::FlippedBits => format!("n{node} reads one bit wrong"),
             other => format!("n{node}: {}", other.name()),
         };
-        (detail, inject(vec![Fault::Disk { node, harm, ms: 0 }]))
+        (
+            detail,
+            inject(vec![Fault::Disk {
+                who: node,
+                harm,
+                ms: 0,
+            }]),
+        )
     });
     entry(name, done)
 }
@@ -387,7 +397,7 @@ fn disk_of_leader(name: &'static str, leader: Option<NodeId>, harm: DiskHarm) ->
 fn clock_of_leader(leader: Option<NodeId>) -> Entry {
     let done = leader.ok_or(NO_LEADER.to_owned()).map(|node| {
         let stands = Fault::Clock {
-            node,
+            who: node,
             rate_percent: 0,
             step_ms: 0,
         };
@@ -402,7 +412,7 @@ fn take_a_vote(app: &App, leader: Option<NodeId>) -> Entry {
         .ok_or(NO_LEADER.to_owned())
         .and_then(|_| follower.ok_or("nobody else is up".to_owned()))
         .map(|node| {
-            let taken = inject(vec![Fault::Shrink { node }]);
+            let taken = inject(vec![Fault::Shrink { who: node }]);
             (format!("n{node} learns on without one"), taken)
         });
     entry("take a vote away", done)
@@ -414,7 +424,7 @@ fn replace_a_follower(app: &App, leader: Option<NodeId>) -> Entry {
         .ok_or(NO_LEADER.to_owned())
         .and_then(|_| follower.ok_or("nobody else is up".to_owned()))
         .map(|node| {
-            let replaced = inject(vec![Fault::Replace { node }]);
+            let replaced = inject(vec![Fault::Replace { who: node }]);
             (format!("n{node} comes back on an empty disk"), replaced)
         });
     entry("replace a follower", done)

@@ -382,10 +382,10 @@ impl Picture {
 
     fn is_killed(&self, id: NodeId) -> bool {
         self.active().any(|span| match &span.fault {
-            Fault::Kill { node } | Fault::Restart { node, .. } | Fault::CrashLoop { node, .. } => {
-                *node == id
-            }
-            Fault::Crash { nodes } | Fault::KillSeveral { nodes } => nodes.contains(&id),
+            Fault::Kill { who: node }
+            | Fault::Restart { who: node, .. }
+            | Fault::CrashLoop { who: node, .. } => *node == id,
+            Fault::Crash { who: nodes } | Fault::KillSeveral { who: nodes } => nodes.contains(&id),
             _ => false,
         })
     }
@@ -492,10 +492,10 @@ pub(super) fn not_done(fault: &Fault, by: By, why: &str) -> String {
 /// What taking a fault out is called.
 fn undone(fault: &Fault) -> String {
     match fault {
-        Fault::Kill { node } => format!("started n{node} again"),
-        Fault::Pause { node } => format!("resumed n{node}"),
+        Fault::Kill { who: node } => format!("started n{node} again"),
+        Fault::Pause { who: node } => format!("resumed n{node}"),
         Fault::Freeze { .. } => format!("resumed after {fault}"),
-        Fault::Restart { node, .. } => format!("restarted n{node}"),
+        Fault::Restart { who: node, .. } => format!("restarted n{node}"),
         _ => format!("healed: {fault}"),
     }
 }

@@ -22,7 +22,7 @@ fn what_was_refused_is_said_to_be_in_the_last_line() {
     press(&mut app, "down x");
     assert_eq!(app.flashing(), Some("kill n2 …"));
     let skipped = |by, why: &str| crate::run::Notice::FaultSkipped {
-        fault: Fault::Kill { node: 2 },
+        fault: Fault::Kill { who: 2 },
         by,
         why: why.to_owned(),
     };
@@ -61,7 +61,7 @@ fn a_sentence_that_is_longer_than_the_last_line_takes_those_above_it() {
 #[test]
 fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
     let throttle = Fault::Throttle {
-        node: 1,
+        who: 1,
         run_ms: 50,
         stand_ms: 50,
     };
@@ -88,13 +88,13 @@ fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
     );
     // A slow disk and a wrong clock are the node's own doing: it can stand on top of them, and each has its own key.
     let slow = Fault::Disk {
-        node: 1,
+        who: 1,
         harm: DiskHarm::SlowSync,
         ms: 50,
     };
-    sends(with(slow.clone()), "p", &[inject(Fault::Pause { node: 1 })]);
+    sends(with(slow.clone()), "p", &[inject(Fault::Pause { who: 1 })]);
     let fast = Fault::Clock {
-        node: 1,
+        who: 1,
         rate_percent: 300,
         step_ms: 0,
     };
@@ -105,7 +105,7 @@ fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
         "down D",
         "n2 is paused and would not hear it; p resumes it",
     );
-    let mut app = with(Fault::Pause { node: 1 });
+    let mut app = with(Fault::Pause { who: 1 });
     press(&mut app, "f down down down down down enter");
     let said = app.flashing().unwrap_or_default().to_owned();
     assert!(

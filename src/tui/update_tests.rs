@@ -63,14 +63,14 @@ pub(super) fn inject(fault: Fault) -> Command {
 #[test]
 fn a_key_of_a_node_acts_on_the_selected_one() {
     let three = fixtures::cut;
-    sends(three(), "x", &[inject(Fault::Kill { node: 1 })]);
-    sends(three(), "down down x", &[inject(Fault::Kill { node: 3 })]);
-    sends(three(), "down p", &[inject(Fault::Pause { node: 2 })]);
+    sends(three(), "x", &[inject(Fault::Kill { who: 1 })]);
+    sends(three(), "down down x", &[inject(Fault::Kill { who: 3 })]);
+    sends(three(), "down p", &[inject(Fault::Pause { who: 2 })]);
     sends(
         three(),
         "r",
         &[inject(Fault::Restart {
-            node: 1,
+            who: 1,
             signal: Signal::Term,
         })],
     );
@@ -78,11 +78,11 @@ fn a_key_of_a_node_acts_on_the_selected_one() {
         three(),
         "i",
         &[inject(Fault::Isolate {
-            node: 1,
+            who: 1,
             way: Way::Both,
         })],
     );
-    sends(three(), "G x", &[inject(Fault::Kill { node: 3 })]);
+    sends(three(), "G x", &[inject(Fault::Kill { who: 3 })]);
     // n1 has no slow link yet; n3 has, and d undoes it.
     let slow = |from, to| {
         inject(Fault::Slow {
@@ -189,14 +189,14 @@ fn the_fault_menu_does_what_it_says_or_says_why_not() {
         fixtures::cut(),
         "f 1",
         &[inject(Fault::Isolate {
-            node: 1,
+            who: 1,
             way: Way::Both,
         })],
     );
     sends(
         fixtures::cut(),
         "f down down down down down enter",
-        &[inject(Fault::Pause { node: 1 })],
+        &[inject(Fault::Pause { who: 1 })],
     );
     sends(
         fixtures::cut(),
@@ -211,12 +211,12 @@ fn the_fault_menu_does_what_it_says_or_says_why_not() {
     sends(
         fixtures::cut(),
         "f G up up enter",
-        &[inject(Fault::Replace { node: 2 })],
+        &[inject(Fault::Replace { who: 2 })],
     );
     sends(
         fixtures::cut(),
         "f G up up up enter",
-        &[inject(Fault::KillSeveral { nodes: vec![2, 3] })],
+        &[inject(Fault::KillSeveral { who: vec![2, 3] })],
     );
     refuses(
         fixtures::cut(),
@@ -251,7 +251,7 @@ fn a_rolling_restart_goes_on_every_two_seconds_and_heal_ends_it() {
     let clock = app.clock_ns;
     let restart = |node| {
         Some(Action::Send(vec![inject(Fault::Restart {
-            node,
+            who: node,
             signal: Signal::Term,
         })]))
     };
@@ -513,18 +513,18 @@ fn the_picker_filters_and_leads_to_the_model() {
 #[test]
 fn machines_disks_the_leadership_and_the_rate_have_keys() {
     let slow = Fault::Disk {
-        node: 1,
+        who: 1,
         harm: DiskHarm::SlowSync,
         ms: 50,
     };
     sends(
         fixtures::cut(),
         "X",
-        &[inject(Fault::Crash { nodes: vec![1] })],
+        &[inject(Fault::Crash { who: vec![1] })],
     );
     sends(fixtures::cut(), "D", &[inject(slow)]);
     let fast = Fault::Clock {
-        node: 1,
+        who: 1,
         rate_percent: 300,
         step_ms: 0,
     };
@@ -608,7 +608,7 @@ fn a_click_selects_and_a_click_on_a_hint_presses_it() {
     // The first hint of the Live screen is x.
     assert_eq!(
         click(&mut app, 1, 23),
-        Some(Action::Send(vec![inject(Fault::Kill { node: 2 })]))
+        Some(Action::Send(vec![inject(Fault::Kill { who: 2 })]))
     );
     click(&mut app, 75, 0);
     assert_eq!(
@@ -726,7 +726,7 @@ pub(super) fn tell(app: &mut App, ms: u64, notice: crate::run::Notice) {
 fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
     let mut app = fixtures::cut();
     assert_eq!(press(&mut app, "space p"), {
-        let pause = Command::Inject(Fault::Pause { node: 1 });
+        let pause = Command::Inject(Fault::Pause { who: 1 });
         Some(Action::Send(vec![pause]))
     });
     // What came of it is not drawn yet.
@@ -737,7 +737,7 @@ fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
         5_200,
         crate::run::Notice::FaultIn {
             id: 77,
-            fault: Fault::Pause { node: 1 },
+            fault: Fault::Pause { who: 1 },
             by: crate::run::By::You,
         },
     );
