@@ -197,7 +197,7 @@ pub struct Promises {
     pub changes: u64,
     /// Power losses.
     #[serde(default, skip_serializing_if = "is_none")]
-    pub crashes: u64,
+    pub power_losses: u64,
 }
 
 #[expect(
@@ -217,7 +217,7 @@ impl Promises {
             counted.count() as u64
         };
         // Of so many drawn ones one or the other finds its node still on its way back.
-        let crashes = planned(|kind| kind == Kind::Crash) * 9 / 10;
+        let power_losses = planned(|kind| kind == Kind::PowerLoss) * 9 / 10;
         let [now, before] = seconds;
         let share = u128::from(self.elections) * u128::from(now) / u128::from(before.max(1));
         let elections = u64::try_from(share).unwrap_or(u64::MAX).max(2);
@@ -231,7 +231,7 @@ impl Promises {
             changes: self
                 .changes
                 .min(planned(|kind| kind.class() == Class::Members)),
-            crashes: self.crashes.min(crashes),
+            power_losses: self.power_losses.min(power_losses),
         }
     }
 }
@@ -387,7 +387,7 @@ impl Scenario {
             }
         }
         if self.voters.is_none() && changes.faults.is_none() {
-            self.random.kinds.retain(|&kind| kind != Kind::Grow);
+            self.random.kinds.retain(|&kind| kind != Kind::AddVoter);
         }
         if self.reads() == "lease" && changes.faults.is_none() {
             // A lease may be wrong under a wrong clock: whoever wants to see that has to ask for it.

@@ -7,24 +7,24 @@
 //! | partitions | isolate, both ways, in and out | `an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says` |
 //! | | split, bridge, graph, cut | `what_is_cut_does_not_flow_and_the_rest_does` |
 //! | | ring | `in_a_ring_only_neighbours_hear_each_other_and_the_cluster_serves` |
-//! | | hide | `a_hidden_node_is_reached_by_its_peers_and_by_no_client` |
-//! | messages | swallow | `a_swallowed_answers_write_was_applied_everywhere` |
-//! | | double | `a_doubled_vote_really_arrives_twice` |
-//! | | late | `a_late_write_is_applied_after_its_client_gave_up` |
+//! | | isolate-clients | `a_node_without_clients_is_reached_by_its_peers_and_by_no_client` |
+//! | messages | drop-response | `a_dropped_answers_write_was_applied_everywhere` |
+//! | | duplicate | `a_duplicated_vote_really_arrives_twice` |
+//! | | delay-request | `a_late_write_is_applied_after_its_client_gave_up` |
 //! | | drop, refuse | `dropped_heartbeats_do_not_arrive_and_refused_writes_are_not_applied` |
 //! | | replay, stall, cut-stream | `replayed_heartbeats_arrive_again_and_streams_stall_or_break_until_healed` |
-//! | | late-answer; by receiver, by number | `a_late_answers_write_was_applied_in_time`, `a_fault_of_messages_meets_those_that_it_is_for` |
-//! | the wire | reset, refuse, unanswered | `who_is_not_to_be_dialled_is_silent_until_it_is` |
-//! | | narrow, sliced, spikes, long tail, slow close, cut short, half close | `a_harmed_wire_carries_less_or_breaks_and_heals` |
+//! | | delay-response; by receiver, by number | `a_late_answers_write_was_applied_in_time`, `a_fault_of_messages_meets_those_that_it_is_for` |
+//! | the wire | reset-peer, refuse, unanswered | `who_is_not_to_be_dialled_is_silent_until_it_is` |
+//! | | bandwidth, slicer, spikes, long-tail, slow-close, limit-data, half-close | `a_harmed_wire_carries_less_or_breaks_and_heals` |
 //! | | slow, reorder | `a_slow_link_is_slow_and_reordered_heartbeats_all_arrive` |
-//! | processes | kill, restart, crash loop | `a_killed_node_is_gone_and_comes_back_with_what_it_had`, `a_crash_loop_waits_while_somebody_holds_the_run`, `a_plans_fault_waits_while_somebody_holds_the_run` |
+//! | processes | kill, restart, kill-loop | `a_killed_node_is_gone_and_comes_back_with_what_it_had`, `a_kill_loop_waits_while_somebody_holds_the_run`, `a_plans_fault_waits_while_somebody_holds_the_run` |
 //! | | no way back | `only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back` |
 //! | | pause, throttle | `a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then` |
-//! | | crash | `a_crashed_machine_does_not_answer_and_keeps_what_it_had_synced`; what was not synced is lost: `tests/cluster.rs` |
-//! | membership | shrink, transfer | `a_vote_is_taken_and_given_back_and_the_leadership_handed_on` |
-//! | | shrink, unconfirmed | `a_vote_whose_loss_nobody_confirms_is_indeterminate_and_given_back` |
+//! | | power-loss | `a_machine_without_power_does_not_answer_and_keeps_what_it_had_synced`; what was not synced is lost: `tests/cluster.rs` |
+//! | membership | remove-voter, transfer | `a_vote_is_taken_and_given_back_and_the_leadership_handed_on` |
+//! | | remove-voter, unconfirmed | `a_vote_whose_loss_nobody_confirms_is_indeterminate_and_given_back` |
 //! | | replace, in calm and in a partition | `a_replaced_voter_comes_back_from_nothing_as_a_new_member` |
-//! | | grow | `a_newcomer_gets_a_vote_and_leaves_again` |
+//! | | add-voter | `a_newcomer_gets_a_vote_and_leaves_again` |
 //! | | wipe (outside of the model) | `a_wiped_voter_has_forgotten_everything` |
 //! | clocks | clock | `a_fast_clock_is_fast_on_the_nodes_own_clock_and_heals` |
 //! | defects | none without `--defect` | `without_a_defect_no_hook_is_called` in `tests/cluster.rs` |
@@ -69,7 +69,7 @@ async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
 
     // Others' packets arrive at it, and its own nowhere: its answers to heartbeats do not come back.
     let id = stage
-        .put_in(Fault::Isolate {
+        .inject(Fault::Isolate {
             who: node,
             way: Way::Out,
         })
@@ -87,7 +87,7 @@ async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
             }
         })
         .await;
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.serves("after out").await;
     stage.agree().await;
 
@@ -95,7 +95,7 @@ async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
     // connection yet cannot make one: a handshake needs both ways. A leader has them.)
     let (node, followers) = stage.roles().await;
     let id = stage
-        .put_in(Fault::Isolate {
+        .inject(Fault::Isolate {
             who: node,
             way: Way::In,
         })
@@ -116,7 +116,7 @@ async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
         })
         .await;
     assert_eq!(stage.heard(node).await, heard, "it hears nobody");
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.serves("after in").await;
     stage.agree().await;
 
@@ -127,7 +127,7 @@ async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
         who: node,
         way: Way::Both,
     };
-    let id = stage.put_in(both).await;
+    let id = stage.inject(both).await;
     let (heard, keys) = (stage.heard(node).await, stage.keys(node).await);
     stage.serves("during").await;
     tokio::time::sleep(WHILE).await;
@@ -135,7 +135,7 @@ async fn an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says() {
         (stage.heard(node).await, stage.keys(node).await),
         (heard, keys)
     );
-    stage.take_out(id).await;
+    stage.heal(id).await;
     assert_eq!(stage.agree().await.keys, keys + 1);
 }
 
@@ -162,12 +162,12 @@ async fn what_is_cut_does_not_flow_and_the_rest_does() {
         };
         let cut: BTreeSet<(u64, u64)> = fault.links(&stage.nodes).into_iter().collect();
         assert!(!cut.is_empty() && !cut.contains(&(leader, a)), "{fault}");
-        let id = stage.put_in(fault.clone()).await;
+        let id = stage.inject(fault.clone()).await;
         let flowing = stage.flowing().await;
         assert!(flowing.is_disjoint(&cut), "{fault}: {flowing:?}");
         assert!(flowing.contains(&(leader, a)), "{fault}: {flowing:?}");
         stage.serves(&format!("during {turn}")).await;
-        stage.take_out(id).await;
+        stage.heal(id).await;
         stage.serves(&format!("after {turn}")).await;
         stage.agree().await;
         let flowing = stage.flowing().await;
@@ -184,27 +184,27 @@ async fn in_a_ring_only_neighbours_hear_each_other_and_the_cluster_serves() {
     let fault = Fault::Ring { order };
     let cut: BTreeSet<(u64, u64)> = fault.links(&stage.nodes).into_iter().collect();
     assert_eq!(cut.len(), 10);
-    let id = stage.put_in(fault).await;
+    let id = stage.inject(fault).await;
     let flowing = stage.flowing().await;
     assert!(flowing.is_disjoint(&cut), "{flowing:?}");
     assert!(!flowing.is_empty());
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.serves("after").await;
     assert_eq!(stage.agree().await.keys, 1);
 }
 
 #[tokio::test]
-async fn a_hidden_node_is_reached_by_its_peers_and_by_no_client() {
+async fn a_node_without_clients_is_reached_by_its_peers_and_by_no_client() {
     let mut stage = Stage::of(3).await;
     stage.serves("before").await;
     let (leader, followers) = stage.roles().await;
-    let id = stage.put_in(Fault::Hide { who: leader }).await;
+    let id = stage.inject(Fault::IsolateClients { who: leader }).await;
     let heard = stage.heard(followers[0]).await;
-    let hidden = stage.write(leader, "during", 600 * MS).await;
-    assert!(hidden.is_err(), "{hidden:?}");
+    let unanswered = stage.write(leader, "during", 600 * MS).await;
+    assert!(unanswered.is_err(), "{unanswered:?}");
     assert!(stage.heard(followers[0]).await > heard, "its peers hear it");
     assert_eq!(stage.leader().await, leader);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage
         .until("an answer", async || {
             let written = stage.write(leader, "after", Duration::from_secs(2)).await;
@@ -214,11 +214,13 @@ async fn a_hidden_node_is_reached_by_its_peers_and_by_no_client() {
 }
 
 #[tokio::test]
-async fn a_swallowed_answers_write_was_applied_everywhere() {
+async fn a_dropped_answers_write_was_applied_everywhere() {
     let mut stage = Stage::of(3).await;
     stage.serves("before").await;
     let leader = stage.leader().await;
-    let id = stage.put_in(message(Act::Swallow, Of::Writes, 0)).await;
+    let id = stage
+        .inject(message(Act::DropResponse, Of::Writes, 0))
+        .await;
     let unanswered = stage.write(leader, "swallowed", 500 * MS).await;
     assert_eq!(
         unanswered.unwrap_err().code(),
@@ -230,7 +232,7 @@ async fn a_swallowed_answers_write_was_applied_everywhere() {
             (keys == 2).then_some(()).ok_or(format!("{keys} keys"))
         })
         .await;
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.serves("after").await;
     assert_eq!(stage.agree().await.keys, 3);
 }
@@ -243,13 +245,13 @@ async fn votes(stage: &Stage) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn a_doubled_vote_really_arrives_twice() {
+async fn a_duplicated_vote_really_arrives_twice() {
     let mut stage = Stage::of(3).await;
     for (doubled, each) in [(true, 2), (false, 1)] {
         let (_, followers) = stage.roles().await;
         let mut id = None;
         if doubled {
-            id = Some(stage.put_in(message(Act::Double, Of::Votes, 5)).await);
+            id = Some(stage.inject(message(Act::Duplicate, Of::Votes, 5)).await);
         }
         let (sent_before, arrived_before) = votes(&stage).await;
         let to = followers[0];
@@ -265,7 +267,7 @@ async fn a_doubled_vote_really_arrives_twice() {
             })
             .await;
         if let Some(id) = id {
-            stage.take_out(id).await;
+            stage.heal(id).await;
         }
     }
 }
@@ -275,7 +277,9 @@ async fn a_late_write_is_applied_after_its_client_gave_up() {
     let mut stage = Stage::of(3).await;
     stage.serves("before").await;
     let leader = stage.leader().await;
-    let id = stage.put_in(message(Act::Late, Of::Writes, 400)).await;
+    let id = stage
+        .inject(message(Act::DelayRequest, Of::Writes, 400))
+        .await;
     let given_up = stage.write(leader, "late", 100 * MS).await;
     assert_eq!(given_up.unwrap_err().code(), tonic::Code::DeadlineExceeded);
     assert_eq!(stage.keys(leader).await, 1, "it is still on its way");
@@ -285,7 +289,7 @@ async fn a_late_write_is_applied_after_its_client_gave_up() {
             (keys == 2).then_some(()).ok_or(format!("{keys} keys"))
         })
         .await;
-    stage.take_out(id).await;
+    stage.heal(id).await;
     let began = Instant::now();
     while stage.write(leader, "after", 250 * MS).await.is_err() {
         assert!(began.elapsed() < SOON, "writes are still late");
@@ -297,8 +301,8 @@ async fn a_late_answers_write_was_applied_in_time() {
     let mut stage = Stage::of(3).await;
     stage.serves("before").await;
     let leader = stage.leader().await;
-    let late = message(Act::LateAnswer, Of::Writes, 400);
-    let id = stage.put_in(late).await;
+    let late = message(Act::DelayResponse, Of::Writes, 400);
+    let id = stage.inject(late).await;
     let began = Instant::now();
     let unanswered = stage.write(leader, "answered late", 250 * MS).await;
     assert_eq!(
@@ -314,7 +318,7 @@ async fn a_late_answers_write_was_applied_in_time() {
     let began_again = Instant::now();
     stage.serves("again").await;
     assert!(began_again.elapsed() >= 300 * MS && began.elapsed() < SOON);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage
         .until("a swift answer", async || {
             let began = Instant::now();
@@ -345,21 +349,21 @@ async fn a_fault_of_messages_meets_those_that_it_is_for() {
         },
     };
     // The second and the third one, on a link that only this test writes through.
-    let id = stage.put_in(numbered([2, 3])).await;
+    let id = stage.inject(numbered([2, 3])).await;
     let mut refused = Vec::new();
     for key in ["first", "second", "third", "fourth"] {
         let written = stage.write(leader, key, Duration::from_secs(2)).await;
         refused.push(written.is_err_and(|status| status.code() == tonic::Code::Unavailable));
     }
     assert_eq!(refused, [false, true, true, false]);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     let why = stage.is_refused(numbered([3, 2])).await;
     assert!(why.contains("nth"), "{why}");
 
     // Heartbeats from the leader to one of them, and to nobody else.
     let [deaf, other] = [followers[0], followers[1]];
     let id = stage
-        .put_in(Fault::Message {
+        .inject(Fault::Message {
             act: Act::Drop,
             of: Of::Heartbeats,
             who: Some(leader),
@@ -394,7 +398,7 @@ async fn a_fault_of_messages_meets_those_that_it_is_for() {
         "the other one keeps it where it is"
     );
     assert_eq!(after, before);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.serves("after").await;
     stage.agree().await;
 }
@@ -430,13 +434,13 @@ async fn until_silent(stage: &Stage, leader: u64, follower: u64, silent: bool) {
 async fn who_is_not_to_be_dialled_is_silent_until_it_is() {
     let mut stage = Stage::of(3).await;
     stage.serves("before").await;
-    for harm in [WireHarm::Reset, WireHarm::Refuse, WireHarm::Unanswered] {
+    for harm in [WireHarm::ResetPeer, WireHarm::Refuse, WireHarm::Unanswered] {
         // The other one keeps the leader where it is, so that it has something to send.
         let (leader, followers) = stage.roles().await;
-        let id = stage.put_in(wire(leader, followers[0], harm, 0)).await;
+        let id = stage.inject(wire(leader, followers[0], harm, 0)).await;
         until_silent(&stage, leader, followers[0], true).await;
         stage.serves("during").await;
-        stage.take_out(id).await;
+        stage.heal(id).await;
         until_silent(&stage, leader, followers[0], false).await;
         stage.serves("after").await;
         stage.agree().await;
@@ -456,7 +460,9 @@ async fn a_harmed_wire_carries_less_or_breaks_and_heals() {
     // Two connections carry packets this way, so twice as much, and a little that was on its way.
     let (leader, followers) = stage.roles().await;
     let [a, b] = [followers[0], followers[1]];
-    let id = stage.put_in(wire(leader, a, WireHarm::Narrow, 2_000)).await;
+    let id = stage
+        .inject(wire(leader, a, WireHarm::Bandwidth, 2_000))
+        .await;
     let began = Instant::now();
     let before = [a, b].map(|to| carried(&stage, leader, to));
     for i in 0..20 {
@@ -476,40 +482,40 @@ async fn a_harmed_wire_carries_less_or_breaks_and_heals() {
         (narrow as f64) < 4_000.0 * seconds + 4_000.0,
         "{narrow} bytes in {seconds} s"
     );
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.agree().await;
 
     // These make it late and in pieces, and all of it arrives.
     let (leader, followers) = stage.roles().await;
     let mut ids = Vec::new();
     for (harm, amount) in [
-        (WireHarm::Sliced, 200),
+        (WireHarm::Slicer, 200),
         (WireHarm::Spikes, 40),
         (WireHarm::LongTail, 5),
     ] {
-        ids.push(stage.put_in(wire(leader, followers[0], harm, amount)).await);
+        ids.push(stage.inject(wire(leader, followers[0], harm, amount)).await);
     }
     stage.serves(&long("in pieces", 0)).await;
     stage.agree().await;
     for id in ids {
-        stage.take_out(id).await;
+        stage.heal(id).await;
     }
 
     // Nothing shows that a connection would close late where none does.
     let slow_close = wire(leader, followers[0], WireHarm::SlowClose, 100);
-    let id = stage.put_in(slow_close).await;
-    stage.take_out(id).await;
+    let id = stage.inject(slow_close).await;
+    stage.heal(id).await;
     match stage.deed().await {
         Deed::Indeterminate(of, ..) => assert_eq!(of, Some(id)),
         other => panic!("{other:?}"),
     }
 
     // These end connections, again and again.
-    for (harm, amount) in [(WireHarm::CutShort, 3_000), (WireHarm::HalfClose, 0)] {
+    for (harm, amount) in [(WireHarm::LimitData, 3_000), (WireHarm::HalfClose, 0)] {
         let (leader, followers) = stage.roles().await;
         let to = followers[0];
         let before = accepted(&stage, leader, to);
-        let id = stage.put_in(wire(leader, to, harm, amount)).await;
+        let id = stage.inject(wire(leader, to, harm, amount)).await;
         stage
             .until("three new connections", async || {
                 stage.serves(&long("broken", 0)).await;
@@ -519,7 +525,7 @@ async fn a_harmed_wire_carries_less_or_breaks_and_heals() {
                     .ok_or(format!("{before} to {now} accepted"))
             })
             .await;
-        stage.take_out(id).await;
+        stage.heal(id).await;
         stage.serves("after").await;
         stage.agree().await;
         stage
@@ -540,19 +546,19 @@ async fn dropped_heartbeats_do_not_arrive_and_refused_writes_are_not_applied() {
     let mut stage = Stage::of(3).await;
     stage.serves("before").await;
     let leader = stage.leader().await;
-    let id = stage.put_in(message(Act::Refuse, Of::Writes, 0)).await;
+    let id = stage.inject(message(Act::Refuse, Of::Writes, 0)).await;
     let refused = stage.write(leader, "refused", Duration::from_secs(2)).await;
     assert_eq!(refused.unwrap_err().code(), tonic::Code::Unavailable);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.serves("after").await;
     assert_eq!(stage.agree().await.keys, 2, "what was refused is nowhere");
 
     let (_, followers) = stage.roles().await;
-    let id = stage.put_in(message(Act::Drop, Of::Heartbeats, 0)).await;
+    let id = stage.inject(message(Act::Drop, Of::Heartbeats, 0)).await;
     let before = stage.arrived(followers[0], HEARTBEATS).await;
     tokio::time::sleep(WHILE).await;
     assert_eq!(stage.arrived(followers[0], HEARTBEATS).await, before);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     let (_, followers) = stage.roles().await;
     let before = stage.arrived(followers[0], HEARTBEATS).await;
     stage
@@ -574,7 +580,7 @@ async fn a_slow_link_is_slow_and_reordered_heartbeats_all_arrive() {
     for &to in &followers {
         ids.push(
             stage
-                .put_in(Fault::Slow {
+                .inject(Fault::Slow {
                     from: leader,
                     to,
                     delay_ms: 40,
@@ -591,7 +597,7 @@ async fn a_slow_link_is_slow_and_reordered_heartbeats_all_arrive() {
         began.elapsed()
     );
     for id in ids {
-        stage.take_out(id).await;
+        stage.heal(id).await;
     }
     let leader = stage.leader().await;
     stage
@@ -607,7 +613,7 @@ async fn a_slow_link_is_slow_and_reordered_heartbeats_all_arrive() {
         .await;
 
     let id = stage
-        .put_in(message(Act::Reorder, Of::Heartbeats, 60))
+        .inject(message(Act::Reorder, Of::Heartbeats, 60))
         .await;
     let methods = [Method::AppendEntries];
     let sent_before = stage.network.requests_between_nodes(&methods);
@@ -617,7 +623,7 @@ async fn a_slow_link_is_slow_and_reordered_heartbeats_all_arrive() {
             (sent >= 10).then_some(()).ok_or(format!("{sent} sent"))
         })
         .await;
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.serves("after").await;
     stage
         .until("every heartbeat", async || {
@@ -644,7 +650,7 @@ async fn replayed_heartbeats_arrive_again_and_streams_stall_or_break_until_heale
             .requests_between_nodes(&[Method::AppendEntries]);
         (sent, arrived)
     };
-    let id = stage.put_in(message(Act::Replay, Of::Heartbeats, 0)).await;
+    let id = stage.inject(message(Act::Replay, Of::Heartbeats, 0)).await;
     let (sent_before, arrived_before) = heartbeats(&stage).await;
     stage
         .until("old heartbeats beside the new ones", async || {
@@ -656,9 +662,9 @@ async fn replayed_heartbeats_arrive_again_and_streams_stall_or_break_until_heale
             }
         })
         .await;
-    stage.take_out(id).await;
+    stage.heal(id).await;
     for (act, name) in [(Act::Stall, "stall"), (Act::CutStream, "cut-stream")] {
-        let id = stage.put_in(message(act, Of::Appends, 0)).await;
+        let id = stage.inject(message(act, Of::Appends, 0)).await;
         let _ = stage.network.take_decisions();
         stage
             .until("a stream that it acts on", async || {
@@ -670,7 +676,7 @@ async fn replayed_heartbeats_arrive_again_and_streams_stall_or_break_until_heale
                 (acted > 0).then_some(()).ok_or(format!("{made:?}"))
             })
             .await;
-        stage.take_out(id).await;
+        stage.heal(id).await;
         stage.serves(&format!("after {name}")).await;
     }
     stage.agree().await;
@@ -691,10 +697,10 @@ async fn a_killed_node_is_gone_and_comes_back_with_what_it_had() {
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let pid = stage.view(node).pid.expect("it lives");
-    let id = stage.put_in(Fault::Kill { who: node }).await;
+    let id = stage.inject(Fault::Kill { who: node }).await;
     assert_eq!(letter(pid), None, "the kernel does not know it any more");
     assert_eq!(stage.view(node).state, ChildState::Dead);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     // Its log and its vote are what it had; its state follows from them.
     assert_eq!(lives(&stage, node), [(true, false), (false, false)]);
 
@@ -704,20 +710,20 @@ async fn a_killed_node_is_gone_and_comes_back_with_what_it_had() {
     stage.do_once(Fault::Restart { who: node, signal }).await;
     assert_eq!(stage.view(node).restarts, 3);
     let id = stage
-        .put_in(Fault::CrashLoop {
+        .inject(Fault::KillLoop {
             who: node,
             up_ms: 100,
         })
         .await;
     stage
-        .until("two more crashes", async || {
+        .until("two more kills", async || {
             let restarts = stage.view(node).restarts;
             (restarts >= 6)
                 .then_some(())
                 .ok_or(format!("{restarts} restarts"))
         })
         .await;
-    stage.take_out(id).await;
+    stage.heal(id).await;
     let restarts = stage.view(node).restarts;
     stage.serves("after").await;
     assert_eq!(stage.agree().await.keys, 2);
@@ -727,13 +733,13 @@ async fn a_killed_node_is_gone_and_comes_back_with_what_it_had() {
 }
 
 #[tokio::test]
-async fn a_crash_loop_waits_while_somebody_holds_the_run() {
+async fn a_kill_loop_waits_while_somebody_holds_the_run() {
     let mut stage = Stage::of(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     stage.hold(true);
     let id = stage
-        .put_in(Fault::CrashLoop {
+        .inject(Fault::KillLoop {
             who: node,
             up_ms: 50,
         })
@@ -743,7 +749,7 @@ async fn a_crash_loop_waits_while_somebody_holds_the_run() {
     assert_eq!(stage.view(node).restarts, before, "nobody does it again");
     stage.hold(false);
     stage
-        .until("another crash", async || {
+        .until("another kill", async || {
             let restarts = stage.view(node).restarts;
             (restarts > before)
                 .then_some(())
@@ -752,7 +758,7 @@ async fn a_crash_loop_waits_while_somebody_holds_the_run() {
         .await;
     // Whoever holds the run may heal it.
     stage.hold(true);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     assert_eq!(stage.view(node).state, ChildState::Up);
 }
 
@@ -760,7 +766,7 @@ async fn a_crash_loop_waits_while_somebody_holds_the_run() {
 async fn a_plans_fault_waits_while_somebody_holds_the_run() {
     let who = NodeSelector::Follower(0);
     let plan = Plan {
-        episodes: vec![Episode::at(1, 60_000, vec![Fault::Hide { who }])],
+        episodes: vec![Episode::at(1, 60_000, vec![Fault::IsolateClients { who }])],
     };
     let mut stage = Stage::playing(3, 3, |_| (), plan).await;
     stage.hold(true);
@@ -769,7 +775,7 @@ async fn a_plans_fault_waits_while_somebody_holds_the_run() {
     assert!(early.is_err(), "{early:?}");
     stage.hold(false);
     match stage.deed().await {
-        Deed::In(_, Fault::Hide { .. }, _) => {}
+        Deed::In(_, Fault::IsolateClients { .. }, _) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -793,11 +799,11 @@ async fn only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back() {
     }
     // No folder to start in is our doing.
     let node = homeless;
-    let id = stage.put_in(Fault::Kill { who: node }).await;
+    let id = stage.inject(Fault::Kill { who: node }).await;
     let folder = stage.folder().join(format!("nodes/{node}"));
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::write(&folder, "in the way").unwrap();
-    stage.take_out(id).await;
+    stage.heal(id).await;
     match stage.deed().await {
         Deed::Failed(why) => assert!(why.starts_with(&format!("n{node} ")), "{why}"),
         other => panic!("{other:?}"),
@@ -810,11 +816,11 @@ async fn a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then() {
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let pid = stage.view(node).pid.expect("it lives");
-    let id = stage.put_in(Fault::Pause { who: node }).await;
+    let id = stage.inject(Fault::Pause { who: node }).await;
     assert_eq!(letter(pid), Some('T'));
     stage.serves("during").await;
     assert_eq!(letter(pid), Some('T'));
-    stage.take_out(id).await;
+    stage.heal(id).await;
     assert_ne!(letter(pid), Some('T'));
     assert_eq!(stage.agree().await.keys, 1);
 
@@ -824,7 +830,7 @@ async fn a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then() {
         run_ms,
         stand_ms,
     };
-    let id = stage.put_in(throttle).await;
+    let id = stage.inject(throttle).await;
     let began = Instant::now();
     let (mut stood, mut ran) = (0, 0);
     while stood < 10 || ran < 10 {
@@ -835,7 +841,7 @@ async fn a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then() {
         assert!(began.elapsed() < SOON, "stood {stood}, ran {ran}");
         tokio::time::sleep(7 * MS).await;
     }
-    stage.take_out(id).await;
+    stage.heal(id).await;
     for _ in 0..30 {
         assert_ne!(letter(pid), Some('T'), "it stands no more");
         tokio::time::sleep(7 * MS).await;
@@ -844,7 +850,7 @@ async fn a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then() {
 }
 
 #[tokio::test]
-async fn a_crashed_machine_does_not_answer_and_keeps_what_it_had_synced() {
+async fn a_machine_without_power_does_not_answer_and_keeps_what_it_had_synced() {
     let mut stage = Stage::start(3, 3, |config| config.power_loss = true).await;
     for n in 0..5 {
         stage.serves(&format!("k{n}")).await;
@@ -852,7 +858,7 @@ async fn a_crashed_machine_does_not_answer_and_keeps_what_it_had_synced() {
     stage.agree().await;
     let nodes = stage.nodes.clone();
     let pids: Vec<u32> = nodes.iter().filter_map(|&id| stage.view(id).pid).collect();
-    let id = stage.put_in(Fault::Crash { who: nodes }).await;
+    let id = stage.inject(Fault::PowerLoss { who: nodes }).await;
     assert!(pids.iter().all(|&pid| letter(pid).is_none()));
     // A dead program's port refuses at once; a dead machine's stays silent.
     let address = stage
@@ -860,7 +866,7 @@ async fn a_crashed_machine_does_not_answer_and_keeps_what_it_had_synced() {
         .address(whitewater::proxy::Route::clients(1, 1));
     let connect = tokio::time::timeout(100 * MS, tokio::net::TcpStream::connect(address)).await;
     assert!(connect.is_err(), "{connect:?}");
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.serves("after").await;
     assert_eq!(stage.agree().await.keys, 6, "all that was acknowledged");
 }
@@ -871,13 +877,13 @@ async fn a_vote_is_taken_and_given_back_and_the_leadership_handed_on() {
     let all = BTreeSet::from([1, 2, 3]);
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    let id = stage.put_in(Fault::Shrink { who: node }).await;
+    let id = stage.inject(Fault::RemoveVoter { who: node }).await;
     let others: BTreeSet<u64> = all.iter().copied().filter(|&id| id != node).collect();
     assert_eq!(stage.voters().await, others);
     stage.serves("during").await;
     // It learns on.
     assert_eq!(stage.agree().await.keys, 1);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     assert_eq!(stage.voters().await, all);
 
     stage.do_once(Fault::Transfer { to: node }).await;
@@ -892,13 +898,13 @@ async fn a_vote_whose_loss_nobody_confirms_is_indeterminate_and_given_back() {
     let (_, followers) = stage.roles().await;
     let way = Way::Both;
     for &node in &followers {
-        stage.put_in(Fault::Isolate { who: node, way }).await;
+        stage.inject(Fault::Isolate { who: node, way }).await;
     }
     // Who leads takes the change, and nobody else hears of it yet.
-    let shrink = Fault::Shrink { who: followers[0] };
-    stage.order(Order::Inject(shrink.clone())).await;
+    let removed = Fault::RemoveVoter { who: followers[0] };
+    stage.order(Order::Inject(removed.clone())).await;
     match stage.deed().await {
-        Deed::Indeterminate(None, fault, ..) => assert_eq!(fault, shrink),
+        Deed::Indeterminate(None, fault, ..) => assert_eq!(fault, removed),
         other => panic!("{other:?}"),
     }
     stage.order(Order::End).await;
@@ -934,23 +940,23 @@ async fn a_replaced_voter_comes_back_from_nothing_as_a_new_member() {
     let (_, followers) = stage.roles().await;
     let [node, away] = [followers[0], followers[1]];
     let pid = stage.view(node).pid.expect("it lives");
-    let id = stage.put_in(Fault::Replace { who: node }).await;
+    let id = stage.inject(Fault::Replace { who: node }).await;
     assert!(!stage.voters().await.contains(&node));
     assert_eq!(letter(pid), None);
     let data = stage.folder().join(format!("nodes/{node}/data"));
     assert!(!data.exists(), "its disk is empty");
-    stage.take_out(id).await;
+    stage.heal(id).await;
     assert_eq!(stage.voters().await, all);
     assert_eq!(lives(&stage, node), [(true, false), (true, true)]);
 
     // The leader itself, while one of the others hears nobody.
     let way = Way::Both;
-    let parted = stage.put_in(Fault::Isolate { who: away, way }).await;
+    let parted = stage.inject(Fault::Isolate { who: away, way }).await;
     let leader = stage.leader().await;
-    let id = stage.put_in(Fault::Replace { who: leader }).await;
-    stage.take_out(parted).await;
+    let id = stage.inject(Fault::Replace { who: leader }).await;
+    stage.heal(parted).await;
     assert_ne!(stage.leader().await, leader);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage
         .until("every vote", async || {
             let voters = stage.voters().await;
@@ -969,15 +975,15 @@ async fn a_newcomer_gets_a_vote_and_leaves_again() {
     stage.serves("before").await;
     assert_eq!(stage.voters().await, BTreeSet::from([1, 2, 3]));
     assert_eq!(stage.keys(4).await, 0, "it is no member");
-    let refused = stage.is_refused(Fault::Grow { who: 1 }).await;
+    let refused = stage.is_refused(Fault::AddVoter { who: 1 }).await;
     assert!(refused.contains("a vote already"), "{refused}");
     let refused = stage.is_refused(Fault::Replace { who: 4 }).await;
     assert!(refused.contains("no vote"), "{refused}");
 
-    let id = stage.put_in(Fault::Grow { who: 4 }).await;
+    let id = stage.inject(Fault::AddVoter { who: 4 }).await;
     assert_eq!(stage.voters().await, BTreeSet::from([1, 2, 3, 4]));
     assert_eq!(stage.agree().await.keys, 1, "it has what the others have");
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage
         .until("its departure", async || {
             let voters = stage.voters().await;
@@ -1030,13 +1036,13 @@ async fn a_fast_clock_is_fast_on_the_nodes_own_clock_and_heals() {
         rate_percent: 300,
         step_ms: 0,
     };
-    let id = stage.put_in(fast).await;
+    let id = stage.inject(fast).await;
     let one = read(&stage, 3.0).await;
     tokio::time::sleep(200 * MS).await;
     let two = read(&stage, 3.0).await;
     assert!(one.leads_to(&two, 3.0, Duration::ZERO), "{one:?} {two:?}");
     assert!(!one.leads_to(&two, 1.0, Duration::ZERO), "{one:?} {two:?}");
-    stage.take_out(id).await;
+    stage.heal(id).await;
     let one = read(&stage, 1.0).await;
     tokio::time::sleep(200 * MS).await;
     let two = read(&stage, 1.0).await;

@@ -132,11 +132,11 @@ impl Fault {
         }
         let name = act.name();
         match act {
-            Act::Late | Act::LateAnswer | Act::Reorder if *ms == 0 => {
+            Act::DelayRequest | Act::DelayResponse | Act::Reorder if *ms == 0 => {
                 let why = format!("{name} of 0 ms: ms says by how much");
                 return Err(Senseless::without_effect("ms", why));
             }
-            Act::Late | Act::LateAnswer | Act::Reorder | Act::Double => {
+            Act::DelayRequest | Act::DelayResponse | Act::Reorder | Act::Duplicate => {
                 at_most("ms", *ms, MOST_MS)?;
             }
             _ if *ms > 0 => {
@@ -211,7 +211,7 @@ fn check_act(act: Act, of: Of, has_receiver: bool) -> Result<(), Senseless> {
         );
         return Err(Senseless::of("of", why));
     }
-    if act == Act::LateAnswer && of == Of::Heartbeats {
+    if act == Act::DelayResponse && of == Of::Heartbeats {
         let why = "an answer does not say that it is a heartbeat's: name appends";
         return Err(Senseless::of("of", why));
     }
@@ -224,7 +224,7 @@ fn check_act(act: Act, of: Of, has_receiver: bool) -> Result<(), Senseless> {
     }
     if of == Of::Snapshots && act.needs_calls() {
         let why = format!(
-            "{} snapshots: they travel in streams, whose order is kept: late, late-answer, cut-stream and stall meet them",
+            "{} snapshots: they travel in streams, whose order is kept: delay-request, delay-response, cut-stream and stall meet them",
             act.name()
         );
         return Err(Senseless::without_effect("act", why));
@@ -293,13 +293,13 @@ impl Fault<Role> {
                 let why = "without effect: the leader leads already";
                 return Err(Senseless::of("to", why));
             }
-            Fault::Grow {
+            Fault::AddVoter {
                 who: NodeSelector::Leader,
             } => {
                 let why = "without effect: the leader has a vote";
                 return Err(Senseless::of("who", why));
             }
-            Fault::KillSeveral { who } | Fault::Freeze { who, .. } | Fault::Crash { who } => {
+            Fault::KillSeveral { who } | Fault::Freeze { who, .. } | Fault::PowerLoss { who } => {
                 who.check(all.len())?;
             }
             _ => {}
@@ -333,7 +333,7 @@ impl Fault<Role> {
 impl Act {
     /// Whether it acts on calls alone, which have one request and one answer.
     fn needs_calls(self) -> bool {
-        !self.needs_streams() && !matches!(self, Act::Late | Act::LateAnswer)
+        !self.needs_streams() && !matches!(self, Act::DelayRequest | Act::DelayResponse)
     }
 
     /// Whether it acts on streams alone.
@@ -367,7 +367,7 @@ impl Only {
             _ => true,
         }) {
             "they carry no entries"
-        } else if (self.terms.is_some() || self.entries.is_some()) && act == Act::LateAnswer {
+        } else if (self.terms.is_some() || self.entries.is_some()) && act == Act::DelayResponse {
             "answers have neither term nor entries to be known by"
         } else {
             return Ok(());
@@ -381,10 +381,10 @@ impl WireHarm {
     /// Whether it can count so much.
     pub(super) fn check(self, amount: u64) -> Result<(), Senseless> {
         let (unit, most) = match self {
-            WireHarm::Narrow => ("bytes a second", 1_000_000),
-            WireHarm::Sliced | WireHarm::CutShort => ("bytes", 1_000_000),
+            WireHarm::Bandwidth => ("bytes a second", 1_000_000),
+            WireHarm::Slicer | WireHarm::LimitData => ("bytes", 1_000_000),
             WireHarm::Spikes | WireHarm::LongTail | WireHarm::SlowClose => ("ms", 10_000),
-            WireHarm::HalfClose | WireHarm::Reset | WireHarm::Refuse | WireHarm::Unanswered => {
+            WireHarm::HalfClose | WireHarm::ResetPeer | WireHarm::Refuse | WireHarm::Unanswered => {
                 return match amount {
                     0 => Ok(()),
                     _ => Err(Senseless::without_effect(

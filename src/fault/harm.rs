@@ -37,21 +37,21 @@ pub enum Signal {
 #[serde(rename_all = "kebab-case")]
 pub enum WireHarm {
     /// At most so many bytes pass in a second.
-    Narrow,
+    Bandwidth,
     /// They come in slices of so many bytes, a millisecond apart.
-    Sliced,
+    Slicer,
     /// Now and then some are so many milliseconds late, and all behind them.
     Spikes,
     /// They are late, mostly less and seldom much more than so many milliseconds: an exponential distribution.
     LongTail,
     /// Each connection is reset after so many bytes, in the middle of whatever it carries.
-    CutShort,
+    LimitData,
     /// The end of a connection arrives so many milliseconds after its last byte.
     SlowClose,
     /// The receiver is told that there will be no more bytes; what it sends back flows.
     HalfClose,
     /// Connections are reset, and so is every new one as soon as it is there.
-    Reset,
+    ResetPeer,
     /// Connections are reset, and new ones are refused.
     Refuse,
     /// Connections are reset, and nobody answers who dials.
@@ -61,14 +61,14 @@ pub enum WireHarm {
 impl WireHarm {
     /// Every one of them.
     pub const ALL: [WireHarm; 10] = [
-        WireHarm::Narrow,
-        WireHarm::Sliced,
+        WireHarm::Bandwidth,
+        WireHarm::Slicer,
         WireHarm::Spikes,
         WireHarm::LongTail,
-        WireHarm::CutShort,
+        WireHarm::LimitData,
         WireHarm::SlowClose,
         WireHarm::HalfClose,
-        WireHarm::Reset,
+        WireHarm::ResetPeer,
         WireHarm::Refuse,
         WireHarm::Unanswered,
     ];
@@ -77,14 +77,14 @@ impl WireHarm {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            WireHarm::Narrow => "narrow",
-            WireHarm::Sliced => "sliced",
+            WireHarm::Bandwidth => "bandwidth",
+            WireHarm::Slicer => "slicer",
             WireHarm::Spikes => "spikes",
             WireHarm::LongTail => "long-tail",
-            WireHarm::CutShort => "cut-short",
+            WireHarm::LimitData => "limit-data",
             WireHarm::SlowClose => "slow-close",
             WireHarm::HalfClose => "half-close",
-            WireHarm::Reset => "reset",
+            WireHarm::ResetPeer => "reset-peer",
             WireHarm::Refuse => "refuse",
             WireHarm::Unanswered => "unanswered",
         }
@@ -94,14 +94,14 @@ impl WireHarm {
     #[must_use]
     pub(super) fn words(self, amount: u64) -> String {
         match self {
-            WireHarm::Narrow => format!("at {amount} bytes a second"),
-            WireHarm::Sliced => format!("in slices of {amount} bytes"),
+            WireHarm::Bandwidth => format!("at {amount} bytes a second"),
+            WireHarm::Slicer => format!("in slices of {amount} bytes"),
             WireHarm::Spikes => format!("late by {amount} ms now and then"),
             WireHarm::LongTail => format!("late by {amount} ms on average, seldom much later"),
-            WireHarm::CutShort => format!("reset after {amount} bytes"),
+            WireHarm::LimitData => format!("reset after {amount} bytes"),
             WireHarm::SlowClose => format!("closes {amount} ms late"),
             WireHarm::HalfClose => "half closed".to_owned(),
-            WireHarm::Reset => "reset, and again as soon as it is dialled".to_owned(),
+            WireHarm::ResetPeer => "reset, and again as soon as it is dialled".to_owned(),
             WireHarm::Refuse => "reset, and refused".to_owned(),
             WireHarm::Unanswered => "reset, and dialled in vain".to_owned(),
         }

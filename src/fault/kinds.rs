@@ -139,7 +139,7 @@ kinds! {
         "SIGKILL a minority, a majority, all followers or all nodes at once";
     Freeze      "freeze"       Process    3 Paused [Is::Stops] Child (Some(freeze))
         "SIGSTOP a minority, a majority, all followers or all nodes at once, SIGCONT one after the other";
-    Limit       "limit"        Process    1 Slow   [] Child (Some(limit))
+    Rlimit       "rlimit"        Process    1 Slow   [] Child (Some(rlimit))
         "let a node write no file (EFBIG) or open none (EMFILE): it stops or refuses";
     Split       "split"        Network    2 Cut    [] Links (Some(split))
         "part the nodes into two sides that do not hear each other";
@@ -149,9 +149,9 @@ kinds! {
         "let only neighbours in a ring hear each other: majorities everywhere, no two the same";
     Graph       "graph"        Network    2 Cut    [] Links (Some(graph))
         "stop a random set of directed links";
-    Hide        "hide"         Network    1 Cut    [] Links (Some(hide))
+    IsolateClients        "isolate-clients"         Network    1 Cut    [] Links (Some(isolate_clients))
         "cut a node off from its clients; its peers still hear it";
-    CrashLoop   "crash-loop"   Process    1 Dead   [Is::Ends] Child (Some(crash_loop))
+    KillLoop   "kill-loop"   Process    1 Dead   [Is::Ends] Child (Some(kill_loop))
         "SIGKILL a node again and again, soon after each start";
     Throttle    "throttle"     Process    1 Paused [] Child (Some(throttle))
         "let a node run and stand in turns of some milliseconds: a slow processor";
@@ -160,18 +160,18 @@ kinds! {
     Slow        "slow"         Network    2 Slow   [] Links (Some(slow))
         "delay the packets from one node to another, in order";
     Wire        "wire"         Network    2 Slow   [] Links (Some(wire))
-        "narrow, slice, delay at random, half close, reset or refuse the connections from one node to another";
-    Crash       "crash"        Process    1 Dead   [Is::Ends] UnsyncedDisk (Some(crash))
+        "throttle, slice, delay at random, cut off, half close, reset or refuse the connections from one node to another";
+    PowerLoss       "power-loss"        Process    1 Dead   [Is::Ends] UnsyncedDisk (Some(power_loss))
         "cut the power of one node, a minority, a majority or all: what was not synced is lost";
     Drop        "drop"         Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Drop)))
         "lose requests: votes, appends, heartbeats, or clients' own";
-    Swallow     "swallow"      Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Swallow)))
+    DropResponse     "drop-response"      Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::DropResponse)))
         "lose answers: the request does its work, and nobody hears of it";
-    Late        "late"         Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Late)))
+    DelayRequest        "delay-request"         Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::DelayRequest)))
         "deliver requests late, also those that their sender has given up";
-    LateAnswer  "late-answer"  Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::LateAnswer)))
+    DelayResponse  "delay-response"  Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::DelayResponse)))
         "deliver answers late: the request did its work in time";
-    Double      "double"       Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Double)))
+    Duplicate      "duplicate"       Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Duplicate)))
         "deliver requests twice";
     Reorder     "reorder"      Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Reorder)))
         "let requests overtake one another";
@@ -185,7 +185,7 @@ kinds! {
         "what is read from the disk has one bit wrong; OUTSIDE of the fault model, never drawn: the node has to notice";
     Clock       "clock"        Clock      1 Slow   [] Switches (Some(clock))
         "let a node's own clock run fast or slow, stand still or step forward; leases may break";
-    Shrink      "shrink"       Members    2 Slow   [] Admin (Some(shrink))
+    RemoveVoter      "remove-voter"       Members    2 Slow   [] Admin (Some(remove_voter))
         "take a node's vote away by a change of the membership, give it back later";
     Transfer    "transfer"     Leadership 2 Slow   [Is::Once] Admin (Some(transfer))
         "hand the leadership to another node";
@@ -199,7 +199,7 @@ kinds! {
         "flip a bit of each request; OUTSIDE of the fault model, never drawn: TCP does not do that";
     Replace     "replace"      Members    2 Dead   [Is::Ends] Admin (Some(replace))
         "take a voter out of the membership, end it and empty its disk; later it joins as a new one";
-    Grow        "grow"         Members    2 Slow   [] Admin (Some(grow))
+    AddVoter        "add-voter"         Members    2 Slow   [] Admin (Some(add_voter))
         "let a node that is no member join and vote; later it leaves again";
     Wipe        "wipe"         Process    1 Dead   [Is::Ends, Is::Once] Child (OUTSIDE)
         "start a voter again on an empty disk; OUTSIDE of the fault model, never drawn: it forgets its vote";
@@ -317,26 +317,26 @@ impl<W: Who> Fault<W> {
             Fault::Restart { .. } => Kind::Restart,
             Fault::KillSeveral { .. } => Kind::KillSeveral,
             Fault::Freeze { .. } => Kind::Freeze,
-            Fault::Limit { .. } => Kind::Limit,
+            Fault::Rlimit { .. } => Kind::Rlimit,
             Fault::Isolate { .. } => Kind::Isolate,
             Fault::Split { .. } => Kind::Split,
             Fault::Bridge { .. } => Kind::Bridge,
             Fault::Ring { .. } => Kind::Ring,
             Fault::Graph { .. } => Kind::Graph,
-            Fault::Hide { .. } => Kind::Hide,
-            Fault::CrashLoop { .. } => Kind::CrashLoop,
+            Fault::IsolateClients { .. } => Kind::IsolateClients,
+            Fault::KillLoop { .. } => Kind::KillLoop,
             Fault::Throttle { .. } => Kind::Throttle,
             Fault::Cut { .. } => Kind::Cut,
             Fault::Slow { .. } => Kind::Slow,
             Fault::Wire { .. } => Kind::Wire,
-            Fault::Crash { .. } => Kind::Crash,
+            Fault::PowerLoss { .. } => Kind::PowerLoss,
             Fault::Message { act, .. } => act.kind(),
             Fault::Disk { harm, .. } => harm.kind(),
             Fault::Clock { .. } => Kind::Clock,
-            Fault::Shrink { .. } => Kind::Shrink,
+            Fault::RemoveVoter { .. } => Kind::RemoveVoter,
             Fault::Transfer { .. } => Kind::Transfer,
             Fault::Replace { .. } => Kind::Replace,
-            Fault::Grow { .. } => Kind::Grow,
+            Fault::AddVoter { .. } => Kind::AddVoter,
             Fault::Wipe { .. } => Kind::Wipe,
         }
     }
@@ -378,8 +378,8 @@ fn freeze(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
     Some(Fault::Freeze { who, stagger_ms })
 }
 
-fn limit(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::Limit {
+fn rlimit(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::Rlimit {
         who: hat.any(),
         of: hat.pick(&[LimitOf::FileSize, LimitOf::OpenFiles]),
     })
@@ -416,12 +416,12 @@ fn graph(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
     Some(Fault::Graph { cut: cut.collect() })
 }
 
-fn hide(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::Hide { who: hat.any() })
+fn isolate_clients(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::IsolateClients { who: hat.any() })
 }
 
-fn crash_loop(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::CrashLoop {
+fn kill_loop(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::KillLoop {
         who: hat.any(),
         up_ms: hat.pick(&[100, 300, 800]),
     })
@@ -456,12 +456,12 @@ fn wire(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
     let (from, to) = hat.link();
     let harm = hat.pick(&WireHarm::ALL);
     let (least, times) = match harm {
-        WireHarm::Narrow => (2_000.0, 100.0),
-        WireHarm::Sliced => (1.0, 200.0),
-        WireHarm::CutShort => (10.0, 2_000.0),
+        WireHarm::Bandwidth => (2_000.0, 100.0),
+        WireHarm::Slicer => (1.0, 200.0),
+        WireHarm::LimitData => (10.0, 2_000.0),
         WireHarm::Spikes | WireHarm::SlowClose => (20.0, 20.0),
         WireHarm::LongTail => (5.0, 20.0),
-        WireHarm::HalfClose | WireHarm::Reset | WireHarm::Refuse | WireHarm::Unanswered => {
+        WireHarm::HalfClose | WireHarm::ResetPeer | WireHarm::Refuse | WireHarm::Unanswered => {
             (0.0, 1.0)
         }
     };
@@ -474,31 +474,33 @@ fn wire(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
     })
 }
 
-fn crash(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+fn power_loss(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
     use NodeSet::{All, Follower, Leader, Majority};
     let who = hat.pick(&[Leader, Follower, Majority, All]);
-    (hat.nodes > 1 || who != Follower).then_some(Fault::Crash { who })
+    (hat.nodes > 1 || who != Follower).then_some(Fault::PowerLoss { who })
 }
 
 /// A fault of single messages: on one node's links or everywhere, of some or all of them.
 fn message(hat: &mut Hat<'_>, act: Act) -> Option<Fault<Role>> {
     let of = match act {
         Act::Drop | Act::Refuse => hat.pick(&[Of::Votes, Of::Heartbeats, Of::Peers]),
-        Act::Swallow => hat.pick(&[Of::Votes, Of::Heartbeats, Of::Clients, Of::Writes]),
-        Act::Late | Act::LateAnswer => {
+        Act::DropResponse => hat.pick(&[Of::Votes, Of::Heartbeats, Of::Clients, Of::Writes]),
+        Act::DelayRequest | Act::DelayResponse => {
             hat.pick(&[Of::Votes, Of::Appends, Of::Peers, Of::Snapshots])
         }
         Act::CutStream | Act::Stall if hat.streams => hat.pick(&[Of::Appends, Of::Snapshots]),
         Act::CutStream | Act::Stall => Of::Snapshots,
         // A client's request has no number of its own: a second one may be applied twice, and legally so.
-        Act::Double | Act::Reorder | Act::Replay | Act::Corrupt => {
+        Act::Duplicate | Act::Reorder | Act::Replay | Act::Corrupt => {
             hat.pick(&[Of::Votes, Of::Heartbeats, Of::Appends])
         }
     };
     let somewhere = hat.rng.random_bool(0.5);
     let who = somewhere.then(|| hat.any());
     let ms = match act {
-        Act::Late | Act::LateAnswer | Act::Double | Act::Reorder => hat.log_uniform(10.0, 30.0),
+        Act::DelayRequest | Act::DelayResponse | Act::Duplicate | Act::Reorder => {
+            hat.log_uniform(10.0, 30.0)
+        }
         _ => 0,
     };
     Some(Fault::Message {
@@ -537,8 +539,8 @@ fn clock(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
     })
 }
 
-fn shrink(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::Shrink { who: hat.any() })
+fn remove_voter(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::RemoveVoter { who: hat.any() })
 }
 
 fn transfer(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
@@ -552,8 +554,8 @@ fn replace(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
     Some(Fault::Replace { who: hat.any() })
 }
 
-fn grow(_: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::Grow {
+fn add_voter(_: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::AddVoter {
         who: NodeSelector::Newcomer,
     })
 }

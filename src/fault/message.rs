@@ -13,13 +13,13 @@ pub enum Act {
     /// The request never arrives and is never answered.
     Drop,
     /// The request arrives and does its work; its answer is never delivered.
-    Swallow,
+    DropResponse,
     /// The request comes late, also when its sender has given up.
-    Late,
+    DelayRequest,
     /// The request is done in time, and its answer comes late.
-    LateAnswer,
+    DelayResponse,
     /// The request arrives twice.
-    Double,
+    Duplicate,
     /// The request waits while others overtake it.
     Reorder,
     /// The request never arrives and is answered with an error at once.
@@ -38,10 +38,10 @@ impl Act {
     /// Every one of them.
     pub const ALL: [Act; 11] = [
         Act::Drop,
-        Act::Swallow,
-        Act::Late,
-        Act::LateAnswer,
-        Act::Double,
+        Act::DropResponse,
+        Act::DelayRequest,
+        Act::DelayResponse,
+        Act::Duplicate,
         Act::Reorder,
         Act::Refuse,
         Act::Replay,
@@ -55,10 +55,10 @@ impl Act {
     pub fn kind(self) -> Kind {
         match self {
             Act::Drop => Kind::Drop,
-            Act::Swallow => Kind::Swallow,
-            Act::Late => Kind::Late,
-            Act::LateAnswer => Kind::LateAnswer,
-            Act::Double => Kind::Double,
+            Act::DropResponse => Kind::DropResponse,
+            Act::DelayRequest => Kind::DelayRequest,
+            Act::DelayResponse => Kind::DelayResponse,
+            Act::Duplicate => Kind::Duplicate,
             Act::Reorder => Kind::Reorder,
             Act::Refuse => Kind::Refuse,
             Act::Replay => Kind::Replay,
@@ -76,13 +76,13 @@ impl Act {
 
     /// Whether answers meet it, and not requests.
     fn is_of_answers(self) -> bool {
-        matches!(self, Act::Swallow | Act::LateAnswer)
+        matches!(self, Act::DropResponse | Act::DelayResponse)
     }
 
     /// Whether a request arrives more than once by it.
     #[must_use]
     pub fn repeats(self) -> bool {
-        matches!(self, Act::Double | Act::Replay)
+        matches!(self, Act::Duplicate | Act::Replay)
     }
 }
 
@@ -127,7 +127,7 @@ impl fmt::Display for Only {
     }
 }
 
-/// `late-answer answers to appends 60 ms n1 → n2`: between whom, where it is said.
+/// `delay-response answers to appends 60 ms n1 → n2`: between whom, where it is said.
 pub(super) fn words(
     f: &mut fmt::Formatter<'_>,
     act: Act,

@@ -94,14 +94,14 @@ pub enum Fault<W: Who = Node> {
         stagger_ms: u64,
     },
     /// A limit of the system, at nothing, for the child: setrlimit(2). The node may stop; it is started again.
-    Limit {
+    Rlimit {
         /// The node that has no more.
         who: W::One,
         /// Of what.
         of: LimitOf,
     },
     /// SIGKILL, a start, and so again and again. Taken out by leaving it alone once it is up.
-    CrashLoop {
+    KillLoop {
         /// The node that does not get going.
         who: W::One,
         /// How long it is up between a start and the next SIGKILL.
@@ -147,7 +147,7 @@ pub enum Fault<W: Who = Node> {
         cut: Vec<(W::One, W::One)>,
     },
     /// A node without its clients. Its peers still hear it.
-    Hide {
+    IsolateClients {
         /// The node that no client reaches.
         who: W::One,
     },
@@ -183,7 +183,7 @@ pub enum Fault<W: Who = Node> {
     },
     /// The machines of these nodes lose power: SIGKILL, their links fall silent, and what was not synced is lost. Taken
     /// out by starting them again on their own disks.
-    Crash {
+    PowerLoss {
         /// The nodes, in the order of their ids.
         who: W::Many,
     },
@@ -220,7 +220,7 @@ pub enum Fault<W: Who = Node> {
         ms: u64,
     },
     /// A node's vote is taken away; it learns on. Taken out by giving the vote back.
-    Shrink {
+    RemoveVoter {
         /// Whose.
         who: W::One,
     },
@@ -248,7 +248,7 @@ pub enum Fault<W: Who = Node> {
         who: W::One,
     },
     /// A node that is no member joins, learns and gets a vote. Taken out by letting it leave.
-    Grow {
+    AddVoter {
         /// The newcomer.
         who: W::One,
     },
@@ -289,26 +289,26 @@ impl<W: Who> Fault<W> {
             Restart { who: one; signal }
             KillSeveral { who: many }
             Freeze { who: many; stagger_ms }
-            Limit { who: one; of }
-            CrashLoop { who: one; up_ms }
+            Rlimit { who: one; of }
+            KillLoop { who: one; up_ms }
             Throttle { who: one; run_ms, stand_ms }
             Isolate { who: one; way }
             Split { side: side }
             Bridge { over: one, side: side }
             Ring { order: each }
             Graph { cut: links }
-            Hide { who: one }
+            IsolateClients { who: one }
             Cut { from: one, to: one }
             Slow { from: one, to: one; delay_ms, jitter_ms }
             Wire { from: one, to: one; harm, amount }
-            Crash { who: many }
+            PowerLoss { who: many }
             Message { who: any, to: any; act, of, per_mille, ms, only }
             Disk { who: one; harm, ms }
             Clock { who: one; rate_percent, step_ms }
-            Shrink { who: one }
+            RemoveVoter { who: one }
             Transfer { to: one }
             Replace { who: one }
-            Grow { who: one }
+            AddVoter { who: one }
             Wipe { who: one }
         })
     }
@@ -363,12 +363,12 @@ impl Fault {
                 }
                 at_most("run_ms", *run_ms, MOST_MS)
             }
-            Fault::CrashLoop { up_ms, .. } => at_most("up_ms", *up_ms, MOST_MS),
+            Fault::KillLoop { up_ms, .. } => at_most("up_ms", *up_ms, MOST_MS),
             Fault::Freeze { who, stagger_ms } => {
                 somebody(who)?;
                 at_most("stagger_ms", *stagger_ms, MOST_MS)
             }
-            Fault::KillSeveral { who } | Fault::Crash { who } => somebody(who),
+            Fault::KillSeveral { who } | Fault::PowerLoss { who } => somebody(who),
             Fault::Disk { harm, ms, .. } => check_disk(*harm, *ms),
             Fault::Clock {
                 rate_percent,
@@ -398,7 +398,7 @@ impl<W: Who> fmt::Display for Fault<W> {
             Fault::Pause { who } => write!(f, "pause {}", one(who)),
             Fault::Restart { who, signal } => match signal {
                 Signal::Term => write!(f, "restart {}", one(who)),
-                Signal::Kill => write!(f, "crash and restart {}", one(who)),
+                Signal::Kill => write!(f, "kill and restart {}", one(who)),
             },
             Fault::KillSeveral { who } => write!(f, "kill {}", many(who)),
             Fault::Freeze { who, stagger_ms } => {
@@ -408,11 +408,11 @@ impl<W: Who> fmt::Display for Fault<W> {
                     ms => write!(f, ", resume {ms} ms apart"),
                 }
             }
-            Fault::Limit { who, of } => match of {
+            Fault::Rlimit { who, of } => match of {
                 LimitOf::FileSize => write!(f, "let {} write no file", one(who)),
                 LimitOf::OpenFiles => write!(f, "let {} open no file", one(who)),
             },
-            Fault::CrashLoop { who, up_ms } => write!(f, "kill {} every {up_ms} ms", one(who)),
+            Fault::KillLoop { who, up_ms } => write!(f, "kill {} every {up_ms} ms", one(who)),
             Fault::Throttle {
                 who,
                 run_ms,
@@ -441,7 +441,7 @@ impl<W: Who> fmt::Display for Fault<W> {
                 let links: Vec<String> = cut.iter().map(link).collect();
                 write!(f, "cut {}", links.join(", "))
             }
-            Fault::Hide { who } => write!(f, "hide {} from its clients", one(who)),
+            Fault::IsolateClients { who } => write!(f, "isolate {} from its clients", one(who)),
             Fault::Cut { from, to } => write!(f, "cut {} → {}", one(from), one(to)),
             Fault::Slow {
                 from,
@@ -458,7 +458,7 @@ impl<W: Who> fmt::Display for Fault<W> {
                 harm,
                 amount,
             } => write!(f, "{} → {} {}", one(from), one(to), harm.words(*amount)),
-            Fault::Crash { who } => write!(f, "power loss of {}", many(who)),
+            Fault::PowerLoss { who } => write!(f, "power loss of {}", many(who)),
             Fault::Message {
                 act,
                 of,
@@ -497,10 +497,10 @@ impl<W: Who> fmt::Display for Fault<W> {
                     (rate, step) => write!(f, "{clock} steps {step} ms, then at {rate} %"),
                 }
             }
-            Fault::Shrink { who } => write!(f, "take {}'s vote away", one(who)),
+            Fault::RemoveVoter { who } => write!(f, "take {}'s vote away", one(who)),
             Fault::Transfer { to } => write!(f, "hand the leadership to {}", one(to)),
             Fault::Replace { who } => write!(f, "replace {} by a new member", one(who)),
-            Fault::Grow { who } => write!(f, "let {} join", one(who)),
+            Fault::AddVoter { who } => write!(f, "let {} join", one(who)),
             Fault::Wipe { who } => write!(f, "wipe {} (outside of the fault model)", one(who)),
         }
     }

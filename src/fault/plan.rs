@@ -443,7 +443,7 @@ mod tests {
             harm,
             ms: 7,
         });
-        let limits = [LimitOf::FileSize, LimitOf::OpenFiles].map(|of| Fault::Limit {
+        let limits = [LimitOf::FileSize, LimitOf::OpenFiles].map(|of| Fault::Rlimit {
             who: NodeSelector::Leader,
             of,
         });
@@ -453,8 +453,8 @@ mod tests {
         let sets = sets.into_iter().flat_map(|who| {
             let stagger_ms = 100;
             let several = Fault::KillSeveral { who: who.clone() };
-            let crash = Fault::Crash { who: who.clone() };
-            [Fault::Freeze { who, stagger_ms }, several, crash]
+            let power_loss = Fault::PowerLoss { who: who.clone() };
+            [Fault::Freeze { who, stagger_ms }, several, power_loss]
         });
         let wires = WireHarm::ALL.map(|harm| Fault::Wire {
             from: NodeSelector::Leader,
@@ -463,7 +463,7 @@ mod tests {
             amount: 9,
         });
         let message = Fault::Message {
-            act: Act::LateAnswer,
+            act: Act::DelayResponse,
             of: Of::Appends,
             who: Some(NodeSelector::Leader),
             per_mille: 500,

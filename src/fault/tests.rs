@@ -87,14 +87,14 @@ fn every_fault_is_of_a_listed_kind() {
         },
         Fault::Ring { order: vec![1, 2] },
         Fault::Graph { cut: vec![(1, 2)] },
-        Fault::Hide { who: 1 },
-        Fault::CrashLoop { who: 1, up_ms: 9 },
+        Fault::IsolateClients { who: 1 },
+        Fault::KillLoop { who: 1, up_ms: 9 },
         Fault::KillSeveral { who: vec![1, 2] },
         Fault::Freeze {
             who: vec![1, 2],
             stagger_ms: 9,
         },
-        Fault::Limit {
+        Fault::Rlimit {
             who: 1,
             of: LimitOf::FileSize,
         },
@@ -113,10 +113,10 @@ fn every_fault_is_of_a_listed_kind() {
         Fault::Wire {
             from: 1,
             to: 2,
-            harm: WireHarm::Narrow,
+            harm: WireHarm::Bandwidth,
             amount: 2_000,
         },
-        Fault::Crash { who: vec![1, 2] },
+        Fault::PowerLoss { who: vec![1, 2] },
         Fault::Disk {
             who: 1,
             harm: DiskHarm::SlowSync,
@@ -137,10 +137,10 @@ fn every_fault_is_of_a_listed_kind() {
             rate_percent: 300,
             step_ms: 0,
         },
-        Fault::Shrink { who: 1 },
+        Fault::RemoveVoter { who: 1 },
         Fault::Transfer { to: 1 },
         Fault::Replace { who: 1 },
-        Fault::Grow { who: 4 },
+        Fault::AddVoter { who: 4 },
         Fault::Wipe { who: 1 },
     ];
     let messages = Act::ALL.map(|act| Fault::Message {
@@ -174,7 +174,7 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
             who: Some(1),
             per_mille: 500,
             ms: match act {
-                Act::Late | Act::LateAnswer | Act::Reorder | Act::Double => 9,
+                Act::DelayRequest | Act::DelayResponse | Act::Reorder | Act::Duplicate => 9,
                 _ => 0,
             },
             to,
@@ -198,19 +198,35 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
         },
     };
     for (act, of, to, only) in [
-        (Act::LateAnswer, Of::Appends, Some(2), only("nth", [1, 3])),
+        (
+            Act::DelayResponse,
+            Of::Appends,
+            Some(2),
+            only("nth", [1, 3]),
+        ),
         (Act::Drop, Of::Heartbeats, None, only("entries", [0, 0])),
-        (Act::Late, Of::Appends, None, only("entries", [1, 100])),
-        (Act::Double, Of::Votes, None, only("terms", [2, 2])),
-        (Act::Swallow, Of::Clients, None, only("nth", [1, 1])),
+        (
+            Act::DelayRequest,
+            Of::Appends,
+            None,
+            only("entries", [1, 100]),
+        ),
+        (Act::Duplicate, Of::Votes, None, only("terms", [2, 2])),
+        (Act::DropResponse, Of::Clients, None, only("nth", [1, 1])),
         (Act::CutStream, Of::Appends, Some(2), all),
     ] {
         assert_eq!(check(act, of, to, only), Ok(()), "{act:?} {of:?}");
     }
     for (act, of, to, only, why) in [
-        (Act::Double, Of::Writes, None, all, "two writes"),
+        (Act::Duplicate, Of::Writes, None, all, "two writes"),
         (Act::Drop, Of::Reads, Some(2), all, "without a receiver"),
-        (Act::LateAnswer, Of::Heartbeats, None, all, "name appends"),
+        (
+            Act::DelayResponse,
+            Of::Heartbeats,
+            None,
+            all,
+            "name appends",
+        ),
         (
             Act::Drop,
             Of::Votes,
@@ -248,7 +264,7 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
             "no entries",
         ),
         (
-            Act::LateAnswer,
+            Act::DelayResponse,
             Of::Appends,
             None,
             only("terms", [1, 2]),

@@ -31,7 +31,7 @@ impl Fault {
             Fault::Kill { .. }
                 | Fault::KillSeveral { .. }
                 | Fault::Restart { .. }
-                | Fault::Crash { .. }
+                | Fault::PowerLoss { .. }
         );
         if self.is_a_switch() {
             let others_switch = other.is_a_switch() && other.kind() != self.kind();
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_ends_a_node_goes_on_top_of_what_ends_with_it() {
-        let crash = Fault::Crash { who: vec![1] };
+        let power_loss = Fault::PowerLoss { who: vec![1] };
         let kill = Fault::Kill { who: 1 };
         let restart = |signal| Fault::Restart { who: 1, signal };
         for first in [
@@ -111,14 +111,14 @@ mod tests {
             clock(),
             pause(1),
         ] {
-            assert_eq!(crash.refused_by(&first), None, "{first}");
+            assert_eq!(power_loss.refused_by(&first), None, "{first}");
             assert_eq!(kill.refused_by(&first), None, "{first}");
             assert_eq!(restart(Signal::Kill).refused_by(&first), None, "{first}");
             assert!(first.refused_by(&kill).is_some(), "{first}");
         }
         assert!(restart(Signal::Term).refused_by(&pause(1)).is_some());
         assert_eq!(restart(Signal::Term).refused_by(&clock()), None);
-        assert!(crash.refused_by(&disk(DiskHarm::Full)).is_some());
+        assert!(power_loss.refused_by(&disk(DiskHarm::Full)).is_some());
     }
 
     #[test]
@@ -140,8 +140,8 @@ mod tests {
         );
         let [slow, held] = [DiskHarm::SlowSync, DiskHarm::HoldSync].map(disk);
         assert!(held.refused_by(&slow).is_some(), "one disk does one thing");
-        let (shrink, replace) = (Fault::Shrink { who: 2 }, Fault::Replace { who: 2 });
-        let why = replace.refused_by(&shrink).expect("one vote");
+        let (removed, replaced) = (Fault::RemoveVoter { who: 2 }, Fault::Replace { who: 2 });
+        let why = replaced.refused_by(&removed).expect("one vote");
         assert!(why.contains("n2's vote"), "{why}");
     }
 }

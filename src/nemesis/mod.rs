@@ -7,7 +7,7 @@
 
 mod agenda;
 mod anchor;
-mod hand;
+mod injector;
 mod life;
 mod members;
 mod terms;
@@ -27,7 +27,7 @@ use crate::proxy::Network;
 use crate::recorder::Recorder;
 use agenda::{Agenda, Edge, Turn};
 use anchor::Watched;
-use hand::{Active, Hand, NotIn};
+use injector::{Active, Injector, NotIn};
 use members::Votes;
 
 /// What the nemesis is asked to do.
@@ -105,7 +105,7 @@ pub struct Parties {
 
 /// Carries out one plan, and orders in between.
 pub struct Nemesis {
-    hand: Hand,
+    injector: Injector,
     active: BTreeMap<FaultId, Active>,
     /// Faults that are to be healed when their nodes go on, and by whom.
     waiting: Vec<(FaultId, By)>,
@@ -161,7 +161,7 @@ impl Nemesis {
         } = parties;
         let votes = Arc::new(Votes::begin(&nodes, &voters));
         Nemesis {
-            hand: Hand {
+            injector: Injector {
                 cluster,
                 network,
                 recorder,
@@ -185,7 +185,7 @@ impl Nemesis {
     /// While this is true nothing of the plan goes in, and what is done to a child again and again waits.
     #[must_use]
     pub fn held_by(mut self, held: watch::Receiver<bool>) -> Nemesis {
-        self.hand.held = held;
+        self.injector.held = held;
         self
     }
 
@@ -212,7 +212,7 @@ impl Nemesis {
                 Some(Order::Begin) => self.clock.set(true, Instant::now()),
                 Some(Order::End) => {
                     self.heal_all(By::End).await;
-                    if let Err(why) = self.hand.restore_votes(VOTES_WITHIN).await {
+                    if let Err(why) = self.injector.restore_votes(VOTES_WITHIN).await {
                         (self.listener)(Deed::Missed(format!(
                             "not every vote was given back: {why}"
                         )));
@@ -245,9 +245,9 @@ impl Nemesis {
         let now = self.clock.at(Instant::now());
         for mut watched in std::mem::take(&mut self.watched) {
             let planned = &plan.episodes[watched.episode];
-            if watched.is_there(&self.hand) {
+            if watched.is_there(&self.injector) {
                 if let Some(when) = planned.when {
-                    self.hand.recorder.mark(format!("anchor {when}"));
+                    self.injector.recorder.mark(format!("anchor {when}"));
                     (self.listener)(Deed::Anchored(when.to_string()));
                 }
                 let at = now + Duration::from_millis(planned.after_ms);
@@ -276,7 +276,7 @@ impl Nemesis {
             }
             (Turn::Watch, Some(when)) => {
                 let until = at + Duration::from_millis(plan.episodes[episode].within_ms());
-                let watched = Watched::begin(&self.hand, episode, when, until);
+                let watched = Watched::begin(&self.injector, episode, when, until);
                 self.watched.push(watched);
                 self.agenda.pass();
             }
@@ -287,7 +287,7 @@ impl Nemesis {
     /// Puts the next fault of an episode in, so that an order is heard between two of them; behind the last one it
     /// writes down when they go out.
     async fn next_fault(&mut self, edge: Edge, plan: &Plan, put_in: &mut Vec<FaultId>) {
-        if self.hand.is_held() {
+        if self.injector.is_held() {
             // The order that lets the plan stand is on its way.
             tokio::time::sleep(LOOK_EVERY).await;
             return;
@@ -297,7 +297,7 @@ impl Nemesis {
             Some(under_way) => under_way,
             None if self.agenda.puts_off(plan) => return,
             None => {
-                let leader = self.hand.leader();
+                let leader = self.injector.leader();
                 // Between two leaders: the edge waits, and what comes after it does, too.
                 if leader.is_none()
                     && self.needs_a_leader(planned)
@@ -321,9 +321,9 @@ impl Nemesis {
         };
         self.under_way = Some((leader, done + 1));
         let roles = Roles {
-            nodes: &self.hand.nodes,
+            nodes: &self.injector.nodes,
             leader,
-            newcomer: self.hand.votes.newcomer(),
+            newcomer: self.injector.votes.newcomer(),
         };
         match fault.resolve(roles) {
             Ok(fault) => put_in.extend(self.inject(fault, By::Plan).await),
@@ -337,7 +337,7 @@ impl Nemesis {
     /// Whether one of its faults aims at the leader, or at somebody beside it.
     fn needs_a_leader(&self, planned: &Episode) -> bool {
         // Who joins does not depend on a leader; whether anybody can is said when it does.
-        let nodes = &self.hand.nodes;
+        let nodes = &self.injector.nodes;
         let nobody = Roles {
             nodes,
             leader: None,
@@ -353,7 +353,7 @@ impl Nemesis {
             (self.listener)(Deed::Skipped(fault, by, why));
             return None;
         }
-        match self.hand.put_in(&fault).await {
+        match self.injector.inject(&fault).await {
             Ok(active) => {
                 let id = self.is_in(&fault, by);
                 if fault.is_over_at_once() {
@@ -364,12 +364,14 @@ impl Nemesis {
                 Some(id)
             }
             Err(NotIn::Skipped(why)) => {
-                self.hand.recorder.mark(format!("skipped {fault}: {why}"));
+                self.injector
+                    .recorder
+                    .mark(format!("skipped {fault}: {why}"));
                 (self.listener)(Deed::Skipped(fault, by, why));
                 None
             }
-            Err(NotIn::Unsure(why)) => {
-                self.hand
+            Err(NotIn::Indeterminate(why)) => {
+                self.injector
                     .recorder
                     .mark(format!("indeterminate {fault}: {why}"));
                 (self.listener)(Deed::Indeterminate(None, fault, by, why));
@@ -388,15 +390,17 @@ impl Nemesis {
     fn is_in(&mut self, fault: &Fault, by: By) -> FaultId {
         let id = self.next_id;
         self.next_id += 1;
-        self.hand.recorder.mark(format!("in #{id} {fault}"));
+        self.injector.recorder.mark(format!("in #{id} {fault}"));
         (self.listener)(Deed::In(id, fault.clone(), by));
         id
     }
 
     fn is_out(&self, id: FaultId, fault: Fault, by: By, remains: Remains) {
-        self.hand.recorder.mark(format!("out #{id} {fault}"));
+        self.injector.recorder.mark(format!("out #{id} {fault}"));
         if remains == Remains::Nothing {
-            self.hand.recorder.mark(format!("nothing is left of #{id}"));
+            self.injector
+                .recorder
+                .mark(format!("nothing is left of #{id}"));
         }
         (self.listener)(Deed::Out(id, fault, by, remains));
     }
@@ -405,7 +409,7 @@ impl Nemesis {
     /// does not answer in time, or a host that has no port or no space for it, accuse nobody.
     fn tell_loss(&self, node: NodeId, error: &ClusterError) {
         let text = error.to_string();
-        self.hand.recorder.mark(format!("lost n{node}: {text}"));
+        self.injector.recorder.mark(format!("lost n{node}: {text}"));
         (self.listener)(match error.shortage() {
             _ if error.accuses() => Deed::Lost(node, text),
             Some(shortage) => Deed::Failed(format!(
@@ -420,12 +424,12 @@ impl Nemesis {
         if let Some(unknown) = fault
             .nodes()
             .into_iter()
-            .find(|node| !self.hand.nodes.contains(node))
+            .find(|node| !self.injector.nodes.contains(node))
         {
             return Some(format!("there is no n{unknown}"));
         }
         if let Fault::Transfer { to } = fault
-            && self.hand.leader() == Some(*to)
+            && self.injector.leader() == Some(*to)
         {
             return Some(format!("n{to} leads already"));
         }
@@ -462,10 +466,10 @@ impl Nemesis {
         let Some(active) = self.active.remove(&id) else {
             return false;
         };
-        let unproven = self.hand.unproven(&active);
+        let unproven = self.injector.unproven(&active);
         let liar = active.liar;
-        let lost = self.hand.take_out(active).await;
-        let remains = match liar.is_some_and(|liar| self.hand.lives_on(liar)) {
+        let lost = self.injector.heal(active).await;
+        let remains = match liar.is_some_and(|liar| self.injector.lives_on(liar)) {
             true => Remains::Nothing,
             false => Remains::Perhaps,
         };
@@ -475,7 +479,7 @@ impl Nemesis {
         }
         let stopped = fault.stops();
         if let Some(why) = unproven {
-            self.hand
+            self.injector
                 .recorder
                 .mark(format!("indeterminate #{id} {fault}: {why}"));
             (self.listener)(Deed::Indeterminate(Some(id), fault, by, why));
@@ -487,7 +491,7 @@ impl Nemesis {
     fn stands(&self, fault: &Fault) -> Option<NodeId> {
         let children = fault.children();
         let node = *children.first().filter(|_| fault.is_a_switch())?;
-        let view = self.hand.cluster.view(node)?;
+        let view = self.injector.cluster.view(node)?;
         (view.state == ChildState::Paused).then_some(node)
     }
 

@@ -25,10 +25,10 @@ impl From<LimitOf> for Limit {
 pub(super) fn action(act: Act, time: Duration) -> Action {
     match act {
         Act::Drop => Action::DropRequest,
-        Act::Swallow => Action::DropResponse,
-        Act::Late => Action::DelayRequest(Delay::around(time, time / 4)),
-        Act::LateAnswer => Action::DelayResponse(Delay::around(time, time / 4)),
-        Act::Double => Action::Duplicate {
+        Act::DropResponse => Action::DropResponse,
+        Act::DelayRequest => Action::DelayRequest(Delay::around(time, time / 4)),
+        Act::DelayResponse => Action::DelayResponse(Delay::around(time, time / 4)),
+        Act::Duplicate => Action::Duplicate {
             copies: 1,
             gap: time,
         },

@@ -1,22 +1,24 @@
-//! What the hand does to the network but for plain cuts: single messages, the bytes of a link, clients' links.
+//! What the injector does to the network but for plain cuts: single messages, the bytes of a link, clients' links.
 
 use std::time::Duration;
 
-use super::hand::{Hand, NotIn};
+use super::injector::{Injector, NotIn};
 use crate::fault::{Fault, NodeId, Of, WireHarm};
-use crate::proxy::{ByteFault, ConnectFault, Delay, Direction, Guard, LinkSnapshot, Party, Route};
+use crate::proxy::{
+    ByteFault, ConnectFault, Delay, Direction, Endpoint, Guard, LinkSnapshot, Route,
+};
 
 /// Between two slices.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
 /// Of a thousand pieces so many are late in spikes.
 const SPIKES_PER_MILLE: u32 = 50;
 
-impl Hand {
+impl Injector {
     /// Cuts a node's links with every group of clients, both ways.
-    pub(super) fn hide(&self, node: NodeId) -> Guard {
-        let node = Party::Node(node);
+    pub(super) fn isolate_clients(&self, node: NodeId) -> Guard {
+        let node = Endpoint::Node(node);
         let directions = self.groups.iter().flat_map(|&group| {
-            let clients = Party::Clients(group);
+            let clients = Endpoint::Clients(group);
             let [from, to] = [clients, node];
             [Direction { from, to }, Direction { from: to, to: from }]
         });
@@ -103,7 +105,7 @@ impl Hand {
 fn shows_at_ends(harm: WireHarm) -> bool {
     matches!(
         harm,
-        WireHarm::CutShort | WireHarm::SlowClose | WireHarm::HalfClose
+        WireHarm::LimitData | WireHarm::SlowClose | WireHarm::HalfClose
     )
 }
 
@@ -118,10 +120,10 @@ enum Wire {
 fn wire_fault(harm: WireHarm, amount: u64) -> Wire {
     let time = Duration::from_millis(amount);
     let bytes = match harm {
-        WireHarm::Narrow => ByteFault::Bandwidth {
+        WireHarm::Bandwidth => ByteFault::Bandwidth {
             bytes_per_second: amount,
         },
-        WireHarm::Sliced => ByteFault::Slice {
+        WireHarm::Slicer => ByteFault::Slice {
             at_most: usize::try_from(amount).unwrap_or(usize::MAX),
             pause: SLICE_PAUSE,
         },
@@ -131,10 +133,10 @@ fn wire_fault(harm: WireHarm, amount: u64) -> Wire {
             per_mille: SPIKES_PER_MILLE,
         }),
         WireHarm::LongTail => ByteFault::Delay(Delay::Exponential { mean: time }),
-        WireHarm::CutShort => ByteFault::Limit { bytes: amount },
+        WireHarm::LimitData => ByteFault::Limit { bytes: amount },
         WireHarm::SlowClose => ByteFault::SlowClose(time),
         WireHarm::HalfClose => ByteFault::HalfClose,
-        WireHarm::Reset => return Wire::Dials(ConnectFault::Reset),
+        WireHarm::ResetPeer => return Wire::Dials(ConnectFault::Reset),
         WireHarm::Refuse => return Wire::Dials(ConnectFault::Refuse),
         WireHarm::Unanswered => return Wire::Dials(ConnectFault::Unanswered),
     };

@@ -448,7 +448,7 @@ impl Counts {
             leaders_in_minority,
             tails,
             changes,
-            crashes,
+            power_losses,
             ..
         } = *promises;
         for (done, promised, what) in [
@@ -475,8 +475,8 @@ impl Counts {
                 "changes of the membership took effect",
             ),
             (
-                took_effect(|kind| kind == Kind::Crash),
-                crashes,
+                took_effect(|kind| kind == Kind::PowerLoss),
+                power_losses,
                 "power losses took effect",
             ),
         ] {

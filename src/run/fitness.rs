@@ -73,7 +73,7 @@ fn own_words(finding: &Finding) -> Option<Shortage> {
 /// Whether a fault of the run took that away: then it is the node's own affair how it goes on.
 fn is_planned(shortage: Shortage, spans: &[FaultSpan]) -> bool {
     let takes = |fault: &Fault| match (shortage, fault) {
-        (Shortage::OpenFiles, Fault::Limit { of, .. }) => *of == LimitOf::OpenFiles,
+        (Shortage::OpenFiles, Fault::Rlimit { of, .. }) => *of == LimitOf::OpenFiles,
         (Shortage::Space, Fault::Disk { harm, .. }) => *harm == DiskHarm::Full,
         _ => false,
     };
@@ -252,7 +252,7 @@ mod tests {
             remains: crate::nemesis::Remains::Perhaps,
         };
         let files = panicked("Too many open files (os error 24)");
-        let limit = |of| span(Fault::Limit { who: 1, of });
+        let limit = |of| span(Fault::Rlimit { who: 1, of });
         assert!(excuse(&files, &host, &[]).is_some());
         assert!(excuse(&files, &host, &[limit(LimitOf::FileSize)]).is_some());
         assert_eq!(excuse(&files, &host, &[limit(LimitOf::OpenFiles)]), None);

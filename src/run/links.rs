@@ -24,13 +24,13 @@ impl Links {
     }
 
     /// A fault is in; gives the links that changed by it.
-    pub(super) fn put_in(&mut self, id: FaultId, fault: Fault) -> Vec<Notice> {
+    pub(super) fn inject(&mut self, id: FaultId, fault: Fault) -> Vec<Notice> {
         self.active.insert(id, fault);
         self.changes()
     }
 
     /// A fault is out; gives the links that changed by it.
-    pub(super) fn take_out(&mut self, id: FaultId) -> Vec<Notice> {
+    pub(super) fn heal(&mut self, id: FaultId) -> Vec<Notice> {
         self.active.remove(&id);
         self.changes()
     }
@@ -79,14 +79,14 @@ mod tests {
             delay_ms: 5,
             jitter_ms: 0,
         };
-        assert_eq!(links.put_in(1, slow), [state(1, 2, LinkState::Slow)]);
+        assert_eq!(links.inject(1, slow), [state(1, 2, LinkState::Slow)]);
         assert_eq!(
-            links.put_in(2, Fault::Cut { from: 1, to: 2 }),
+            links.inject(2, Fault::Cut { from: 1, to: 2 }),
             [state(1, 2, LinkState::Cut)]
         );
-        assert_eq!(links.put_in(3, Fault::Cut { from: 1, to: 2 }), []);
-        assert_eq!(links.take_out(2), []);
-        assert_eq!(links.take_out(3), [state(1, 2, LinkState::Slow)]);
-        assert_eq!(links.take_out(1), [state(1, 2, LinkState::Open)]);
+        assert_eq!(links.inject(3, Fault::Cut { from: 1, to: 2 }), []);
+        assert_eq!(links.heal(2), []);
+        assert_eq!(links.heal(3), [state(1, 2, LinkState::Slow)]);
+        assert_eq!(links.heal(1), [state(1, 2, LinkState::Open)]);
     }
 }

@@ -274,7 +274,7 @@ fn cluster_config(setup: &Setup, desk: &Desk, network: &Arc<Network>) -> Cluster
         config.more_flags.extend(flags);
     }
     scenario.append().clone_into(&mut config.append);
-    // A person at the screen may crash a machine at any time.
+    // A person at the screen may cut a power at any time.
     let mut planned = setup.resolved.plan.kinds().into_iter();
     config.power_loss = setup.hold || planned.any(|kind| kind.need() == Need::UnsyncedDisk);
     match planted(&setup.resolved) {
@@ -327,7 +327,7 @@ fn deed_teller(
             let changed = links
                 .lock()
                 .expect("nobody panics while listing")
-                .put_in(id, fault.clone());
+                .inject(id, fault.clone());
             teller.tell(Notice::FaultIn { id, fault, by });
             changed.into_iter().for_each(|notice| teller.tell(notice));
         }
@@ -340,10 +340,7 @@ fn deed_teller(
                 span.out_ns = Some(recorder.now_ns());
                 span.remains = remains;
             }
-            let changed = links
-                .lock()
-                .expect("nobody panics while listing")
-                .take_out(id);
+            let changed = links.lock().expect("nobody panics while listing").heal(id);
             teller.tell(Notice::FaultOut { id, fault, by });
             changed.into_iter().for_each(|notice| teller.tell(notice));
         }

@@ -195,8 +195,8 @@ impl Scenario {
                 );
                 return wrong(&at(place), why);
             }
-            if kind == Kind::Grow && self.voters.is_none() {
-                let why = "grow: every node has a vote already; voters says how many have";
+            if kind == Kind::AddVoter && self.voters.is_none() {
+                let why = "add-voter: every node has a vote already; voters says how many have";
                 return wrong(&at(place), why);
             }
         }

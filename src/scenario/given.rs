@@ -227,7 +227,7 @@ mod tests {
             ),
             ("per_mille = 1000", "per_mille = 3330", "3330"),
             ("at_ms = 28500", "at_ms = 90000", "the run ends at 33000 ms"),
-            ("act = \"late\"", "act = \"late-answer\"", ""),
+            ("act = \"delay-request\"", "act = \"delay-response\"", ""),
         ] {
             assert!(scenario.contains(right), "{right}: {scenario}");
             let given = Given::parse(&scenario.replacen(right, wrong, 1));
@@ -250,11 +250,11 @@ mod tests {
         reversed.plan.episodes[0].faults = vec![Fault::Wire {
             from: NodeSelector::Leader,
             to: NodeSelector::Follower(0),
-            harm: WireHarm::Narrow,
+            harm: WireHarm::Bandwidth,
             amount: 0,
         }];
         let why = Given::parse(&toml::to_string(&reversed).unwrap()).unwrap_err();
-        assert!(why.contains("narrow of 0"), "{why}");
+        assert!(why.contains("bandwidth of 0"), "{why}");
         let mut unknown = resolved();
         unknown.defect = Some("no-such".to_owned());
         let why = Given::parse(&toml::to_string(&unknown).unwrap()).unwrap_err();

@@ -69,7 +69,7 @@ fn the_page_names_every_word_that_a_scenario_may_hold() {
             leaders_in_minority: 1,
             tails: 1,
             changes: 1,
-            crashes: 1,
+            power_losses: 1,
         },
         ..Scenario::find("calm").unwrap()
     })
@@ -112,14 +112,14 @@ fn what_is_outside_of_the_model_may_be_named_where_the_opening_has_it_and_is_nev
         ..Changes::default()
     };
     let scenario = Scenario::find("lying-disk").unwrap();
-    let named = scenario.resolve(&changes(&[Kind::LyingDisk, Kind::Crash]), 1, None);
+    let named = scenario.resolve(&changes(&[Kind::LyingDisk, Kind::PowerLoss]), 1, None);
     let Resolved { scenario, plan, .. } = named.unwrap();
     assert!(
         plan.kinds().contains(&Kind::LyingDisk),
         "{:?}",
         plan.kinds()
     );
-    assert_eq!(scenario.random.kinds, [Kind::Crash]);
+    assert_eq!(scenario.random.kinds, [Kind::PowerLoss]);
     let refused = resolve(&changes(&[Kind::LyingDisk]))
         .unwrap_err()
         .to_string();
@@ -154,12 +154,12 @@ fn a_recipe_promises_what_it_is_for_and_a_part_of_it_only_what_it_holds() {
     assert_eq!(promises("figure-8", None).tails, 2);
     assert_eq!(promises("late-heir", None).snapshots, 1);
     assert_eq!(promises("kill-on-append", None).leaders_hit, 3);
-    assert_eq!(promises("power-loss", None).crashes, 90);
+    assert_eq!(promises("power-loss", None).power_losses, 90);
     assert_eq!(promises("changing-members", None).changes, 3);
     assert_eq!(promises("partitions", None).leaders_in_minority, 1);
     assert_eq!(promises("late-heir", Some(3)).snapshots, 0);
     let some = promises("power-loss", Some(20));
-    assert!((4..20).contains(&some.crashes), "{some:?}");
+    assert!((4..20).contains(&some.power_losses), "{some:?}");
     assert_eq!(some.elections, 2, "of 20 in 225 s");
     assert_eq!(promises("changing-members", Some(1)).changes, 0);
 }
@@ -170,7 +170,7 @@ fn a_recipe_without_newcomers_does_not_let_them_grow() {
         faults: Some(vec![kind]),
         ..Changes::default()
     };
-    let refused = resolve(&faults(Kind::Grow)).unwrap_err().to_string();
+    let refused = resolve(&faults(Kind::AddVoter)).unwrap_err().to_string();
     assert!(refused.contains("voters"), "{refused}");
     let refused = resolve(&faults(Kind::Wipe)).unwrap_err().to_string();
     assert!(refused.contains("outside"), "{refused}");
@@ -182,7 +182,7 @@ fn a_recipe_without_newcomers_does_not_let_them_grow() {
     let scenario = Scenario::find("changing-members").unwrap();
     let resolved = scenario.resolve(&three, 1, None).unwrap();
     assert_eq!(resolved.scenario.voter_ids(), [1, 2, 3]);
-    assert!(!resolved.scenario.random.kinds.contains(&Kind::Grow));
+    assert!(!resolved.scenario.random.kinds.contains(&Kind::AddVoter));
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn a_fault_without_effect_is_refused_with_its_line() {
             "they are no stream",
         ),
         (
-            "fault = \"message\", act = \"double\", of = \"appends\", only = { entries = [1, 9] }",
+            "fault = \"message\", act = \"duplicate\", of = \"appends\", only = { entries = [1, 9] }",
             "entries travel in streams",
         ),
         (

@@ -51,7 +51,7 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
         (Verb::Restart, ChildState::Dead) => {
             let killed = active(&|fault| match fault {
                 Fault::Kill { who: node } => *node == id,
-                Fault::Crash { who: nodes } | Fault::KillSeveral { who: nodes } => {
+                Fault::PowerLoss { who: nodes } | Fault::KillSeveral { who: nodes } => {
                     nodes.contains(&id)
                 }
                 _ => false,
@@ -79,8 +79,10 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
                 Ok(heal(paused))
             }
         }
-        (Verb::Crash, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
-        (Verb::Crash, _) => Ok(vec![Command::Inject(Fault::Crash { who: vec![id] })]),
+        (Verb::PowerLoss, ChildState::Dead) => {
+            Err(format!("n{id} is not running; r starts it again"))
+        }
+        (Verb::PowerLoss, _) => Ok(vec![Command::Inject(Fault::PowerLoss { who: vec![id] })]),
         (Verb::Disk | Verb::Clock, ChildState::Dead) => {
             Err(format!("n{id} is not running; r starts it again"))
         }

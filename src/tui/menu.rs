@@ -44,10 +44,22 @@ pub fn entries(app: &App) -> Vec<Entry> {
         isolate_leader(&ids, leader, Way::Out),
         crash_leader(leader),
         power_loss(app),
-        messages("lose answers to clients", Act::Swallow, Of::Clients, 300, 0),
+        messages(
+            "lose answers to clients",
+            Act::DropResponse,
+            Of::Clients,
+            300,
+            0,
+        ),
         messages("drop every vote", Act::Drop, Of::Votes, 1_000, 0),
         messages("drop heartbeats", Act::Drop, Of::Heartbeats, 500, 0),
-        messages("peers' messages late", Act::Late, Of::Peers, 300, 300),
+        messages(
+            "peers' messages late",
+            Act::DelayRequest,
+            Of::Peers,
+            300,
+            300,
+        ),
         disk_of_leader("fill the leader's disk", leader, DiskHarm::Full),
         disk_of_leader("fail the leader's syncs", leader, DiskHarm::SyncFails),
         transfer(app, leader),
@@ -61,7 +73,7 @@ pub fn entries(app: &App) -> Vec<Entry> {
         messages("stall append streams", Act::Stall, Of::Appends, 1_000, 0),
         kill_followers(app, leader),
         replace_a_follower(app, leader),
-        wire(app, leader, "narrow a link", WireHarm::Narrow, 2_000),
+        wire(app, leader, "throttle a link", WireHarm::Bandwidth, 2_000),
         wire(app, leader, "reset and refuse a link", WireHarm::Refuse, 0),
     ];
     for entry in &mut entries {
@@ -172,7 +184,7 @@ fn wire(
 ) -> Entry {
     let done = a_link(app, leader).map(|(from, to)| {
         let detail = match harm {
-            WireHarm::Narrow => format!("n{from} → n{to} at {amount} bytes/s"),
+            WireHarm::Bandwidth => format!("n{from} → n{to} at {amount} bytes/s"),
             _ => format!("n{from} can't dial n{to}"),
         };
         let fault = Fault::Wire {
@@ -337,10 +349,10 @@ fn crash_leader(leader: Option<NodeId>) -> Entry {
     let done = leader.ok_or(NO_LEADER.to_owned()).map(|node| {
         (
             format!("n{node} loses what it had not synced"),
-            inject(vec![Fault::Crash { who: vec![node] }]),
+            inject(vec![Fault::PowerLoss { who: vec![node] }]),
         )
     });
-    entry("crash the leader", done)
+    entry("power loss of the leader", done)
 }
 
 fn power_loss(app: &App) -> Entry {
@@ -349,7 +361,7 @@ fn power_loss(app: &App) -> Entry {
         Err("no node runs".to_owned())
     } else {
         let detail = format!("{} at once", names(&up));
-        Ok((detail, inject(vec![Fault::Crash { who: up }])))
+        Ok((detail, inject(vec![Fault::PowerLoss { who: up }])))
     };
     entry("power loss of everybody", done)
 }
@@ -357,7 +369,7 @@ fn power_loss(app: &App) -> Entry {
 fn messages(name: &'static str, act: Act, of: Of, per_mille: u32, ms: u64) -> Entry {
     let share = format!("{} %", per_mille / 10);
     let detail = match act {
-        Act::Late => format!("{share} of them by {ms} ms"),
+        Act::DelayRequest => format!("{share} of them by {ms} ms"),
         Act::CutStream | Act::Stall => format!("{share}, after one request"),
         _ => format!("{share} of {}", of.name()),
     };
@@ -412,7 +424,7 @@ fn take_a_vote(app: &App, leader: Option<NodeId>) -> Entry {
         .ok_or(NO_LEADER.to_owned())
         .and_then(|_| follower.ok_or("nobody else is up".to_owned()))
         .map(|node| {
-            let taken = inject(vec![Fault::Shrink { who: node }]);
+            let taken = inject(vec![Fault::RemoveVoter { who: node }]);
             (format!("n{node} learns on without one"), taken)
         });
     entry("take a vote away", done)

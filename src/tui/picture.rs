@@ -384,8 +384,10 @@ impl Picture {
         self.active().any(|span| match &span.fault {
             Fault::Kill { who: node }
             | Fault::Restart { who: node, .. }
-            | Fault::CrashLoop { who: node, .. } => *node == id,
-            Fault::Crash { who: nodes } | Fault::KillSeveral { who: nodes } => nodes.contains(&id),
+            | Fault::KillLoop { who: node, .. } => *node == id,
+            Fault::PowerLoss { who: nodes } | Fault::KillSeveral { who: nodes } => {
+                nodes.contains(&id)
+            }
             _ => false,
         })
     }

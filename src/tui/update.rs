@@ -120,7 +120,7 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         | Verb::Restart
         | Verb::Pause
         | Verb::Isolate
-        | Verb::Crash
+        | Verb::PowerLoss
         | Verb::Disk
         | Verb::Clock
         | Verb::Transfer
@@ -203,7 +203,7 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         | Verb::Restart
         | Verb::Pause
         | Verb::Isolate
-        | Verb::Crash
+        | Verb::PowerLoss
         | Verb::Disk
         | Verb::Clock
         | Verb::Transfer

@@ -520,7 +520,7 @@ fn machines_disks_the_leadership_and_the_rate_have_keys() {
     sends(
         fixtures::cut(),
         "X",
-        &[inject(Fault::Crash { who: vec![1] })],
+        &[inject(Fault::PowerLoss { who: vec![1] })],
     );
     sends(fixtures::cut(), "D", &[inject(slow)]);
     let fast = Fault::Clock {

@@ -19,7 +19,7 @@ use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash, UpstreamH
 use whitewater::fault::plan::Plan;
 use whitewater::fault::{Fault, FaultId};
 use whitewater::nemesis::{Deed, Nemesis, Order, Parties};
-use whitewater::proxy::{Level, MAX_NODE, Network, NetworkConfig, Party, Route};
+use whitewater::proxy::{Endpoint, Level, MAX_NODE, Network, NetworkConfig, Route};
 use whitewater::recorder::Recorder;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::{Binlog, BinlogEntry, MetricsResponse, WriteRequest};
@@ -151,7 +151,7 @@ impl Stage {
     }
 
     /// Puts a fault in; it must take effect.
-    pub async fn put_in(&mut self, fault: Fault) -> FaultId {
+    pub async fn inject(&mut self, fault: Fault) -> FaultId {
         self.orders.send(Order::Inject(fault)).await.unwrap();
         match self.deeds.recv().await {
             Some(Deed::In(id, ..)) => id,
@@ -170,14 +170,14 @@ impl Stage {
 
     /// Puts a fault in that is over at once.
     pub async fn do_once(&mut self, fault: Fault) {
-        let id = self.put_in(fault).await;
+        let id = self.inject(fault).await;
         match self.deeds.recv().await {
             Some(Deed::Out(out, ..)) => assert_eq!(out, id),
             other => panic!("{other:?}"),
         }
     }
 
-    pub async fn take_out(&mut self, id: FaultId) {
+    pub async fn heal(&mut self, id: FaultId) {
         self.orders.send(Order::Heal(id)).await.unwrap();
         match self.deeds.recv().await {
             Some(Deed::Out(out, ..)) => assert_eq!(out, id),
@@ -260,7 +260,7 @@ impl Stage {
 
     /// Writes a key through the clients' link to a node.
     pub async fn write(&self, to: u64, key: &str, deadline: Duration) -> Result<(), Status> {
-        let from = Party::Clients(1);
+        let from = Endpoint::Clients(1);
         let address = self.network.address(Route { from, to });
         let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
             .unwrap()

@@ -44,7 +44,7 @@ fn without_effect() -> Vec<Fault> {
             order: vec![1, 2, 3],
         },
         Fault::Graph { cut: vec![] },
-        Fault::Crash { who: vec![] },
+        Fault::PowerLoss { who: vec![] },
         Fault::KillSeveral { who: vec![] },
         Fault::Freeze {
             who: vec![],
@@ -83,8 +83,8 @@ fn without_effect() -> Vec<Fault> {
             false => Of::Votes,
         };
         let time = match act {
-            Act::Late | Act::LateAnswer | Act::Reorder => 0,
-            Act::Double => u64::MAX,
+            Act::DelayRequest | Act::DelayResponse | Act::Reorder => 0,
+            Act::Duplicate => u64::MAX,
             _ => 30,
         };
         all.push(message(act, of, 1_000, time, any));
@@ -162,7 +162,7 @@ fn a_number_that_nothing_can_be_as_large_as_is_refused() {
             who: vec![1],
             stagger_ms: u64::MAX,
         },
-        Fault::CrashLoop {
+        Fault::KillLoop {
             who: 1,
             up_ms: u64::MAX,
         },

@@ -244,7 +244,7 @@ fn a_leader_that_dies_with_a_tail_is_counted_and_one_without_is_not() {
     assert_eq!(kill(3, Role::Leader, 9, Fault::Pause { who: 3 }), 0);
     assert_eq!(kill(3, Role::Leader, 9, killed(3)), 1);
     let nodes = vec![1, 4];
-    assert_eq!(kill(4, Role::Leader, 8, Fault::Crash { who: nodes }), 2);
+    assert_eq!(kill(4, Role::Leader, 8, Fault::PowerLoss { who: nodes }), 2);
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn a_leader_that_was_seen_dead_before_its_fault_was_told_was_hit_once() {
 #[test]
 fn what_was_never_seen_to_be_in_takes_nothing_from_what_was() {
     let mut coverage = Coverage::of(8);
-    let (fault, by) = (Fault::Shrink { who: 1 }, By::Plan);
+    let (fault, by) = (Fault::RemoveVoter { who: 1 }, By::Plan);
     let (id, why) = (None, String::new());
     let notice = Notice::FaultIndeterminate {
         id,
@@ -353,7 +353,7 @@ fn what_was_never_seen_to_be_in_takes_nothing_from_what_was() {
     assert_eq!(
         (
             counts.indeterminate,
-            counts.faults.get(&Kind::Shrink).copied()
+            counts.faults.get(&Kind::RemoveVoter).copied()
         ),
         (1, Some(1))
     );
@@ -373,7 +373,7 @@ fn what_was_promised_and_not_done_is_named() {
         leaders_in_minority: 1,
         tails: 1,
         changes: 1,
-        crashes: 1,
+        power_losses: 1,
     });
     assert_eq!(broken.len(), 9, "{broken:?}");
     let kept = Counts {

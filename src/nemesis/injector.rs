@@ -1,4 +1,4 @@
-//! The hand itself: puts one fault in, sees that it is, and takes it out.
+//! Puts one fault in, sees that it is, and takes it out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::recorder::Recorder;
 
 /// What is needed to act.
 #[derive(Clone)]
-pub(super) struct Hand {
+pub(super) struct Injector {
     pub(super) cluster: Arc<Cluster>,
     pub(super) network: Arc<Network>,
     pub(super) recorder: Arc<Recorder>,
@@ -37,7 +37,7 @@ pub(super) enum NotIn {
     /// It did not take effect, and nothing of it is left.
     Skipped(String),
     /// Nobody can say whether it took effect, or will.
-    Unsure(String),
+    Indeterminate(String),
     /// It took effect, and its node did not come back.
     Lost(NodeId, ClusterError),
 }
@@ -54,7 +54,7 @@ pub(super) fn ended_and_not_started(node: NodeId, error: ClusterError) -> NotIn 
         // There was nobody to end.
         ClusterError::State { .. } | ClusterError::Thread(_) => NotIn::Skipped(error.to_string()),
         // It was not seen to end.
-        ClusterError::Signal { .. } => NotIn::Unsure(error.to_string()),
+        ClusterError::Signal { .. } => NotIn::Indeterminate(error.to_string()),
         error => NotIn::Lost(node, error),
     }
 }
@@ -106,15 +106,15 @@ impl Worker {
 }
 
 /// Kills a node whenever it has been up so long, and starts it again.
-fn crash_again(
-    hand: Hand,
+fn kill_again(
+    injector: Injector,
     node: NodeId,
     up: Duration,
 ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
     move |stop| {
         async move {
-            while hand.goes_on(&stop, up).await {
-                hand.kill_and_start(node).await?;
+            while injector.goes_on(&stop, up).await {
+                injector.kill_and_start(node).await?;
             }
             Ok(())
         }
@@ -124,15 +124,15 @@ fn crash_again(
 
 /// Lets a node stand whenever it has run so long.
 fn stand_again(
-    hand: Hand,
+    injector: Injector,
     node: NodeId,
     run: Duration,
     stand: Duration,
 ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
     move |stop| {
         async move {
-            while hand.goes_on(&stop, run).await {
-                hand.cluster.stand(node, stand).await?;
+            while injector.goes_on(&stop, run).await {
+                injector.cluster.stand(node, stand).await?;
             }
             Ok(())
         }
@@ -140,7 +140,7 @@ fn stand_again(
     }
 }
 
-impl Hand {
+impl Injector {
     /// Whether somebody holds the run.
     pub(super) fn is_held(&self) -> bool {
         *self.held.borrow()
@@ -178,7 +178,7 @@ impl Hand {
     ///
     /// # Errors
     /// Why it is not in, or not any more.
-    pub(super) async fn put_in(&self, fault: &Fault) -> Result<Active, NotIn> {
+    pub(super) async fn inject(&self, fault: &Fault) -> Result<Active, NotIn> {
         let words = |error: crate::cluster::ClusterError| error.to_string();
         fault.check().map_err(|why| why.to_string())?;
         let mut worker = None;
@@ -199,7 +199,7 @@ impl Hand {
                 self.freeze(nodes).await?;
                 None
             }
-            Fault::Limit { who: node, of } => {
+            Fault::Rlimit { who: node, of } => {
                 self.limit(*node, (*of).into()).await?;
                 None
             }
@@ -211,11 +211,11 @@ impl Hand {
                 restarted.map_err(|error| ended_and_not_started(*node, error))?;
                 None
             }
-            Fault::CrashLoop { who: node, up_ms } => {
+            Fault::KillLoop { who: node, up_ms } => {
                 let begun = self.kill_and_start(*node).await;
                 begun.map_err(|error| ended_and_not_started(*node, error))?;
                 let up = Duration::from_millis(*up_ms);
-                worker = Some(Worker::start(crash_again(self.clone(), *node, up)));
+                worker = Some(Worker::start(kill_again(self.clone(), *node, up)));
                 None
             }
             Fault::Throttle {
@@ -242,7 +242,7 @@ impl Hand {
                     self.network.cut(Direction::nodes(from, to))
                 })))
             }
-            Fault::Hide { who: node } => Some(self.hide(*node)),
+            Fault::IsolateClients { who: node } => Some(self.isolate_clients(*node)),
             Fault::Slow {
                 from,
                 to,
@@ -261,7 +261,7 @@ impl Hand {
                 harm,
                 amount,
             } => Some(self.harm_wire(*from, *to, *harm, *amount).await?),
-            Fault::Crash { who: nodes } => Some(self.crash(nodes).await?),
+            Fault::PowerLoss { who: nodes } => Some(self.power_loss(nodes).await?),
             &Fault::Message {
                 act,
                 of,
@@ -296,16 +296,16 @@ impl Hand {
                 self.set_clock(*node, rate, step).await?;
                 None
             }
-            Fault::Shrink { who: node } => {
-                self.shrink(*node).await?;
+            Fault::RemoveVoter { who: node } => {
+                self.remove_voter(*node).await?;
                 None
             }
             Fault::Replace { who: node } => {
                 self.replace(*node).await?;
                 None
             }
-            Fault::Grow { who: node } => {
-                self.grow(*node).await?;
+            Fault::AddVoter { who: node } => {
+                self.add_voter(*node).await?;
                 None
             }
             Fault::Wipe { who: node } => {
@@ -451,7 +451,7 @@ impl Hand {
 
     /// Takes a fault out. Gives the nodes that it could not bring back to what they were, each with why. Where a node
     /// does not take it back itself, a new child does.
-    pub(super) async fn take_out(&self, active: Active) -> Vec<(NodeId, ClusterError)> {
+    pub(super) async fn heal(&self, active: Active) -> Vec<(NodeId, ClusterError)> {
         let Active {
             fault,
             guard,
@@ -472,7 +472,7 @@ impl Hand {
         }
         let back = match fault {
             Fault::Kill { who: node } => self.start(&[node]).await,
-            Fault::Crash { who: nodes } | Fault::KillSeveral { who: nodes } => {
+            Fault::PowerLoss { who: nodes } | Fault::KillSeveral { who: nodes } => {
                 self.start(&nodes).await
             }
             Fault::Freeze {
@@ -484,7 +484,7 @@ impl Hand {
                 self.thaw(&standing, stagger).await
             }
             // A new child has the limits of the bench.
-            Fault::Limit { who: node, .. } => {
+            Fault::Rlimit { who: node, .. } => {
                 let _ = self.cluster.kill(node).await;
                 self.start(&[node]).await
             }
@@ -518,7 +518,7 @@ impl Hand {
                     Err(_) => vec![(node, self.renewed(node).await)],
                 }
             }
-            Fault::Shrink { who: node } => {
+            Fault::RemoveVoter { who: node } => {
                 self.give_back(node).await;
                 Vec::new()
             }
@@ -527,7 +527,7 @@ impl Hand {
                 self.give_back(node).await;
                 back
             }
-            Fault::Grow { who: node } => {
+            Fault::AddVoter { who: node } => {
                 self.let_go(node).await;
                 Vec::new()
             }
@@ -548,7 +548,7 @@ impl Hand {
     }
 
     /// The power goes: the machines' links fall silent first, so that nobody hears of the end, then SIGKILL for all.
-    async fn crash(&self, nodes: &[NodeId]) -> Result<Guard, NotIn> {
+    async fn power_loss(&self, nodes: &[NodeId]) -> Result<Guard, NotIn> {
         let guard = Guard::join(nodes.iter().map(|&node| self.network.vanish(node)));
         self.is_seen(&guard).await?;
         // Where one cannot be killed, dropping the guard heals the links.
