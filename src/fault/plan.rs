@@ -420,10 +420,9 @@ mod tests {
                     let others = episode.faults.iter().filter(|other| *other != planned);
                     for other in others {
                         let other = other.resolve(roles(&nodes)).unwrap();
-                        let slow = matches!(other, Fault::Slow { .. } | Fault::Wire { .. });
                         let cut = other.links(&nodes);
                         let hidden = !links.is_empty() && links.iter().all(|l| cut.contains(l));
-                        assert!(slow || !hidden, "{other} leaves nothing for {fault}");
+                        assert!(!other.cuts() || !hidden, "{other} leaves nothing for {fault}");
                     }
                     if let Fault::Split { side } = fault {
                         assert!(
