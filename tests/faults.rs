@@ -7,6 +7,7 @@
 //! | partitions | isolate, both ways, in and out | `an_isolated_node_hears_nobody_or_is_not_heard_as_its_way_says` |
 //! | | split, bridge, graph, cut | `what_is_cut_does_not_flow_and_the_rest_does` |
 //! | | ring | `in_a_ring_only_neighbours_hear_each_other_and_the_cluster_serves` |
+//! | | flap | `a_flapping_link_stops_and_flows_in_turns_until_it_is_healed` |
 //! | | isolate-clients | `a_node_without_clients_is_reached_by_its_peers_and_by_no_client` |
 //! | messages | drop-response | `a_dropped_answers_write_was_applied_everywhere` |
 //! | | duplicate | `a_duplicated_vote_really_arrives_twice` |
@@ -42,7 +43,7 @@ use whitewater::cluster::{ChildState, ClockSeen};
 use whitewater::fault::plan::{Episode, Plan};
 use whitewater::fault::{Act, Fault, NodeSelector, Of, Only, Signal, Way, WireHarm};
 use whitewater::nemesis::{Deed, Order};
-use whitewater::proxy::Method;
+use whitewater::proxy::{LinkState, Method};
 use whitewater::wire::kiwi::PeerReplication;
 
 const VOTES: &[&str] = &["Vote", "PreVote"];
@@ -730,6 +731,54 @@ async fn a_killed_node_is_gone_and_comes_back_with_what_it_had() {
     tokio::time::sleep(WHILE).await;
     assert_eq!(stage.view(node).restarts, restarts, "it is left alone");
     assert!(stage.cluster.exits().is_empty());
+}
+
+#[tokio::test]
+async fn a_flapping_link_stops_and_flows_in_turns_until_it_is_healed() {
+    let mut stage = Stage::of(3).await;
+    // The answers of one follower, for which nobody is elected.
+    let (to, followers) = stage.roles().await;
+    let from = followers[0];
+    let id = stage
+        .inject(Fault::Flap {
+            from,
+            to,
+            cut_ms: 900,
+            open_ms: 500,
+        })
+        .await;
+    let seen = |stage: &Stage| stage.network.snapshot().between(from, to);
+    for _ in 0..3 {
+        let stopped = stage
+            .until("it stops", async || match seen(&stage) {
+                link if link.state == LinkState::Cut => Ok(link.bytes_out),
+                link => Err(format!("{link:?}")),
+            })
+            .await;
+        tokio::time::sleep(150 * MS).await;
+        assert_eq!(
+            seen(&stage).bytes_out,
+            stopped,
+            "nothing flows while it is cut"
+        );
+        stage
+            .until("it flows", async || match seen(&stage) {
+                link if link.state == LinkState::Open && link.bytes_out > stopped => Ok(()),
+                link => Err(format!("{link:?}")),
+            })
+            .await;
+    }
+    stage.heal(id).await;
+    let flowed = seen(&stage);
+    assert_eq!(flowed.state, LinkState::Open);
+    tokio::time::sleep(1_500 * MS).await;
+    assert_eq!(seen(&stage).state, LinkState::Open, "it is cut no more");
+    stage
+        .until("it goes on", async || match seen(&stage) {
+            link if link.bytes_out > flowed.bytes_out => Ok(()),
+            link => Err(format!("{link:?}")),
+        })
+        .await;
 }
 
 #[tokio::test]

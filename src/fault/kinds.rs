@@ -203,6 +203,8 @@ kinds! {
         "let a node that is no member join and vote; later it leaves again";
     Wipe        "wipe"         Process    1 Dead   [Is::Ends, Is::Once] Child (OUTSIDE)
         "start a voter again on an empty disk; OUTSIDE of the fault model, never drawn: it forgets its vote";
+    Flap            "flap"            Network    2 Slow   [] Links (Some(flap))
+        "stop the packets from one node to another and let them flow, in turns";
 }
 
 impl Kind {
@@ -338,6 +340,7 @@ impl<W: Who> Fault<W> {
             Fault::Replace { .. } => Kind::Replace,
             Fault::AddVoter { .. } => Kind::AddVoter,
             Fault::Wipe { .. } => Kind::Wipe,
+            Fault::Flap { .. } => Kind::Flap,
         }
     }
 }
@@ -557,5 +560,16 @@ fn replace(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
 fn add_voter(_: &mut Hat<'_>) -> Option<Fault<Role>> {
     Some(Fault::AddVoter {
         who: NodeSelector::Newcomer,
+    })
+}
+
+fn flap(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let (from, to) = hat.link();
+    let (cut_ms, open_ms) = hat.pick(&[(100, 100), (300, 300), (500, 100), (100, 500)]);
+    Some(Fault::Flap {
+        from,
+        to,
+        cut_ms,
+        open_ms,
     })
 }

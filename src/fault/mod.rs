@@ -158,6 +158,17 @@ pub enum Fault<W: Who = Node> {
         /// Who hears nothing.
         to: W::One,
     },
+    /// Packets from one node to another stop, then flow, in turns. Taken out by letting them flow.
+    Flap {
+        /// Who sends, now and then in vain.
+        from: W::One,
+        /// Who hears nothing now and then.
+        to: W::One,
+        /// They stop for so long,
+        cut_ms: u64,
+        /// then flow for so long, and so on.
+        open_ms: u64,
+    },
     /// Packets from one node to another come late, in order.
     Slow {
         /// Who sends.
@@ -299,6 +310,7 @@ impl<W: Who> Fault<W> {
             Graph { cut: links }
             IsolateClients { who: one }
             Cut { from: one, to: one }
+            Flap { from: one, to: one; cut_ms, open_ms }
             Slow { from: one, to: one; delay_ms, jitter_ms }
             Wire { from: one, to: one; harm, amount }
             PowerLoss { who: many }
@@ -317,6 +329,7 @@ impl<W: Who> Fault<W> {
     fn ends(&self) -> Vec<(&W::One, &W::One)> {
         match self {
             Fault::Cut { from, to }
+            | Fault::Flap { from, to, .. }
             | Fault::Slow { from, to, .. }
             | Fault::Wire { from, to, .. } => {
                 vec![(from, to)]
@@ -352,6 +365,16 @@ impl Fault {
                 }
                 at_most("delay_ms", *delay_ms, MOST_MS)?;
                 at_most("jitter_ms", *jitter_ms, MOST_MS)
+            }
+            Fault::Flap {
+                cut_ms, open_ms, ..
+            } => {
+                some_ms("cut_ms", *cut_ms, "cut_ms = 0: it would never be cut")?;
+                if *open_ms == 0 {
+                    let why = "open_ms = 0: it would never be open, and cut is a fault of its own";
+                    return Err(Senseless::of("open_ms", why));
+                }
+                at_most("open_ms", *open_ms, MOST_MS)
             }
             Fault::Throttle {
                 run_ms, stand_ms, ..
@@ -443,6 +466,15 @@ impl<W: Who> fmt::Display for Fault<W> {
             }
             Fault::IsolateClients { who } => write!(f, "isolate {} from its clients", one(who)),
             Fault::Cut { from, to } => write!(f, "cut {} → {}", one(from), one(to)),
+            Fault::Flap {
+                from,
+                to,
+                cut_ms,
+                open_ms,
+            } => {
+                let link = format!("{} → {}", one(from), one(to));
+                write!(f, "flap {link}: {cut_ms} ms off, {open_ms} ms on")
+            }
             Fault::Slow {
                 from,
                 to,

@@ -69,7 +69,7 @@ fn in_a_ring_everybody_hears_a_majority_and_no_two_the_same() {
 
 #[test]
 fn every_fault_is_of_a_listed_kind() {
-    let all: [Fault; 27] = [
+    let all: [Fault; 28] = [
         Fault::Kill { who: 1 },
         Fault::Pause { who: 1 },
         Fault::Restart {
@@ -104,6 +104,12 @@ fn every_fault_is_of_a_listed_kind() {
             stand_ms: 9,
         },
         Fault::Cut { from: 1, to: 2 },
+        Fault::Flap {
+            from: 1,
+            to: 2,
+            cut_ms: 9,
+            open_ms: 9,
+        },
         Fault::Slow {
             from: 1,
             to: 2,

@@ -140,6 +140,29 @@ fn stand_again(
     }
 }
 
+/// Lets a link flow whenever it has been cut so long, and cuts it again.
+fn cut_again(
+    injector: Injector,
+    direction: Direction,
+    cut: Guard,
+    [closed, open]: [Duration; 2],
+) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
+    move |stop| {
+        async move {
+            let mut cut = Some(cut);
+            while injector.goes_on(&stop, closed).await {
+                cut.take().into_iter().for_each(Guard::heal);
+                if !injector.goes_on(&stop, open).await {
+                    break;
+                }
+                cut = Some(injector.network.cut(direction));
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
 impl Injector {
     /// Whether somebody holds the run.
     pub(super) fn is_held(&self) -> bool {
@@ -241,6 +264,24 @@ impl Injector {
                 Some(Guard::join(links.into_iter().map(|(from, to)| {
                     self.network.cut(Direction::nodes(from, to))
                 })))
+            }
+            &Fault::Flap {
+                from,
+                to,
+                cut_ms,
+                open_ms,
+            } => {
+                let direction = Direction::nodes(from, to);
+                let cut = self.network.cut(direction);
+                self.is_seen(&cut).await?;
+                let turns = [cut_ms, open_ms].map(Duration::from_millis);
+                worker = Some(Worker::start(cut_again(
+                    self.clone(),
+                    direction,
+                    cut,
+                    turns,
+                )));
+                None
             }
             Fault::IsolateClients { who: node } => Some(self.isolate_clients(*node)),
             Fault::Slow {

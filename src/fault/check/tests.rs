@@ -16,6 +16,12 @@ fn without_effect() -> Vec<Fault> {
         run_ms,
         stand_ms,
     };
+    let flap = |cut_ms, open_ms| Fault::Flap {
+        from: 1,
+        to: 2,
+        cut_ms,
+        open_ms,
+    };
     let disk = |harm, ms| Fault::Disk { who: 1, harm, ms };
     let clock = |rate_percent, step_ms| Fault::Clock {
         who: 1,
@@ -25,6 +31,8 @@ fn without_effect() -> Vec<Fault> {
     let mut all = vec![
         slow(0, 0),
         throttle(1_000, 0),
+        flap(0, 100),
+        flap(100, 0),
         clock(100, 0),
         disk(DiskHarm::SlowSync, 0),
         disk(DiskHarm::Full, 30),
@@ -157,6 +165,12 @@ fn a_number_that_nothing_can_be_as_large_as_is_refused() {
             who: 1,
             run_ms: 9,
             stand_ms: u64::MAX,
+        },
+        Fault::Flap {
+            from: 1,
+            to: 2,
+            cut_ms: 9,
+            open_ms: u64::MAX,
         },
         Fault::Freeze {
             who: vec![1],
