@@ -274,6 +274,19 @@ pub struct Resolved {
     pub plan: Plan,
 }
 
+impl Resolved {
+    /// The same run as it went: with the plan as it was carried out, for as long as it lasted, and no longer where it is
+    /// `over`.
+    #[must_use]
+    pub fn as_it_went(mut self, plan: Plan, lasted: Duration, over: bool) -> Resolved {
+        let lasted = u64::try_from(lasted.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
+        let planned = if over { 0 } else { self.scenario.seconds };
+        self.scenario.seconds = planned.max(lasted).max(1);
+        self.plan = plan;
+        self
+    }
+}
+
 impl From<Wrong> for Error {
     fn from(wrong: Wrong) -> Error {
         Error::Senseless(wrong.to_string())

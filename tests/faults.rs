@@ -19,6 +19,7 @@
 //! | | bandwidth, slicer, spikes, long-tail, slow-close, limit-data, half-close | `a_harmed_wire_carries_less_or_breaks_and_heals` |
 //! | | slow, reorder | `a_slow_link_is_slow_and_reordered_heartbeats_all_arrive` |
 //! | processes | kill, restart, kill-loop | `a_killed_node_is_gone_and_comes_back_with_what_it_had`, `a_kill_loop_waits_while_somebody_holds_the_run`, `a_plans_fault_waits_while_somebody_holds_the_run` |
+//! | | by hand | `what_somebody_asked_for_is_in_the_plan_as_it_went`, `what_was_asked_for_waits_while_everything_is_held_and_healing_calls_it_off` |
 //! | | no way back | `only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back` |
 //! | | pause, throttle | `a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then` |
 //! | | power-loss | `a_machine_without_power_does_not_answer_and_keeps_what_it_had_synced`; what was not synced is lost: `tests/cluster.rs` |
@@ -819,7 +820,7 @@ async fn a_plans_fault_waits_while_somebody_holds_the_run() {
     };
     let mut stage = Stage::playing(3, 3, |_| (), plan).await;
     stage.hold(true);
-    stage.plan(true).await;
+    stage.begin().await;
     let early = tokio::time::timeout(WHILE, stage.deed()).await;
     assert!(early.is_err(), "{early:?}");
     stage.hold(false);
@@ -827,6 +828,108 @@ async fn a_plans_fault_waits_while_somebody_holds_the_run() {
         Deed::In(_, Fault::IsolateClients { .. }, _) => {}
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn what_somebody_asked_for_is_in_the_plan_as_it_went() {
+    let who = NodeSelector::Leader;
+    let planned = Episode::at(1, 60_000, vec![Fault::IsolateClients { who }]);
+    let never = Episode::at(3_600_000, 9, vec![Fault::Pause { who }]);
+    let plan = Plan {
+        episodes: vec![planned.clone(), never],
+    };
+    let mut stage = Stage::playing(3, 3, |_| (), plan).await;
+    stage.begin().await;
+    let Deed::In(..) = stage.deed().await else {
+        panic!("the plan goes on");
+    };
+    let (leader, followers) = stage.roles().await;
+    // One that is healed by hand, one that is still in at the end, one that has no effect, and two in a row of which
+    // the second one never comes.
+    let cut = stage
+        .inject(Fault::Cut {
+            from: leader,
+            to: followers[0],
+        })
+        .await;
+    tokio::time::sleep(100 * MS).await;
+    stage.heal(cut).await;
+    stage.inject(Fault::Pause { who: followers[1] }).await;
+    stage.is_refused(Fault::Pause { who: followers[1] }).await;
+    let restart = |at_ms| {
+        let signal = Signal::Kill;
+        let who = NodeSelector::Node(followers[0]);
+        Episode::at(at_ms, 0, vec![Fault::Restart { who, signal }])
+    };
+    stage
+        .order(Order::Inject(vec![restart(0), restart(3_600_000)]))
+        .await;
+    for _ in 0..2 {
+        let (Deed::In(_, fault, _) | Deed::Out(_, fault, ..)) = stage.deed().await else {
+            panic!("it restarts");
+        };
+        assert!(matches!(fault, Fault::Restart { .. }), "{fault}");
+    }
+    let Plan { episodes } = stage.went().await;
+    let [first, cut, pause, restarted] = &episodes[..] else {
+        panic!("{episodes:#?}");
+    };
+    assert_eq!(*first, planned, "what nobody touched is what was planned");
+    let [from, to] = [leader, followers[0]].map(NodeSelector::Node);
+    assert_eq!(cut.faults, [Fault::Cut { from, to }]);
+    assert!((100..20_000).contains(&cut.for_ms), "{cut:?}");
+    assert!(pause.at_ms >= cut.at_ms + cut.for_ms, "{episodes:#?}");
+    assert!(pause.for_ms < 60_000, "{pause:?}");
+    assert_eq!(restarted.faults, restart(0).faults);
+    let nodes = 3;
+    for episode in &episodes {
+        assert_eq!(episode.check(nodes), Ok(()), "{episode:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_waits_while_everything_is_held_and_healing_calls_it_off() {
+    let mut stage = Stage::of(3).await;
+    let (leader, followers) = stage.roles().await;
+    stage.begin().await;
+    let cut = |at_ms| {
+        let [from, to] = [leader, followers[0]].map(NodeSelector::Node);
+        Episode::at(at_ms, 60_000, vec![Fault::Cut { from, to }])
+    };
+    stage.order(Order::Inject(vec![cut(300)])).await;
+    stage.order(Order::Hold(true)).await;
+    let Deed::Plan(false) = stage.deed().await else {
+        panic!("it is held");
+    };
+    let early = tokio::time::timeout(2 * WHILE, stage.deed()).await;
+    assert!(early.is_err(), "{early:?}");
+    stage.order(Order::Hold(false)).await;
+    let Deed::Plan(true) = stage.deed().await else {
+        panic!("it goes on");
+    };
+    let Deed::In(id, ..) = stage.deed().await else {
+        panic!("now it goes in");
+    };
+    // While the plan is off, what is asked for still comes.
+    stage.order(Order::Plan(false)).await;
+    let Deed::Plan(false) = stage.deed().await else {
+        panic!("the plan is off");
+    };
+    stage.heal(id).await;
+    stage.order(Order::Inject(vec![cut(1)])).await;
+    let Deed::In(..) = stage.deed().await else {
+        panic!("it goes in");
+    };
+    stage.order(Order::Inject(vec![cut(300)])).await;
+    stage.order(Order::HealAll).await;
+    let Deed::Out(..) = stage.deed().await else {
+        panic!("it heals");
+    };
+    let later = tokio::time::timeout(2 * WHILE, stage.deed()).await;
+    assert!(
+        later.is_err(),
+        "nothing comes of what was called off: {later:?}"
+    );
 }
 
 #[tokio::test]
@@ -951,7 +1054,8 @@ async fn a_vote_whose_loss_nobody_confirms_is_indeterminate_and_given_back() {
     }
     // Who leads takes the change, and nobody else hears of it yet.
     let removed = Fault::RemoveVoter { who: followers[0] };
-    stage.order(Order::Inject(removed.clone())).await;
+    let episode = Episode::until_healed(vec![removed.by_id()]);
+    stage.order(Order::Inject(vec![episode])).await;
     match stage.deed().await {
         Deed::Indeterminate(None, fault, ..) => assert_eq!(fault, removed),
         other => panic!("{other:?}"),

@@ -1,8 +1,12 @@
 //! How to run a run again: the line that is printed is read back by the real command line, and gives the same run.
 
+use std::time::Duration;
+
 use clap::Parser;
 
 use super::{Door, Program};
+use crate::fault::plan::{Episode, Plan};
+use crate::fault::{Fault, NodeSelector, Way};
 use crate::run::{DEFECTS, Picked, Scenario, Setup};
 
 /// What the program would run for these words.
@@ -154,7 +158,7 @@ fn a_file_is_run_again_whatever_it_is_called() {
 }
 
 #[test]
-fn a_run_that_needs_somebody_is_one_of_the_screen_and_hands_are_said_not_to_be_repeated() {
+fn a_run_that_needs_somebody_is_one_of_the_screen_and_another_load_is_said_not_to_be_repeated() {
     let by_hand = of("whitewater by-hand --seed 1").unwrap();
     assert!(by_hand.needs_somebody());
     let line = by_hand.again();
@@ -168,4 +172,43 @@ fn a_run_that_needs_somebody_is_one_of_the_screen_and_hands_are_said_not_to_be_r
         crate::run::again_in_words(&line, false),
         format!("again: {line}")
     );
+}
+
+#[test]
+fn a_run_that_somebody_broke_is_run_again_from_its_folder_and_needs_nobody() {
+    let by_hand = of("whitewater by-hand --seed 18446744073709551615 --defect stale-read").unwrap();
+    let isolate = Episode::at(
+        700,
+        900,
+        vec![Fault::Isolate {
+            who: NodeSelector::Leader,
+            way: Way::Both,
+        }],
+    );
+    let plan = Plan {
+        episodes: vec![isolate],
+    };
+    let lasted = Duration::from_millis(4_200);
+    let went = by_hand.resolved.clone();
+    let went = went.as_it_went(plan.clone(), lasted, true);
+    assert_eq!(went.scenario.seconds, 5);
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("it's a run");
+    std::fs::create_dir(&dir).unwrap();
+    let kept = toml::to_string(&went).unwrap();
+    std::fs::write(dir.join("scenario.toml"), kept).unwrap();
+    let line = by_hand.again_as_it_went(&dir);
+    let again = of(&line).unwrap();
+    assert_eq!(again.resolved, went, "{line}");
+    assert!(!again.needs_somebody(), "{line}");
+    check(&again);
+    let direct = Setup {
+        direct: true,
+        ..by_hand
+    };
+    assert!(of(&direct.again_as_it_went(&dir)).unwrap().direct);
+    // While it goes on it may go on as long as was planned.
+    let rapids = of("whitewater rapids --time 30 --seed 1").unwrap();
+    let goes_on = rapids.resolved.as_it_went(plan, lasted, false);
+    assert_eq!(goes_on.scenario.seconds, 30);
 }

@@ -106,6 +106,12 @@ impl Episode {
         }
     }
 
+    /// One that begins at once and goes on until somebody takes its faults out.
+    #[must_use]
+    pub fn until_healed(faults: Vec<Fault<Role>>) -> Episode {
+        Episode::at(0, UNTIL_HEALED_MS, faults)
+    }
+
     /// Whether it can be had among so many nodes, and does anything, whoever leads: as far as its own words tell.
     ///
     /// # Errors
@@ -219,6 +225,9 @@ pub struct Unfit {
 
 /// Nothing is planned for later than this, and nothing lasts longer: a year.
 pub const MOST_PLANNED_MS: u64 = 366 * 86_400_000;
+
+/// An episode that somebody asks for lasts as long as this, or until it is healed.
+pub const UNTIL_HEALED_MS: u64 = MOST_PLANNED_MS;
 
 /// How long an anchor may take where the episode does not say.
 const ANCHOR_WITHIN_MS: u64 = 5_000;

@@ -238,6 +238,31 @@ impl Translate<Role, Node> for Roles<'_> {
     }
 }
 
+/// Means each node by its id.
+struct ById;
+
+impl Translate<Node, Role> for ById {
+    type Error = std::convert::Infallible;
+
+    fn one(&mut self, who: &NodeId) -> Result<NodeSelector, Self::Error> {
+        Ok(NodeSelector::Node(*who))
+    }
+
+    fn many(&mut self, who: &Vec<NodeId>) -> Result<NodeSet, Self::Error> {
+        let who = who.iter().copied().map(NodeSelector::Node);
+        Ok(NodeSet::Nodes(who.collect()))
+    }
+}
+
+impl Fault {
+    /// This fault for a plan that means just these nodes, whatever they are when it goes in.
+    #[must_use]
+    pub fn by_id(&self) -> Fault<Role> {
+        let Ok(fault) = self.translate(&mut ById);
+        fault
+    }
+}
+
 impl Fault<Role> {
     /// This fault for the nodes that play its roles now.
     ///

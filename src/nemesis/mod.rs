@@ -11,6 +11,7 @@ mod injector;
 mod life;
 mod members;
 mod terms;
+mod track;
 mod wires;
 
 use std::collections::BTreeMap;
@@ -22,25 +23,28 @@ use tokio::time::Instant;
 
 use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::plan::{Episode, Plan};
-use crate::fault::{By, Fault, FaultId, NodeId, Roles};
+use crate::fault::{By, Fault, FaultId, NodeId, Role, Roles};
 use crate::proxy::Network;
 use crate::recorder::Recorder;
-use agenda::{Agenda, Edge, Turn};
+use agenda::{Edge, Turn};
 use anchor::Watched;
 use injector::{Active, Injector, NotIn};
 use members::Votes;
+use track::Track;
 
 /// What the nemesis is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Put a fault in.
-    Inject(Fault),
+    /// Begin these episodes now: their instants count from here on.
+    Inject(Vec<Episode>),
     /// Take one out.
     Heal(FaultId),
     /// Take every fault out.
     HealAll,
     /// Let the plan go on, or hold it.
     Plan(bool),
+    /// Hold everything that is still to come, the plan or whatever was asked for; or let it go on.
+    Hold(bool),
     /// The workload has begun: the plan's clock starts.
     Begin,
     /// Take every fault out and end.
@@ -61,8 +65,19 @@ pub enum Deed {
     Skipped(Fault, By, String),
     /// What an episode waited for has happened.
     Anchored(String),
-    /// Something of the plan had no node to aim at.
+    /// A fault for whose roles there was nobody, and why.
+    Unresolved(Fault<Role>, By, String),
+    /// Something was not done, or not yet.
     Missed(String),
+    /// The plan as it has gone so far, where somebody had a part in it.
+    Done {
+        /// What went in, and, while it is not over, what is still to come.
+        plan: Plan,
+        /// How long the run has lasted.
+        lasted: Duration,
+        /// Whether nothing more will come.
+        over: bool,
+    },
     /// The plan goes on, or is held.
     Plan(bool),
     /// A child ended when it was started on the disk that it had left.
@@ -110,37 +125,27 @@ pub struct Nemesis {
     /// Faults that are to be healed when their nodes go on, and by whom.
     waiting: Vec<(FaultId, By)>,
     next_id: FaultId,
-    clock: PlanClock,
-    agenda: Agenda,
-    /// The episode whose faults go in now: who led when it began, and how many of its faults were seen to.
-    under_way: Option<(Option<NodeId>, usize)>,
-    watched: Vec<Watched>,
+    /// What the run planned.
+    planned: Track,
+    /// What somebody asked for. Its clock is the run's: it runs while the plan is held, too.
+    asked: Track,
+    /// Whether the plan is to go on, and whether everything is held.
+    plan_on: bool,
+    all_held: bool,
+    begun: bool,
+    /// Whether a person had a part in what happened.
+    by_hand: bool,
     listener: Listener,
 }
 
-/// Time on the plan: it stands while the plan is held.
-#[derive(Debug, Default)]
-struct PlanClock {
-    passed: Duration,
-    running_since: Option<Instant>,
-}
-
-impl PlanClock {
-    fn at(&self, now: Instant) -> Duration {
-        let since = |since| now.saturating_duration_since(since);
-        self.passed + self.running_since.map_or(Duration::ZERO, since)
-    }
-
-    fn set(&mut self, running: bool, now: Instant) {
-        self.passed = self.at(now);
-        self.running_since = running.then_some(now);
-    }
-
-    /// When the plan will be at `at`; never while it stands.
-    fn instant_of(&self, at: Duration, now: Instant) -> Option<Instant> {
-        self.running_since
-            .map(|_| now + at.saturating_sub(self.at(now)))
-    }
+/// What came of a fault that was to be put in.
+enum Came {
+    /// Nothing.
+    Nothing,
+    /// It has happened and is over, or nobody can say.
+    Over,
+    /// It is in.
+    Lasts(FaultId),
 }
 
 impl Nemesis {
@@ -151,7 +156,7 @@ impl Nemesis {
         network: Arc<Network>,
         recorder: Arc<Recorder>,
         parties: Parties,
-        plan: &Plan,
+        plan: Plan,
         listener: Listener,
     ) -> Nemesis {
         let Parties {
@@ -174,10 +179,12 @@ impl Nemesis {
             active: BTreeMap::new(),
             waiting: Vec::new(),
             next_id: 1,
-            clock: PlanClock::default(),
-            agenda: Agenda::of(plan),
-            under_way: None,
-            watched: Vec::new(),
+            planned: Track::of(By::Plan, plan),
+            asked: Track::of(By::You, Plan::default()),
+            plan_on: true,
+            all_held: false,
+            begun: false,
+            by_hand: false,
             listener,
         }
     }
@@ -190,8 +197,7 @@ impl Nemesis {
     }
 
     /// Works until it is told to end, or until nobody can tell it any more; everything is out by then.
-    pub async fn work(mut self, plan: Plan, mut orders: mpsc::Receiver<Order>) {
-        let mut put_in: Vec<Vec<FaultId>> = vec![Vec::new(); plan.episodes.len()];
+    pub async fn work(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
             let wake = self.wake(Instant::now());
             let order = tokio::select! {
@@ -200,51 +206,138 @@ impl Nemesis {
                 () = sleep_until(wake) => None,
             };
             match order {
-                Some(Order::Inject(fault)) => {
-                    self.inject(fault, By::You).await;
-                }
-                Some(Order::Heal(id)) => self.heal(id, By::You).await,
-                Some(Order::HealAll) => self.heal_all(By::You).await,
-                Some(Order::Plan(on)) => {
-                    self.clock.set(on, Instant::now());
-                    (self.listener)(Deed::Plan(on));
-                }
-                Some(Order::Begin) => self.clock.set(true, Instant::now()),
-                Some(Order::End) => {
-                    self.heal_all(By::End).await;
-                    if let Err(why) = self.injector.restore_votes(VOTES_WITHIN).await {
-                        (self.listener)(Deed::Missed(format!(
-                            "not every vote was given back: {why}"
-                        )));
-                    }
-                    return;
-                }
+                Some(Order::End) => return self.end().await,
+                Some(order) => self.obey(order).await,
                 None => {
-                    self.look_at_anchors(&plan);
-                    let now = self.clock.at(Instant::now());
-                    if let Some(edge) = self.agenda.next().filter(|edge| edge.at <= now) {
-                        self.edge(edge, &plan, &mut put_in).await;
+                    self.look_at_anchors(By::You);
+                    self.look_at_anchors(By::Plan);
+                    self.do_what_is_asked().await;
+                    if let Some(edge) = self.planned.due(Instant::now()) {
+                        self.edge(By::Plan, edge).await;
                     }
                 }
             }
         }
     }
 
-    /// When the plan wants something next.
+    async fn obey(&mut self, order: Order) {
+        let now = Instant::now();
+        match order {
+            Order::Inject(episodes) => {
+                self.by_hand = true;
+                self.asked.add(episodes, now);
+                self.do_what_is_asked().await;
+            }
+            Order::Heal(id) => {
+                self.by_hand = true;
+                self.note_healed(id);
+                self.heal(id, By::You).await;
+            }
+            Order::HealAll => {
+                self.by_hand = true;
+                self.asked.cancel();
+                let all: Vec<FaultId> = self.active.keys().copied().collect();
+                all.into_iter().for_each(|id| self.note_healed(id));
+                self.heal_all(By::You).await;
+            }
+            Order::Plan(on) => {
+                self.by_hand = true;
+                self.plan_on = on;
+                self.set_clocks(now);
+                (self.listener)(Deed::Plan(on && !self.all_held));
+            }
+            Order::Hold(held) => {
+                self.all_held = held;
+                self.set_clocks(now);
+                (self.listener)(Deed::Plan(self.plan_on && !held));
+                return;
+            }
+            Order::Begin => {
+                self.begun = true;
+                self.set_clocks(now);
+                return;
+            }
+            Order::End => {}
+        }
+        self.tell_what_is_done(true);
+    }
+
+    /// A person takes a fault out.
+    fn note_healed(&mut self, id: FaultId) {
+        if self.active.contains_key(&id) {
+            let run = self.run_time();
+            self.planned.healed(id, run);
+            self.asked.healed(id, run);
+        }
+    }
+
+    async fn end(mut self) {
+        self.heal_all(By::End).await;
+        self.tell_what_is_done(false);
+        if let Err(why) = self.injector.restore_votes(VOTES_WITHIN).await {
+            (self.listener)(Deed::Missed(format!(
+                "not every vote was given back: {why}"
+            )));
+        }
+    }
+
+    fn set_clocks(&mut self, now: Instant) {
+        let goes_on = self.begun && !self.all_held;
+        self.asked.clock.set(goes_on, now);
+        self.planned.clock.set(goes_on && self.plan_on, now);
+    }
+
+    fn track(&mut self, by: By) -> &mut Track {
+        match by {
+            By::You => &mut self.asked,
+            By::Plan | By::End => &mut self.planned,
+        }
+    }
+
+    /// How long the run goes on already, but for when everything was held.
+    fn run_time(&self) -> Duration {
+        self.asked.clock.at(Instant::now())
+    }
+
+    /// Where a person had a part in it: the plan by which the same would happen again. `still_to_come`: with what is
+    /// planned from here on.
+    fn tell_what_is_done(&self, still_to_come: bool) {
+        if !self.by_hand {
+            return;
+        }
+        let run = self.run_time();
+        let tracks = [&self.planned, &self.asked];
+        let episodes = tracks.map(|track| track.as_done(run, still_to_come));
+        let mut episodes = episodes.concat();
+        episodes.sort_by_key(|episode| episode.at_ms);
+        (self.listener)(Deed::Done {
+            plan: Plan { episodes },
+            lasted: run,
+            over: !still_to_come,
+        });
+    }
+
+    /// When a track wants something next.
     fn wake(&self, now: Instant) -> Option<Instant> {
-        let edge = self.agenda.next();
-        let edge = edge.and_then(|edge| self.clock.instant_of(edge.at, now));
-        let look = !self.watched.is_empty() && self.clock.running_since.is_some();
-        edge.into_iter()
-            .chain(look.then(|| now + LOOK_AT_ANCHORS_EVERY))
+        let tracks = [&self.planned, &self.asked].into_iter();
+        tracks
+            .filter_map(|track| track.wake(now, LOOK_AT_ANCHORS_EVERY))
             .min()
     }
 
-    /// Gives the episodes whose anchor has come their place in the plan, and skips those that waited for too long.
-    fn look_at_anchors(&mut self, plan: &Plan) {
-        let now = self.clock.at(Instant::now());
-        for mut watched in std::mem::take(&mut self.watched) {
-            let planned = &plan.episodes[watched.episode];
+    /// What somebody asked for is done before anything else.
+    async fn do_what_is_asked(&mut self) {
+        while let Some(edge) = self.asked.due(Instant::now()) {
+            self.edge(By::You, edge).await;
+        }
+    }
+
+    /// Gives the episodes whose anchor has come their place in their track, and skips those that waited for too long.
+    fn look_at_anchors(&mut self, by: By) {
+        let track = self.track(by);
+        let now = track.clock.at(Instant::now());
+        for mut watched in std::mem::take(&mut track.watched) {
+            let planned = self.track(by).plan.episodes[watched.episode].clone();
             if watched.is_there(&self.injector) {
                 if let Some(when) = planned.when {
                     self.injector.recorder.mark(format!("anchor {when}"));
@@ -252,9 +345,9 @@ impl Nemesis {
                 }
                 let at = now + Duration::from_millis(planned.after_ms);
                 let (episode, turn) = (watched.episode, Turn::In);
-                self.agenda.insert(Edge { at, episode, turn });
+                self.track(by).agenda.insert(Edge { at, episode, turn });
             } else if now < watched.until {
-                self.watched.push(watched);
+                self.track(by).watched.push(watched);
             } else if let Some(when) = planned.when {
                 let within = planned.within_ms();
                 (self.listener)(Deed::Missed(format!(
@@ -264,78 +357,85 @@ impl Nemesis {
         }
     }
 
-    /// Does the next edge of the plan, or a part of it.
-    async fn edge(&mut self, edge: Edge, plan: &Plan, put_in: &mut [Vec<FaultId>]) {
+    /// Does the next edge of a track, or a part of it.
+    async fn edge(&mut self, by: By, edge: Edge) {
+        let run = self.run_time();
         let Edge { at, episode, turn } = edge;
-        match (turn, plan.episodes[episode].when) {
+        let planned = &self.track(by).plan.episodes[episode];
+        match (turn, planned.when) {
             (Turn::Out, _) => {
-                for id in std::mem::take(&mut put_in[episode]) {
-                    self.heal(id, By::Plan).await;
+                for id in self.track(by).lasting(episode) {
+                    self.heal(id, by).await;
                 }
-                self.agenda.pass();
+                self.track(by).ends(episode, run);
+                self.track(by).agenda.pass();
             }
             (Turn::Watch, Some(when)) => {
-                let until = at + Duration::from_millis(plan.episodes[episode].within_ms());
+                let until = at + Duration::from_millis(planned.within_ms());
                 let watched = Watched::begin(&self.injector, episode, when, until);
-                self.watched.push(watched);
-                self.agenda.pass();
+                let track = self.track(by);
+                track.begins(episode, run);
+                track.watched.push(watched);
+                track.agenda.pass();
             }
-            _ => self.next_fault(edge, plan, &mut put_in[episode]).await,
+            _ => self.next_fault(by, edge).await,
         }
     }
 
     /// Puts the next fault of an episode in, so that an order is heard between two of them; behind the last one it
     /// writes down when they go out.
-    async fn next_fault(&mut self, edge: Edge, plan: &Plan, put_in: &mut Vec<FaultId>) {
-        if self.injector.is_held() {
+    async fn next_fault(&mut self, by: By, edge: Edge) {
+        let planned = by == By::Plan;
+        if planned && self.injector.is_held() {
             // The order that lets the plan stand is on its way.
             tokio::time::sleep(LOOK_EVERY).await;
             return;
         }
-        let planned = &plan.episodes[edge.episode];
-        let (leader, done) = match self.under_way.take() {
+        let leader = self.injector.leader();
+        let (leader, done) = match self.track(by).under_way.take() {
             Some(under_way) => under_way,
-            None if self.agenda.puts_off(plan) => return,
-            None => {
-                let leader = self.injector.leader();
-                // Between two leaders: the edge waits, and what comes after it does, too.
-                if leader.is_none()
-                    && self.needs_a_leader(planned)
-                    && self.clock.at(Instant::now()) < edge.at + LEADER_WITHIN
-                {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                    return;
-                }
-                (leader, 0)
+            None if planned && self.planned.puts_off() => return,
+            // Between two leaders: the edge waits, and what comes after it does, too.
+            None if planned && leader.is_none() && self.waits_for_a_leader(edge) => {
+                tokio::time::sleep(LOOK_EVERY).await;
+                return;
             }
+            None => (leader, 0),
         };
-        let Some(fault) = planned.faults.get(done) else {
-            self.agenda.pass();
-            let lasts = Duration::from_millis(planned.for_ms);
-            self.agenda.insert(Edge {
-                at: self.clock.at(Instant::now()) + lasts,
-                turn: Turn::Out,
-                ..edge
-            });
+        let run = self.run_time();
+        let track = self.track(by);
+        track.begins(edge.episode, run);
+        let episode = &track.plan.episodes[edge.episode];
+        let Some(fault) = episode.faults.get(done).cloned() else {
+            let lasts = Duration::from_millis(episode.for_ms);
+            let at = track.clock.at(Instant::now()) + lasts;
+            let turn = Turn::Out;
+            track.agenda.pass();
+            track.agenda.insert(Edge { at, turn, ..edge });
             return;
         };
-        self.under_way = Some((leader, done + 1));
+        track.under_way = Some((leader, done + 1));
         let roles = Roles {
             nodes: &self.injector.nodes,
             leader,
             newcomer: self.injector.votes.newcomer(),
         };
         match fault.resolve(roles) {
-            Ok(fault) => put_in.extend(self.inject(fault, By::Plan).await),
-            Err(why) => (self.listener)(Deed::Missed(format!(
-                "the plan's {} fault was skipped: {why}",
-                fault.kind()
-            ))),
+            Ok(fault) => {
+                let (run, came) = (self.run_time(), self.inject(fault, by).await);
+                let id = match came {
+                    Came::Nothing => return,
+                    Came::Over => None,
+                    Came::Lasts(id) => Some(id),
+                };
+                self.track(by).takes(edge.episode, done, id, run);
+            }
+            Err(why) => (self.listener)(Deed::Unresolved(fault, by, why.to_string())),
         }
     }
 
-    /// Whether one of its faults aims at the leader, or at somebody beside it.
-    fn needs_a_leader(&self, planned: &Episode) -> bool {
+    /// Whether one of an episode's faults is for the leader, or for somebody beside it, and there is time to wait for one.
+    fn waits_for_a_leader(&self, edge: Edge) -> bool {
         // Who joins does not depend on a leader; whether anybody can is said when it does.
         let nodes = &self.injector.nodes;
         let nobody = Roles {
@@ -343,46 +443,47 @@ impl Nemesis {
             leader: None,
             newcomer: nodes.first().copied(),
         };
-        let mut faults = planned.faults.iter();
-        faults.any(|fault| fault.resolve(nobody).is_err())
+        let mut faults = self.planned.plan.episodes[edge.episode].faults.iter();
+        let now = self.planned.clock.at(Instant::now());
+        now < edge.at + LEADER_WITHIN && faults.any(|fault| fault.resolve(nobody).is_err())
     }
 
-    /// Puts a fault in; gives its number if it took effect and lasts.
-    async fn inject(&mut self, fault: Fault, by: By) -> Option<FaultId> {
+    /// Puts a fault in, and gives what came of it.
+    async fn inject(&mut self, fault: Fault, by: By) -> Came {
         if let Some(why) = self.in_the_way(&fault) {
             (self.listener)(Deed::Skipped(fault, by, why));
-            return None;
+            return Came::Nothing;
         }
         match self.injector.inject(&fault).await {
             Ok(active) => {
                 let id = self.is_in(&fault, by);
                 if fault.is_over_at_once() {
                     self.is_out(id, fault, by, Remains::Perhaps);
-                    return None;
+                    return Came::Over;
                 }
                 self.active.insert(id, active);
-                Some(id)
+                Came::Lasts(id)
             }
             Err(NotIn::Skipped(why)) => {
                 self.injector
                     .recorder
                     .mark(format!("skipped {fault}: {why}"));
                 (self.listener)(Deed::Skipped(fault, by, why));
-                None
+                Came::Nothing
             }
             Err(NotIn::Indeterminate(why)) => {
                 self.injector
                     .recorder
                     .mark(format!("indeterminate {fault}: {why}"));
                 (self.listener)(Deed::Indeterminate(None, fault, by, why));
-                None
+                Came::Over
             }
             Err(NotIn::Lost(node, error)) => {
                 // It has happened, and it is over.
                 let id = self.is_in(&fault, by);
                 self.is_out(id, fault, by, Remains::Perhaps);
                 self.tell_loss(node, &error);
-                None
+                Came::Over
             }
         }
     }
@@ -421,13 +522,6 @@ impl Nemesis {
 
     /// Why a fault makes no sense on top of what is in.
     fn in_the_way(&self, fault: &Fault) -> Option<String> {
-        if let Some(unknown) = fault
-            .nodes()
-            .into_iter()
-            .find(|node| !self.injector.nodes.contains(node))
-        {
-            return Some(format!("there is no n{unknown}"));
-        }
         if let Fault::Transfer { to } = fault
             && self.injector.leader() == Some(*to)
         {
@@ -514,25 +608,5 @@ async fn sleep_until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_plans_clock_stands_while_the_plan_is_held() {
-        let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        let mut clock = PlanClock::default();
-        assert_eq!(clock.at(after(5)), Duration::ZERO);
-        assert_eq!(clock.instant_of(Duration::from_secs(1), after(5)), None);
-        clock.set(true, after(5));
-        clock.set(false, after(7));
-        assert_eq!(clock.at(after(16)), Duration::from_secs(2));
-        clock.set(true, after(16));
-        let due = clock.instant_of(Duration::from_secs(3), after(16));
-        assert_eq!(due, Some(after(17)));
     }
 }

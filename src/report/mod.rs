@@ -47,7 +47,7 @@ pub fn json(ending: &Ending) -> Value {
         "alarm_seconds": ending.alarm_seconds,
         "dir": ending.dir,
         "again": ending.again,
-        "by_hand": ending.by_hand,
+        "by_hand": ending.faults_by_hand || ending.load_by_hand,
         "coverage": coverage(ending),
     });
     match &ending.verdict {

@@ -112,6 +112,7 @@ impl Progress {
             Notice::FaultIn { fault, by, .. } => format!("{fault}{}", whose(*by)),
             Notice::FaultOut { fault, by, .. } => format!("{fault}: out{}", whose(*by)),
             Notice::FaultSkipped { fault, why, .. } => format!("{fault} was skipped: {why}"),
+            Notice::FaultUnresolved { fault, why, .. } => format!("{fault} was skipped: {why}"),
             Notice::FaultIndeterminate { fault, why, .. } => {
                 format!("nobody knows whether {fault} had any effect: {why}")
             }

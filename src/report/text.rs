@@ -133,7 +133,11 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
     if let Some(dir) = &ending.dir {
         writeln!(out, "folder: {}", dir.display())?;
     }
-    writeln!(out, "{}", again_in_words(&ending.again, ending.by_hand))
+    writeln!(
+        out,
+        "{}",
+        again_in_words(&ending.again, ending.load_by_hand)
+    )
 }
 
 /// The most operations that are listed: more is nothing for a person, and all of them stand in the verdict's file.

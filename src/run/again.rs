@@ -1,16 +1,18 @@
 //! How to run a run again: its command line, complete but for where its folder goes.
 
+use std::path::Path;
+
 use super::{Defect, Scenario, ScenarioError, Setup};
 use crate::fault::defects;
 use crate::scenario::Changes;
 
-/// How to run a run again, in a sentence: by its command, where nobody's hands had a part in it.
+/// How to run a run again, in a sentence: by its command; `load_by_hand`: but for what somebody asked of the workload.
 #[must_use]
-pub fn again_in_words(command: &str, by_hand: bool) -> String {
-    match by_hand {
-        true => {
-            format!("again, without what was done by hand, which no command repeats: {command}")
-        }
+pub fn again_in_words(command: &str, load_by_hand: bool) -> String {
+    match load_by_hand {
+        true => format!(
+            "again, but for what was asked of the workload by hand, which no command repeats: {command}"
+        ),
         false => format!("again: {command}"),
     }
 }
@@ -52,6 +54,20 @@ impl Setup {
         let words = self.arguments();
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         format!("whitewater {}", words.join(" "))
+    }
+
+    /// The command line of this run where somebody had a hand in its faults: what its folder keeps, as it went.
+    #[must_use]
+    pub fn again_as_it_went(&self, dir: &Path) -> String {
+        let kept = dir.join("scenario.toml");
+        let kept = kept.to_string_lossy();
+        // What begins like a flag is none.
+        let kept = match kept.starts_with('-') {
+            true => format!("./{kept}"),
+            false => kept.into_owned(),
+        };
+        let direct = if self.direct { " --direct" } else { "" };
+        format!("whitewater run {}{direct}", quoted(&kept))
     }
 
     /// The same, as the arguments that the program takes.

@@ -2,7 +2,6 @@
 //! the last.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +14,7 @@ use super::Setup;
 use super::coverage::Coverage;
 use super::ending::{Ending, FaultSpan};
 use super::fitness;
-use super::folder::{self, Teller};
+use super::folder::{self, Kept, Teller};
 use super::notice::{Finding, Notice, Phase, Progress, Told, not_linearizable};
 use super::watch::Watch;
 use crate::fault::FaultId;
@@ -31,6 +30,8 @@ pub(super) struct Desk {
     pub(super) dir: PathBuf,
     pub(super) teller: Teller,
     pub(super) recorder: Arc<Recorder>,
+    /// Where the run keeps what it does, so that it can be run again.
+    pub(super) kept: Arc<Kept>,
     pub(super) coverage: Arc<Mutex<Coverage>>,
     pub(super) judge: Judge,
     pub(super) spans: Arc<Mutex<BTreeMap<FaultId, FaultSpan>>>,
@@ -60,8 +61,8 @@ impl Desk {
             })?;
         let wrong = |e: std::io::Error| format!("could not write in {}: {e}", dir.display());
         let host = Host::watch(&dir).map_err(|e| format!("could not watch this machine: {e}"))?;
-        let recipe = toml::to_string(resolved).expect("a scenario is plain data");
-        fs::write(dir.join("scenario.toml"), recipe).map_err(wrong)?;
+        let kept = Kept::new(&dir);
+        kept.keep(resolved).map_err(wrong)?;
 
         let (ring, alarm) = oneshot::channel();
         let found = setup.found.clone();
@@ -106,6 +107,7 @@ impl Desk {
                 dir,
                 teller,
                 recorder,
+                kept: Arc::new(kept),
                 coverage,
                 judge,
                 spans: Arc::default(),

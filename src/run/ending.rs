@@ -63,7 +63,9 @@ pub struct Ending {
     /// Whether somebody ended it before its time, at once.
     pub interrupted: bool,
     /// Whether somebody's hands broke, healed, held or changed something: no command repeats that.
-    pub by_hand: bool,
+    pub faults_by_hand: bool,
+    /// Whether one had a part in what was asked of the cluster, which [`again`](Ending::again) does not repeat.
+    pub load_by_hand: bool,
     /// How many events of the nodes' traces the model's rules explained; absent when they did not explain all.
     pub trace_events: Option<u64>,
     /// How long the rules took for one of them, in microseconds.
@@ -102,7 +104,8 @@ impl Ending {
             alarm_seconds: None,
             alarmed: false,
             interrupted: false,
-            by_hand: false,
+            faults_by_hand: false,
+            load_by_hand: false,
             trace_events: None,
             trace_us: 0.0,
             certificate: None,

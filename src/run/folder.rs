@@ -34,6 +34,7 @@ use super::notice::{Notice, Told};
 use crate::proxy::{Decision, Decisions, Half};
 use crate::recorder::Recorder;
 use crate::recorder::lines::Lines;
+use crate::scenario::Resolved;
 use crate::wire::metadata::Token;
 
 /// Makes a new folder under `parent`, named by the wall clock (UTC), the scenario and the seed.
@@ -60,6 +61,28 @@ pub(super) fn create(parent: &Path, scenario: &str, seed: u64) -> io::Result<Pat
         }
     }
     unreachable!("the numbers do not end")
+}
+
+/// What a run does, kept in its folder so that it can be run again.
+#[derive(Debug)]
+pub(super) struct Kept(PathBuf);
+
+impl Kept {
+    /// Nothing is kept yet.
+    pub(super) fn new(dir: &Path) -> Kept {
+        Kept(dir.join("scenario.toml"))
+    }
+
+    /// Keeps this in place of what was kept: whoever reads it finds one or the other, whole.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(super) fn keep(&self, resolved: &Resolved) -> io::Result<()> {
+        let text = toml::to_string(resolved).map_err(io::Error::other)?;
+        let new = self.0.with_extension("toml.new");
+        fs::write(&new, text)?;
+        fs::rename(new, &self.0)
+    }
 }
 
 /// The name of the file that holds the token.
@@ -309,6 +332,7 @@ impl Files {
             Notice::FaultIn { .. }
                 | Notice::FaultOut { .. }
                 | Notice::FaultSkipped { .. }
+                | Notice::FaultUnresolved { .. }
                 | Notice::FaultIndeterminate { .. }
                 | Notice::Anchor { .. }
         ) {

@@ -58,8 +58,8 @@ pub use folder::{FolderError, ReadBack, TOKEN_FILE, history_in, read_folder, utc
 pub use found::Found;
 pub use inspect::DefectCounts;
 pub use notice::{
-    By, ChildState, Command, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress,
-    Role, RpcView, Told, VerdictWord, Vote,
+    By, ChildState, Command, FaultId, Finding, LinkState, Load, NodeView, Notice, Part, Phase,
+    Progress, Role, RpcView, Told, VerdictWord, Vote,
 };
 pub use unexplained::Unexplained;
 

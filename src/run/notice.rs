@@ -11,14 +11,15 @@ use checkers::history::Event;
 use checkers::verdict::Counterexample;
 use serde::{Deserialize, Serialize};
 
+use crate::fault::plan::Episode;
+use crate::fault::{self, Fault, NodeId};
 pub use crate::fault::{By, FaultId};
-use crate::fault::{Fault, NodeId};
 
 /// What a person or a script may ask of a live run. The answer is a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Put a fault in, now, until it is healed.
-    Inject(Fault),
+    /// Begin these episodes now: their instants count from here on.
+    Inject(Vec<Episode>),
     /// Take one fault out.
     Heal(FaultId),
     /// Take every fault out, start what is dead, resume what is paused.
@@ -38,11 +39,27 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it has a part in what happens, so that the run's command line alone does not repeat it.
+    /// In what a person has a part by it, if in anything.
     #[must_use]
-    pub fn is_by_hand(&self) -> bool {
-        !matches!(self, Command::GoOn | Command::Finish | Command::Stop)
+    pub fn part(&self) -> Option<Part> {
+        match self {
+            Command::Inject(_) | Command::Heal(_) | Command::HealAll | Command::Nemesis(_) => {
+                Some(Part::Faults)
+            }
+            Command::HoldWorkload(_) | Command::Load(_) => Some(Part::Load),
+            Command::GoOn | Command::Finish | Command::Stop => None,
+        }
     }
+}
+
+/// In what a person has a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// In what went wrong: that is in the run's plan, and comes again with it.
+    Faults,
+    /// In what was asked of the cluster: that does not.
+    Load,
 }
 
 /// How much the workload asks for.
@@ -376,6 +393,15 @@ pub enum Notice {
         /// Why not.
         why: String,
     },
+    /// A fault for whose roles there was nobody, and why. It never counts as installed.
+    FaultUnresolved {
+        /// What.
+        fault: Fault<fault::Role>,
+        /// Whose doing.
+        by: By,
+        /// Why not.
+        why: String,
+    },
     /// A fault of which nobody can say whether it had any effect. It does not count as one that had.
     FaultIndeterminate {
         /// The number under which it was in; absent where it was never seen to be.
@@ -399,7 +425,12 @@ pub enum Notice {
         held: bool,
     },
     /// From now on somebody's hands have a part in what happens.
-    ByHand,
+    ByHand {
+        /// In what.
+        part: Part,
+        /// How to run it again from here on, as a command.
+        again: String,
+    },
     /// The workload asks for so much from now on.
     Load {
         /// How much.

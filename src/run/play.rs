@@ -12,7 +12,7 @@ use super::clients::{DEADLINE, Gate};
 use super::desk::Desk;
 use super::drill::When;
 use super::ending::Ending;
-use super::notice::{Command, Notice};
+use super::notice::{Command, Notice, Part};
 use super::stage::Stage;
 use crate::nemesis::Order;
 use crate::proxy::Guard;
@@ -47,8 +47,6 @@ pub(super) struct Play<'a> {
     held: Option<Guard>,
     /// Since when nothing is asked: the run's time stands meanwhile.
     quiet_since: Option<Instant>,
-    /// What goes on when nothing holds it any more.
-    plan_on: bool,
     workload_held: bool,
     /// Whether the judge has called, and whether another oracle has: each is answered once.
     alarmed: bool,
@@ -83,7 +81,6 @@ impl<'a> Play<'a> {
             over: begun + span,
             held: None,
             quiet_since: None,
-            plan_on: true,
             workload_held: false,
             alarmed: false,
             found: false,
@@ -116,9 +113,8 @@ impl<'a> Play<'a> {
 
     /// Does what somebody asked for; gives why the workload ends, where that was it.
     async fn obey(&mut self, command: Command) -> Option<Why> {
-        if command.is_by_hand() && !self.ending.by_hand {
-            self.ending.by_hand = true;
-            self.desk.teller.tell(Notice::ByHand);
+        if let Some(part) = command.part() {
+            self.by_hand(part);
         }
         match command {
             Command::Stop => return Some(Why::Stopped),
@@ -130,17 +126,32 @@ impl<'a> Play<'a> {
                 self.desk.recorder.mark(format!("workload: {load}"));
                 self.desk.teller.tell(Notice::Load { load });
             }
-            Command::Inject(fault) => self.stage.order(Order::Inject(fault)).await,
+            Command::Inject(episodes) => self.stage.order(Order::Inject(episodes)).await,
             Command::Heal(id) => self.stage.order(Order::Heal(id)).await,
             Command::HealAll => self.stage.order(Order::HealAll).await,
-            Command::Nemesis(on) => {
-                self.plan_on = on;
-                if self.held.is_none() {
-                    self.stage.order(Order::Plan(on)).await;
-                }
-            }
+            Command::Nemesis(on) => self.stage.order(Order::Plan(on)).await,
         }
         None
+    }
+
+    /// A person has a part in this run, and perhaps in another part of it than before.
+    fn by_hand(&mut self, part: Part) {
+        let known = match part {
+            Part::Faults => self.ending.faults_by_hand,
+            Part::Load => self.ending.load_by_hand,
+        };
+        if known {
+            return;
+        }
+        match part {
+            Part::Faults => {
+                self.ending.faults_by_hand = true;
+                self.ending.again = self.setup.again_as_it_went(&self.desk.dir);
+            }
+            Part::Load => self.ending.load_by_hand = true,
+        }
+        let again = self.ending.again.clone();
+        self.desk.teller.tell(Notice::ByHand { part, again });
     }
 
     fn hold_workload(&mut self, held: bool) {
@@ -214,7 +225,7 @@ impl<'a> Play<'a> {
             let network = self.stage.network.hold();
             self.gate.send_replace(Gate::Held);
             self.stage.held.send_replace(true);
-            self.stage.order(Order::Plan(false)).await;
+            self.stage.order(Order::Hold(true)).await;
             self.held = Some(network);
             self.count_time();
             self.tell_held(true);
@@ -229,7 +240,7 @@ impl<'a> Play<'a> {
             self.count_time();
             self.open_gate();
             self.stage.held.send_replace(false);
-            self.stage.order(Order::Plan(self.plan_on)).await;
+            self.stage.order(Order::Hold(false)).await;
             self.tell_held(false);
         }
     }

@@ -129,13 +129,13 @@ impl Stage {
                 voters,
                 groups: groups.clone(),
             },
-            &resolved.plan,
-            deed_teller(desk, nodes.clone(), tell_lost),
+            resolved.plan.clone(),
+            deed_teller(setup, desk, nodes.clone(), tell_lost),
         );
         let (held, is_held) = watch::channel(false);
         let nemesis = nemesis.held_by(is_held);
         let (orders, asked) = mpsc::channel(ORDERS);
-        let nemesis = Some(tokio::spawn(nemesis.work(resolved.plan.clone(), asked)));
+        let nemesis = Some(tokio::spawn(nemesis.work(asked)));
         let inspector = Inspector::default();
         let defect = place == Some(Place::Node);
         let inspecting = tokio::spawn(inspector.clone().work(cluster.clone(), defect));
@@ -302,6 +302,7 @@ fn cluster_config(setup: &Setup, desk: &Desk, network: &Arc<Network>) -> Cluster
 
 /// Turns the nemesis' deeds into notices, and keeps when which fault was in.
 fn deed_teller(
+    setup: &Setup,
     desk: &Desk,
     nodes: Vec<NodeId>,
     lost: mpsc::UnboundedSender<Loss>,
@@ -312,7 +313,16 @@ fn deed_teller(
         desk.recorder.clone(),
     );
     let links = Mutex::new(Links::new(nodes));
+    let (kept, resolved) = (desk.kept.clone(), setup.resolved.clone());
     Box::new(move |deed| match deed {
+        Deed::Done { plan, lasted, over } => {
+            let went = resolved.clone().as_it_went(plan, lasted, over);
+            if let Err(error) = kept.keep(&went) {
+                teller.say(format!(
+                    "what was done by hand was not written down: {error}"
+                ));
+            }
+        }
         Deed::In(id, fault, by) => {
             let span = FaultSpan {
                 fault: fault.clone(),
@@ -345,6 +355,9 @@ fn deed_teller(
             changed.into_iter().for_each(|notice| teller.tell(notice));
         }
         Deed::Skipped(fault, by, why) => teller.tell(Notice::FaultSkipped { fault, by, why }),
+        Deed::Unresolved(fault, by, why) => {
+            teller.tell(Notice::FaultUnresolved { fault, by, why });
+        }
         Deed::Indeterminate(id, fault, by, why) => {
             if let Some(id) = id {
                 // What had no effect was not in, as far as the report goes.

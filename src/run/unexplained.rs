@@ -67,7 +67,9 @@ impl Calm {
                 self.edge(now_ns);
             }
             // It may have had an effect all the same.
-            Notice::FaultSkipped { .. } | Notice::FaultIndeterminate { .. } => self.edge(now_ns),
+            Notice::FaultSkipped { .. }
+            | Notice::FaultUnresolved { .. }
+            | Notice::FaultIndeterminate { .. } => self.edge(now_ns),
             Notice::Held { held } => {
                 self.held = *held;
                 self.edge(now_ns);

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use checkers::verdict::Counterexample;
 
 use super::operations::Operations;
-use crate::fault::{Fault, NodeId};
+use crate::fault::{Fault, NodeId, Who};
 use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress, Role,
-    RpcView, Told, VerdictWord, again_in_words,
+    By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Part, Phase, Progress,
+    Role, RpcView, Told, VerdictWord, again_in_words,
 };
 
 /// The most lines that the Events panel keeps: the oldest half goes when it is full.
@@ -134,8 +134,8 @@ pub struct Picture {
     pub alarm_ns: u64,
     /// What other oracles found, each once.
     pub findings: Vec<Finding>,
-    /// Whether somebody's hands had a part in what happened.
-    pub by_hand: bool,
+    /// Whether somebody's hands had a part in what was asked of the cluster.
+    pub load_by_hand: bool,
     /// Since when a violation or a finding holds everything: nothing happens on the timeline after that.
     pub stands_since_ns: Option<u64>,
     /// How it ended.
@@ -217,7 +217,6 @@ impl Picture {
                 self.links.insert((from, to), state);
             }
             Notice::FaultIn { id, fault, by } => {
-                self.by_hand |= by == By::You;
                 self.line(time_ns, Tone::Fault, format!("{}{fault}", who(by)));
                 self.faults.push(FaultSpan {
                     id,
@@ -238,6 +237,9 @@ impl Picture {
                 );
             }
             Notice::FaultSkipped { fault, by, why } => {
+                self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
+            }
+            Notice::FaultUnresolved { fault, by, why } => {
                 self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
             }
             Notice::FaultIndeterminate { fault, why, .. } => {
@@ -291,7 +293,10 @@ impl Picture {
             }
             Notice::Progress { progress } => self.progress = progress,
             Notice::Alarm { counterexample } => self.alarm(time_ns, counterexample),
-            Notice::ByHand => self.by_hand = true,
+            Notice::ByHand { part, again } => {
+                self.load_by_hand |= part == Part::Load;
+                self.again = again;
+            }
             Notice::Found { finding } => {
                 // What was recorded before runs told each of them once may say it hundreds of times.
                 if self.findings.iter().any(|known| known.is_same(&finding)) {
@@ -454,7 +459,7 @@ impl Picture {
     /// How to run it again, in a sentence.
     #[must_use]
     pub fn again_in_words(&self) -> String {
-        again_in_words(&self.again_command(), self.by_hand)
+        again_in_words(&self.again_command(), self.load_by_hand)
     }
 
     /// The command that runs it again.
@@ -484,7 +489,7 @@ fn who(by: By) -> &'static str {
 }
 
 /// A fault that was asked for or planned, and is not in.
-pub(super) fn not_done(fault: &Fault, by: By, why: &str) -> String {
+pub(super) fn not_done<W: Who>(fault: &Fault<W>, by: By, why: &str) -> String {
     match by {
         By::You => format!("refused: {fault}: {why}"),
         By::Plan | By::End => format!("no {fault}: {why}"),

@@ -6,8 +6,9 @@ use super::fixtures;
 use super::keys::{self, Verb};
 use super::update::{possible_now, update};
 use super::update_tests::{drawn, inject, press, refuses, sends, tell};
+use crate::fault::plan::Episode;
 use crate::fault::{DiskHarm, Fault};
-use crate::run::Command;
+use crate::run::{Command, Part};
 
 /// The text of a drawn row, from the bottom.
 fn last_row(app: &App) -> String {
@@ -117,18 +118,17 @@ fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
 #[test]
 fn every_fault_of_the_menu_and_of_a_key_does_something() {
     for app in [fixtures::cut(), fixtures::five(), fixtures::calm()] {
-        let nodes = app.picture.ids();
-        let among = crate::fault::Among {
-            nodes: &nodes,
-            streams: true,
+        let nodes = app.picture.nodes.len() as u64;
+        let check = |app: &App, episode: &Episode, name: &str| {
+            assert_eq!(episode.check(nodes), Ok(()), "{name}");
+            assert_eq!(episode.check_among(nodes, true), Ok(()), "{name}");
+            for fault in &episode.faults {
+                assert!(app.resolved(fault).is_ok(), "{name}: {fault}");
+            }
         };
         for entry in super::menu::entries(&app) {
-            let now = entry.does.now.iter();
-            for fault in now.filter_map(|command| match command {
-                Command::Inject(fault) => Some(fault),
-                _ => None,
-            }) {
-                assert_eq!(fault.check_among(among), Ok(()), "{}", entry.name);
+            for episode in &entry.does {
+                check(&app, episode, entry.name);
             }
         }
         for row in keys::KEYS {
@@ -138,8 +138,9 @@ fn every_fault_of_the_menu_and_of_a_key_does_something() {
                 continue;
             };
             for command in commands {
-                if let Command::Inject(fault) = command {
-                    assert_eq!(fault.check_among(among), Ok(()), "{}", row.hint);
+                if let Command::Inject(episodes) = command {
+                    let episodes = episodes.iter();
+                    episodes.for_each(|episode| check(&app, episode, row.hint));
                 }
             }
         }
@@ -203,12 +204,24 @@ fn the_command_that_runs_it_again_is_copied_whole() {
     let mut app = fixtures::calm();
     let command = "whitewater run rapids --nodes 3 --time 60 --seed 7141";
     assert_eq!(press(&mut app, "Y"), Some(Action::Copy(command.to_owned())));
-    tell(&mut app, 4_000, crate::run::Notice::ByHand);
+    // What somebody breaks is in the run's folder, and the command is another one from then on.
+    let again = "whitewater run runs/x/scenario.toml".to_owned();
+    let by_hand = |part| crate::run::Notice::ByHand {
+        part,
+        again: again.clone(),
+    };
+    tell(&mut app, 4_000, by_hand(Part::Faults));
+    assert_eq!(press(&mut app, "Y"), Some(Action::Copy(again.clone())));
+    assert_eq!(
+        app.flashing(),
+        Some("copied whitewater run runs/x/scenario.toml")
+    );
+    tell(&mut app, 4_100, by_hand(Part::Load));
     press(&mut app, "Y");
     assert!(
         app.flashing()
             .unwrap_or_default()
-            .contains("without what was done by hand")
+            .contains("without what was asked of the workload by hand")
     );
     refuses(
         fixtures::empty(),

@@ -25,7 +25,10 @@ pub fn update(app: &mut App, input: Input) -> Option<Action> {
             app.told(told);
             None
         }
-        Input::Clock(clock_ns) => app.clock(clock_ns),
+        Input::Clock(clock_ns) => {
+            app.clock(clock_ns);
+            None
+        }
         Input::Behind(count) => {
             app.behind = count;
             None
@@ -258,8 +261,10 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         }
         Verb::CopyAgain => {
             let command = app.picture.again_command();
-            app.flash(match app.picture.by_hand {
-                true => format!("copied, without what was done by hand: {command}"),
+            app.flash(match app.picture.load_by_hand {
+                true => {
+                    format!("copied, without what was asked of the workload by hand: {command}")
+                }
                 false => format!("copied {command}"),
             });
             Some(Action::Copy(command))
@@ -311,7 +316,6 @@ pub(super) fn leave(app: &mut App) -> Option<Action> {
 }
 
 fn heal_all(app: &mut App) -> Action {
-    app.errands.clear();
     app.flash("healing everything …");
     Action::Send(vec![Command::HealAll])
 }

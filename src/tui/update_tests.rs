@@ -10,7 +10,8 @@ use super::app::{Action, App, Input, Overlay, Panel};
 use super::fixtures;
 use super::keys::{self, Key, Screen, Verb};
 use super::update::{possible_now, update};
-use crate::fault::{DiskHarm, Fault, Signal, Way, WireHarm};
+use crate::fault::plan::Episode;
+use crate::fault::{DiskHarm, Fault, NodeSelector, NodeSet, Signal, Way, WireHarm};
 use crate::run::{Command, Load};
 
 pub(super) fn press(app: &mut App, keys: &str) -> Option<Action> {
@@ -35,14 +36,28 @@ pub(super) fn press(app: &mut App, keys: &str) -> Option<Action> {
     last
 }
 
+/// What is asked for, with every fault for the nodes that it means now: each an episode of its own, in order.
+pub(super) fn asked(app: &App, action: Option<Action>) -> Vec<Command> {
+    let Some(Action::Send(commands)) = action else {
+        panic!("nothing is sent: {:?}", app.flashing());
+    };
+    let each = |command| match command {
+        Command::Inject(episodes) => {
+            let faults = episodes.iter().flat_map(|episode| &episode.faults);
+            let resolved =
+                faults.map(|fault| inject(app.resolved(fault).expect("it means somebody")));
+            resolved.collect()
+        }
+        other => vec![other],
+    };
+    commands.into_iter().flat_map(each).collect()
+}
+
 #[track_caller]
 pub(super) fn sends(app: App, keys: &str, expected: &[Command]) {
     let mut app = app;
-    assert_eq!(
-        press(&mut app, keys),
-        Some(Action::Send(expected.to_vec())),
-        "{keys}"
-    );
+    let action = press(&mut app, keys);
+    assert_eq!(asked(&app, action), expected, "{keys}");
     assert!(
         app.flashing().is_some() || keys.ends_with(['n', 'w']),
         "{keys}: the screen says at once what was asked"
@@ -57,7 +72,7 @@ pub(super) fn refuses(app: App, keys: &str, expected: &str) {
 }
 
 pub(super) fn inject(fault: Fault) -> Command {
-    Command::Inject(fault)
+    Command::Inject(vec![Episode::until_healed(vec![fault.by_id()])])
 }
 
 #[test]
@@ -245,25 +260,47 @@ fn the_fault_menu_does_what_it_says_or_says_why_not() {
 }
 
 #[test]
-fn a_rolling_restart_goes_on_every_two_seconds_and_heal_ends_it() {
+fn a_rolling_restart_is_an_episode_every_two_seconds() {
     let mut app = fixtures::cut();
-    assert_eq!(press(&mut app, "f 8"), None);
-    let clock = app.clock_ns;
-    let restart = |node| {
-        Some(Action::Send(vec![inject(Fault::Restart {
-            who: node,
-            signal: Signal::Term,
-        })]))
+    let restart = |(at_ms, node)| {
+        let who = NodeSelector::Node(node);
+        let signal = Signal::Term;
+        Episode::at(at_ms, 0, vec![Fault::Restart { who, signal }])
     };
-    let at = |app: &mut App, ms: u64| update(app, Input::Clock(clock + ms * 1_000_000));
-    assert_eq!(at(&mut app, 1), restart(1));
-    assert_eq!(at(&mut app, 1900), None);
-    assert_eq!(at(&mut app, 2001), restart(2));
+    let restarts = [(0, 1), (2_000, 2), (4_000, 3)].map(restart).to_vec();
     assert_eq!(
-        press(&mut app, "H"),
-        Some(Action::Send(vec![Command::HealAll]))
+        press(&mut app, "f 8"),
+        Some(Action::Send(vec![Command::Inject(restarts)]))
     );
-    assert_eq!(at(&mut app, 4001), None);
+    let flap = |from, to| {
+        inject(Fault::Flap {
+            from,
+            to,
+            cut_ms: 300,
+            open_ms: 300,
+        })
+    };
+    sends(fixtures::cut(), "f 9", &[flap(1, 3), flap(3, 1)]);
+}
+
+#[test]
+fn who_is_meant_by_a_role_is_a_role_in_the_plan_and_who_is_selected_is_a_node() {
+    let faults = |keys: &str| {
+        let mut app = fixtures::cut();
+        match press(&mut app, keys) {
+            Some(Action::Send(commands)) => match &commands[..] {
+                [Command::Inject(episodes)] => episodes[0].faults.clone(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    let (who, way) = (NodeSelector::Leader, Way::Both);
+    assert_eq!(faults("f 1"), [Fault::Isolate { who, way }]);
+    let who = NodeSelector::Node(1);
+    assert_eq!(faults("i"), [Fault::Isolate { who, way }]);
+    let who = NodeSet::Followers;
+    assert_eq!(faults("f G up up up enter"), [Fault::KillSeveral { who }]);
 }
 
 #[test]
@@ -725,10 +762,8 @@ pub(super) fn tell(app: &mut App, ms: u64, notice: crate::run::Notice) {
 #[test]
 fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
     let mut app = fixtures::cut();
-    assert_eq!(press(&mut app, "space p"), {
-        let pause = Command::Inject(Fault::Pause { who: 1 });
-        Some(Action::Send(vec![pause]))
-    });
+    let action = press(&mut app, "space p");
+    assert_eq!(asked(&app, action), [inject(Fault::Pause { who: 1 })]);
     // What came of it is not drawn yet.
     let mut paused = fixtures::view(1, 1, 4, 1204);
     paused.child = crate::run::ChildState::Paused;
@@ -753,26 +788,6 @@ fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
         Some(Action::Send(vec![Command::GoOn]))
     );
     assert!(app.frozen.is_some(), "and the picture stands all the while");
-}
-
-#[test]
-fn nothing_more_goes_wrong_while_a_violation_holds_the_network() {
-    let mut app = fixtures::cut();
-    press(&mut app, "f 8");
-    let clock = app.clock_ns;
-    let at = |app: &mut App, ms: u64| update(app, Input::Clock(clock + ms * 1_000_000));
-    assert!(at(&mut app, 1).is_some(), "the first restart");
-    tell(&mut app, 5_200, crate::run::Notice::Held { held: true });
-    for ms in [1_001, 2_001, 3_001, 4_001] {
-        assert_eq!(at(&mut app, ms), None, "the second one waits");
-    }
-    tell(&mut app, 9_300, crate::run::Notice::Held { held: false });
-    assert_eq!(
-        at(&mut app, 5_501),
-        None,
-        "and not only for its old instant"
-    );
-    assert!(at(&mut app, 6_101).is_some());
 }
 
 #[test]

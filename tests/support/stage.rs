@@ -16,7 +16,7 @@ use checkers::history::Header;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash, UpstreamHook};
-use whitewater::fault::plan::Plan;
+use whitewater::fault::plan::{Episode, Plan};
 use whitewater::fault::{Fault, FaultId};
 use whitewater::nemesis::{Deed, Nemesis, Order, Parties};
 use whitewater::proxy::{Endpoint, Level, MAX_NODE, Network, NetworkConfig, Route};
@@ -37,6 +37,8 @@ pub struct Stage {
     orders: mpsc::Sender<Order>,
     deeds: mpsc::UnboundedReceiver<Deed>,
     held: watch::Sender<bool>,
+    /// The plan as it has gone, where somebody had a part in it, and whether it is over.
+    done: watch::Receiver<(Plan, bool)>,
     pub cluster: Arc<Cluster>,
     pub network: Arc<Network>,
     dir: tempfile::TempDir,
@@ -97,6 +99,7 @@ impl Stage {
         let path = dir.path().join("history.jsonl");
         let recorder = Recorder::create(&path, &Header::register(1), Vec::new()).unwrap();
         let (tell, deeds) = mpsc::unbounded_channel();
+        let (told, done) = watch::channel((Plan::default(), false));
         let nemesis = Nemesis::new(
             cluster.clone(),
             network.clone(),
@@ -106,33 +109,39 @@ impl Stage {
                 voters,
                 groups,
             },
-            &plan,
-            Box::new(move |deed| {
+            plan,
+            Box::new(move |deed| match deed {
+                Deed::Done { plan, over, .. } => drop(told.send_replace((plan, over))),
                 // A test that has ended does not listen.
-                let _ = tell.send(deed);
+                deed => drop(tell.send(deed)),
             }),
         );
         let (orders, asked) = mpsc::channel(8);
         let (held, is_held) = watch::channel(false);
-        tokio::spawn(nemesis.held_by(is_held).work(plan, asked));
+        tokio::spawn(nemesis.held_by(is_held).work(asked));
         Stage {
             nodes,
             orders,
             deeds,
             held,
+            done,
             cluster,
             network,
             dir,
         }
     }
 
-    /// Lets the plan go on, or stand.
-    pub async fn plan(&mut self, on: bool) {
-        self.orders.send(Order::Plan(on)).await.unwrap();
-        match self.deeds.recv().await {
-            Some(Deed::Plan(is)) => assert_eq!(is, on),
-            other => panic!("{other:?}"),
-        }
+    /// The workload begins, and the plan with it.
+    pub async fn begin(&self) {
+        self.order(Order::Begin).await;
+    }
+
+    /// The plan as it went, once everything is over.
+    pub async fn went(mut self) -> Plan {
+        self.order(Order::End).await;
+        let over = tokio::time::timeout(SOON, self.done.wait_for(|(_, over)| *over)).await;
+        let (plan, _) = over.expect("it ends").expect("it says how it went").clone();
+        plan
     }
 
     /// Holds the nemesis, as somebody who looks at a violation does.
@@ -152,7 +161,8 @@ impl Stage {
 
     /// Puts a fault in; it must take effect.
     pub async fn inject(&mut self, fault: Fault) -> FaultId {
-        self.orders.send(Order::Inject(fault)).await.unwrap();
+        let episode = Episode::until_healed(vec![fault.by_id()]);
+        self.order(Order::Inject(vec![episode])).await;
         match self.deeds.recv().await {
             Some(Deed::In(id, ..)) => id,
             other => panic!("{other:?}"),
@@ -161,7 +171,8 @@ impl Stage {
 
     /// Asks for a fault that is not to be had; gives why.
     pub async fn is_refused(&mut self, fault: Fault) -> String {
-        self.orders.send(Order::Inject(fault)).await.unwrap();
+        let episode = Episode::until_healed(vec![fault.by_id()]);
+        self.order(Order::Inject(vec![episode])).await;
         match self.deeds.recv().await {
             Some(Deed::Skipped(_, _, why)) => why,
             other => panic!("{other:?}"),
