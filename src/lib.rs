@@ -19,7 +19,10 @@
 //!   exit codes: bench and node share it.
 //! - [`host`] is the machine under all that: whether it has what a run needs, and had it when somebody is about to be
 //!   accused.
-//! - [`run`] is the conductor, the only owner of all that: commands in, notices out.
+//! - [`oracle`] is what is proven beside the history: one property a file, and who is to blame for what was seen.
+//! - [`journal`] is what happened: one typed event, one log of it in the run's folder, and folds over it: the view of a
+//!   run, operations over time, coverage, the result. Live, or read back whole.
+//! - [`run`] is the conductor, the only owner of all that: commands in, events out. [`exit`] is the list of exit codes.
 //! - [`campaign`] is many runs for one answer, each a child process of its own: a line is kept of each, and the table is
 //!   a fold over these lines.
 //! - [`report`] prints what a run says. [`cli`] is flags and front doors: a door decides its exit code, and what becomes of
@@ -64,7 +67,8 @@
 //! 1. `checkers` never knows tokio, tonic, openraft, ratatui, a path or a clock.
 //! 2. A byte inside a TCP stream is never dropped with the stream going on: a link holds, delays, slows, resets or
 //!    refuses.
-//! 3. A client never retries what might have been applied, and never judges.
+//! 3. A client never retries what might have been applied, but with the same session and sequence, recorded as one
+//!    operation; and it never judges.
 //! 4. The recorder is never bypassed: an invocation is on record before its first byte leaves, a completion after its
 //!    last byte came.
 //! 5. An unknown operation never completes later, and its client id is never used again.
@@ -80,11 +84,14 @@ pub mod campaign;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod exit;
 pub mod fault;
 pub mod host;
+pub mod journal;
 pub mod judge;
 pub mod nemesis;
 pub mod node;
+pub mod oracle;
 pub mod proxy;
 pub mod recorder;
 pub mod report;

@@ -43,7 +43,8 @@ use stage::{MS, SOON, Stage, WHILE};
 use whitewater::cluster::{ChildState, ClockSeen};
 use whitewater::fault::plan::{Episode, Plan};
 use whitewater::fault::{Act, Fault, NodeSelector, Of, Only, Signal, Way, WireHarm};
-use whitewater::nemesis::{Deed, Order};
+use whitewater::journal::Event;
+use whitewater::nemesis::Order;
 use whitewater::proxy::{LinkState, Method};
 use whitewater::wire::kiwi::PeerReplication;
 
@@ -508,7 +509,7 @@ async fn a_harmed_wire_carries_less_or_breaks_and_heals() {
     let id = stage.inject(slow_close).await;
     stage.heal(id).await;
     match stage.deed().await {
-        Deed::Indeterminate(of, ..) => assert_eq!(of, Some(id)),
+        Event::FaultIndeterminate { id: of, .. } => assert_eq!(of, Some(id)),
         other => panic!("{other:?}"),
     }
 
@@ -825,7 +826,10 @@ async fn a_plans_fault_waits_while_somebody_holds_the_run() {
     assert!(early.is_err(), "{early:?}");
     stage.hold(false);
     match stage.deed().await {
-        Deed::In(_, Fault::IsolateClients { .. }, _) => {}
+        Event::FaultIn {
+            fault: Fault::IsolateClients { .. },
+            ..
+        } => {}
         other => panic!("{other:?}"),
     }
 }
@@ -840,7 +844,7 @@ async fn what_somebody_asked_for_is_in_the_plan_as_it_went() {
     };
     let mut stage = Stage::playing(3, 3, |_| (), plan).await;
     stage.begin().await;
-    let Deed::In(..) = stage.deed().await else {
+    let Event::FaultIn { .. } = stage.deed().await else {
         panic!("the plan goes on");
     };
     let (leader, followers) = stage.roles().await;
@@ -865,7 +869,8 @@ async fn what_somebody_asked_for_is_in_the_plan_as_it_went() {
         .order(Order::Inject(vec![restart(0), restart(3_600_000)]))
         .await;
     for _ in 0..2 {
-        let (Deed::In(_, fault, _) | Deed::Out(_, fault, ..)) = stage.deed().await else {
+        let (Event::FaultIn { fault, .. } | Event::FaultOut { fault, .. }) = stage.deed().await
+        else {
             panic!("it restarts");
         };
         assert!(matches!(fault, Fault::Restart { .. }), "{fault}");
@@ -898,31 +903,31 @@ async fn what_was_asked_for_waits_while_everything_is_held_and_healing_calls_it_
     };
     stage.order(Order::Inject(vec![cut(300)])).await;
     stage.order(Order::Hold(true)).await;
-    let Deed::Plan(false) = stage.deed().await else {
+    let Event::Nemesis { on: false } = stage.deed().await else {
         panic!("it is held");
     };
     let early = tokio::time::timeout(2 * WHILE, stage.deed()).await;
     assert!(early.is_err(), "{early:?}");
     stage.order(Order::Hold(false)).await;
-    let Deed::Plan(true) = stage.deed().await else {
+    let Event::Nemesis { on: true } = stage.deed().await else {
         panic!("it goes on");
     };
-    let Deed::In(id, ..) = stage.deed().await else {
+    let Event::FaultIn { id, .. } = stage.deed().await else {
         panic!("now it goes in");
     };
     // While the plan is off, what is asked for still comes.
     stage.order(Order::Plan(false)).await;
-    let Deed::Plan(false) = stage.deed().await else {
+    let Event::Nemesis { on: false } = stage.deed().await else {
         panic!("the plan is off");
     };
     stage.heal(id).await;
     stage.order(Order::Inject(vec![cut(1)])).await;
-    let Deed::In(..) = stage.deed().await else {
+    let Event::FaultIn { .. } = stage.deed().await else {
         panic!("it goes in");
     };
     stage.order(Order::Inject(vec![cut(300)])).await;
     stage.order(Order::HealAll).await;
-    let Deed::Out(..) = stage.deed().await else {
+    let Event::FaultOut { .. } = stage.deed().await else {
         panic!("it heals");
     };
     let later = tokio::time::timeout(2 * WHILE, stage.deed()).await;
@@ -946,7 +951,7 @@ async fn only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back() {
     let node = broken;
     stage.do_once(Fault::Restart { who: node, signal }).await;
     match stage.deed().await {
-        Deed::Lost(node, _) => assert_eq!(node, broken),
+        Event::NodeLost { node, .. } => assert_eq!(node, broken),
         other => panic!("{other:?}"),
     }
     // No folder to start in is our doing.
@@ -957,7 +962,7 @@ async fn only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back() {
     std::fs::write(&folder, "in the way").unwrap();
     stage.heal(id).await;
     match stage.deed().await {
-        Deed::Failed(why) => assert!(why.starts_with(&format!("n{node} ")), "{why}"),
+        Event::BenchError { text: why } => assert!(why.starts_with(&format!("n{node} ")), "{why}"),
         other => panic!("{other:?}"),
     }
 }
@@ -1057,7 +1062,9 @@ async fn a_vote_whose_loss_nobody_confirms_is_indeterminate_and_given_back() {
     let episode = Episode::until_healed(vec![removed.by_id()]);
     stage.order(Order::Inject(vec![episode])).await;
     match stage.deed().await {
-        Deed::Indeterminate(None, fault, ..) => assert_eq!(fault, removed),
+        Event::FaultIndeterminate {
+            id: None, fault, ..
+        } => assert_eq!(fault, removed),
         other => panic!("{other:?}"),
     }
     stage.order(Order::End).await;

@@ -84,7 +84,7 @@ fn what_a_person_broke_is_run_again_by_the_line_that_the_run_leaves() {
         "{program} run runs/*/scenario.toml --out again > said 2>&1; echo \"code $?.\""
     ));
     terminal.wait_line("code ");
-    let faults = terminal.file("again/*/faults.jsonl");
+    let faults = terminal.file("again/*/journal.jsonl");
     for fault in [
         "\"fault\":\"isolate\",\"who\":2,",
         "\"fault\":\"pause\",\"who\":",

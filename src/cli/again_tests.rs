@@ -5,8 +5,6 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::{Door, Program};
-use crate::fault::plan::{Episode, Plan};
-use crate::fault::{Fault, NodeSelector, Way};
 use crate::run::{DEFECTS, Picked, Scenario, Setup};
 
 /// What the program would run for these words.
@@ -163,13 +161,13 @@ fn a_run_that_needs_somebody_is_one_of_the_screen_and_another_load_is_said_not_t
     assert!(by_hand.needs_somebody());
     let line = by_hand.again();
     assert_eq!(line, "whitewater by-hand --nodes 3 --time 0 --seed 1");
-    let said = crate::run::again_in_words(&line, true);
+    let said = crate::journal::again_in_words(&line, true);
     assert!(
         said.contains("by hand, which no command repeats: whitewater by-hand"),
         "{said}"
     );
     assert_eq!(
-        crate::run::again_in_words(&line, false),
+        crate::journal::again_in_words(&line, false),
         format!("again: {line}")
     );
 }
@@ -177,20 +175,11 @@ fn a_run_that_needs_somebody_is_one_of_the_screen_and_another_load_is_said_not_t
 #[test]
 fn a_run_that_somebody_broke_is_run_again_from_its_folder_and_needs_nobody() {
     let by_hand = of("whitewater by-hand --seed 18446744073709551615 --defect stale-read").unwrap();
-    let isolate = Episode::at(
-        700,
-        900,
-        vec![Fault::Isolate {
-            who: NodeSelector::Leader,
-            way: Way::Both,
-        }],
-    );
-    let plan = Plan {
-        episodes: vec![isolate],
-    };
+    let plan = "[[episodes]]\nat_ms = 700\nfor_ms = 900\n\
+                faults = [{ fault = \"isolate\", who = \"leader\", way = \"both\" }]\n";
+    let plan = || toml::from_str(plan).unwrap();
     let lasted = Duration::from_millis(4_200);
-    let went = by_hand.resolved.clone();
-    let went = went.as_it_went(plan.clone(), lasted, true);
+    let went = by_hand.resolved.clone().as_it_went(plan(), lasted, true);
     assert_eq!(went.scenario.seconds, 5);
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("it's a run");
@@ -209,6 +198,6 @@ fn a_run_that_somebody_broke_is_run_again_from_its_folder_and_needs_nobody() {
     assert!(of(&direct.again_as_it_went(&dir)).unwrap().direct);
     // While it goes on it may go on as long as was planned.
     let rapids = of("whitewater rapids --time 30 --seed 1").unwrap();
-    let goes_on = rapids.resolved.as_it_went(plan, lasted, false);
+    let goes_on = rapids.resolved.as_it_went(plan(), lasted, false);
     assert_eq!(goes_on.scenario.seconds, 30);
 }

@@ -17,6 +17,7 @@ mod links;
 mod message;
 pub mod plan;
 mod select;
+mod span;
 mod together;
 mod who;
 
@@ -32,6 +33,7 @@ pub use harm::{DiskHarm, LimitOf, Signal, Way, WireHarm};
 pub use kinds::{Class, Kind, Mark, Need, UnknownKind};
 pub use message::{Act, Of, Only};
 pub use select::{Impossible, NodeSelector, NodeSet, NotASelector, Roles};
+pub use span::{FaultSpan, Remains};
 use who::Translate;
 pub use who::{Node, Role, Who};
 

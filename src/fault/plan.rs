@@ -431,7 +431,10 @@ mod tests {
                         let other = other.resolve(roles(&nodes)).unwrap();
                         let cut = other.links(&nodes);
                         let hidden = !links.is_empty() && links.iter().all(|l| cut.contains(l));
-                        assert!(!other.cuts() || !hidden, "{other} leaves nothing for {fault}");
+                        assert!(
+                            !other.cuts() || !hidden,
+                            "{other} leaves nothing for {fault}"
+                        );
                     }
                     if let Fault::Split { side } = fault {
                         assert!(

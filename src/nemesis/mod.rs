@@ -1,8 +1,8 @@
 //! Who decides when: carries out a plan, or what a person asks for, on the cluster and on the network between.
 //!
 //! It is the only hand on both. Every fault that it puts in is probed; what a probe does not confirm is *skipped*,
-//! never installed. Every put-in and take-out is a mark in the history, on the recorder's clock, and a [`Deed`] for
-//! whoever listens. A fault of the network is held by guards and heals when they go; a fault of a child is taken out
+//! never installed. Every put-in and take-out is a mark in the history, on the recorder's clock, and an [`Event`]
+//! for whoever listens. A fault of the network is held by guards and heals when they go; a fault of a child is taken out
 //! by starting or resuming it.
 
 mod agenda;
@@ -23,7 +23,8 @@ use tokio::time::Instant;
 
 use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::plan::{Episode, Plan};
-use crate::fault::{By, Fault, FaultId, NodeId, Role, Roles};
+use crate::fault::{By, Fault, FaultId, NodeId, Remains, Roles};
+use crate::journal::Event;
 use crate::proxy::Network;
 use crate::recorder::Recorder;
 use agenda::{Edge, Turn};
@@ -51,52 +52,22 @@ pub enum Order {
     End,
 }
 
-/// What the nemesis did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// A fault is in, and was seen to be.
-    In(FaultId, Fault, By),
-    /// A fault is out, and what may be left of it.
-    Out(FaultId, Fault, By, Remains),
-    /// A fault of which nobody can say whether it had any effect, and why: one that was in under this number and is out,
-    /// or one that was never seen to be in and may still come about.
-    Indeterminate(Option<FaultId>, Fault, By, String),
-    /// A fault that did not take effect, and why.
-    Skipped(Fault, By, String),
-    /// What an episode waited for has happened.
-    Anchored(String),
-    /// A fault for whose roles there was nobody, and why.
-    Unresolved(Fault<Role>, By, String),
-    /// Something was not done, or not yet.
-    Missed(String),
-    /// The plan as it has gone so far, where somebody had a part in it.
-    Done {
-        /// What went in, and, while it is not over, what is still to come.
-        plan: Plan,
-        /// How long the run has lasted.
-        lasted: Duration,
-        /// Whether nothing more will come.
-        over: bool,
-    },
-    /// The plan goes on, or is held.
-    Plan(bool),
-    /// A child ended when it was started on the disk that it had left.
-    Lost(NodeId, String),
-    /// The bench could not bring a node back to what it was, and why: that accuses nobody.
-    Failed(String),
+/// Called with each event, in order. It must not block.
+pub type Listener = Box<dyn Fn(Event) + Send + Sync>;
+
+/// The plan as it has gone so far, where somebody had a part in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Went {
+    /// What went in, and, while it is not over, what is still to come.
+    pub plan: Plan,
+    /// How long the run has lasted.
+    pub lasted: Duration,
+    /// Whether nothing more will come.
+    pub over: bool,
 }
 
-/// What a fault that is out may have left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remains {
-    /// Nothing: all is as if it had never been in, also for what happened while it was.
-    Nothing,
-    /// Something, or nobody can say.
-    Perhaps,
-}
-
-/// Called with each deed, in order. It must not block.
-pub type Listener = Box<dyn Fn(Deed) + Send + Sync>;
+/// Called whenever somebody had a part in the plan, and at the end. It must not block.
+pub type Keeper = Box<dyn Fn(Went) + Send + Sync>;
 
 /// A plan's edge that needs a leader waits this long for one.
 const LEADER_WITHIN: Duration = Duration::from_millis(1_500);
@@ -136,6 +107,7 @@ pub struct Nemesis {
     /// Whether a person had a part in what happened.
     by_hand: bool,
     listener: Listener,
+    keeper: Keeper,
 }
 
 /// What came of a fault that was to be put in.
@@ -186,6 +158,7 @@ impl Nemesis {
             begun: false,
             by_hand: false,
             listener,
+            keeper: Box::new(|_| ()),
         }
     }
 
@@ -193,6 +166,13 @@ impl Nemesis {
     #[must_use]
     pub fn held_by(mut self, held: watch::Receiver<bool>) -> Nemesis {
         self.injector.held = held;
+        self
+    }
+
+    /// Whom it tells how the plan went, where somebody had a part in it.
+    #[must_use]
+    pub fn kept_by(mut self, keeper: Keeper) -> Nemesis {
+        self.keeper = keeper;
         self
     }
 
@@ -244,12 +224,14 @@ impl Nemesis {
                 self.by_hand = true;
                 self.plan_on = on;
                 self.set_clocks(now);
-                (self.listener)(Deed::Plan(on && !self.all_held));
+                let on = on && !self.all_held;
+                (self.listener)(Event::Nemesis { on });
             }
             Order::Hold(held) => {
                 self.all_held = held;
                 self.set_clocks(now);
-                (self.listener)(Deed::Plan(self.plan_on && !held));
+                let on = self.plan_on && !held;
+                (self.listener)(Event::Nemesis { on });
                 return;
             }
             Order::Begin => {
@@ -275,9 +257,7 @@ impl Nemesis {
         self.heal_all(By::End).await;
         self.tell_what_is_done(false);
         if let Err(why) = self.injector.restore_votes(VOTES_WITHIN).await {
-            (self.listener)(Deed::Missed(format!(
-                "not every vote was given back: {why}"
-            )));
+            self.say(format!("not every vote was given back: {why}"));
         }
     }
 
@@ -310,7 +290,7 @@ impl Nemesis {
         let episodes = tracks.map(|track| track.as_done(run, still_to_come));
         let mut episodes = episodes.concat();
         episodes.sort_by_key(|episode| episode.at_ms);
-        (self.listener)(Deed::Done {
+        (self.keeper)(Went {
             plan: Plan { episodes },
             lasted: run,
             over: !still_to_come,
@@ -341,7 +321,8 @@ impl Nemesis {
             if watched.is_there(&self.injector) {
                 if let Some(when) = planned.when {
                     self.injector.recorder.mark(format!("anchor {when}"));
-                    (self.listener)(Deed::Anchored(when.to_string()));
+                    let text = when.to_string();
+                    (self.listener)(Event::Anchor { text });
                 }
                 let at = now + Duration::from_millis(planned.after_ms);
                 let (episode, turn) = (watched.episode, Turn::In);
@@ -350,9 +331,9 @@ impl Nemesis {
                 self.track(by).watched.push(watched);
             } else if let Some(when) = planned.when {
                 let within = planned.within_ms();
-                (self.listener)(Deed::Missed(format!(
+                self.say(format!(
                     "an episode of the plan was skipped: it waited {within} ms for {when}"
-                )));
+                ));
             }
         }
     }
@@ -430,7 +411,10 @@ impl Nemesis {
                 };
                 self.track(by).takes(edge.episode, done, id, run);
             }
-            Err(why) => (self.listener)(Deed::Unresolved(fault, by, why.to_string())),
+            Err(why) => {
+                let why = why.to_string();
+                (self.listener)(Event::FaultUnresolved { fault, by, why });
+            }
         }
     }
 
@@ -451,7 +435,7 @@ impl Nemesis {
     /// Puts a fault in, and gives what came of it.
     async fn inject(&mut self, fault: Fault, by: By) -> Came {
         if let Some(why) = self.in_the_way(&fault) {
-            (self.listener)(Deed::Skipped(fault, by, why));
+            (self.listener)(Event::FaultSkipped { fault, by, why });
             return Came::Nothing;
         }
         match self.injector.inject(&fault).await {
@@ -468,14 +452,15 @@ impl Nemesis {
                 self.injector
                     .recorder
                     .mark(format!("skipped {fault}: {why}"));
-                (self.listener)(Deed::Skipped(fault, by, why));
+                (self.listener)(Event::FaultSkipped { fault, by, why });
                 Came::Nothing
             }
             Err(NotIn::Indeterminate(why)) => {
                 self.injector
                     .recorder
                     .mark(format!("indeterminate {fault}: {why}"));
-                (self.listener)(Deed::Indeterminate(None, fault, by, why));
+                let id = None;
+                (self.listener)(Event::FaultIndeterminate { id, fault, by, why });
                 Came::Over
             }
             Err(NotIn::Lost(node, error)) => {
@@ -492,7 +477,8 @@ impl Nemesis {
         let id = self.next_id;
         self.next_id += 1;
         self.injector.recorder.mark(format!("in #{id} {fault}"));
-        (self.listener)(Deed::In(id, fault.clone(), by));
+        let fault = fault.clone();
+        (self.listener)(Event::FaultIn { id, fault, by });
         id
     }
 
@@ -503,7 +489,12 @@ impl Nemesis {
                 .recorder
                 .mark(format!("nothing is left of #{id}"));
         }
-        (self.listener)(Deed::Out(id, fault, by, remains));
+        (self.listener)(Event::FaultOut {
+            id,
+            fault,
+            by,
+            remains,
+        });
     }
 
     /// Only a node that ends by itself on the disk that it has left is to blame for that. A bench that is slow, a node that
@@ -512,12 +503,19 @@ impl Nemesis {
         let text = error.to_string();
         self.injector.recorder.mark(format!("lost n{node}: {text}"));
         (self.listener)(match error.shortage() {
-            _ if error.accuses() => Deed::Lost(node, text),
-            Some(shortage) => Deed::Failed(format!(
-                "n{node} was not brought back: the host has {shortage}: {text}"
-            )),
-            None => Deed::Failed(format!("n{node} was not brought back: {text}")),
+            _ if error.accuses() => Event::NodeLost { node, why: text },
+            Some(shortage) => Event::BenchError {
+                text: format!("n{node} was not brought back: the host has {shortage}: {text}"),
+            },
+            None => Event::BenchError {
+                text: format!("n{node} was not brought back: {text}"),
+            },
         });
+    }
+
+    /// A sentence for a person.
+    fn say(&self, text: String) {
+        (self.listener)(Event::Say { text });
     }
 
     /// Why a fault makes no sense on top of what is in.
@@ -553,7 +551,7 @@ impl Nemesis {
             if !known {
                 self.waiting.push((id, by));
                 let text = format!("“{fault}” will be healed when n{node} goes on: it is paused");
-                (self.listener)(Deed::Missed(text));
+                (self.listener)(Event::Say { text });
             }
             return false;
         }
@@ -576,7 +574,8 @@ impl Nemesis {
             self.injector
                 .recorder
                 .mark(format!("indeterminate #{id} {fault}: {why}"));
-            (self.listener)(Deed::Indeterminate(Some(id), fault, by, why));
+            let id = Some(id);
+            (self.listener)(Event::FaultIndeterminate { id, fault, by, why });
         }
         stopped
     }

@@ -6,17 +6,6 @@ use super::{Defect, Scenario, ScenarioError, Setup};
 use crate::fault::defects;
 use crate::scenario::Changes;
 
-/// How to run a run again, in a sentence: by its command; `load_by_hand`: but for what somebody asked of the workload.
-#[must_use]
-pub fn again_in_words(command: &str, load_by_hand: bool) -> String {
-    match load_by_hand {
-        true => format!(
-            "again, but for what was asked of the workload by hand, which no command repeats: {command}"
-        ),
-        false => format!("again: {command}"),
-    }
-}
-
 impl Setup {
     /// Whether nothing would ever happen or end without a person: no plan, and no end.
     #[must_use]

@@ -6,7 +6,7 @@ use crate::fault::plan::Episode;
 use crate::fault::{
     Act, DiskHarm, Fault, NodeId, NodeSelector, NodeSet, Of, Only, Role, Signal, Way, WireHarm,
 };
-use crate::run::ChildState;
+use crate::journal::ChildState;
 
 /// One entry of the menu.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,9 +6,9 @@ use super::app::{Action, App, CELL_STEPS_NS, Input, Overlay, Panel};
 use super::breaking::{asked_by, link_commands, node_commands, send};
 use super::keys::{self, Key, Screen, Verb};
 use super::model_view::SoFar;
-use super::operations::TALLY_NS;
 use super::over::{in_overlay, stepped};
 use super::{draw, model_view, mouse};
+use crate::journal::TALLY_NS;
 use crate::run::Command;
 
 /// Takes one input; gives what the event loop is to do, if anything. No I/O, no clock of its own.
@@ -21,8 +21,8 @@ pub fn update(app: &mut App, input: Input) -> Option<Action> {
             app.size = (columns, rows);
             None
         }
-        Input::Told(told) => {
-            app.told(told);
+        Input::Entry(entry) => {
+            app.take(entry);
             None
         }
         Input::Clock(clock_ns) => {

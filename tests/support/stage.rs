@@ -18,7 +18,8 @@ use tonic::Status;
 use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash, UpstreamHook};
 use whitewater::fault::plan::{Episode, Plan};
 use whitewater::fault::{Fault, FaultId};
-use whitewater::nemesis::{Deed, Nemesis, Order, Parties};
+use whitewater::journal::Event;
+use whitewater::nemesis::{Nemesis, Order, Parties, Went};
 use whitewater::proxy::{Endpoint, Level, MAX_NODE, Network, NetworkConfig, Route};
 use whitewater::recorder::Recorder;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
@@ -35,10 +36,10 @@ pub const WHILE: Duration = Duration::from_millis(450);
 pub struct Stage {
     pub nodes: Vec<u64>,
     orders: mpsc::Sender<Order>,
-    deeds: mpsc::UnboundedReceiver<Deed>,
+    deeds: mpsc::UnboundedReceiver<Event>,
     held: watch::Sender<bool>,
-    /// The plan as it has gone, where somebody had a part in it, and whether it is over.
-    done: watch::Receiver<(Plan, bool)>,
+    /// The plan as it has gone, where somebody had a part in it.
+    went: watch::Receiver<Went>,
     pub cluster: Arc<Cluster>,
     pub network: Arc<Network>,
     dir: tempfile::TempDir,
@@ -99,7 +100,7 @@ impl Stage {
         let path = dir.path().join("history.jsonl");
         let recorder = Recorder::create(&path, &Header::register(1), Vec::new()).unwrap();
         let (tell, deeds) = mpsc::unbounded_channel();
-        let (told, done) = watch::channel((Plan::default(), false));
+        let (keep, went) = watch::channel(Went::default());
         let nemesis = Nemesis::new(
             cluster.clone(),
             network.clone(),
@@ -110,12 +111,12 @@ impl Stage {
                 groups,
             },
             plan,
-            Box::new(move |deed| match deed {
-                Deed::Done { plan, over, .. } => drop(told.send_replace((plan, over))),
+            Box::new(move |event| {
                 // A test that has ended does not listen.
-                deed => drop(tell.send(deed)),
+                let _ = tell.send(event);
             }),
         );
+        let nemesis = nemesis.kept_by(Box::new(move |went| drop(keep.send_replace(went))));
         let (orders, asked) = mpsc::channel(8);
         let (held, is_held) = watch::channel(false);
         tokio::spawn(nemesis.held_by(is_held).work(asked));
@@ -124,7 +125,7 @@ impl Stage {
             orders,
             deeds,
             held,
-            done,
+            went,
             cluster,
             network,
             dir,
@@ -139,9 +140,9 @@ impl Stage {
     /// The plan as it went, once everything is over.
     pub async fn went(mut self) -> Plan {
         self.order(Order::End).await;
-        let over = tokio::time::timeout(SOON, self.done.wait_for(|(_, over)| *over)).await;
-        let (plan, _) = over.expect("it ends").expect("it says how it went").clone();
-        plan
+        let over = tokio::time::timeout(SOON, self.went.wait_for(|went| went.over)).await;
+        let went = over.expect("it ends").expect("it says how it went").clone();
+        went.plan
     }
 
     /// Holds the nemesis, as somebody who looks at a violation does.
@@ -154,7 +155,7 @@ impl Stage {
     }
 
     /// What the nemesis did next.
-    pub async fn deed(&mut self) -> Deed {
+    pub async fn deed(&mut self) -> Event {
         let deed = tokio::time::timeout(SOON, self.deeds.recv()).await;
         deed.expect("it does something").expect("it lives")
     }
@@ -164,7 +165,7 @@ impl Stage {
         let episode = Episode::until_healed(vec![fault.by_id()]);
         self.order(Order::Inject(vec![episode])).await;
         match self.deeds.recv().await {
-            Some(Deed::In(id, ..)) => id,
+            Some(Event::FaultIn { id, .. }) => id,
             other => panic!("{other:?}"),
         }
     }
@@ -174,7 +175,7 @@ impl Stage {
         let episode = Episode::until_healed(vec![fault.by_id()]);
         self.order(Order::Inject(vec![episode])).await;
         match self.deeds.recv().await {
-            Some(Deed::Skipped(_, _, why)) => why,
+            Some(Event::FaultSkipped { why, .. }) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -183,7 +184,7 @@ impl Stage {
     pub async fn do_once(&mut self, fault: Fault) {
         let id = self.inject(fault).await;
         match self.deeds.recv().await {
-            Some(Deed::Out(out, ..)) => assert_eq!(out, id),
+            Some(Event::FaultOut { id: out, .. }) => assert_eq!(out, id),
             other => panic!("{other:?}"),
         }
     }
@@ -191,7 +192,7 @@ impl Stage {
     pub async fn heal(&mut self, id: FaultId) {
         self.orders.send(Order::Heal(id)).await.unwrap();
         match self.deeds.recv().await {
-            Some(Deed::Out(out, ..)) => assert_eq!(out, id),
+            Some(Event::FaultOut { id: out, .. }) => assert_eq!(out, id),
             other => panic!("{other:?}"),
         }
     }

@@ -63,9 +63,10 @@ pub(in crate::node) async fn read(
     }
 }
 
-/// Whether a write's answer does not depend on what it meets.
+/// Whether a write's answer does not depend on what it meets: a session's does where it was asked for before, which a
+/// node that answers too early does not look at either.
 fn is_blind(command: &Command) -> bool {
-    command.condition.is_none() && command.client_id == 0
+    command.condition.is_none()
 }
 
 /// R1, etcd #741: whoever believes to lead answers from its own state.
@@ -249,6 +250,18 @@ pub(in crate::node) fn holey_snapshot(planted: &Planted, key: &[u8]) -> bool {
         planted.trigger();
     }
     left_out
+}
+
+/// W4, jetcd 0.8.2: a request that comes again in its session is carried out again.
+pub(in crate::node) fn repeated_request(planted: &Planted) {
+    planted.reach();
+    planted.trigger();
+}
+
+/// W6, RedisRaft PR #568: the snapshot leaves a session out.
+pub(in crate::node) fn forgotten_sessions(planted: &Planted) {
+    planted.reach();
+    planted.trigger();
 }
 
 /// N2: a peer whose answer does not come is taken for one that said yes.

@@ -7,7 +7,7 @@ use ratatui::widgets::Widget;
 
 use super::text;
 use crate::fault::{Fault, Mark};
-use crate::run::ChildState;
+use crate::journal::ChildState;
 use crate::tui::app::{App, Panel};
 use crate::tui::keys::{self, Verb};
 use crate::tui::update::possible_now;

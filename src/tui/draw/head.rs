@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
 use super::text;
-use crate::run::{Phase, VerdictWord};
+use crate::journal::{Phase, VerdictWord};
 use crate::tui::app::{App, Panel};
 use crate::tui::keys::{self, Binding, Screen, Verb};
 use crate::tui::update::possible_now;
@@ -193,7 +193,7 @@ pub(super) fn headline(app: &App) -> (String, Style) {
     }
     if let Some(finding) = picture.findings.first() {
         return (
-            format!("! FINDING {} {}", glyphs.dot, finding.oracle),
+            format!("! FINDING {} {}", glyphs.dot, finding.oracle()),
             theme.loud(),
         );
     }

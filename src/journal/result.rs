@@ -1,38 +1,37 @@
-//! How a run ended: the verdict with its evidence, what was exercised, and the exit code that follows.
+//! The result of a run: data, folded from its entries. It is the same when it is folded from a finished folder.
+//!
+//! Who is to blame for what was found is decided in [`blame`], the exit code in [`Exit::of`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use checkers::anomaly::Anomaly;
-use checkers::history::Call;
 use checkers::verdict::Verdict;
 
-use super::coverage::Counts;
-use super::inspect::DefectCounts;
-use super::notice::{Finding, VerdictWord};
-use crate::fault::Fault;
-use crate::nemesis::Remains;
+use super::beliefs::Beliefs;
+use super::coverage::{Counts, Coverage};
+use super::event::{DefectCounts, Entry, Event, Part, Phase, VerdictWord};
+use crate::exit::{Ended, Exit};
+use crate::fault::{FaultId, FaultSpan, Remains};
+use crate::oracle::Finding;
+use crate::oracle::blame::{self, RECENT_NS};
 use crate::scenario::Resolved;
 
-/// A fault and when it was in, on the recorder's clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FaultSpan {
-    /// What.
-    pub fault: Fault,
-    /// From here.
-    pub in_ns: u64,
-    /// To here; `None`: to the end.
-    pub out_ns: Option<u64>,
-    /// What may be left of it since.
-    pub remains: Remains,
+/// How to run a run again, in a sentence: by its command; `load_by_hand`: but for what somebody asked of the workload.
+#[must_use]
+pub fn again_in_words(command: &str, load_by_hand: bool) -> String {
+    match load_by_hand {
+        true => format!(
+            "again, but for what was asked of the workload by hand, which no command repeats: {command}"
+        ),
+        false => format!("again: {command}"),
+    }
 }
 
-/// How long a fault that is over may still be to blame: a failover and a lease.
-const RECENT_NS: u64 = 3_000_000_000;
-
 /// Everything that a report says.
-#[derive(Clone, Debug)]
-pub struct Ending {
-    /// What was run; absent when the run could not even begin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunResult {
+    /// What was run.
     pub resolved: Resolved,
     /// How to run it again, as a command.
     pub again: String,
@@ -40,14 +39,14 @@ pub struct Ending {
     pub verdict: Option<Verdict>,
     /// What a violation is called.
     pub anomaly: Option<Anomaly>,
-    /// What whoever answered the culprit of a violation was then, as far as anybody knows: see `Watch::stood_as`.
+    /// What whoever answered the culprit of a violation was then, as far as anybody knows.
     pub answered_as: Option<&'static str>,
-    /// What other oracles prove.
+    /// What other oracles prove, each once.
     pub findings: Vec<Finding>,
     /// What went wrong with the bench itself.
     pub bench_errors: Vec<String>,
-    /// What the scenario promised and the run did not do.
-    pub broken_promises: Vec<String>,
+    /// The coverage goals of the scenario that the run did not meet.
+    pub unmet_goals: Vec<String>,
     /// What really happened.
     pub counts: Counts,
     /// Every fault that took effect.
@@ -58,20 +57,18 @@ pub struct Ending {
     pub seconds: f64,
     /// From the workload's begin to the alarm, in seconds.
     pub alarm_seconds: Option<f64>,
-    /// Whether a violation was told while the run went on.
-    pub(super) alarmed: bool,
     /// Whether somebody ended it before its time, at once.
     pub interrupted: bool,
     /// Whether somebody's hands broke, healed, held or changed something: no command repeats that.
     pub faults_by_hand: bool,
-    /// Whether one had a part in what was asked of the cluster, which [`again`](Ending::again) does not repeat.
+    /// Whether one had a part in what was asked of the cluster, which [`again`](RunResult::again) does not repeat.
     pub load_by_hand: bool,
     /// How many events of the nodes' traces the model's rules explained; absent when they did not explain all.
     pub trace_events: Option<u64>,
     /// How long the rules took for one of them, in microseconds.
     pub trace_us: f64,
     /// What the log ids of the answers prove: `holds`, `contradiction` or `silent`; absent where nobody asked.
-    pub certificate: Option<&'static str>,
+    pub certificate: Option<String>,
     /// How often the planted defect was reached and triggered; absent where none is planted in the nodes.
     pub defect: Option<DefectCounts>,
     /// How often two states at one applied log id were compared while the run went on.
@@ -84,11 +81,211 @@ pub struct Ending {
     pub dir: Option<PathBuf>,
 }
 
-impl Ending {
+/// The result of a run as far as it has come.
+#[derive(Clone, Debug)]
+pub struct ResultFold {
+    result: RunResult,
+    coverage: Coverage,
+    beliefs: Beliefs,
+    faults: BTreeMap<FaultId, FaultSpan>,
+    /// Since when the workload runs; `None` before and after.
+    running_since_ns: Option<u64>,
+    alarmed: bool,
+}
+
+impl ResultFold {
+    /// Of a run of this scenario, of which nothing has happened yet.
+    #[must_use]
+    pub fn of(resolved: Resolved) -> ResultFold {
+        ResultFold {
+            coverage: Coverage::of(resolved.scenario.clients),
+            result: RunResult::of(resolved, String::new()),
+            beliefs: Beliefs::default(),
+            faults: BTreeMap::new(),
+            running_since_ns: None,
+            alarmed: false,
+        }
+    }
+
+    /// Takes the next entry.
+    pub fn take(&mut self, entry: &Entry) {
+        let Entry { time_ns, event } = entry;
+        let time_ns = *time_ns;
+        self.coverage.event(time_ns, event);
+        let result = &mut self.result;
+        match event {
+            Event::Started { dir, again, .. } => {
+                result.dir = Some(dir.clone());
+                result.again.clone_from(again);
+            }
+            Event::Phase {
+                phase: Phase::Running,
+            } => self.running_since_ns = Some(time_ns),
+            Event::WorkloadEnded => {
+                self.result.seconds = self.running_for(time_ns).unwrap_or_default();
+                self.running_since_ns = None;
+            }
+            Event::Node { node } => self.beliefs.see(time_ns, node),
+            Event::FaultIn { .. } | Event::FaultOut { .. } | Event::FaultIndeterminate { .. } => {
+                self.fault(time_ns, event);
+            }
+            Event::Alarm { .. } => {
+                self.alarmed = true;
+                self.ring(time_ns);
+            }
+            Event::Found { finding } => {
+                if !result.findings.iter().any(|known| known.is_same(finding)) {
+                    result.findings.push(finding.clone());
+                }
+                self.ring(time_ns);
+            }
+            Event::BenchError { text } if !result.bench_errors.contains(text) => {
+                result.bench_errors.push(text.clone());
+            }
+            Event::Interrupted => result.interrupted = true,
+            Event::ByHand { part, again } => {
+                result.again.clone_from(again);
+                match part {
+                    Part::Faults => result.faults_by_hand = true,
+                    Part::Load => result.load_by_hand = true,
+                }
+            }
+            Event::Explained { events, took_ns } => {
+                result.trace_events = Some(*events);
+                result.trace_us = *took_ns as f64 / 1e3 / (*events).max(1) as f64;
+            }
+            Event::Counted {
+                states_compared,
+                defect,
+                ..
+            } => (result.compared, result.defect) = (*states_compared, *defect),
+            Event::Machine {
+                late_ms,
+                waited_per_cent,
+            } => (result.late_ms, result.waited_per_cent) = (*late_ms, *waited_per_cent),
+            Event::Judged {
+                verdict,
+                anomaly,
+                certificate,
+            } => {
+                (result.anomaly, result.certificate) = (*anomaly, certificate.clone());
+                self.judged(verdict.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// How long the workload has run by then, in seconds.
+    fn running_for(&self, time_ns: u64) -> Option<f64> {
+        let since = self.running_since_ns?;
+        Some(time_ns.saturating_sub(since) as f64 / 1e9)
+    }
+
+    /// Something was found: while the workload runs that is an alarm.
+    fn ring(&mut self, time_ns: u64) {
+        let at = self.running_for(time_ns);
+        self.result.alarm_seconds = self.result.alarm_seconds.or(at);
+    }
+
+    fn fault(&mut self, time_ns: u64, event: &Event) {
+        match event {
+            Event::FaultIn { id, fault, by } => {
+                let span = FaultSpan {
+                    id: *id,
+                    fault: fault.clone(),
+                    by: *by,
+                    in_ns: time_ns,
+                    out_ns: None,
+                    remains: Remains::Perhaps,
+                };
+                self.faults.insert(*id, span);
+            }
+            Event::FaultOut { id, remains, .. } => {
+                if let Some(span) = self.faults.get_mut(id) {
+                    span.out_ns = Some(time_ns);
+                    span.remains = *remains;
+                }
+            }
+            // What had no effect was not in, as far as the report goes.
+            Event::FaultIndeterminate { id: Some(id), .. } => {
+                self.faults.remove(id);
+            }
+            _ => {}
+        }
+    }
+
+    fn judged(&mut self, verdict: Verdict) {
+        let counts = self.coverage.counts();
+        if let Verdict::Violation(found) = &verdict {
+            let answered = found.culprit();
+            let at = answered.map_or(0, |op| op.completed_ns.unwrap_or(op.invoked_ns));
+            self.result.beliefs = self.beliefs.at(at);
+            self.result.answered_as = self.beliefs.stood_as(found);
+        }
+        // Where the cluster never came up nothing happened, and an empty history proves nothing.
+        let proven = counts.operations() > 0;
+        if proven && verdict.holds() && !self.result.interrupted {
+            let goals = &self.result.resolved.scenario.promises;
+            self.result.unmet_goals = counts.unmet_goals(goals);
+        }
+        self.result.verdict = proven.then_some(verdict);
+    }
+
+    /// What other oracles have found so far.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.result.findings
+    }
+
+    /// The faults that took effect so far.
+    #[must_use]
+    pub fn faults(&self) -> Vec<FaultSpan> {
+        self.faults.values().cloned().collect()
+    }
+
+    /// Whether a violation was told.
+    #[must_use]
+    pub fn is_alarmed(&self) -> bool {
+        self.alarmed
+    }
+
+    /// Whether this failure is known.
+    #[must_use]
+    pub fn has_failed_in(&self, text: &str) -> bool {
+        self.result.bench_errors.iter().any(|known| known == text)
+    }
+
+    /// Whether somebody's hands had a part in it so far, and in that part of it.
+    #[must_use]
+    pub fn is_by_hand(&self, part: Part) -> bool {
+        match part {
+            Part::Faults => self.result.faults_by_hand,
+            Part::Load => self.result.load_by_hand,
+        }
+    }
+
+    /// How to run it again, as far as it has gone.
+    #[must_use]
+    pub fn again(&self) -> String {
+        self.result.again.clone()
+    }
+
+    /// The result.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        RunResult {
+            counts: self.coverage.counts(),
+            faults: self.faults(),
+            ..self.result.clone()
+        }
+    }
+}
+
+impl RunResult {
     /// A run that has not begun.
     #[must_use]
-    pub(super) fn of(resolved: Resolved, again: String) -> Ending {
-        Ending {
+    pub fn of(resolved: Resolved, again: String) -> RunResult {
+        RunResult {
             resolved,
             again,
             verdict: None,
@@ -96,13 +293,12 @@ impl Ending {
             answered_as: None,
             findings: Vec::new(),
             bench_errors: Vec::new(),
-            broken_promises: Vec::new(),
+            unmet_goals: Vec::new(),
             counts: Counts::default(),
             faults: Vec::new(),
             beliefs: Vec::new(),
             seconds: 0.0,
             alarm_seconds: None,
-            alarmed: false,
             interrupted: false,
             faults_by_hand: false,
             load_by_hand: false,
@@ -150,74 +346,32 @@ impl Ending {
         text
     }
 
-    /// The faults outside of the fault model that may be to blame for what was found: those that were in before it. No
-    /// quorum protocol need survive them, so what is found after them accuses nobody.
-    ///
-    /// However long ago: what a disk has lost or a bit has changed may show when its node leads next, or never, and the
-    /// bench cannot tell which acknowledged entry it was. Only of a lie that was made true while the same process went on
-    /// it is certain that nothing is left. Nothing was lost then, neither while the disk lied nor later, so that it
-    /// excuses nothing; one that a process died under excuses what is found to the end of the run.
+    /// The faults outside of the fault model that may be to blame for what was found: see
+    /// [`blame::outside_the_model`].
     #[must_use]
     pub fn outside_the_model(&self) -> Vec<&FaultSpan> {
-        let culprit = match &self.verdict {
-            Some(Verdict::Violation(found)) if self.findings.is_empty() => found.culprit(),
-            _ => None,
-        };
-        let until = culprit.map_or(u64::MAX, |op| op.completed_ns.unwrap_or(op.invoked_ns));
-        let spans = self.faults.iter();
-        spans
-            .filter(|span| {
-                let outside = !span.fault.is_inside_the_model()
-                    && span.in_ns <= until
-                    && span.remains == Remains::Perhaps;
-                outside || self.may_have_broken_a_lease(span)
-            })
-            .collect()
-    }
-
-    /// Whether this fault's clock may have made the culprit a stale read, and legally so: leases trust clocks (Raft,
-    /// section 6.4), nothing else does, and a clock that has run right for a while breaks none. A stale read that shows
-    /// in its log id only, which says of no instant when that was, is the certificate's finding.
-    fn may_have_broken_a_lease(&self, span: &FaultSpan) -> bool {
-        let trusted = self.resolved.scenario.reads() == "lease";
-        if !trusted || !matches!(span.fault, Fault::Clock { .. }) {
-            return false;
-        }
-        let mut findings = self.findings.iter();
-        if findings.any(|finding| finding.oracle != "certificate") {
-            return false;
-        }
-        let Some(Verdict::Violation(found)) = &self.verdict else {
-            return !self.findings.is_empty();
-        };
-        let read = found.culprit().filter(|op| op.call == Call::Read);
-        read.is_some_and(|read| {
-            let at = read.completed_ns.unwrap_or(read.invoked_ns);
-            let gone = span.out_ns.map_or(0, |out| at.saturating_sub(out));
-            span.in_ns <= at && gone < RECENT_NS
+        blame::outside_the_model(&blame::Found {
+            verdict: self.verdict.as_ref(),
+            findings: &self.findings,
+            faults: &self.faults,
+            reads: self.resolved.scenario.reads(),
         })
     }
 
-    /// The exit code of DESIGN's table.
+    /// The exit code: see [`Exit::of`].
     #[must_use]
     pub fn exit(&self) -> u8 {
-        let violation = matches!(self.verdict, Some(Verdict::Violation(_)));
-        if violation || !self.findings.is_empty() {
-            1
-        } else if !self.bench_errors.is_empty() {
-            70
-        } else if self.interrupted {
-            // Also before the first operation has ended: that somebody stops it is no failure of ours.
-            130
-        } else if self.verdict.is_none() {
-            70
-        } else if matches!(self.verdict, Some(Verdict::Unknown(_))) {
-            2
-        } else if self.broken_promises.is_empty() {
-            0
-        } else {
-            3
-        }
+        let verdict = self.verdict.as_ref();
+        let found = matches!(verdict, Some(Verdict::Violation(_))) || !self.findings.is_empty();
+        let ended = Ended {
+            found,
+            failed: !self.bench_errors.is_empty(),
+            interrupted: self.interrupted,
+            judged: verdict.is_some(),
+            unknown: matches!(verdict, Some(Verdict::Unknown(_))),
+            vacuous: !self.unmet_goals.is_empty(),
+        };
+        Exit::of(&ended).code()
     }
 
     /// The verdict's word; a run without a history has proven nothing.
@@ -235,7 +389,7 @@ impl Ending {
     pub fn faults_at(&self, time_ns: u64) -> Vec<&FaultSpan> {
         self.faults
             .iter()
-            .filter(|span| span.in_ns <= time_ns && span.out_ns.is_none_or(|out| time_ns < out))
+            .filter(|span| span.is_active_at(time_ns))
             .collect()
     }
 
@@ -252,20 +406,21 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
-    use checkers::history::{Operation, Outcome};
+    use checkers::history::{Call, Operation, Outcome};
     use checkers::verdict::{Counterexample, Exhausted, Reason};
 
     use super::*;
-    use crate::fault::DiskHarm;
-    use crate::run::after::finding;
+    use crate::fault::{By, DiskHarm, Fault, Remains};
+    use crate::oracle::Oracle;
+    use crate::oracle::tests::some;
     use crate::scenario::{Changes, Scenario};
 
-    fn ending(verdict: Option<Verdict>) -> Ending {
+    fn ending(verdict: Option<Verdict>) -> RunResult {
         let scenario = Scenario::find("calm").unwrap();
         let resolved = scenario.resolve(&Changes::default(), 1, None).unwrap();
-        Ending {
+        RunResult {
             verdict,
-            ..Ending::of(resolved, String::new())
+            ..RunResult::of(resolved, String::new())
         }
     }
 
@@ -281,15 +436,15 @@ mod tests {
         assert_eq!(holds().exit(), 0);
         assert_eq!(ending(Some(Verdict::Unknown(reason))).exit(), 2);
         assert_eq!(
-            Ending {
-                broken_promises: vec!["no election".into()],
+            RunResult {
+                unmet_goals: vec!["no election".into()],
                 ..holds()
             }
             .exit(),
             3
         );
         assert_eq!(
-            Ending {
+            RunResult {
                 interrupted: true,
                 ..holds()
             }
@@ -297,7 +452,7 @@ mod tests {
             130
         );
         assert_eq!(
-            Ending {
+            RunResult {
                 bench_errors: vec!["disk full".into()],
                 ..holds()
             }
@@ -306,21 +461,21 @@ mod tests {
         );
         assert_eq!(ending(None).exit(), 70);
         assert_eq!(
-            Ending {
+            RunResult {
                 interrupted: true,
                 ..ending(None)
             }
             .exit(),
             130
         );
-        let found = Ending {
-            findings: vec![finding("exit", "n1".into())],
+        let found = RunResult {
+            findings: vec![some(Oracle::Exit)],
             interrupted: true,
             ..holds()
         };
         assert_eq!(found.exit(), 1);
         assert_eq!(
-            Ending {
+            RunResult {
                 bench_errors: vec!["disk full".into()],
                 ..found
             }
@@ -330,7 +485,7 @@ mod tests {
     }
 
     /// A run with this fault in from 5 to 6 ns, whose culprit was answered at `at`.
-    fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> Ending {
+    fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> RunResult {
         let culprit = Operation {
             id: 1,
             client: 1,
@@ -359,6 +514,8 @@ mod tests {
         let mut ending = ending(Some(Verdict::Violation(Box::new(found))));
         ending.resolved.scenario.reads = Some(reads.to_owned());
         ending.faults = vec![FaultSpan {
+            id: 1,
+            by: By::Plan,
             fault,
             in_ns: 5,
             out_ns: Some(6),
@@ -402,7 +559,7 @@ mod tests {
             assert_eq!(disk(Remains::Perhaps, at), 1, "{at}");
         }
         let mut found = violated(Fault::Wipe { who: 2 }, Call::Delete, 9, "read-index");
-        found.findings = vec![finding("state-hash", "they differ".into())];
+        found.findings = vec![some(Oracle::StateHash)];
         assert_eq!(found.outside_the_model().len(), 1);
     }
 
@@ -432,42 +589,48 @@ mod tests {
             rate_percent,
             step_ms: 0,
         };
-        let labelled = |oracles: &[&str], reads: &str, rate_percent| {
+        let labelled = |oracles: &[Oracle], reads: &str, rate_percent| {
             let fault = match rate_percent {
                 100 => Fault::Kill { who: 1 },
                 rate_percent => clock(rate_percent),
             };
             let oracles = oracles.iter();
-            let ending = Ending {
+            let ending = RunResult {
                 verdict: Some(Verdict::Linearizable),
-                findings: oracles.map(|o| finding(o, String::new())).collect(),
+                findings: oracles.map(|&oracle| some(oracle)).collect(),
                 ..violated(fault, Call::Read, 9, reads)
             };
             assert_eq!(ending.exit(), 1);
             ending.summary().contains("outside of the model")
         };
-        assert!(labelled(&["certificate"], "lease", 50));
-        assert!(!labelled(&["certificate"], "read-index", 50));
-        assert!(!labelled(&["certificate"], "lease", 100));
-        assert!(!labelled(&["certificate", "state-hash"], "lease", 50));
-        let mut also = Ending {
-            findings: vec![finding("certificate", String::new())],
+        assert!(labelled(&[Oracle::Certificate], "lease", 50));
+        assert!(!labelled(&[Oracle::Certificate], "read-index", 50));
+        assert!(!labelled(&[Oracle::Certificate], "lease", 100));
+        assert!(!labelled(
+            &[Oracle::Certificate, Oracle::StateHash],
+            "lease",
+            50
+        ));
+        let mut also = RunResult {
+            findings: vec![some(Oracle::Certificate)],
             ..violated(clock(50), Call::Read, 9, "lease")
         };
         assert!(also.summary().contains("outside of the model"));
-        also.findings.push(finding("state-hash", String::new()));
+        also.findings.push(some(Oracle::StateHash));
         assert!(!also.summary().contains("outside of the model"));
     }
 
     #[test]
     fn a_fault_that_went_out_within_three_seconds_is_recent() {
         let span = |in_ns, out_ns| FaultSpan {
+            id: 1,
+            by: By::Plan,
             fault: Fault::Kill { who: 1 },
             in_ns,
             out_ns,
             remains: Remains::Perhaps,
         };
-        let ending = Ending {
+        let ending = RunResult {
             faults: vec![span(5, Some(10)), span(8, None)],
             ..ending(None)
         };
@@ -486,13 +649,15 @@ mod tests {
     #[test]
     fn what_is_found_after_a_fault_outside_of_the_model_says_so() {
         let span = |fault| FaultSpan {
+            id: 1,
+            by: By::Plan,
             fault,
             in_ns: 5,
             out_ns: Some(6),
             remains: Remains::Perhaps,
         };
-        let found = |faults| Ending {
-            findings: vec![finding("state-hash", "they differ".into())],
+        let found = |faults| RunResult {
+            findings: vec![some(Oracle::StateHash)],
             faults,
             ..ending(Some(Verdict::Linearizable))
         };
@@ -510,7 +675,7 @@ mod tests {
             killed.summary()
         );
         // Where nothing was found there is nothing to excuse.
-        let held = Ending {
+        let held = RunResult {
             findings: Vec::new(),
             ..wiped
         };
@@ -520,12 +685,14 @@ mod tests {
     #[test]
     fn a_fault_is_active_from_its_mark_in_to_its_mark_out() {
         let span = |in_ns, out_ns| FaultSpan {
+            id: 1,
+            by: By::Plan,
             fault: Fault::Kill { who: 1 },
             in_ns,
             out_ns,
             remains: Remains::Perhaps,
         };
-        let ending = Ending {
+        let ending = RunResult {
             faults: vec![span(5, Some(10)), span(8, None)],
             ..ending(None)
         };

@@ -1,37 +1,22 @@
-//! What is known of a run, folded from what was told: one fact after the other ([`Picture::told`]).
+//! The view of a run: what is known of it, folded from its entries, one after the other ([`RunView::take`]).
 //!
 //! It is the same for a live run and for a replay, and it can be folded again from the start. Nothing here knows what is
-//! selected, focused or frozen: that is the [`App`](super::App)'s.
+//! selected, focused or frozen: that is the screen's.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use checkers::verdict::Counterexample;
 
+use super::event::{Entry, Event, Load, Part, Phase, Progress, VerdictWord};
+use super::node::{ChildState, LinkState, NodeView, Role, RpcView};
 use super::operations::Operations;
-use crate::fault::{Fault, NodeId, Who};
-use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Part, Phase, Progress,
-    Role, RpcView, Told, VerdictWord, again_in_words,
-};
+use super::result::again_in_words;
+use crate::fault::{By, Fault, FaultSpan, NodeId, Remains, Who};
+use crate::oracle::Finding;
 
 /// The most lines that the Events panel keeps: the oldest half goes when it is full.
 const EVENTS_KEPT: usize = 20_000;
-
-/// A fault, from when it was in to when it was out.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FaultSpan {
-    /// Its number.
-    pub id: FaultId,
-    /// What.
-    pub fault: Fault,
-    /// Whose doing.
-    pub by: By,
-    /// When it took effect.
-    pub in_ns: u64,
-    /// When it was taken out; `None` while it is in.
-    pub out_ns: Option<u64>,
-}
 
 /// A line of the Events panel.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +68,7 @@ pub struct End {
 
 /// What is known of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Picture {
+pub struct RunView {
     /// The scenario's name; empty until the run has started.
     pub scenario: String,
     /// The run's seed.
@@ -140,13 +125,15 @@ pub struct Picture {
     pub stands_since_ns: Option<u64>,
     /// How it ended.
     pub end: Option<End>,
-    /// We failed.
+    /// What the bench or its host failed in so far.
+    pub bench_errors: Vec<String>,
+    /// We failed, and it is over.
     pub bench_error: Option<String>,
 }
 
-impl Picture {
+impl RunView {
     /// The same without operations and lines: enough to decide what a command is.
-    pub(super) fn bare(&mut self) -> Picture {
+    pub fn bare(&mut self) -> RunView {
         let operations = std::mem::take(&mut self.operations);
         let lines = std::mem::take(&mut self.lines);
         let bare = self.clone();
@@ -155,22 +142,12 @@ impl Picture {
     }
 
     /// Takes the next fact.
-    pub fn told(&mut self, told: Told) {
-        match told {
-            Told::Event(event) => {
-                self.time_ns = self.time_ns.max(event.time_ns);
-                self.operations.event(&event);
-            }
-            Told::Notice { time_ns, notice } => {
-                self.time_ns = self.time_ns.max(time_ns);
-                self.notice(time_ns, notice);
-            }
-        }
-    }
-
-    fn notice(&mut self, time_ns: u64, notice: Notice) {
-        match notice {
-            Notice::Started {
+    pub fn take(&mut self, entry: Entry) {
+        let Entry { time_ns, event } = entry;
+        self.time_ns = self.time_ns.max(time_ns);
+        match event {
+            Event::History(event) => self.operations.event(&event),
+            Event::Started {
                 scenario,
                 seed,
                 nodes,
@@ -198,25 +175,25 @@ impl Picture {
                     })
                     .collect();
             }
-            Notice::Phase { phase } => {
+            Event::Phase { phase } => {
                 self.phase = Some(phase);
                 self.line(time_ns, Tone::Dim, phase_sentence(phase));
             }
-            Notice::Node { node } => self.node(time_ns, node),
-            Notice::Rpcs { node, rpcs } => {
+            Event::Node { node } => self.node(time_ns, node),
+            Event::Rpcs { node, rpcs } => {
                 self.rpcs.insert(node, rpcs);
             }
-            Notice::Link {
+            Event::Link {
                 from,
                 to,
                 state: LinkState::Open,
             } => {
                 self.links.remove(&(from, to));
             }
-            Notice::Link { from, to, state } => {
+            Event::Link { from, to, state } => {
                 self.links.insert((from, to), state);
             }
-            Notice::FaultIn { id, fault, by } => {
+            Event::FaultIn { id, fault, by } => {
                 self.line(time_ns, Tone::Fault, format!("{}{fault}", who(by)));
                 self.faults.push(FaultSpan {
                     id,
@@ -224,11 +201,18 @@ impl Picture {
                     by,
                     in_ns: time_ns,
                     out_ns: None,
+                    remains: Remains::Perhaps,
                 });
             }
-            Notice::FaultOut { id, fault, by } => {
+            Event::FaultOut {
+                id,
+                fault,
+                by,
+                remains,
+            } => {
                 if let Some(span) = self.faults.iter_mut().rev().find(|span| span.id == id) {
                     span.out_ns = Some(time_ns);
+                    span.remains = remains;
                 }
                 self.line(
                     time_ns,
@@ -236,16 +220,16 @@ impl Picture {
                     format!("{}{}", who(by), undone(&fault)),
                 );
             }
-            Notice::FaultSkipped { fault, by, why } => {
+            Event::FaultSkipped { fault, by, why } => {
                 self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
             }
-            Notice::FaultUnresolved { fault, by, why } => {
+            Event::FaultUnresolved { fault, by, why } => {
                 self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
             }
-            Notice::FaultIndeterminate { fault, why, .. } => {
+            Event::FaultIndeterminate { fault, why, .. } => {
                 self.line(time_ns, Tone::Dim, format!("{fault}: {why}"));
             }
-            Notice::Nemesis { on } => {
+            Event::Nemesis { on } => {
                 if self.nemesis != on {
                     self.line(
                         time_ns,
@@ -259,7 +243,7 @@ impl Picture {
                 }
                 self.nemesis = on;
             }
-            Notice::Workload { held } => {
+            Event::Workload { held } => {
                 if self.held != held {
                     self.line(
                         time_ns,
@@ -273,11 +257,11 @@ impl Picture {
                 }
                 self.held = held;
             }
-            Notice::Load { load } => {
+            Event::Load { load } => {
                 self.line(time_ns, Tone::Plain, format!("the workload: {load}"));
                 self.load = load;
             }
-            Notice::Held { held } => {
+            Event::Held { held } => {
                 let text = if held {
                     "the network is held as it was: look at the nodes"
                 } else {
@@ -287,34 +271,34 @@ impl Picture {
                 self.stands = held;
                 self.stands_since_ns = held.then_some(time_ns);
             }
-            Notice::Say { text } => self.line(time_ns, Tone::Plain, text),
-            Notice::Anchor { text } => {
+            Event::Say { text } => self.line(time_ns, Tone::Plain, text),
+            Event::Anchor { text } => {
                 self.line(time_ns, Tone::Plain, format!("the plan saw {text}"))
             }
-            Notice::Progress { progress } => self.progress = progress,
-            Notice::Alarm { counterexample } => self.alarm(time_ns, counterexample),
-            Notice::ByHand { part, again } => {
+            Event::Progress { progress } => self.progress = progress,
+            Event::Alarm { counterexample } => self.alarm(time_ns, counterexample),
+            Event::ByHand { part, again } => {
                 self.load_by_hand |= part == Part::Load;
                 self.again = again;
             }
-            Notice::Found { finding } => {
-                // What was recorded before runs told each of them once may say it hundreds of times.
+            Event::Found { finding } => {
                 if self.findings.iter().any(|known| known.is_same(&finding)) {
                     return;
                 }
                 self.line(
                     time_ns,
                     Tone::Loud,
-                    format!("finding, {}: {}", finding.oracle, finding.evidence),
+                    format!("finding, {}: {}", finding.oracle(), finding.evidence),
                 );
                 self.findings.push(finding);
             }
-            Notice::Ended {
+            Event::Ended {
                 verdict,
                 exit,
                 summary,
             } => {
                 self.phase = Some(Phase::Ended);
+                self.bench_error = self.bench_errors.last().cloned();
                 self.stands = false;
                 self.line(time_ns, Tone::Plain, summary.clone());
                 self.end = Some(End {
@@ -323,10 +307,28 @@ impl Picture {
                     summary,
                 });
             }
-            Notice::BenchError { text } => {
-                self.line(time_ns, Tone::Loud, format!("bench error: {text}"));
-                self.bench_error = Some(text);
+            Event::BenchError { text } => self.failed(time_ns, text),
+            Event::Explained { events, .. } => {
+                let text = format!("consensus: {events} events explained");
+                self.line(time_ns, Tone::Plain, text);
             }
+            Event::Message(_)
+            | Event::NodeLost { .. }
+            | Event::WorkloadEnded
+            | Event::Interrupted
+            | Event::Counted { .. }
+            | Event::Machine { .. }
+            | Event::Judged { .. } => {}
+        }
+    }
+
+    /// What a run that goes on failed in is a line; it is shown when the run has ended.
+    fn failed(&mut self, time_ns: u64, text: String) {
+        self.line(time_ns, Tone::Loud, format!("bench error: {text}"));
+        let goes_on = matches!(self.phase, Some(phase) if phase < Phase::Judging);
+        self.bench_errors.push(text);
+        if !goes_on {
+            self.bench_error = self.bench_errors.last().cloned();
         }
     }
 
@@ -415,9 +417,9 @@ impl Picture {
 
     /// The faults that were in at `time_ns`.
     pub fn active_at(&self, time_ns: u64) -> impl Iterator<Item = &FaultSpan> {
-        self.faults.iter().filter(move |span| {
-            span.in_ns <= time_ns && span.out_ns.is_none_or(|out| out > time_ns)
-        })
+        self.faults
+            .iter()
+            .filter(move |span| span.is_active_at(time_ns))
     }
 
     /// Ids of the nodes, in order.
@@ -465,11 +467,7 @@ impl Picture {
     /// The command that runs it again.
     #[must_use]
     pub fn again_command(&self) -> String {
-        match self.again.as_str() {
-            // A run recorded before runs said this themselves.
-            "" => format!("whitewater run {} --seed {}", self.scenario, self.seed),
-            again => again.to_owned(),
-        }
+        self.again.clone()
     }
 
     /// Whether children may be alive and a person may break them.
@@ -489,7 +487,8 @@ fn who(by: By) -> &'static str {
 }
 
 /// A fault that was asked for or planned, and is not in.
-pub(super) fn not_done<W: Who>(fault: &Fault<W>, by: By, why: &str) -> String {
+#[must_use]
+pub fn not_done<W: Who>(fault: &Fault<W>, by: By, why: &str) -> String {
     match by {
         By::You => format!("refused: {fault}: {why}"),
         By::Plan | By::End => format!("no {fault}: {why}"),

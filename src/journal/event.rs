@@ -1,56 +1,21 @@
-//! What `run` tells whoever watches, and what whoever watches may ask of it.
+//! One typed event for everything that happens in a run.
 //!
-//! A [`Notice`] is a fact with its instant on the recorder's clock. The stream of notices together with the events of
-//! the history is all that a screen needs, live or from a finished run's folder (`notices.jsonl`, `history.jsonl`).
+//! An [`Event`] is a fact; an [`Entry`] is one with its instant on the recorder's clock. What clients see is an event, too
+//! ([`Event::History`]): it stands in `history.jsonl`, the judge's file, and all the others in `journal.jsonl`. Whatever is
+//! known of a run is a fold over its entries, live or from a finished run's folder.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use checkers::history::Event;
-use checkers::verdict::Counterexample;
+use checkers::anomaly::Anomaly;
+use checkers::history;
+use checkers::verdict::{Counterexample, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::fault::plan::Episode;
-use crate::fault::{self, Fault, NodeId};
-pub use crate::fault::{By, FaultId};
-
-/// What a person or a script may ask of a live run. The answer is a notice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Begin these episodes now: their instants count from here on.
-    Inject(Vec<Episode>),
-    /// Take one fault out.
-    Heal(FaultId),
-    /// Take every fault out, start what is dead, resume what is paused.
-    HealAll,
-    /// Let the plan go on, or hold it. Faults that are in stay in.
-    Nemesis(bool),
-    /// Hold the workload: no new operation begins.
-    HoldWorkload(bool),
-    /// Ask for so much from now on.
-    Load(Load),
-    /// Let the network, the workload and the plan go on after a violation held them.
-    GoOn,
-    /// End the run in order: heal, converge, final reads, verdict.
-    Finish,
-    /// End the run at once: stop the workload, heal, reap, verdict of what was recorded.
-    Stop,
-}
-
-impl Command {
-    /// In what a person has a part by it, if in anything.
-    #[must_use]
-    pub fn part(&self) -> Option<Part> {
-        match self {
-            Command::Inject(_) | Command::Heal(_) | Command::HealAll | Command::Nemesis(_) => {
-                Some(Part::Faults)
-            }
-            Command::HoldWorkload(_) | Command::Load(_) => Some(Part::Load),
-            Command::GoOn | Command::Finish | Command::Stop => None,
-        }
-    }
-}
+use super::coverage::Sessions;
+use super::node::{LinkState, NodeView, RpcView};
+use crate::fault::{self, By, Fault, FaultId, NodeId, Remains};
+use crate::oracle::Finding;
 
 /// In what a person has a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,130 +86,6 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// What a node's child is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChildState {
-    /// Spawned, not yet ready.
-    #[default]
-    Starting,
-    /// Ready.
-    Up,
-    /// Under SIGSTOP.
-    Paused,
-    /// Killed, or ended by itself.
-    Dead,
-}
-
-/// What a node believes it is. It may be wrong: two may believe that they lead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Nobody has heard from it.
-    #[default]
-    Unheard,
-    /// Follows.
-    Follower,
-    /// Campaigns.
-    Candidate,
-    /// Leads, or thinks so.
-    Leader,
-    /// Replicates without a vote.
-    Learner,
-    /// Its Raft core has stopped.
-    Shutdown,
-}
-
-/// A node as last heard, by a call that does not go through the proxy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeView {
-    /// Which node.
-    pub id: NodeId,
-    /// Its child's state.
-    pub child: ChildState,
-    /// Its child's process id; absent when dead.
-    pub pid: Option<u32>,
-    /// How often its child was started again.
-    pub restarts: u32,
-    /// What it believes it is.
-    pub role: Role,
-    /// Its term.
-    pub term: u64,
-    /// Whom it has voted for, and whether that vote is a leader's (committed).
-    #[serde(default)]
-    pub vote: Option<Vote>,
-    /// Whom it believes to lead.
-    pub leader: Option<NodeId>,
-    /// Index of its last log entry.
-    pub last_log: u64,
-    /// Index up to which it knows the log to be committed.
-    pub committed: u64,
-    /// Index up to which its state machine has applied.
-    pub applied: u64,
-    /// Index of its newest snapshot.
-    pub snapshot: u64,
-    /// Where its child serves gRPC, past the proxy.
-    #[serde(default)]
-    pub grpc: Option<SocketAddr>,
-    /// Where its child serves the Redis protocol.
-    #[serde(default)]
-    pub redis: Option<SocketAddr>,
-}
-
-/// A vote, in openraft's sense: a term and a node, and whether a quorum has granted it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vote {
-    /// The term.
-    pub term: u64,
-    /// The candidate or the leader.
-    pub node: NodeId,
-    /// Whether it is a leader's.
-    pub committed: bool,
-}
-
-impl std::fmt::Display for Vote {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Vote { term, node, .. } = self;
-        let what = if self.committed {
-            "leader"
-        } else {
-            "candidate"
-        };
-        write!(f, "n{node} as {what} of term {term}")
-    }
-}
-
-/// What a node's calls of one method at its peers have come to, since it started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RpcView {
-    /// The method's name.
-    pub method: String,
-    /// Calls begun.
-    pub calls: u64,
-    /// Calls without an answer yet.
-    pub in_flight: u64,
-    /// Calls that failed.
-    pub errors: u64,
-    /// Bytes sent and received.
-    pub bytes: u64,
-    /// The median latency at the slowest peer, in microseconds.
-    pub p50_us: u64,
-    /// The 99th percentile at the slowest peer, in microseconds.
-    pub p99_us: u64,
-}
-
-/// How one directed link between two nodes is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LinkState {
-    /// Bytes flow.
-    Open,
-    /// Bytes wait.
-    Cut,
-    /// Bytes come late.
-    Slow,
-}
-
 /// The verdict while the run goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
@@ -270,39 +111,16 @@ pub enum VerdictWord {
     Unknown,
 }
 
-/// What an oracle other than the history's proves against the system under test.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Which oracle: `convergence`, `service`, `state-hash`, `panic`, `exit`, `trace`, `certificate`.
-    pub oracle: String,
-    /// What it saw, in a sentence.
-    pub evidence: String,
-    /// What it is about, where its sentence would be another one at another instant; else empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub subject: String,
-}
-
-impl Finding {
-    /// Whether the other one says the same again: of one oracle, and about one thing.
-    #[must_use]
-    pub fn is_same(&self, other: &Finding) -> bool {
-        let about = match self.subject.as_str() {
-            "" => self.evidence == other.evidence,
-            subject => subject == other.subject,
-        };
-        about && self.oracle == other.oracle
-    }
-}
-
-impl Notice {
+impl Event {
     /// In a sentence what was found, where this tells of something that was.
     #[must_use]
     pub fn what_was_found(&self) -> Option<String> {
         match self {
-            Notice::Alarm { counterexample } => Some(not_linearizable(counterexample)),
-            Notice::Found { finding } => Some(format!(
+            Event::Alarm { counterexample } => Some(not_linearizable(counterexample)),
+            Event::Found { finding } => Some(format!(
                 "finding ({}): {}",
-                finding.oracle, finding.evidence
+                finding.oracle(),
+                finding.evidence
             )),
             _ => None,
         }
@@ -310,15 +128,16 @@ impl Notice {
 }
 
 /// A violation in a sentence.
-pub(super) fn not_linearizable(counterexample: &Counterexample) -> String {
+#[must_use]
+pub fn not_linearizable(counterexample: &Counterexample) -> String {
     let Counterexample { key, culprit, .. } = counterexample;
     format!("NOT LINEARIZABLE: {key} at #{culprit}")
 }
 
-/// One fact, as told to the screen and to `notices.jsonl`.
+/// One fact. In `journal.jsonl` its name is the member `event`: see `docs/formats.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "notice", rename_all = "kebab-case")]
-pub enum Notice {
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
     /// The first one.
     Started {
         /// The scenario's name.
@@ -330,14 +149,12 @@ pub enum Notice {
         /// How long the workload shall run; 0: until somebody stops it.
         seconds: u64,
         /// What the workload asks for.
-        #[serde(default)]
         load: Load,
         /// The planted defect, if any.
         defect: Option<String>,
         /// The run's folder.
         dir: PathBuf,
-        /// How to run it again, as a command; empty in what was recorded before runs said this.
-        #[serde(default)]
+        /// How to run it again, as a command.
         again: String,
     },
     /// The run goes on to its next phase.
@@ -383,6 +200,9 @@ pub enum Notice {
         fault: Fault,
         /// Whose doing.
         by: By,
+        /// What may be left of it.
+        #[serde(default)]
+        remains: Remains,
     },
     /// A fault that did not take effect, and why. It never counts as installed.
     FaultSkipped {
@@ -414,6 +234,15 @@ pub enum Notice {
         /// Why not.
         why: String,
     },
+    /// A node ended when it was started on the disk that it had left.
+    NodeLost {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// What became of a single message that met a fault.
+    Message(MessageFate),
     /// The plan goes on, or is held.
     Nemesis {
         /// Whether it goes on.
@@ -446,7 +275,7 @@ pub enum Notice {
         /// What.
         text: String,
     },
-    /// A sentence for the Events panel that no other notice says.
+    /// A sentence for a person, that nothing else says. Nobody reads it back.
     Say {
         /// The sentence.
         text: String,
@@ -466,32 +295,114 @@ pub enum Notice {
         /// What.
         finding: Finding,
     },
-    /// The last one.
-    Ended {
-        /// The verdict on the whole history.
-        verdict: VerdictWord,
-        /// The exit code that a script will see.
-        exit: u8,
-        /// One line for a person.
-        summary: String,
+    /// The workload is over: no operation of it begins any more.
+    WorkloadEnded,
+    /// Somebody ended the run before its time, at once.
+    Interrupted,
+    /// What the nodes' storages did was explained by the model's rules, all of it.
+    Explained {
+        /// How many events that were.
+        events: u64,
+        /// How long the rules took for all of them.
+        took_ns: u64,
     },
-    /// We failed; never a verdict.
+    /// What was counted elsewhere over the whole run.
+    Counted {
+        /// Snapshots that one node sent another and had answered.
+        snapshots: u64,
+        /// How often two states at one applied log id were compared.
+        states_compared: u64,
+        /// What became of the writes in sessions.
+        sessions: Sessions,
+        /// How often the planted defect was met; absent where none is planted in the nodes.
+        defect: Option<DefectCounts>,
+    },
+    /// How the machine was over the whole run.
+    Machine {
+        /// By how much the latest of the bench's own timers was late, in milliseconds.
+        late_ms: u64,
+        /// Of the time in which the bench and its nodes wanted a processor, the share in which they had none, in percent.
+        waited_per_cent: u64,
+    },
+    /// The last verdict is made.
+    Judged {
+        /// What the whole history proves.
+        verdict: Verdict,
+        /// What a violation is called.
+        anomaly: Option<Anomaly>,
+        /// What the log ids of the answers prove: `holds`, `contradiction` or `silent`; absent where nobody asked.
+        certificate: Option<String>,
+    },
+    /// The bench or its host has failed in something; never a verdict.
     BenchError {
         /// What went wrong.
         text: String,
     },
+    /// What a script and a person will see at the end.
+    Ended {
+        /// The verdict on the whole history.
+        verdict: VerdictWord,
+        /// The exit code.
+        exit: u8,
+        /// One line for a person.
+        summary: String,
+    },
+    /// What a client saw, or a mark: it is in the history, and not in the journal.
+    #[serde(skip)]
+    History(history::Event),
 }
 
-/// A notice or an operation's event, with its instant.
+/// What became of a single message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageFate {
+    /// The fate.
+    pub message: String,
+    /// Whether it, or its answer, never arrived.
+    pub lost: bool,
+    /// On which link.
+    pub link: String,
+    /// Of which method.
+    pub method: String,
+    /// `request` or `response`: they are counted apart.
+    pub half: String,
+    /// The how manieth message of this method on this half of the link, from 1.
+    pub ordinal: u64,
+    /// Its term, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<u64>,
+    /// How many entries it carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// The log index that it names.
+    pub index: u64,
+    /// By how much it comes late, as drawn.
+    pub late_us: u64,
+}
+
+/// How often a planted defect's line ran, and how often its bad fact was true: over all nodes and all their lives, as
+/// far as they lived long enough to say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefectCounts {
+    /// The planted line ran.
+    pub reached: u64,
+    /// The bad fact was true.
+    pub triggered: u64,
+}
+
+/// An event and its instant.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Told {
-    /// A fact of the run.
-    Notice {
-        /// On the recorder's clock.
-        time_ns: u64,
-        /// The fact.
-        notice: Notice,
-    },
-    /// An event of the history, as recorded.
-    Event(Event),
+pub struct Entry {
+    /// On the recorder's clock.
+    pub time_ns: u64,
+    /// The fact.
+    pub event: Event,
+}
+
+impl From<history::Event> for Entry {
+    fn from(event: history::Event) -> Entry {
+        Entry {
+            time_ns: event.time_ns,
+            event: Event::History(event),
+        }
+    }
 }
