@@ -12,7 +12,8 @@
 //! - [`recorder`] is the only writer of a history, and the only clock that it trusts. It hands every event to
 //!   [`judge`], which feeds the online checker of the `checkers` crate on a thread of its own.
 //! - [`cluster`] is the children: spawned, killed, paused, asked, reaped. [`proxy`] is the network between them: one
-//!   listener for each ordered pair. [`nemesis`] is the only hand on both.
+//!   listener for each ordered pair. [`testbed`] is both, with what leads from one to the other. [`nemesis`] is the only
+//!   hand on them.
 //! - `node` is the system under test: Kiwi's Raft RPC layer over openraft, one process. Nobody imports it but [`cli`];
 //!   it does not know that it is tested. [`wire`] is the generated protocol, and what every call carries beside its
 //!   message. [`shortage`] is the table of what a machine may have run out of, by the kernel's error numbers and a node's
@@ -47,7 +48,9 @@
 //! | child | its operating-system process |
 //! | client | one logical client: one operation at a time |
 //! | operation | an invocation and its outcome |
-//! | history | the events in order |
+//! | history | what clients saw, in order |
+//! | event, journal | one fact of a run; the log of them, beside the history |
+//! | view, result | what a screen shows of a run; what a report says of it: both are folds over its events |
 //! | mark | a fault put in or taken out, in the history |
 //! | link | one direction between two parties |
 //! | fault, plan | one thing wrong, as data; faults over time |
@@ -76,7 +79,7 @@
 //! 7. A report never decides; it prints the verdict that it was given, with the evidence.
 //! 8. A bench error never becomes a verdict or a finding, and a verdict is never withheld because of one, nor its exit
 //!    code.
-//! 9. A fault is never put in without a guard that takes it out, and both are marks in the history.
+//! 9. A fault is never put in without a guard that takes it out, and both are events of the journal and marks in the history.
 //! 10. Nothing is global, except the list of the children's process groups, so that a panic or a signal can end them;
 //!     and, in a node, its clock.
 
@@ -98,6 +101,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod shortage;
+pub mod testbed;
 pub mod tui;
 pub mod wire;
 pub mod workload;

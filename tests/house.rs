@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host", &["shortage"]),
     ("proxy", &["wire", "host", "shortage"]),
     ("cluster", &["wire", "host", "shortage"]),
+    ("testbed", &["wire", "proxy", "cluster"]),
     ("workload", &["checkers"]),
     ("recorder", &["checkers"]),
     ("client", &["checkers", "wire", "host", "shortage"]),
@@ -38,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "checkers", "wire", "shortage", "host", "proxy", "cluster", "workload", "recorder",
             "client", "judge", "fault", "nemesis", "scenario", "oracle", "journal", "exit",
+            "testbed",
         ],
     ),
     ("report", &["checkers", "fault", "journal"]),

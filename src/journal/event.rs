@@ -93,8 +93,8 @@ pub struct Progress {
     pub proven_to: u64,
     /// Operations begun and not ended.
     pub open: u64,
-    /// Possible worlds (configurations) that the judge still holds, over all keys.
-    pub worlds: u64,
+    /// Configurations (possible worlds) that the judge still holds, over all keys.
+    pub configurations: u64,
     /// Set when the judge gave up on a key, with its name.
     pub gave_up: Option<String>,
 }
@@ -248,10 +248,10 @@ pub enum Event {
         /// Whether it goes on.
         on: bool,
     },
-    /// The workload goes on, or is held.
+    /// Somebody pauses the workload, or lets it go on.
     Workload {
-        /// Whether it is held.
-        held: bool,
+        /// Whether it is paused.
+        paused: bool,
     },
     /// From now on somebody's hands have a part in what happens.
     ByHand {
@@ -265,10 +265,10 @@ pub enum Event {
         /// How much.
         load: Load,
     },
-    /// A violation holds the network, the workload and the plan, so that a person can look; or they go on.
-    Held {
-        /// Whether they are held.
-        held: bool,
+    /// A violation pauses the network, the workload and the plan, so that a person can look; or they go on.
+    PausedByViolation {
+        /// Whether they are paused.
+        paused: bool,
     },
     /// What an episode of the plan waited for has happened.
     Anchor {

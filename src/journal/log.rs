@@ -240,3 +240,98 @@ fn write_line(line: &mut Vec<u8>, of: &impl Serialize) {
     serde_json::to_writer(&mut *line, of).expect("it is plain data");
     line.push(b'\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use checkers::history::{Call, Outcome};
+    use checkers::verdict::Verdict;
+
+    use super::super::event::Phase;
+    use super::super::folder::{read_folder, read_result};
+    use super::super::node::{NodeView, Role};
+    use super::*;
+    use crate::fault::{By, Fault, Remains};
+    use crate::oracle::Oracle;
+    use crate::oracle::tests::some;
+    use crate::scenario::{Changes, Scenario};
+
+    fn log_in(dir: &Path, listeners: Vec<Listener>) -> EventLog {
+        let calm = Scenario::find("calm").unwrap();
+        let resolved = calm.resolve(&Changes::default(), 1, None).unwrap();
+        let recipe = toml::to_string(&resolved).unwrap();
+        fs::write(dir.join("scenario.toml"), recipe).unwrap();
+        let opened = Opened::new(dir, ResultFold::of(resolved), listeners).unwrap();
+        let hears = vec![opened.hears()];
+        let header = history::Header::register(1);
+        let recorder = Recorder::create(&dir.join("history.jsonl"), &header, hears).unwrap();
+        opened.on_the_clock_of(Arc::new(recorder))
+    }
+
+    /// A client that asks, while a fault goes in and out and its node leads.
+    fn work(log: &EventLog, client: u64) {
+        for round in 0..40 {
+            let ticket = log.recorder.invoke(client, None, "k", Call::Read);
+            let outcome = [Outcome::Ok(None), Outcome::Failed][usize::from(round % 3 == 0)];
+            let fault = Fault::Cut {
+                from: client,
+                to: client + 1,
+            };
+            let (id, by, remains) = (client * 100 + round, By::Plan, Remains::Nothing);
+            log.log(Event::FaultIn {
+                id,
+                fault: fault.clone(),
+                by,
+            });
+            log.recorder.complete(ticket, None, outcome, None, None);
+            log.log(Event::FaultOut {
+                id,
+                fault,
+                by,
+                remains,
+            });
+            let node = NodeView {
+                id: client,
+                role: Role::Leader,
+                term: client * 1_000 + round,
+                ..NodeView::default()
+            };
+            log.log(Event::Node { node });
+        }
+    }
+
+    #[test]
+    fn what_several_threads_log_and_record_is_read_back_in_the_order_in_which_it_was_folded() {
+        let dir = tempfile::tempdir().unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = heard.clone();
+        let listener: Listener = Box::new(move |entry| hears.lock().unwrap().push(entry.clone()));
+        let log = log_in(dir.path(), vec![listener]);
+        let phase = Phase::Running;
+        log.log(Event::Phase { phase });
+        std::thread::scope(|scope| {
+            for client in 1..=3 {
+                let log = &log;
+                scope.spawn(move || work(log, client));
+            }
+        });
+        let finding = some(Oracle::StateHash);
+        log.log(Event::Found { finding });
+        log.log(Event::WorkloadEnded);
+        let text = "a disk was full".to_owned();
+        log.log(Event::BenchError { text });
+        log.log(Event::Judged {
+            verdict: Verdict::Linearizable,
+            anomaly: None,
+            certificate: Some("silent".to_owned()),
+        });
+        assert_eq!(log.missing(), None);
+        let live = log.so_far(ResultFold::result);
+        assert!(live.counts.operations() == 120 && live.faults.len() == 120);
+        assert!(live.alarm_seconds <= Some(live.seconds), "{live:?}");
+        let read = read_folder(dir.path()).unwrap();
+        assert_eq!(read.entries, *heard.lock().unwrap());
+        assert_eq!(read_result(dir.path()).unwrap(), live);
+    }
+}

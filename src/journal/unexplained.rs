@@ -71,8 +71,8 @@ impl Calm {
             Event::FaultSkipped { .. }
             | Event::FaultUnresolved { .. }
             | Event::FaultIndeterminate { .. } => self.edge(now_ns),
-            Event::Held { held } => {
-                self.held = *held;
+            Event::PausedByViolation { paused } => {
+                self.held = *paused;
                 self.edge(now_ns);
             }
             Event::Node { node } if node.role == Role::Leader && node.term > self.last_term => {

@@ -100,13 +100,13 @@ pub struct RunView {
     /// Whether the plan goes on.
     pub nemesis: bool,
     /// Whether the workload is held.
-    pub held: bool,
+    pub workload_paused: bool,
     /// Operations a second that the workload asks for.
     pub load: Load,
     /// How many clients the run began with.
     pub clients: u32,
     /// Whether a violation holds the network, the workload and the plan, until somebody lets them go on.
-    pub stands: bool,
+    pub paused_by_violation: bool,
     /// The operations.
     pub operations: Operations,
     /// The Events panel's lines.
@@ -122,7 +122,7 @@ pub struct RunView {
     /// Whether somebody's hands had a part in what was asked of the cluster.
     pub load_by_hand: bool,
     /// Since when a violation or a finding holds everything: nothing happens on the timeline after that.
-    pub stands_since_ns: Option<u64>,
+    pub paused_since_ns: Option<u64>,
     /// How it ended.
     pub end: Option<End>,
     /// What the bench or its host failed in so far.
@@ -147,6 +147,88 @@ impl RunView {
         self.time_ns = self.time_ns.max(time_ns);
         match event {
             Event::History(event) => self.operations.event(&event),
+            event @ Event::Started { .. } => self.started(event),
+            Event::Phase { phase } => {
+                self.phase = Some(phase);
+                self.line(time_ns, Tone::Dim, phase_sentence(phase));
+            }
+            Event::Node { node } => self.node(time_ns, node),
+            Event::Rpcs { node, rpcs } => {
+                self.rpcs.insert(node, rpcs);
+            }
+            Event::Link {
+                from,
+                to,
+                state: LinkState::Open,
+            } => {
+                self.links.remove(&(from, to));
+            }
+            Event::Link { from, to, state } => {
+                self.links.insert((from, to), state);
+            }
+            event @ (Event::FaultIn { .. }
+            | Event::FaultOut { .. }
+            | Event::FaultSkipped { .. }
+            | Event::FaultUnresolved { .. }
+            | Event::FaultIndeterminate { .. }) => self.fault(time_ns, event),
+            event @ (Event::Nemesis { .. }
+            | Event::Workload { .. }
+            | Event::Load { .. }
+            | Event::PausedByViolation { .. }) => self.paused(time_ns, event),
+            Event::Say { text } => self.line(time_ns, Tone::Plain, text),
+            Event::Anchor { text } => {
+                self.line(time_ns, Tone::Plain, format!("the plan saw {text}"))
+            }
+            Event::Progress { progress } => self.progress = progress,
+            Event::Alarm { counterexample } => self.alarm(time_ns, counterexample),
+            Event::ByHand { part, again } => {
+                self.load_by_hand |= part == Part::Load;
+                self.again = again;
+            }
+            Event::Found { finding } => {
+                if self.findings.iter().any(|known| known.is_same(&finding)) {
+                    return;
+                }
+                self.line(
+                    time_ns,
+                    Tone::Loud,
+                    format!("finding, {}: {}", finding.oracle(), finding.evidence),
+                );
+                self.findings.push(finding);
+            }
+            Event::Ended {
+                verdict,
+                exit,
+                summary,
+            } => {
+                self.phase = Some(Phase::Ended);
+                self.bench_error = self.bench_errors.last().cloned();
+                self.paused_by_violation = false;
+                self.line(time_ns, Tone::Plain, summary.clone());
+                self.end = Some(End {
+                    verdict,
+                    exit,
+                    summary,
+                });
+            }
+            Event::BenchError { text } => self.failed(time_ns, text),
+            Event::Explained { events, .. } => {
+                let text = format!("consensus: {events} events explained");
+                self.line(time_ns, Tone::Plain, text);
+            }
+            Event::Message(_)
+            | Event::NodeLost { .. }
+            | Event::WorkloadEnded
+            | Event::Interrupted
+            | Event::Counted { .. }
+            | Event::Machine { .. }
+            | Event::Judged { .. } => {}
+        }
+    }
+
+    /// The first fact.
+    fn started(&mut self, event: Event) {
+        match event {
             Event::Started {
                 scenario,
                 seed,
@@ -175,24 +257,13 @@ impl RunView {
                     })
                     .collect();
             }
-            Event::Phase { phase } => {
-                self.phase = Some(phase);
-                self.line(time_ns, Tone::Dim, phase_sentence(phase));
-            }
-            Event::Node { node } => self.node(time_ns, node),
-            Event::Rpcs { node, rpcs } => {
-                self.rpcs.insert(node, rpcs);
-            }
-            Event::Link {
-                from,
-                to,
-                state: LinkState::Open,
-            } => {
-                self.links.remove(&(from, to));
-            }
-            Event::Link { from, to, state } => {
-                self.links.insert((from, to), state);
-            }
+            _ => {}
+        }
+    }
+
+    /// A fault went in or out, or did not.
+    fn fault(&mut self, time_ns: u64, event: Event) {
+        match event {
             Event::FaultIn { id, fault, by } => {
                 self.line(time_ns, Tone::Fault, format!("{}{fault}", who(by)));
                 self.faults.push(FaultSpan {
@@ -229,6 +300,13 @@ impl RunView {
             Event::FaultIndeterminate { fault, why, .. } => {
                 self.line(time_ns, Tone::Dim, format!("{fault}: {why}"));
             }
+            _ => {}
+        }
+    }
+
+    /// The plan, the workload or all of it is paused, goes on, or is another one.
+    fn paused(&mut self, time_ns: u64, event: Event) {
+        match event {
             Event::Nemesis { on } => {
                 if self.nemesis != on {
                     self.line(
@@ -243,82 +321,35 @@ impl RunView {
                 }
                 self.nemesis = on;
             }
-            Event::Workload { held } => {
-                if self.held != held {
+            Event::Workload { paused } => {
+                if self.workload_paused != paused {
                     self.line(
                         time_ns,
                         Tone::Plain,
-                        if held {
+                        if paused {
                             "the workload is held"
                         } else {
                             "the workload goes on"
                         },
                     );
                 }
-                self.held = held;
+                self.workload_paused = paused;
             }
             Event::Load { load } => {
                 self.line(time_ns, Tone::Plain, format!("the workload: {load}"));
                 self.load = load;
             }
-            Event::Held { held } => {
-                let text = if held {
+            Event::PausedByViolation { paused } => {
+                let text = if paused {
                     "the network is held as it was: look at the nodes"
                 } else {
                     "the network goes on"
                 };
                 self.line(time_ns, Tone::Loud, text);
-                self.stands = held;
-                self.stands_since_ns = held.then_some(time_ns);
+                self.paused_by_violation = paused;
+                self.paused_since_ns = paused.then_some(time_ns);
             }
-            Event::Say { text } => self.line(time_ns, Tone::Plain, text),
-            Event::Anchor { text } => {
-                self.line(time_ns, Tone::Plain, format!("the plan saw {text}"))
-            }
-            Event::Progress { progress } => self.progress = progress,
-            Event::Alarm { counterexample } => self.alarm(time_ns, counterexample),
-            Event::ByHand { part, again } => {
-                self.load_by_hand |= part == Part::Load;
-                self.again = again;
-            }
-            Event::Found { finding } => {
-                if self.findings.iter().any(|known| known.is_same(&finding)) {
-                    return;
-                }
-                self.line(
-                    time_ns,
-                    Tone::Loud,
-                    format!("finding, {}: {}", finding.oracle(), finding.evidence),
-                );
-                self.findings.push(finding);
-            }
-            Event::Ended {
-                verdict,
-                exit,
-                summary,
-            } => {
-                self.phase = Some(Phase::Ended);
-                self.bench_error = self.bench_errors.last().cloned();
-                self.stands = false;
-                self.line(time_ns, Tone::Plain, summary.clone());
-                self.end = Some(End {
-                    verdict,
-                    exit,
-                    summary,
-                });
-            }
-            Event::BenchError { text } => self.failed(time_ns, text),
-            Event::Explained { events, .. } => {
-                let text = format!("consensus: {events} events explained");
-                self.line(time_ns, Tone::Plain, text);
-            }
-            Event::Message(_)
-            | Event::NodeLost { .. }
-            | Event::WorkloadEnded
-            | Event::Interrupted
-            | Event::Counted { .. }
-            | Event::Machine { .. }
-            | Event::Judged { .. } => {}
+            _ => {}
         }
     }
 

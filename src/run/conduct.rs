@@ -15,8 +15,8 @@ use super::context::{Bell, RunContext};
 use super::drill::{self, Drill};
 use super::fates::fates;
 use super::fitness::{self, Upkeep};
-use super::play::{Play, Why};
 use super::stage::Stage;
+use super::workload_phase::{Why, WorkloadPhase};
 use super::{Setup, certify, name};
 use crate::cluster::Cluster;
 use crate::journal::{Entry, Event, EventLog, Load, Phase, ResultFold, RunResult};
@@ -126,7 +126,7 @@ impl RunContext {
         };
         match set {
             Some(Ok(mut stage)) => {
-                let why = Play::begin(setup, &self, &mut stage)
+                let why = WorkloadPhase::begin(setup, &self, &mut stage)
                     .await
                     .until_the_end(bell, &mut commands)
                     .await;

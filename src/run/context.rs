@@ -129,7 +129,7 @@ impl RunContext {
         let progress = Progress {
             proven_to,
             open,
-            worlds,
+            configurations: worlds,
             gave_up,
         };
         let mut logged = self.logged.lock().expect("nobody panics while logging");

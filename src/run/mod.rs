@@ -24,10 +24,10 @@ mod fitness;
 mod found;
 mod inspect;
 mod name;
-mod play;
 mod sessions;
 mod stage;
 mod watch;
+mod workload_phase;
 
 use std::path::PathBuf;
 use std::sync::Arc;

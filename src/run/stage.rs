@@ -11,14 +11,15 @@ use super::context::RunContext;
 use super::decoy::{double_everything, patience, planted};
 use super::inspect::Inspector;
 use super::sessions::Tally;
-use crate::cluster::{ChildState, Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
+use crate::cluster::{ChildState, Cluster, ClusterConfig, Ready};
 use crate::fault::defects::Place;
 use crate::fault::{Need, NodeId};
 use crate::journal::{Event, Links, TokenFile};
 use crate::nemesis::{self, Nemesis, Order, Parties, Went};
 use crate::oracle::blame::{self, Blame};
 use crate::oracle::exit;
-use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
+use crate::proxy::{Guard, Level, Network, NetworkConfig, Route};
+use crate::testbed::{Testbed, TestbedError};
 use crate::wire::metadata::Token;
 
 /// The first leader must be there by then.
@@ -69,30 +70,23 @@ impl Stage {
         let place = planted(resolved);
         let groups: Vec<u32> =
             (0..=u32::try_from(nodes.len()).expect("there are at most 9 nodes")).collect();
-        let token = Token::random().map_err(|e| format!("could not {e}"))?;
-        let config = NetworkConfig {
-            token: Some(token.clone()),
+        let network = NetworkConfig {
             client_groups: groups.iter().copied().collect(),
             client_level: Level::Messages,
             seed: resolved.seed,
-            shortages: context.host.shortages().clone(),
             ..NetworkConfig::default()
         };
-        let network = Arc::new(Network::start(config).map_err(|e| format!("could not {e}"))?);
-        let words = |e: ClusterError| format!("could not {e}");
-        let config = ClusterConfig {
-            token: Some(token.clone()),
-            ..cluster_config(setup, context, &network)
-        };
-        let cluster = Arc::new(Cluster::new(config).map_err(words)?);
-        let ready = cluster.start_all(&nodes).await.map_err(words)?;
-        let token_file = keep_token(&token, context);
+        let words = |e: TestbedError| format!("could not {e}");
+        let testbed = Testbed::new(network, cluster_config(setup, context)).map_err(words)?;
+        let token_file = keep_token(&testbed.token, context);
         let voters = resolved.scenario.voter_ids();
-        cluster.initialize(&voters).await.map_err(words)?;
-        cluster
-            .wait_for_leader(&voters, LEADER_WITHIN)
-            .await
-            .map_err(words)?;
+        let started = testbed.start(&nodes, &voters, LEADER_WITHIN).await;
+        let ready = started.map_err(words)?;
+        let Testbed {
+            cluster,
+            token,
+            network,
+        } = testbed;
         context.watch.look(&cluster);
 
         let reach = |group: u32, ready: &Ready| {
@@ -218,19 +212,10 @@ fn keep_token(token: &Token, context: &RunContext) -> Option<TokenFile> {
     kept.map_err(failed).ok()
 }
 
-/// Each node dials its peers' listeners of its own in the proxy, those of nodes that may come later too; the proxy is
-/// told where each node listens.
-fn cluster_config(setup: &Setup, context: &RunContext, network: &Arc<Network>) -> ClusterConfig {
-    let ids = 1..=MAX_NODE;
+/// What the scenario asks of the nodes.
+fn cluster_config(setup: &Setup, context: &RunContext) -> ClusterConfig {
     let mut config = ClusterConfig::new(context.dir.clone());
     config.shortages = context.host.shortages().clone();
-    // The links outlive the children, and are not kept by them.
-    let links = Arc::downgrade(network);
-    config.upstream = UpstreamHook::new(move |node, address| {
-        if let Some(links) = links.upgrade() {
-            links.set_upstream(node, address);
-        }
-    });
     let scenario = &setup.resolved.scenario;
     scenario.reads().clone_into(&mut config.reads);
     if let Some(guard) = scenario.vote_guard {
@@ -275,17 +260,6 @@ fn cluster_config(setup: &Setup, context: &RunContext, network: &Arc<Network>) -
         }
         _ => {}
     }
-    config.advertise = ids
-        .clone()
-        .map(|id| (id, network.address(Route::clients(0, id))))
-        .collect();
-    let peers = |from: NodeId| {
-        let others = ids.clone().filter(move |&to| to != from);
-        others
-            .map(|to| (to, network.address(Route::nodes(from, to))))
-            .collect()
-    };
-    config.peers = ids.clone().map(|from| (from, peers(from))).collect();
     config
 }
 

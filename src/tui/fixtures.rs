@@ -262,7 +262,7 @@ fn progress(proven_to: u64, open: u64, worlds: u64) -> Event {
         progress: Progress {
             proven_to,
             open,
-            worlds,
+            configurations: worlds,
             gave_up: None,
         },
     }
@@ -398,7 +398,7 @@ pub(super) fn unknown() -> App {
     let progress = Progress {
         proven_to: 263,
         open: 9,
-        worlds: 2_000_000,
+        configurations: 2_000_000,
         gave_up: Some("k4".into()),
     };
     teller.at(4990, Event::Progress { progress });
@@ -417,14 +417,14 @@ pub(super) fn frozen() -> App {
 /// The workload is held.
 pub(super) fn held() -> App {
     let mut teller = cut_teller(3);
-    teller.at(4950, Event::Workload { held: true });
+    teller.at(4950, Event::Workload { paused: true });
     teller.clock(5000)
 }
 
 /// A stale read was caught, and the network is held for a person to look.
 pub(super) fn standing() -> App {
     let mut teller = Teller::over(violation(), 100_000);
-    teller.at(5_760, Event::Held { held: true });
+    teller.at(5_760, Event::PausedByViolation { paused: true });
     teller.clock(6_000)
 }
 

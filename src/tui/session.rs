@@ -516,7 +516,7 @@ impl Session {
         mut live: Option<&mut Live>,
     ) -> anyhow::Result<()> {
         terminal::give_back();
-        let ours = !self.app.present().held && self.app.is_live();
+        let ours = !self.app.present().workload_paused && self.app.is_live();
         if let Some(live) = live.as_mut().filter(|_| ours) {
             live.handle.send(Command::HoldWorkload(true));
             // The run's thread stops with us: it has to hear of it first, and what is asked has to be answered.
@@ -543,7 +543,7 @@ impl Session {
     /// Whether the workload is held and no operation is open.
     fn is_quiet(&self) -> bool {
         let frozen = self.app.frozen.is_some();
-        self.app.present().held && (frozen || self.app.picture.progress.open == 0)
+        self.app.present().workload_paused && (frozen || self.app.picture.progress.open == 0)
     }
 
     /// Starts what was picked, now that the run before has ended; gives how that one did.

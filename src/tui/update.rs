@@ -150,7 +150,7 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         }
         Verb::GoOn => {
             can_break(app)?;
-            if app.present().stands {
+            if app.present().paused_by_violation {
                 Ok(())
             } else {
                 Err("nothing is held; a violation holds the network".to_owned())
@@ -221,7 +221,7 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         Verb::HealAll => Some(heal_all(app)),
         Verb::Nemesis => Some(Action::Send(vec![Command::Nemesis(!app.present().nemesis)])),
         Verb::Hold => Some(Action::Send(vec![Command::HoldWorkload(
-            !app.present().held,
+            !app.present().workload_paused,
         )])),
         Verb::Less
         | Verb::More

@@ -787,7 +787,11 @@ fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
         Some(Action::Send(vec![Command::Heal(77)])),
         "the second press undoes the first"
     );
-    tell(&mut app, 5_300, crate::journal::Event::Held { held: true });
+    tell(
+        &mut app,
+        5_300,
+        crate::journal::Event::PausedByViolation { paused: true },
+    );
     assert_eq!(
         press(&mut app, "u"),
         Some(Action::Send(vec![Command::GoOn]))

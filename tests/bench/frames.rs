@@ -191,7 +191,7 @@ fn loaded(operations: u64) -> App {
     let progress = Progress {
         proven_to: operations,
         open: 50,
-        worlds: 5,
+        configurations: 5,
         gave_up: None,
     };
     update(&mut app, told(last_ns, Event::Progress { progress }));

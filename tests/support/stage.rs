@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 use checkers::history::Header;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
-use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash, UpstreamHook};
+use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash};
 use whitewater::fault::plan::{Episode, Plan};
 use whitewater::fault::{Fault, FaultId};
 use whitewater::journal::Event;
 use whitewater::nemesis::{Nemesis, Order, Parties, Went};
-use whitewater::proxy::{Endpoint, Level, MAX_NODE, Network, NetworkConfig, Route};
+use whitewater::proxy::{Endpoint, Level, Network, NetworkConfig, Route};
 use whitewater::recorder::Recorder;
+use whitewater::testbed::Testbed;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::{Binlog, BinlogEntry, MetricsResponse, WriteRequest};
-use whitewater::wire::metadata::Token;
 
 pub const MS: Duration = Duration::from_millis(1);
 /// Longer than anything that should happen.
@@ -66,37 +66,21 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         let nodes: Vec<u64> = (1..=nodes).collect();
         let groups: Vec<u32> = vec![0, 1];
-        let token = Some(Token::random().unwrap());
-        let network = Network::start(NetworkConfig {
-            token: token.clone(),
+        let network = NetworkConfig {
             client_groups: groups.iter().copied().collect(),
             client_level: Level::Messages,
             seed: 1,
             ..NetworkConfig::default()
-        });
-        let network = Arc::new(network.unwrap());
+        };
         let mut config = ClusterConfig::new(dir.path().into());
         config.command = vec![env!("CARGO_BIN_EXE_whitewater").into(), "node".into()];
-        config.token = token;
-        let links = Arc::downgrade(&network);
-        config.upstream = UpstreamHook::new(move |node, address| {
-            if let Some(links) = links.upgrade() {
-                links.set_upstream(node, address);
-            }
-        });
-        for id in 1..=MAX_NODE {
-            let address = network.address(Route::clients(0, id));
-            config.advertise.insert(id, address);
-            let others = (1..=MAX_NODE).filter(|&to| to != id);
-            let peers = others.map(|to| (to, network.address(Route::nodes(id, to))));
-            config.peers.insert(id, peers.collect());
-        }
         change(&mut config);
-        let cluster = Arc::new(Cluster::new(config).unwrap());
-        cluster.start_all(&nodes).await.unwrap();
+        let testbed = Testbed::new(network, config).unwrap();
         let voters: Vec<u64> = (1..=voters).collect();
-        cluster.initialize(&voters).await.unwrap();
-        cluster.wait_for_leader(&voters, SOON).await.unwrap();
+        testbed.start(&nodes, &voters, SOON).await.unwrap();
+        let Testbed {
+            cluster, network, ..
+        } = testbed;
         let path = dir.path().join("history.jsonl");
         let recorder = Recorder::create(&path, &Header::register(1), Vec::new()).unwrap();
         let (tell, deeds) = mpsc::unbounded_channel();

@@ -69,11 +69,12 @@ fn is_blind(command: &Command) -> bool {
     command.condition.is_none()
 }
 
-/// R1, etcd #741: whoever believes to lead answers from its own state.
+/// R1, etcd #741: whoever believes to lead answers from its own state: after others may have replaced it, or before it
+/// has applied what its predecessor had acknowledged.
 fn stale_read(client: &Client, key: &[u8]) -> Result<Found, Refusal> {
     client.planted.reach();
     client.check_leader()?;
-    if !client.lease_is_live() {
+    if !client.lease_is_live() || !has_applied_of_its_term(client) {
         client.planted.trigger();
     }
     client.read_own(key)
@@ -286,6 +287,14 @@ fn leads(client: &Client) -> bool {
     let metrics = client.raft.metrics();
     let metrics = metrics.borrow_watched();
     metrics.state == ServerState::Leader
+}
+
+/// Whether what this node has applied holds an entry of the term in which it leads, and so all that was committed before.
+fn has_applied_of_its_term(client: &Client) -> bool {
+    let metrics = client.raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let applied = metrics.last_applied.as_ref();
+    applied.is_some_and(|at| at.leader_id.term == metrics.current_term)
 }
 
 /// The log id that the next entry gets if this node leads: what an answer names that does not wait for it.

@@ -229,7 +229,7 @@ fn key_lines(app: &App, width: u16) -> Vec<Line<'static>> {
         [Span::styled(format!(" nemesis {on:<5}"), app.theme.dim())],
     );
     if width >= 44 {
-        let hold = if app.picture.held {
+        let hold = if app.picture.workload_paused {
             "let it go on"
         } else {
             "hold workload"

@@ -73,7 +73,7 @@ impl Widget for &Keys<'_> {
         let rows = key_rows(app);
         let worlds = format!(
             " {} worlds, {} open ",
-            text::size(picture.progress.worlds),
+            text::size(picture.progress.configurations),
             picture.progress.open
         );
         let title = format!("Keys {} {}, worst first", g.dot, rows.len());

@@ -113,7 +113,7 @@ impl Widget for &Live<'_> {
     }
 }
 
-/// One line a notice, newest last.
+/// One line an event, newest last.
 struct Events<'a> {
     app: &'a App,
 }

@@ -35,7 +35,7 @@ pub(super) enum Why {
 }
 
 /// The workload, the plan and whatever is asked for, until one of them ends it.
-pub(super) struct Play<'a> {
+pub(super) struct WorkloadPhase<'a> {
     setup: &'a Setup,
     context: &'a RunContext,
     stage: &'a mut Stage,
@@ -52,13 +52,13 @@ pub(super) struct Play<'a> {
     found: bool,
 }
 
-impl<'a> Play<'a> {
+impl<'a> WorkloadPhase<'a> {
     /// The clients ask from now on, and the plan's time runs.
     pub(super) async fn begin(
         setup: &'a Setup,
         context: &'a RunContext,
         stage: &'a mut Stage,
-    ) -> Play<'a> {
+    ) -> WorkloadPhase<'a> {
         let (gate, clients_gate) = watch::channel(Gate::Open);
         let clients = stage.fleet.start(&clients_gate);
         let begun = Instant::now();
@@ -68,7 +68,7 @@ impl<'a> Play<'a> {
             0 => FOR_EVER,
             seconds => Duration::from_secs(seconds),
         };
-        Play {
+        WorkloadPhase {
             setup,
             context,
             stage,
@@ -155,7 +155,7 @@ impl<'a> Play<'a> {
             "workload goes on"
         };
         self.context.recorder.mark(words.to_owned());
-        self.context.log.log(Event::Workload { held });
+        self.context.log.log(Event::Workload { paused: held });
     }
 
     fn open_gate(&self) {
@@ -251,7 +251,9 @@ impl<'a> Play<'a> {
             "the network goes on"
         };
         self.context.recorder.mark(words.to_owned());
-        self.context.log.log(Event::Held { held });
+        self.context
+            .log
+            .log(Event::PausedByViolation { paused: held });
     }
 
     /// The clients end: each its operation, where there is time for that.
