@@ -12,14 +12,18 @@
 //! - [`recorder`] is the only writer of a history, and the only clock that it trusts. It hands every event to
 //!   [`judge`], which feeds the online checker of the `checkers` crate on a thread of its own.
 //! - [`cluster`] is the children: spawned, killed, paused, asked, reaped. [`proxy`] is the network between them: one
-//!   listener for each ordered pair. [`nemesis`] is the only hand on both.
+//!   listener for each ordered pair. [`testbed`] is both, with what leads from one to the other. [`nemesis`] is the only
+//!   hand on them.
 //! - `node` is the system under test: Kiwi's Raft RPC layer over openraft, one process. Nobody imports it but [`cli`];
 //!   it does not know that it is tested. [`wire`] is the generated protocol, and what every call carries beside its
 //!   message. [`shortage`] is the table of what a machine may have run out of, by the kernel's error numbers and a node's
 //!   exit codes: bench and node share it.
 //! - [`host`] is the machine under all that: whether it has what a run needs, and had it when somebody is about to be
 //!   accused.
-//! - [`run`] is the conductor, the only owner of all that: commands in, notices out.
+//! - [`oracle`] is what is proven beside the history: one property a file, and who is to blame for what was seen.
+//! - [`journal`] is what happened: one typed event, one log of it in the run's folder, and folds over it: the view of a
+//!   run, operations over time, coverage, the result. Live, or read back whole.
+//! - [`run`] is the conductor, the only owner of all that: commands in, events out. [`exit`] is the list of exit codes.
 //! - [`campaign`] is many runs for one answer, each a child process of its own: a line is kept of each, and the table is
 //!   a fold over these lines.
 //! - [`report`] prints what a run says. [`cli`] is flags and front doors: a door decides its exit code, and what becomes of
@@ -44,7 +48,9 @@
 //! | child | its operating-system process |
 //! | client | one logical client: one operation at a time |
 //! | operation | an invocation and its outcome |
-//! | history | the events in order |
+//! | history | what clients saw, in order |
+//! | event, journal | one fact of a run; the log of them, beside the history |
+//! | view, result | what a screen shows of a run; what a report says of it: both are folds over its events |
 //! | mark | a fault put in or taken out, in the history |
 //! | link | one direction between two parties |
 //! | fault, plan | one thing wrong, as data; faults over time |
@@ -64,7 +70,8 @@
 //! 1. `checkers` never knows tokio, tonic, openraft, ratatui, a path or a clock.
 //! 2. A byte inside a TCP stream is never dropped with the stream going on: a link holds, delays, slows, resets or
 //!    refuses.
-//! 3. A client never retries what might have been applied, and never judges.
+//! 3. A client never retries what might have been applied, but with the same session and sequence, recorded as one
+//!    operation; and it never judges.
 //! 4. The recorder is never bypassed: an invocation is on record before its first byte leaves, a completion after its
 //!    last byte came.
 //! 5. An unknown operation never completes later, and its client id is never used again.
@@ -72,7 +79,7 @@
 //! 7. A report never decides; it prints the verdict that it was given, with the evidence.
 //! 8. A bench error never becomes a verdict or a finding, and a verdict is never withheld because of one, nor its exit
 //!    code.
-//! 9. A fault is never put in without a guard that takes it out, and both are marks in the history.
+//! 9. A fault is never put in without a guard that takes it out, and both are events of the journal and marks in the history.
 //! 10. Nothing is global, except the list of the children's process groups, so that a panic or a signal can end them;
 //!     and, in a node, its clock.
 
@@ -80,17 +87,21 @@ pub mod campaign;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod exit;
 pub mod fault;
 pub mod host;
+pub mod journal;
 pub mod judge;
 pub mod nemesis;
 pub mod node;
+pub mod oracle;
 pub mod proxy;
 pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod shortage;
+pub mod testbed;
 pub mod tui;
 pub mod wire;
 pub mod workload;

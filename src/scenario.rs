@@ -45,6 +45,8 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/power-loss-on-sync.toml"),
     include_str!("scenarios/kill-in-snapshot.toml"),
     include_str!("scenarios/stand-still.toml"),
+    include_str!("scenarios/lost-answers.toml"),
+    include_str!("scenarios/lost-sessions.toml"),
     include_str!("scenarios/by-hand.toml"),
 ];
 

@@ -10,8 +10,9 @@ use std::time::Instant;
 use stage::Stage;
 use support::bench::{Bench, MS, NODES, SOON, other_than};
 use whitewater::cluster::{ClusterConfig, DiskSwitches, Limit};
-use whitewater::fault::{DiskHarm, Fault};
-use whitewater::nemesis::{Deed, Order, Remains};
+use whitewater::fault::{DiskHarm, Fault, Remains};
+use whitewater::journal::Event;
+use whitewater::nemesis::Order;
 use whitewater::proxy::Level;
 
 /// Writes one key after the other and cuts everybody's power; gives how many of them are left.
@@ -257,7 +258,9 @@ async fn left_of_a_lie(meanwhile: impl AsyncFnOnce(&mut Stage, u64)) -> Remains 
     meanwhile(&mut stage, node).await;
     stage.order(Order::Heal(id)).await;
     match stage.deed().await {
-        Deed::Out(out, _, _, remains) if out == id => remains,
+        Event::FaultOut {
+            id: out, remains, ..
+        } if out == id => remains,
         other => panic!("{other:?}"),
     }
 }

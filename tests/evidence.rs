@@ -201,7 +201,7 @@ fn a_run_whose_history_was_compressed_and_cut_off_is_shown_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path();
     let shown = root().join("tests/shown/stale-read");
-    for name in ["notices.jsonl", "scenario.toml"] {
+    for name in ["journal.jsonl", "scenario.toml"] {
         fs::copy(shown.join(name), run.join(name)).unwrap();
     }
     let whole = gzip(&fs::read(shown.join("history.jsonl")).unwrap());

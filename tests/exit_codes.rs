@@ -437,7 +437,7 @@ fn a_panic_after_something_was_found_says_what_and_is_no_bench_error() {
             err.contains("a drill") && err.contains(found),
             "{drill}: {err}"
         );
-        assert!(only_folder(&bench.runs()).join("notices.jsonl").is_file());
+        assert!(only_folder(&bench.runs()).join("journal.jsonl").is_file());
     }
     let bench = Bench::of(ALONE);
     let (code, _, err) = said(&words(&bench.args(&["--drill", "run"])));

@@ -41,7 +41,8 @@ use stage::{MS, SOON, Stage, WHILE};
 use whitewater::cluster::{ChildState, ClockSeen};
 use whitewater::fault::plan::{Aim, Episode, Plan, Wish};
 use whitewater::fault::{Act, Fault, Of, Only, Signal, Way, WireHarm};
-use whitewater::nemesis::{Deed, Order};
+use whitewater::journal::Event;
+use whitewater::nemesis::Order;
 use whitewater::proxy::Method;
 use whitewater::wire::kiwi::PeerReplication;
 
@@ -495,7 +496,7 @@ async fn a_harmed_wire_carries_less_or_breaks_and_heals() {
     let id = stage.put_in(slow_close).await;
     stage.take_out(id).await;
     match stage.deed().await {
-        Deed::Indeterminate(of, ..) => assert_eq!(of, Some(id)),
+        Event::FaultIndeterminate { id: of, .. } => assert_eq!(of, Some(id)),
         other => panic!("{other:?}"),
     }
 
@@ -754,7 +755,10 @@ async fn a_plans_fault_waits_while_somebody_holds_the_run() {
     assert!(early.is_err(), "{early:?}");
     stage.hold(false);
     match stage.deed().await {
-        Deed::In(_, Fault::Hide { .. }, _) => {}
+        Event::FaultIn {
+            fault: Fault::Hide { .. },
+            ..
+        } => {}
         other => panic!("{other:?}"),
     }
 }
@@ -773,7 +777,7 @@ async fn only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back() {
     let node = broken;
     stage.do_once(Fault::Restart { node, signal }).await;
     match stage.deed().await {
-        Deed::Lost(node, _) => assert_eq!(node, broken),
+        Event::NodeLost { node, .. } => assert_eq!(node, broken),
         other => panic!("{other:?}"),
     }
     // No folder to start in is our doing.
@@ -784,7 +788,7 @@ async fn only_a_child_that_ends_at_its_start_is_to_blame_for_not_coming_back() {
     std::fs::write(&folder, "in the way").unwrap();
     stage.take_out(id).await;
     match stage.deed().await {
-        Deed::Failed(why) => assert!(why.starts_with(&format!("n{node} ")), "{why}"),
+        Event::BenchError { text: why } => assert!(why.starts_with(&format!("n{node} ")), "{why}"),
         other => panic!("{other:?}"),
     }
 }
@@ -883,7 +887,9 @@ async fn a_vote_whose_loss_nobody_confirms_is_indeterminate_and_given_back() {
     let shrink = Fault::Shrink { node: followers[0] };
     stage.order(Order::Inject(shrink.clone())).await;
     match stage.deed().await {
-        Deed::Indeterminate(None, fault, ..) => assert_eq!(fault, shrink),
+        Event::FaultIndeterminate {
+            id: None, fault, ..
+        } => assert_eq!(fault, shrink),
         other => panic!("{other:?}"),
     }
     stage.order(Order::End).await;

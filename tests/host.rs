@@ -163,6 +163,18 @@ impl Bench {
         );
     }
 
+    /// Waits until one of its three nodes has ended.
+    #[track_caller]
+    fn wait_for_a_node_to_end(&mut self) {
+        let fewer = || nodes_below(self.dir.path()).len() < 3;
+        let ended = wait_until(LONG, || fewer().then_some(()));
+        assert!(
+            ended.is_some(),
+            "three nodes still work:\n{}",
+            self.text("stderr")
+        );
+    }
+
     /// Waits for its end; gives the exit code and all that it said.
     #[track_caller]
     fn end(&mut self) -> (i32, String) {
@@ -226,6 +238,7 @@ fn a_moment_without_space_accuses_nobody_and_loses_nothing_of_the_history() {
     let mut file = File::create(&filler).expect("the bench's disk can be reached");
     while file.write_all(&[0; 4_096]).is_ok() {}
     bench.wait_for("the history cannot be written");
+    bench.wait_for_a_node_to_end();
     fs::remove_file(&filler).expect("it is there");
     drop(file);
     bench.wait_for("the history is written again, and nothing of it is lost");
@@ -251,7 +264,7 @@ fn what_waited_for_room_is_read_back_whole() {
         trap 'kill -KILL $bench' TERM EXIT
         until grep -q 'the workload begins' "$disk/../stderr"; do sleep 0.1; done
         dd if=/dev/zero of="$disk/filler" bs=4k 2>&-
-        until grep -q 'cannot be written' "$disk/../stderr" || ! kill -0 $bench; do sleep 0.1; done
+        until [ -e "$disk/../enough" ] || ! kill -0 $bench; do sleep 0.1; done
         rm "$disk/filler"; wait $bench; echo "the bench: $?" >&2; trap - TERM EXIT
         "$0" replay "$disk"/*-calm-4 --print live > /dev/null || exit 8
         exec "$0" check "$disk"/*-calm-4/history.jsonl"#,
@@ -262,6 +275,9 @@ fn what_waited_for_room_is_read_back_whole() {
     };
     let args = ["calm", "--seed", "4", "--time", "6"];
     let mut bench = Bench::start(&mut shell, &disk, dir, &args);
+    bench.wait_for("the history cannot be written");
+    bench.wait_for_a_node_to_end();
+    fs::write(bench.dir.path().join("enough"), []).expect("it can be said");
     let (code, said) = bench.end();
     assert!(said.contains("the bench: 70"), "{said}");
     assert!(
@@ -278,9 +294,14 @@ fn a_bench_that_is_stopped_for_ten_seconds_at_the_final_reads_accuses_nobody() {
         &["calm", "--seed", "4", "--time", "3", "--json"],
     );
     bench.wait_for("final reads");
-    kill_process(bench.pid(), Signal::STOP).expect("it runs");
-    std::thread::sleep(Duration::from_secs(10));
-    kill_process(bench.pid(), Signal::CONT).expect("it is stopped");
+    // By a shell, which lets it go on also where this test is killed meanwhile.
+    let pid = bench.child.0.id();
+    let script = format!("kill -STOP {pid} && sleep 10; kill -CONT {pid}");
+    let stopped = Command::new("sh").args(["-c", &script]).status();
+    assert!(
+        stopped.expect("a shell").success(),
+        "it was there all the time"
+    );
     let (code, said) = bench.end();
     assert_ne!(code, 1, "{said}");
     let object: Value = serde_json::from_str(&bench.text("stdout")).expect("one object");

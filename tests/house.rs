@@ -7,31 +7,51 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("shortage", &[]),
+    ("exit", &[]),
     ("node", &["wire", "shortage"]),
     ("host", &["shortage"]),
     ("proxy", &["wire", "host", "shortage"]),
     ("cluster", &["wire", "host", "shortage"]),
+    ("testbed", &["wire", "proxy", "cluster"]),
     ("workload", &["checkers"]),
     ("recorder", &["checkers"]),
     ("client", &["checkers", "wire", "host", "shortage"]),
     ("judge", &["checkers"]),
     ("fault", &[]),
-    ("nemesis", &["fault", "cluster", "proxy", "recorder"]),
+    (
+        "nemesis",
+        &["fault", "cluster", "proxy", "recorder", "journal"],
+    ),
     ("scenario", &["workload", "fault"]),
+    (
+        "oracle",
+        &["checkers", "shortage", "host", "cluster", "fault"],
+    ),
+    // Of the oracles what they find, as data; of the wire the token that a folder keeps.
+    (
+        "journal",
+        &[
+            "checkers", "wire", "exit", "recorder", "fault", "scenario", "oracle",
+        ],
+    ),
     (
         "run",
         &[
             "checkers", "wire", "shortage", "host", "proxy", "cluster", "workload", "recorder",
-            "client", "judge", "fault", "nemesis", "scenario",
+            "client", "judge", "fault", "nemesis", "scenario", "oracle", "journal", "exit",
+            "testbed",
         ],
     ),
-    ("report", &["checkers", "scenario", "run"]),
-    ("campaign", &["run", "scenario", "fault"]),
-    ("tui", &["run", "fault", "checkers"]),
+    ("report", &["checkers", "fault", "journal"]),
+    ("campaign", &["run", "scenario", "fault", "journal"]),
+    (
+        "tui",
+        &["run", "fault", "oracle", "journal", "exit", "checkers"],
+    ),
     (
         "cli",
         &[
-            "run", "campaign", "report", "tui", "node", "shortage", "checkers",
+            "run", "campaign", "report", "tui", "node", "shortage", "checkers", "exit", "journal",
         ],
     ),
     ("main", &["cli"]),

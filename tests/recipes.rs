@@ -16,7 +16,7 @@ fn run(scenario: &str, dir: &Path) -> (i32, Value, Vec<Value>) {
     let object =
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: exit {code}\n{out}\n{err}"));
     assert_nothing_left(dir, Duration::ZERO);
-    let faults = std::fs::read_to_string(only_folder(dir).join("faults.jsonl")).unwrap();
+    let faults = std::fs::read_to_string(only_folder(dir).join("journal.jsonl")).unwrap();
     let faults = faults
         .lines()
         .map(|line| serde_json::from_str(line).unwrap());
@@ -24,17 +24,17 @@ fn run(scenario: &str, dir: &Path) -> (i32, Value, Vec<Value>) {
 }
 
 /// When something was told of the first fault of this kind.
-fn at(faults: &[Value], notice: &str, kind: &str) -> u64 {
+fn at(faults: &[Value], event: &str, kind: &str) -> u64 {
     let found = faults
         .iter()
-        .find(|line| line["notice"] == notice && line["fault"]["fault"] == kind);
-    let found = found.unwrap_or_else(|| panic!("no {notice} of {kind} in {faults:#?}"));
+        .find(|line| line["event"] == event && line["fault"]["fault"] == kind);
+    let found = found.unwrap_or_else(|| panic!("no {event} of {kind} in {faults:#?}"));
     found["time_ns"].as_u64().expect("a time")
 }
 
 /// When each anchor came.
 fn anchors(faults: &[Value]) -> Vec<u64> {
-    let anchors = faults.iter().filter(|line| line["notice"] == "anchor");
+    let anchors = faults.iter().filter(|line| line["event"] == "anchor");
     anchors
         .filter_map(|line| line["time_ns"].as_u64())
         .collect()

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::{Running, assert_nothing_left, machine, nodes_below, only_folder, said, wait_until};
+use whitewater::journal::Event;
 
 /// Runs headless with `--json` in a folder of its own; gives the exit code and the object.
 fn run_json(dir: &Path, args: &[&str]) -> (i32, Value) {
@@ -45,8 +46,7 @@ fn a_clean_cluster_holds_under_faults_and_leaves_nothing_behind() {
     for file in [
         "scenario.toml",
         "history.jsonl",
-        "notices.jsonl",
-        "faults.jsonl",
+        "journal.jsonl",
         "verdict.json",
     ] {
         assert!(folder.join(file).is_file(), "{file} is missing");
@@ -123,9 +123,12 @@ fn recipe(dir: &Path, args: &[&str]) -> (String, String) {
     let (code, said) = run_json(dir, args);
     assert!([0, 3].contains(&code), "{said:#}");
     let folder = only_folder(dir);
-    let notices = std::fs::read_to_string(folder.join("notices.jsonl")).unwrap();
-    let first: Value = serde_json::from_str(notices.lines().next().unwrap()).unwrap();
-    let again = first["again"].as_str().unwrap().to_owned();
+    let entries = whitewater::journal::read_folder(&folder).unwrap().entries;
+    let again = entries.iter().find_map(|entry| match &entry.event {
+        Event::Started { again, .. } => Some(again.clone()),
+        _ => None,
+    });
+    let again = again.unwrap();
     let text = std::fs::read_to_string(folder.join("scenario.toml")).unwrap();
     (text, again)
 }
@@ -163,19 +166,16 @@ fn what_a_run_says_of_how_to_run_it_again_gives_the_same_plan_and_so_does_its_ow
     assert_eq!(third, first);
 }
 
-/// Of every (link, method, half, fate) in `faults.jsonl` the ordinals that met it, each with how late it came.
+/// Of every (link, method, half, fate) in the journal the ordinals that met it, each with how late it came.
 fn fates(folder: &Path) -> BTreeMap<String, BTreeMap<u64, u64>> {
-    let text = std::fs::read_to_string(folder.join("faults.jsonl")).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
     let mut fates: BTreeMap<String, BTreeMap<u64, u64>> = BTreeMap::new();
-    for line in lines.filter(|line: &Value| line["message"].is_string()) {
-        let words = ["link", "method", "half", "message"].map(|word| line[word].as_str().unwrap());
-        let ordinal = line["ordinal"].as_u64().unwrap();
-        let late = line["late_us"].as_u64().unwrap();
-        fates
-            .entry(words.join(" "))
-            .or_default()
-            .insert(ordinal, late);
+    for entry in whitewater::journal::read_folder(folder).unwrap().entries {
+        let Event::Message(fate) = entry.event else {
+            continue;
+        };
+        let words = [fate.link, fate.method, fate.half, fate.message];
+        let met = fates.entry(words.join(" ")).or_default();
+        met.insert(fate.ordinal, fate.late_us);
     }
     fates
 }
@@ -411,6 +411,65 @@ fn a_snapshot_with_holes_is_found_by_the_nodes_states() {
     let violation = said["verdict"] == "violation";
     let oracle = &said["findings"][0]["oracle"];
     assert!(violation || oracle == "state-hash", "{said:#}");
+}
+
+#[test]
+fn a_request_that_is_asked_again_is_carried_out_once_and_it_shows_where_it_is_not() {
+    let _machine = machine();
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["lost-answers", "--seed", "3"];
+    let (code, said) = run_json(dir.path(), &args);
+    assert_eq!(
+        (code, &said["verdict"]),
+        (0, &"linearizable".into()),
+        "{said:#}"
+    );
+    let sessions = &said["coverage"]["sessions"];
+    let count = |name: &str| sessions[name].as_u64().unwrap();
+    assert!(count("writes") > count("repeated"), "{sessions}");
+    assert!(
+        count("repeated") >= count("settled") && count("settled") > 0,
+        "{sessions}"
+    );
+
+    let args = [
+        "lost-answers",
+        "--time",
+        "60",
+        "--seed",
+        "3",
+        "--defect",
+        "repeated-request",
+    ];
+    let (code, said) = run_json(dir.path(), &args);
+    assert_eq!(
+        (code, &said["verdict"]),
+        (1, &"violation".into()),
+        "{said:#}"
+    );
+    assert!(
+        said["defect_counts"]["triggered"].as_u64() > Some(0),
+        "{said:#}"
+    );
+}
+
+#[test]
+fn a_snapshot_that_forgets_whom_it_has_answered_makes_states_that_differ() {
+    let _machine = machine();
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["lost-sessions", "--seed", "3"];
+    let (code, said) = run_json(dir.path(), &args);
+    assert_eq!(
+        (code, &said["verdict"]),
+        (0, &"linearizable".into()),
+        "{said:#}"
+    );
+    let args = [&args[..], &["--defect", "forgotten-sessions"]].concat();
+    let (code, said) = run_json(dir.path(), &args);
+    assert_eq!(code, 1, "{said:#}");
+    assert_eq!(said["findings"][0]["oracle"], "state-hash", "{said:#}");
+    // What is not wrong yet: nobody was answered twice.
+    assert_eq!(said["verdict"], "linearizable", "{said:#}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use stage::{MS, Stage};
 use whitewater::cluster::{ChildState, DiskSwitches};
 use whitewater::fault::{DiskHarm, Fault};
-use whitewater::nemesis::{Deed, Order};
+use whitewater::journal::Event;
+use whitewater::nemesis::Order;
 
 fn slow(node: u64) -> Fault {
     Fault::Disk {
@@ -50,13 +51,13 @@ async fn a_node_with_a_slow_disk_and_a_wrong_clock_is_paused_and_everything_is_t
     // Who stands cannot be told: that waits until it goes on.
     stage.order(Order::Heal(disk)).await;
     match stage.deed().await {
-        Deed::Missed(said) => assert!(said.contains("when"), "{said}"),
+        Event::Say { text: said } => assert!(said.contains("when"), "{said}"),
         other => panic!("{other:?}"),
     }
     stage.order(Order::Heal(pause)).await;
     for expected in [pause, disk] {
         match stage.deed().await {
-            Deed::Out(id, ..) => assert_eq!(id, expected),
+            Event::FaultOut { id, .. } => assert_eq!(id, expected),
             other => panic!("{other:?}"),
         }
     }
@@ -79,7 +80,7 @@ async fn all_that_is_wrong_with_a_node_is_healed_at_once() {
     let mut out = 0;
     while out < 3 {
         match stage.deed().await {
-            Deed::Out(..) => out += 1,
+            Event::FaultOut { .. } => out += 1,
             other => panic!("{other:?}"),
         }
     }

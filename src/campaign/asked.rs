@@ -95,6 +95,13 @@ impl Asked {
         roles
     }
 
+    /// Whether this run makes the campaign a failure: it found something, and not a bug that it was to find.
+    #[must_use]
+    pub fn is_failure(&self, line: &Line) -> bool {
+        let wanted = |planted: &String| self.defects.contains(planted);
+        line.class.failed() && !line.planted.as_ref().is_some_and(wanted)
+    }
+
     /// What differs between this and what a campaign was begun with: a sentence each, empty where nothing does.
     #[must_use]
     pub fn differences(&self, begun: &Asked) -> Vec<String> {

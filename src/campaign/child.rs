@@ -137,20 +137,6 @@ pub(super) fn last_words(place: &Path) -> String {
     lines[lines.len().saturating_sub(3)..].join(" / ")
 }
 
-/// The alarms and findings among the notices in a run's folder: what stands even where the run said nothing more.
-#[must_use]
-pub(super) fn told(dir: &Path) -> Vec<serde_json::Value> {
-    let text = fs::read_to_string(dir.join("notices.jsonl")).unwrap_or_default();
-    let notices = text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
-    notices
-        .filter(|notice: &serde_json::Value| {
-            matches!(notice["notice"].as_str(), Some("alarm" | "found"))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,21 +178,5 @@ mod tests {
             };
             assert_eq!(end, expected);
         }
-    }
-
-    #[test]
-    fn what_a_run_told_before_it_fell_silent_is_read_from_its_notices() {
-        let dir = tempfile::tempdir().unwrap();
-        let lines = concat!(
-            r#"{"time_ns":1,"notice":"say","text":"x"}"#,
-            "\n",
-            r#"{"time_ns":2,"notice":"found","finding":{"oracle":"exit","evidence":"n1"}}"#,
-            "\n",
-            r#"{"time_ns":3,"notice":"al"#
-        );
-        fs::write(dir.path().join("notices.jsonl"), lines).unwrap();
-        let told = told(dir.path());
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert_eq!(told[0]["finding"]["oracle"], "exit");
     }
 }

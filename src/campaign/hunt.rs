@@ -16,6 +16,7 @@ use super::ledger::{Ledger, LedgerError};
 use super::line::{Came, Class, End, Line, Named};
 use super::table::{Ended, Table};
 use super::timers;
+use crate::journal;
 
 /// What a hunt needs.
 #[derive(Debug)]
@@ -360,8 +361,8 @@ impl Work {
         let place = keep::place(&self.field.dir, run);
         let dir = keep::made_by_the_run(&place);
         let said = child::said(&place);
-        let told = match (&said, &dir) {
-            (None, Some(dir)) => child::told(dir),
+        let found = match (&said, &dir) {
+            (None, Some(dir)) => journal::found_in(dir),
             _ => Vec::new(),
         };
         let within = |dir: &Path| dir.strip_prefix(&self.field.dir).unwrap_or(dir).to_owned();
@@ -369,7 +370,7 @@ impl Work {
             end: back.end,
             interrupted: self.field.stopping(),
             said,
-            told,
+            found,
             last_words: why.unwrap_or_else(|| child::last_words(&place)),
             took: back.began.elapsed(),
             load: timers::load(),

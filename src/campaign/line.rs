@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::journal::Event;
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -211,8 +213,8 @@ pub struct Came {
     pub interrupted: bool,
     /// The object that it said.
     pub said: Option<Value>,
-    /// What stands in its notices of a violation or a finding: looked at where it said nothing.
-    pub told: Vec<Value>,
+    /// What its journal has of a violation or a finding: looked at where it said nothing.
+    pub found: Vec<Event>,
     /// The last it said on stderr.
     pub last_words: String,
     /// From its first instant to its last.
@@ -289,7 +291,7 @@ impl Line {
         let found = said.as_ref().is_some_and(Said::found) || code == Some(1);
         let (said, silent) = match said {
             Some(said) => (said, false),
-            None => (Said::told(&came.told), true),
+            None => (Said::of(&came.found), true),
         };
         let class = if said.violated() {
             Class::Violation
@@ -337,20 +339,20 @@ fn class_of(code: Option<i32>) -> Class {
 }
 
 impl Said {
-    /// What a run that did not get to say anything had told before: a violation stays one, whatever came after it.
-    fn told(notices: &[Value]) -> Said {
+    /// What a run that did not get to say anything had found before: a violation stays one, whatever came after it.
+    fn of(events: &[Event]) -> Said {
         let mut said = Said::default();
-        for notice in notices {
-            match notice["notice"].as_str() {
-                Some("alarm") if said.counterexample.is_none() => {
+        for event in events {
+            match event {
+                Event::Alarm { counterexample } if said.counterexample.is_none() => {
                     said.verdict = Some("violation".to_owned());
-                    let proof = notice["counterexample"].clone();
-                    said.counterexample = serde_json::from_value(proof).ok();
+                    let proof = serde_json::to_value(counterexample);
+                    said.counterexample = proof.and_then(serde_json::from_value).ok();
                 }
-                Some("found") => {
-                    let finding = serde_json::from_value(notice["finding"].clone());
-                    said.findings.extend(finding.ok());
-                }
+                Event::Found { finding } => said.findings.push(Found {
+                    oracle: finding.oracle().name().to_owned(),
+                    evidence: finding.evidence.to_string(),
+                }),
                 _ => {}
             }
         }

@@ -9,6 +9,7 @@ use super::keep::{Keep, keep};
 use super::ledger::NAME;
 use super::line::{Came, End, Named};
 use super::*;
+use crate::journal::{self, Event};
 use crate::scenario::{Changes, Given};
 
 fn asked(defects: &[&str], decoys: bool) -> Asked {
@@ -46,7 +47,7 @@ fn came(end: End, said: Option<Value>) -> Came {
         end,
         interrupted: false,
         said,
-        told: Vec::new(),
+        found: Vec::new(),
         last_words: "the last words".to_owned(),
         took: Duration::from_secs(40),
         load: 1.5,
@@ -132,10 +133,11 @@ fn a_run_that_said_nothing_is_a_bench_error_unless_it_had_told_of_something_befo
     }
     let silent = of(came(End::Exit(1), None)).expect("it counts");
     assert_eq!(silent.class, Class::Finding);
-    let counterexample = stale(4.0)["counterexample"].clone();
-    let alarm = json!({"notice": "alarm", "counterexample": counterexample});
+    let shown = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/shown/stale-read");
+    let found = journal::found_in(&shown);
+    assert!(matches!(found[..], [Event::Alarm { .. }]), "{found:?}");
     let panicked = Came {
-        told: vec![alarm],
+        found,
         ..came(End::Exit(70), None)
     };
     let line = of(panicked).expect("it counts");
@@ -279,6 +281,11 @@ fn where_defects_are_measured_finding_one_is_no_failure_and_an_alarm_elsewhere_i
     ];
     let table = Table::of(&asked, &lines);
     assert_eq!(table.exit(Ended::Complete), 0);
+    assert!(!lines.iter().any(|line| asked.is_failure(line)));
+    for planted in [Some("slow-read"), None] {
+        let alarm = line(7, planted, 1, found(&["history"]));
+        assert!(asked.is_failure(&alarm), "{planted:?}");
+    }
     let [first, second] = &table.defects[..] else {
         panic!("two defects were asked for");
     };

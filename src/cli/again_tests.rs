@@ -159,13 +159,13 @@ fn a_run_that_needs_somebody_is_one_of_the_screen_and_hands_are_said_not_to_be_r
     assert!(by_hand.needs_somebody());
     let line = by_hand.again();
     assert_eq!(line, "whitewater by-hand --nodes 3 --time 0 --seed 1");
-    let said = crate::run::again_in_words(&line, true);
+    let said = crate::journal::again_in_words(&line, true);
     assert!(
         said.contains("by hand, which no command repeats: whitewater by-hand"),
         "{said}"
     );
     assert_eq!(
-        crate::run::again_in_words(&line, false),
+        crate::journal::again_in_words(&line, false),
         format!("again: {line}")
     );
 }

@@ -10,7 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::out::Out;
 use super::run::{ChangeArgs, drawn_seed, find, one_of};
 use super::{Malformed, Usage};
-use crate::campaign::{self, Asked, Hunt, HuntError, Ledger, LedgerError, Over, Runs, Seed, Told};
+use crate::campaign::{
+    self, Asked, Hunt, HuntError, Ledger, LedgerError, Line, Over, Runs, Seed, Told,
+};
+use crate::journal;
 use crate::run;
 
 /// What `hunt` takes.
@@ -76,13 +79,16 @@ pub(crate) fn run(args: &HuntArgs, out: &mut Out) -> anyhow::Result<u8> {
     let wrong = |error: run::ScenarioError| Usage(error.to_string());
     Runs::new(asked.clone(), &givens, &changes).map_err(wrong)?;
     let dir = args.out.clone().unwrap_or_else(|| {
-        let stamp = run::utc_stamp(SystemTime::now());
+        let stamp = journal::utc_stamp(SystemTime::now());
         PathBuf::from(format!("runs/hunt-{stamp}-{}", asked.seed))
     });
     let ledger = Ledger::open(&dir, &mut asked, seed).map_err(refused)?;
     // Where it goes on, the seed may be another one now.
     let runs = Runs::new(asked.clone(), &givens, &changes).map_err(wrong)?;
     let dir = dir.canonicalize()?;
+    for line in ledger.lines() {
+        note(out, &asked, line);
+    }
     let mut says = Says::new(args.json, &asked, &dir, out);
     let hunt = Hunt {
         runs,
@@ -101,8 +107,15 @@ pub(crate) fn run(args: &HuntArgs, out: &mut Out) -> anyhow::Result<u8> {
         HuntError::Ledger(error) => refused(error),
         error => anyhow::Error::new(error),
     })?;
-    says.end(&over, &asked, &dir);
+    says.end(&over, &dir);
     Ok(over.code)
+}
+
+/// Notes what makes the campaign a failure, whatever becomes of its other runs.
+fn note(out: &Out, asked: &Asked, line: &Line) {
+    if asked.is_failure(line) {
+        out.found().note(|| campaign::sentence(line));
+    }
 }
 
 /// What was asked for, or what is there, does not fit; else the bench has failed.
@@ -179,13 +192,13 @@ const RUNS: u64 = 20;
 /// the hunt.
 struct Says<'a> {
     json: bool,
-    bearable_ms: f64,
+    asked: &'a Asked,
     bar: Option<ProgressBar>,
     out: &'a mut Out,
 }
 
 impl Says<'_> {
-    fn new<'a>(json: bool, asked: &Asked, dir: &std::path::Path, out: &'a mut Out) -> Says<'a> {
+    fn new<'a>(json: bool, asked: &'a Asked, dir: &std::path::Path, out: &'a mut Out) -> Says<'a> {
         let style = ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}");
         let bar = io::stderr().is_terminal().then(ProgressBar::new_spinner);
         if let (Some(bar), Ok(style)) = (&bar, style) {
@@ -194,7 +207,7 @@ impl Says<'_> {
         }
         let says = Says {
             json,
-            bearable_ms: asked.bearable_ms,
+            asked,
             bar,
             out,
         };
@@ -226,9 +239,10 @@ impl Says<'_> {
                     None => self.line(&text),
                 }
             }
-            Told::Jobs(jobs) => self.line(&jobs.sentence(self.bearable_ms)),
+            Told::Jobs(jobs) => self.line(&jobs.sentence(self.asked.bearable_ms)),
             Told::Note(text) => self.line(text),
             Told::Run(line, standing) => {
+                note(self.out, self.asked, line);
                 let standing = campaign::standing(standing);
                 match &self.bar {
                     Some(bar) => {
@@ -247,7 +261,8 @@ impl Says<'_> {
     }
 
     /// The last words. The code stands by now, whatever becomes of them.
-    fn end(self, over: &Over, asked: &Asked, dir: &std::path::Path) {
+    fn end(self, over: &Over, dir: &std::path::Path) {
+        let asked = self.asked;
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

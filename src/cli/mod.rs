@@ -22,21 +22,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use clap::{Parser, Subcommand};
 
+use crate::exit::Exit;
 use crate::run::Found;
 use out::Out;
 
 /// A violation or a finding.
-const FOUND: u8 = 1;
+const FOUND: u8 = Exit::Found.code();
 /// Unknown: a budget ran out.
-const UNKNOWN: u8 = 2;
+const UNKNOWN: u8 = Exit::Unknown.code();
 /// Wrong usage: sysexits' EX_USAGE.
-pub const USAGE: u8 = 64;
+pub const USAGE: u8 = Exit::Usage.code();
 /// A file is not what it should be: sysexits' EX_DATAERR.
-pub const MALFORMED: u8 = 65;
+pub const MALFORMED: u8 = Exit::Malformed.code();
 /// A bench error or a panic: sysexits' EX_SOFTWARE.
-pub const BENCH_ERROR: u8 = 70;
+pub const BENCH_ERROR: u8 = Exit::BenchError.code();
 /// Interrupted before anything was found.
-const INTERRUPTED: u8 = 130;
+const INTERRUPTED: u8 = Exit::Interrupted.code();
 
 /// Breaks a real Raft cluster in front of your eyes, and says while it happens whether what its clients saw is
 /// linearizable.

@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use super::{BENCH_ERROR, FOUND};
+pub(crate) use crate::exit::worst;
 use crate::run::Found;
 
 /// Where the words of a door go.
@@ -123,15 +124,6 @@ impl Out {
         }
         (code, lines)
     }
-}
-
-/// The one of two exit codes that the other must not hide.
-pub(crate) fn worst(one: u8, other: u8) -> u8 {
-    /// The worst first. Wrong usage stands so high because nobody knows what should have been looked at.
-    const ORDER: [u8; 9] = [1, 64, 69, 65, 70, 130, 2, 3, 0];
-    let place = |code: u8| ORDER.iter().position(|known| *known == code);
-    // A code that is not in the list is none of ours: nothing hides it.
-    std::cmp::min_by_key(one, other, |code| place(*code))
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::out::{Out, worst};
 use super::{Malformed, Usage, signals};
+use crate::journal::RunResult;
 use crate::report;
-use crate::run::{self, Changes, Ending, Found, Given, ScenarioError, Setup};
+use crate::run::{self, Changes, Found, Given, ScenarioError, Setup};
 
 /// What a run is asked for, on the command line of `run` and of the screen.
 #[derive(Args, Clone, Debug, Default)]
@@ -207,33 +208,33 @@ pub(crate) fn headless(setup: Setup, json: bool, out: &mut Out) -> anyhow::Resul
     let mut handle = run::start(setup);
     signals::stop(handle.commands(), found)?;
     let mut progress = report::Progress::new(io::stderr().is_terminal());
-    while let Some(told) = handle.told.blocking_recv() {
+    while let Some(entry) = handle.entries.blocking_recv() {
         // A closed stderr ends the progress, not the run.
-        let _ = progress.tell(&mut io::stderr(), &told);
+        let _ = progress.take(&mut io::stderr(), &entry);
     }
     let _ = progress.finish(&mut io::stderr());
     Ok(close(handle.join(), json, out))
 }
 
 /// Saves and prints how a run ended, each whatever becomes of the other, and gives its exit code.
-pub(super) fn close(mut ending: Ending, json: bool, out: &mut Out) -> u8 {
-    let decided = ending.exit();
-    for failure in report::save(&mut ending) {
+pub(super) fn close(mut result: RunResult, json: bool, out: &mut Out) -> u8 {
+    let decided = result.exit();
+    for failure in report::save(&mut result) {
         out.failed(failure);
     }
     out.print(|out| match json {
         true => {
-            serde_json::to_writer(&mut *out, &report::json(&ending))?;
+            serde_json::to_writer(&mut *out, &report::json(&result))?;
             writeln!(out)
         }
-        false => report::text(out, &ending),
+        false => report::text(out, &result),
     });
     out.flush();
     if let Some(failure) = out.unprinted() {
         // Whoever reads the folder later shall see why the exit code was another one.
-        ending.bench_errors.push(failure.to_owned());
+        result.bench_errors.push(failure.to_owned());
         // Where that fails, too, it was said already.
-        let _ = report::save(&mut ending);
+        let _ = report::save(&mut result);
     }
-    worst(decided, ending.exit())
+    worst(decided, result.exit())
 }

@@ -11,7 +11,7 @@ use super::out::{Out, worst};
 use super::run::{RunArgs, close, headless};
 use super::{FOUND, Usage};
 use crate::tui::keys::Screen;
-use crate::{report, run, tui};
+use crate::{journal, report, run, tui};
 
 /// How the screen looks.
 #[derive(Args, Clone, Copy, Debug)]
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
     };
     // Of the runs before the last one only what they found, or failed in, is left to say.
     let mut earlier = Vec::new();
-    let ending = tui::run(setup, args.look.options(), |before| {
+    let result = tui::run(setup, args.look.options(), |before| {
         let mut before = before.clone();
         let failed = report::save(&mut before);
         let said = failed
@@ -151,11 +151,11 @@ pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
             .iter()
             .for_each(|error| out.failed(error));
     }
-    Ok(worst(code, close(ending, false, out)))
+    Ok(worst(code, close(result, false, out)))
 }
 
 pub(crate) fn replay(args: &ReplayArgs, out: &mut Out) -> anyhow::Result<u8> {
-    let run::ReadBack { told, early } = match run::read_folder(&args.dir) {
+    let journal::ReadBack { entries, early } = match journal::read_folder(&args.dir) {
         Ok(read) => read,
         Err(error) => {
             out.note(format_args!("whitewater: {error}"));
@@ -163,10 +163,10 @@ pub(crate) fn replay(args: &ReplayArgs, out: &mut Out) -> anyhow::Result<u8> {
         }
     };
     if let Some(name) = &args.print {
-        let text = tui::print(told, args.what(name)?);
+        let text = tui::print(entries, args.what(name)?);
         out.print(|out| out.write_all(text.as_bytes()));
     } else if tui::is_possible() {
-        tui::replay(told, args.look.options())?;
+        tui::replay(entries, args.look.options())?;
     } else {
         return Err(no_terminal("replay without --print"));
     }

@@ -10,10 +10,12 @@
 //! A client never retries what might have been applied and never judges. It may go on to another node within one
 //! operation only where the refusal proves that nothing was proposed: either the node said so (`kiwi-outcome:
 //! not-applied`), or the request never left, because the connection could not be made or did not answer a question
-//! that was asked before it.
+//! that was asked before it. One exception: a client with a [`session`] may ask for a write again, under the same number.
 //!
 //! Nothing but that word proves it. A status without it, or with `kiwi-outcome: unknown`, leaves a write unknown,
 //! whatever its code: servers, proxies and libraries use the same codes for requests that were carried out.
+
+mod session;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,6 +33,9 @@ use crate::wire::kiwi;
 use crate::wire::metadata::{AuthorizedChannel, Credentials, NOT_APPLIED, OUTCOME, Token};
 use kiwi::raft_client_service_client::RaftClientServiceClient;
 use kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
+use session::{Numbered, Session};
+
+pub use session::MOST_DEADLINES;
 
 /// How a client finds its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +57,8 @@ pub struct Answer {
     pub node: u64,
     /// Why it failed or is unknown.
     pub error: Option<String>,
+    /// How often it was asked for again, after it may have been applied already: in a session only.
+    pub repeats: u32,
 }
 
 /// How many nodes one operation may be refused by before it has failed.
@@ -73,6 +80,7 @@ pub struct KiwiClient {
     turn: usize,
     connect_within: Duration,
     shortages: Shortages,
+    session: Option<Session>,
 }
 
 /// Why a node did not do what it was asked.
@@ -117,6 +125,7 @@ impl KiwiClient {
             turn,
             connect_within: CONNECT_WITHIN,
             shortages: Shortages::default(),
+            session: None,
         }
     }
 
@@ -156,13 +165,19 @@ impl KiwiClient {
         }
     }
 
-    /// Carries one operation out. It ends within the deadline, and what was not answered by then was not answered.
-    pub async fn perform(&mut self, key: &str, call: Call) -> Answer {
-        let deadline = Instant::now() + self.deadline;
+    /// Asks for an operation until it is refused for good, answered, or may have been applied. It ends by the deadline,
+    /// and what was not answered by then was not answered.
+    async fn attempt(
+        &mut self,
+        key: &str,
+        call: Call,
+        as_of: Numbered,
+        deadline: Instant,
+    ) -> Answer {
         let mut node = self.first_node();
         let mut refused = String::new();
         for _ in 0..MOST_HOPS {
-            match self.ask(node, key, call, deadline).await {
+            match self.ask(node, key, call, as_of, deadline).await {
                 Ok(Reply { outcome, at, error }) => {
                     self.leader = Some(node);
                     return Answer {
@@ -170,6 +185,7 @@ impl KiwiClient {
                         at,
                         node,
                         error,
+                        repeats: 0,
                     };
                 }
                 Err(Refusal::Unknown { why }) => {
@@ -184,6 +200,7 @@ impl KiwiClient {
                         at: None,
                         node,
                         error: Some(why),
+                        repeats: 0,
                     };
                 }
                 Err(Refusal::NotApplied { leader, why }) => {
@@ -205,6 +222,7 @@ impl KiwiClient {
             at: None,
             node,
             error: Some(refused),
+            repeats: 0,
         }
     }
 
@@ -221,6 +239,7 @@ impl KiwiClient {
         node: u64,
         key: &str,
         call: Call,
+        as_of: Numbered,
         deadline: Instant,
     ) -> Result<Reply, Refusal> {
         if let Call::Append(_) = call {
@@ -238,7 +257,7 @@ impl KiwiClient {
                     .await
                     .map(|r| read_reply(r.into_inner())),
                 _ => service
-                    .write(write_request(key, call))
+                    .write(write_request(key, call, as_of))
                     .await
                     .map(|r| write_reply(call, r.into_inner())),
             }
@@ -332,7 +351,7 @@ fn read_request(key: &str) -> kiwi::ReadRequest {
     }
 }
 
-fn write_request(key: &str, call: Call) -> kiwi::WriteRequest {
+fn write_request(key: &str, call: Call, as_of: Numbered) -> kiwi::WriteRequest {
     use kiwi::condition::Expected;
     let (op_type, value, expected) = match call {
         Call::Write(value) => ("Put", encode(value), None),
@@ -355,7 +374,8 @@ fn write_request(key: &str, call: Call) -> kiwi::WriteRequest {
         condition: expected.map(|expected| kiwi::Condition {
             expected: Some(expected),
         }),
-        ..kiwi::WriteRequest::default()
+        client_id: as_of.session,
+        sequence: as_of.sequence,
     }
 }
 

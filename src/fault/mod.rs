@@ -13,6 +13,7 @@ mod kinds;
 mod message;
 pub mod plan;
 mod show;
+mod span;
 mod together;
 mod wish;
 
@@ -22,6 +23,7 @@ pub use check::{Among, Senseless};
 pub use harm::{DiskHarm, LimitOf, WireHarm};
 pub use kinds::{KINDS, Kind, MEMBERSHIP, OUTSIDE, least_nodes};
 pub use message::{Act, Of, Only};
+pub use span::{FaultSpan, Remains};
 
 /// A node's id, 1 to 9.
 pub type NodeId = u64;

@@ -110,7 +110,8 @@ impl Beats {
     fn grave_strain(&self, now: Instant) -> Option<Strain> {
         let stop = self.strain(now, FELT_FOR);
         let starved = self.strain(now, STARVED_OVER);
-        let is_starved = starved.stalled * GRAVE_SHARE >= starved.over.max(BEAT);
+        // Of less time than a stop is felt nothing can be said.
+        let is_starved = starved.stalled * GRAVE_SHARE >= starved.over.max(FELT_FOR);
         match stop.worst >= GRAVE_STOP {
             true => Some(stop),
             false => is_starved.then_some(starved),
@@ -274,9 +275,10 @@ mod tests {
         assert_eq!(stopped.worst, 9_990 * MS, "{stopped}");
         // Stopped now, and the heart has not beaten since.
         assert!(grave(&[10, 20], 10_020).is_some());
-        // Small stops, for a third of the time.
-        let starved: Vec<u32> = (1..40).map(|beat| beat * 60).collect();
-        assert!(grave(&starved, 2_400).is_some());
+        // Small stops, for most of the time.
+        let starved: Vec<u32> = (1..100).map(|beat| beat * 60).collect();
+        assert!(grave(&starved, 6_000).is_some());
+        assert_eq!(grave(&starved[..5], 300), None, "it has only begun");
         // One small stop in two seconds.
         let mut once = on_time;
         once.retain(|at| !(1_000..1_100).contains(at));

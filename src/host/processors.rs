@@ -214,6 +214,14 @@ mod tests {
 
     #[test]
     fn the_kernel_says_what_this_process_had() {
+        if !std::path::Path::new("/proc/thread-self/schedstat").exists() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI has a kernel that says it"
+            );
+            eprintln!("this kernel does not say who waits for a processor");
+            return;
+        }
         let processors = Processors::default();
         processors.look();
         let began = Instant::now();

@@ -1,8 +1,8 @@
 //! Who decides when: carries out a plan, or what a person asks for, on the cluster and on the network between.
 //!
 //! It is the only hand on both. Every fault that it puts in is probed; what a probe does not confirm is *skipped*,
-//! never installed. Every put-in and take-out is a mark in the history, on the recorder's clock, and a [`Deed`] for
-//! whoever listens. A fault of the network is held by guards and heals when they go; a fault of a child is taken out
+//! never installed. Every put-in and take-out is a mark in the history, on the recorder's clock, and an [`Event`]
+//! for whoever listens. A fault of the network is held by guards and heals when they go; a fault of a child is taken out
 //! by starting or resuming it.
 
 mod agenda;
@@ -22,7 +22,8 @@ use tokio::time::Instant;
 
 use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::plan::{Episode, Plan};
-use crate::fault::{By, Fault, FaultId, NodeId};
+use crate::fault::{By, Fault, FaultId, NodeId, Remains};
+use crate::journal::Event;
 use crate::proxy::Network;
 use crate::recorder::Recorder;
 use agenda::{Agenda, Edge, Turn};
@@ -47,41 +48,8 @@ pub enum Order {
     End,
 }
 
-/// What the nemesis did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// A fault is in, and was seen to be.
-    In(FaultId, Fault, By),
-    /// A fault is out, and what may be left of it.
-    Out(FaultId, Fault, By, Remains),
-    /// A fault of which nobody can say whether it had any effect, and why: one that was in under this number and is out,
-    /// or one that was never seen to be in and may still come about.
-    Indeterminate(Option<FaultId>, Fault, By, String),
-    /// A fault that did not take effect, and why.
-    Skipped(Fault, By, String),
-    /// What an episode waited for has happened.
-    Anchored(String),
-    /// Something of the plan had no node to aim at.
-    Missed(String),
-    /// The plan goes on, or is held.
-    Plan(bool),
-    /// A child ended when it was started on the disk that it had left.
-    Lost(NodeId, String),
-    /// The bench could not bring a node back to what it was, and why: that accuses nobody.
-    Failed(String),
-}
-
-/// What a fault that is out may have left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remains {
-    /// Nothing: all is as if it had never been in, also for what happened while it was.
-    Nothing,
-    /// Something, or nobody can say.
-    Perhaps,
-}
-
-/// Called with each deed, in order. It must not block.
-pub type Listener = Box<dyn Fn(Deed) + Send + Sync>;
+/// Called with each event, in order. It must not block.
+pub type Listener = Box<dyn Fn(Event) + Send + Sync>;
 
 /// A plan's edge that needs a leader waits this long for one.
 const LEADER_WITHIN: Duration = Duration::from_millis(1_500);
@@ -207,15 +175,13 @@ impl Nemesis {
                 Some(Order::HealAll) => self.heal_all(By::You).await,
                 Some(Order::Plan(on)) => {
                     self.clock.set(on, Instant::now());
-                    (self.listener)(Deed::Plan(on));
+                    (self.listener)(Event::Nemesis { on });
                 }
                 Some(Order::Begin) => self.clock.set(true, Instant::now()),
                 Some(Order::End) => {
                     self.heal_all(By::End).await;
                     if let Err(why) = self.hand.restore_votes(VOTES_WITHIN).await {
-                        (self.listener)(Deed::Missed(format!(
-                            "not every vote was given back: {why}"
-                        )));
+                        self.say(format!("not every vote was given back: {why}"));
                     }
                     return;
                 }
@@ -248,7 +214,8 @@ impl Nemesis {
             if watched.is_there(&self.hand) {
                 if let Some(when) = planned.when {
                     self.hand.recorder.mark(format!("anchor {when}"));
-                    (self.listener)(Deed::Anchored(when.to_string()));
+                    let text = when.to_string();
+                    (self.listener)(Event::Anchor { text });
                 }
                 let at = now + Duration::from_millis(planned.after_ms);
                 let (episode, turn) = (watched.episode, Turn::In);
@@ -257,9 +224,9 @@ impl Nemesis {
                 self.watched.push(watched);
             } else if let Some(when) = planned.when {
                 let within = planned.within_ms();
-                (self.listener)(Deed::Missed(format!(
+                self.say(format!(
                     "an episode of the plan was skipped: it waited {within} ms for {when}"
-                )));
+                ));
             }
         }
     }
@@ -322,10 +289,10 @@ impl Nemesis {
         self.under_way = Some((leader, done + 1));
         match wish.resolve(&self.hand.nodes, leader, self.hand.votes.newcomer()) {
             Ok(fault) => put_in.extend(self.inject(fault, By::Plan).await),
-            Err(why) => (self.listener)(Deed::Missed(format!(
+            Err(why) => self.say(format!(
                 "the plan's {} fault was skipped: {why}",
                 wish.kind()
-            ))),
+            )),
         }
     }
 
@@ -341,7 +308,7 @@ impl Nemesis {
     /// Puts a fault in; gives its number if it took effect and lasts.
     async fn inject(&mut self, fault: Fault, by: By) -> Option<FaultId> {
         if let Some(why) = self.in_the_way(&fault) {
-            (self.listener)(Deed::Skipped(fault, by, why));
+            (self.listener)(Event::FaultSkipped { fault, by, why });
             return None;
         }
         match self.hand.put_in(&fault).await {
@@ -356,14 +323,15 @@ impl Nemesis {
             }
             Err(NotIn::Skipped(why)) => {
                 self.hand.recorder.mark(format!("skipped {fault}: {why}"));
-                (self.listener)(Deed::Skipped(fault, by, why));
+                (self.listener)(Event::FaultSkipped { fault, by, why });
                 None
             }
             Err(NotIn::Unsure(why)) => {
                 self.hand
                     .recorder
                     .mark(format!("indeterminate {fault}: {why}"));
-                (self.listener)(Deed::Indeterminate(None, fault, by, why));
+                let id = None;
+                (self.listener)(Event::FaultIndeterminate { id, fault, by, why });
                 None
             }
             Err(NotIn::Lost(node, error)) => {
@@ -380,7 +348,8 @@ impl Nemesis {
         let id = self.next_id;
         self.next_id += 1;
         self.hand.recorder.mark(format!("in #{id} {fault}"));
-        (self.listener)(Deed::In(id, fault.clone(), by));
+        let fault = fault.clone();
+        (self.listener)(Event::FaultIn { id, fault, by });
         id
     }
 
@@ -389,7 +358,12 @@ impl Nemesis {
         if remains == Remains::Nothing {
             self.hand.recorder.mark(format!("nothing is left of #{id}"));
         }
-        (self.listener)(Deed::Out(id, fault, by, remains));
+        (self.listener)(Event::FaultOut {
+            id,
+            fault,
+            by,
+            remains,
+        });
     }
 
     /// Only a node that ends by itself on the disk that it has left is to blame for that. A bench that is slow, a node that
@@ -398,12 +372,19 @@ impl Nemesis {
         let text = error.to_string();
         self.hand.recorder.mark(format!("lost n{node}: {text}"));
         (self.listener)(match error.shortage() {
-            _ if error.accuses() => Deed::Lost(node, text),
-            Some(shortage) => Deed::Failed(format!(
-                "n{node} was not brought back: the host has {shortage}: {text}"
-            )),
-            None => Deed::Failed(format!("n{node} was not brought back: {text}")),
+            _ if error.accuses() => Event::NodeLost { node, why: text },
+            Some(shortage) => Event::BenchError {
+                text: format!("n{node} was not brought back: the host has {shortage}: {text}"),
+            },
+            None => Event::BenchError {
+                text: format!("n{node} was not brought back: {text}"),
+            },
         });
+    }
+
+    /// A sentence for a person.
+    fn say(&self, text: String) {
+        (self.listener)(Event::Say { text });
     }
 
     /// Why a fault makes no sense on top of what is in.
@@ -446,7 +427,7 @@ impl Nemesis {
             if !known {
                 self.waiting.push((id, by));
                 let text = format!("“{fault}” will be healed when n{node} goes on: it is paused");
-                (self.listener)(Deed::Missed(text));
+                (self.listener)(Event::Say { text });
             }
             return false;
         }
@@ -469,7 +450,8 @@ impl Nemesis {
             self.hand
                 .recorder
                 .mark(format!("indeterminate #{id} {fault}: {why}"));
-            (self.listener)(Deed::Indeterminate(Some(id), fault, by, why));
+            let id = Some(id);
+            (self.listener)(Event::FaultIndeterminate { id, fault, by, why });
         }
         stopped
     }

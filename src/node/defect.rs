@@ -41,6 +41,10 @@ pub enum Defect {
     ForgetfulVote,
     /// The last entries of the log are dropped at every start.
     DroppedTail,
+    /// A request that comes again in its session is carried out again.
+    RepeatedRequest,
+    /// Snapshots leave the sessions out.
+    ForgottenSessions,
     /// Decoy, legal: a read waits after its quorum has confirmed the leader.
     SlowRead,
 }

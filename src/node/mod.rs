@@ -58,7 +58,7 @@
 //! | errors of Write are INTERNAL with text | status, leader hint, "not-applied" or "unknown" | `serving::three_nodes_serve_and_survive_their_leader`, `serving::a_leader_without_a_quorum_answers_no_read_and_says_what_is_known` |
 //! | nothing is fsynced | vote and log are synced before the answer | `disks::a_power_loss_of_all_loses_nothing_that_was_acknowledged`, `disks::a_power_loss_of_all_loses_what_was_acknowledged_before_it_was_synced` (a planted defect), `log_store::tests::a_vote_is_in_the_file_when_it_is_answered` |
 //! | applied index in memory, data on disk | one transaction | `snapshots::a_kill_in_the_middle_of_a_snapshot_leaves_the_old_state_or_the_new_one` |
-//! | retried writes apply twice | sessions, in snapshots too | `serving::a_repeated_request_is_answered_as_the_first_one_was` |
+//! | retried writes apply twice | sessions, in snapshots too | `serving::a_repeated_request_is_answered_as_the_first_one_was`, `run::a_request_that_is_asked_again_is_carried_out_once_and_it_shows_where_it_is_not` |
 //! | the server binds the advertised address | a dial map goes before the membership | `snapshots::entries_go_by_unary_calls_to_peers_that_have_no_stream` (through relays) |
 //! | SIGTERM is abrupt | graceful, and a dead parent ends the node | `serving::sigterm_ends_a_node_gracefully`, `serving::a_node_ends_when_its_standard_input_is_closed` |
 //!
@@ -72,7 +72,9 @@
 //! `token::a_node_that_was_started_by_hand_asks_for_nothing_but_that_it_is_meant`, and over Redis
 //! `redis::a_node_with_a_token_asks_redis_clients_for_it_as_their_password`).
 //!
-//! No request, however malformed, ends the node (`malformed::ten_thousand_mutated_messages_are_answered_and_the_node_goes_on`).
+//! No malformed request ends the node (`malformed::ten_thousand_mutated_messages_are_answered_and_the_node_goes_on`). A
+//! well-formed message of Raft that no peer would send, say entries that contradict what is committed, may well end it:
+//! Raft trusts its peers, which is why the nodes of a run ask for a token.
 
 mod admin;
 mod chaos;

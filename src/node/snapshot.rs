@@ -366,6 +366,10 @@ fn write_records<W: Write>(
         count += 1;
     }
     for (client, session) in all_sessions(read)? {
+        if planted.is(Defect::ForgottenSessions) {
+            hooks::forgotten_sessions(planted);
+            continue;
+        }
         writer.write_all(&[2])?;
         writer.write_all(&client.to_le_bytes())?;
         writer.write_field(&codec::encode(&session))?;

@@ -156,7 +156,8 @@ impl StateMachine {
         })
     }
 
-    /// Hashes all keys and values, in the order of the keys (FNV-1a, 128 bits, lengths included).
+    /// Hashes all keys and values, in the order of the keys, and then all sessions, in the order of their clients: what
+    /// a repeated request will be answered is a part of the state (FNV-1a, 128 bits, lengths included).
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -164,7 +165,7 @@ impl StateMachine {
         let read = self.store.begin_read()?;
         let data = read.open_table(DATA).map_err(io::Error::other)?;
         let mut hash = Fnv::default();
-        let mut keys = 0;
+        let mut keys: u64 = 0;
         for row in data.iter().map_err(io::Error::other)? {
             let (key, value) = row.map_err(io::Error::other)?;
             for bytes in [key.value(), value.value()] {
@@ -172,6 +173,14 @@ impl StateMachine {
                 hash.update(bytes);
             }
             keys += 1;
+        }
+        hash.update(&keys.to_le_bytes());
+        let sessions = read.open_table(SESSIONS).map_err(io::Error::other)?;
+        for row in sessions.iter().map_err(io::Error::other)? {
+            let (client, session) = row.map_err(io::Error::other)?;
+            hash.update(&client.value().to_le_bytes());
+            hash.update(&(session.value().len() as u64).to_le_bytes());
+            hash.update(session.value());
         }
         Ok(StateHash {
             applied: applied_state(&read)?.0,
@@ -273,7 +282,7 @@ impl Store {
             if !sync {
                 transaction.set_durability(Durability::None)?;
             }
-            let answers = Tables::open(&transaction)?.apply_all(entries)?;
+            let answers = Tables::open(&transaction)?.apply_all(entries, &self.planted)?;
             transaction.commit()?;
             Ok(answers)
         };
@@ -366,12 +375,18 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn apply_all(&mut self, entries: &[Entry]) -> Result<Vec<Applied>, redb::Error> {
+    fn apply_all(
+        &mut self,
+        entries: &[Entry],
+        planted: &Planted,
+    ) -> Result<Vec<Applied>, redb::Error> {
         let mut answers = Vec::with_capacity(entries.len());
         for entry in entries {
             let answer = match &entry.payload {
                 EntryPayload::Blank => Applied::Nothing,
-                EntryPayload::Normal(command) => self.apply_command(entry.log_id, command)?,
+                EntryPayload::Normal(command) => {
+                    self.apply_command(entry.log_id, command, planted)?
+                }
                 EntryPayload::Membership(membership) => {
                     let stored = StoredMembership::new(Some(entry.log_id), membership.clone());
                     self.set_membership(&stored)?;
@@ -387,14 +402,23 @@ impl<'t> Tables<'t> {
     }
 
     /// Carries a command out once: a repeated (client, sequence) is answered as the first one was.
-    fn apply_command(&mut self, log_id: LogId, command: &Command) -> Result<Applied, redb::Error> {
+    fn apply_command(
+        &mut self,
+        log_id: LogId,
+        command: &Command,
+        planted: &Planted,
+    ) -> Result<Applied, redb::Error> {
         if command.client_id == 0 {
             return self.execute(log_id, command);
         }
         let session = self.session(command.client_id)?;
         match &session {
             Some(session) if session.sequence == command.sequence => {
-                return Ok(session.answer.clone());
+                if planted.is(Defect::RepeatedRequest) {
+                    hooks::repeated_request(planted);
+                } else {
+                    return Ok(session.answer.clone());
+                }
             }
             Some(session) if session.sequence > command.sequence => {
                 return Ok(Applied::Superseded {
@@ -512,41 +536,4 @@ pub(super) fn all_sessions(read: &ReadTransaction) -> io::Result<BTreeMap<u64, S
 }
 
 #[cfg(test)]
-mod tests {
-    use openraft::{
-        StorageError,
-        testing::log::{StoreBuilder, Suite},
-    };
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::node::log_store::LogStore;
-
-    struct Builder;
-
-    impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
-        async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<Types>> {
-            let folder = tempfile::tempdir().expect("temporary directory");
-            let log = LogStore::open(
-                &folder.path().join("log"),
-                Trace::default(),
-                &Planted::default(),
-                &Disk::default(),
-            )
-            .expect("log");
-            let state = StateMachine::open(
-                &folder.path().join("state"),
-                &folder.path().join("snapshots"),
-                Trace::default(),
-                &Planted::default(),
-                &Disk::default(),
-            );
-            Ok((folder, log, state.expect("state")))
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn openrafts_own_storage_suite_passes() {
-        Suite::test_all(Builder).await.expect("the suite");
-    }
-}
+mod tests;

@@ -13,45 +13,45 @@ use std::{fs, io};
 use checkers::verdict::{Counterexample, Verdict};
 use serde_json::{Value, json};
 
-use crate::run::Ending;
+use crate::journal::RunResult;
 
 /// The object that `whitewater run --json` ends with, and `verdict.json` holds.
 #[must_use]
-pub fn json(ending: &Ending) -> Value {
-    let counts = &ending.counts;
+pub fn json(result: &RunResult) -> Value {
+    let counts = &result.counts;
     let mut object = json!({
-        "verdict": ending.word(),
-        "exit": ending.exit(),
-        "anomaly": ending.anomaly,
-        "seed": ending.resolved.seed,
-        "scenario": ending.resolved.scenario.name,
-        "nodes": ending.resolved.scenario.nodes,
-        "defect": ending.resolved.defect,
-        "defect_counts": ending.defect,
-        "reads": ending.resolved.scenario.reads(),
+        "verdict": result.word(),
+        "exit": result.exit(),
+        "anomaly": result.anomaly,
+        "seed": result.resolved.seed,
+        "scenario": result.resolved.scenario.name,
+        "nodes": result.resolved.scenario.nodes,
+        "defect": result.resolved.defect,
+        "defect_counts": result.defect,
+        "reads": result.resolved.scenario.reads(),
         "ops": counts.ops,
         "own_ops": counts.own_ops,
         "faults": counts.faults,
         "elections": counts.elections,
-        "findings": ending.findings,
-        "outside_the_model": ending
+        "findings": result.findings,
+        "outside_the_model": result
             .outside_the_model()
             .iter()
             .map(|span| span.fault.to_string())
             .collect::<Vec<_>>(),
-        "bench_errors": ending.bench_errors,
-        "seconds": ending.seconds,
-        "trace_events": ending.trace_events,
-        "trace_us": ending.trace_us,
-        "certificate": ending.certificate,
-        "alarm_seconds": ending.alarm_seconds,
-        "dir": ending.dir,
-        "again": ending.again,
-        "by_hand": ending.by_hand,
-        "coverage": coverage(ending),
+        "bench_errors": result.bench_errors,
+        "seconds": result.seconds,
+        "trace_events": result.trace_events,
+        "trace_us": result.trace_us,
+        "certificate": result.certificate,
+        "alarm_seconds": result.alarm_seconds,
+        "dir": result.dir,
+        "again": result.again,
+        "by_hand": result.by_hand,
+        "coverage": coverage(result),
     });
-    match &ending.verdict {
-        Some(Verdict::Violation(found)) => object["counterexample"] = evidence(ending, found),
+    match &result.verdict {
+        Some(Verdict::Violation(found)) => object["counterexample"] = evidence(result, found),
         Some(Verdict::Unknown(reason)) => object["reason"] = json!(reason),
         _ => {}
     }
@@ -59,8 +59,8 @@ pub fn json(ending: &Ending) -> Value {
 }
 
 /// What the run exercised.
-fn coverage(ending: &Ending) -> Value {
-    let counts = &ending.counts;
+fn coverage(result: &RunResult) -> Value {
+    let counts = &result.counts;
     json!({
             "fault_kinds": counts.faults.len(),
             "skipped": counts.skipped,
@@ -69,42 +69,43 @@ fn coverage(ending: &Ending) -> Value {
             "dropped": counts.dropped,
             "unknown_share": counts.unknown_share(),
             "tails": counts.tails,
-            "states_compared": ending.compared,
+            "states_compared": result.compared,
             "leader_hit": counts.leader_hit,
             "leader_in_minority": counts.leader_in_minority,
             "snapshots": counts.snapshots,
+            "sessions": counts.sessions,
             "in_flight_at_edges": counts.in_flight_at_edges,
             "calm": counts.calm,
             "unexplained": counts.unexplained,
-            "late_ms": ending.late_ms,
-            "waited_per_cent": ending.waited_per_cent,
-            "broken_promises": ending.broken_promises,
+            "late_ms": result.late_ms,
+            "waited_per_cent": result.waited_per_cent,
+            "broken_promises": result.unmet_goals,
     })
 }
 
 /// Writes `verdict.json`, and `counterexample.txt` where there is one, into the run's folder. What cannot be written is
-/// one of the ending's bench errors from then on, and given back: it hides neither the verdict nor the other file.
+/// one of the result's bench errors from then on, and given back: it hides neither the verdict nor the other file.
 #[must_use = "a file that could not be written is a bench error"]
-pub fn save(ending: &mut Ending) -> Vec<String> {
-    let Some(dir) = ending.dir.clone() else {
+pub fn save(result: &mut RunResult) -> Vec<String> {
+    let Some(dir) = result.dir.clone() else {
         return Vec::new();
     };
     let mut failures = Vec::new();
-    let mut failed = |ending: &mut Ending, name: &str, error: io::Error| {
+    let mut failed = |result: &mut RunResult, name: &str, error: io::Error| {
         let failure = format!("could not write {}: {error}", dir.join(name).display());
-        ending.bench_errors.push(failure.clone());
+        result.bench_errors.push(failure.clone());
         failures.push(failure);
     };
-    if let Some(Verdict::Violation(found)) = &ending.verdict {
-        let text = counterexample(found, ending);
+    if let Some(Verdict::Violation(found)) = &result.verdict {
+        let text = counterexample(found, result);
         if let Err(error) = replace(&dir, "counterexample.txt", text.as_bytes()) {
-            failed(ending, "counterexample.txt", error);
+            failed(result, "counterexample.txt", error);
         }
     }
     // The last one, so that it can tell of the other.
-    let verdict = format!("{:#}\n", json(ending));
+    let verdict = format!("{:#}\n", json(result));
     if let Err(error) = replace(&dir, "verdict.json", verdict.as_bytes()) {
-        failed(ending, "verdict.json", error);
+        failed(result, "verdict.json", error);
     }
     failures
 }
@@ -121,26 +122,26 @@ fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A counterexample with what the run knows besides: the faults that were in, and what the nodes took themselves for.
-fn evidence(ending: &Ending, found: &Counterexample) -> Value {
+fn evidence(result: &RunResult, found: &Counterexample) -> Value {
     let mut object = json!(found);
     if let Some(culprit) = found.culprit() {
         let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
         object["answered_by"] = json!(culprit.node);
-        object["answered_as"] = json!(ending.answered_as);
-        object["faults_active"] = ending
+        object["answered_as"] = json!(result.answered_as);
+        object["faults_active"] = result
             .faults_at(at)
             .iter()
             .map(|span| span.fault.to_string())
             .collect::<Vec<_>>()
             .into();
         object["faults_before"] = json!(
-            ending
+            result
                 .faults_before(at)
                 .iter()
                 .map(|span| span.fault.to_string())
                 .collect::<Vec<_>>()
         );
-        object["beliefs"] = json!(ending.beliefs);
+        object["beliefs"] = json!(result.beliefs);
     }
     object
 }

@@ -1,11 +1,12 @@
-//! Progress on stderr: one plain line for each notable notice, and one every five seconds; a line that rewrites itself
+//! Progress on stderr: one plain line for each notable event, and one every five seconds; a line that rewrites itself
 //! where stderr is a terminal.
 
 use std::io::{self, Write};
 
 use checkers::history::EventKind;
 
-use crate::run::{By, Notice, Phase, Progress as SoFar, Role, Told};
+use crate::fault::By;
+use crate::journal::{Entry, Event, Phase, Progress as SoFar, Role};
 
 /// Between two lines that say how far the run is.
 const LINE_EVERY_NS: u64 = 5_000_000_000;
@@ -41,24 +42,23 @@ impl Progress {
     ///
     /// # Errors
     /// When `out` does.
-    pub fn tell(&mut self, out: &mut impl Write, told: &Told) -> io::Result<()> {
-        let (time_ns, notice) = match told {
-            Told::Notice { time_ns, notice } => (*time_ns, notice),
-            Told::Event(event) => {
+    pub fn take(&mut self, out: &mut impl Write, entry: &Entry) -> io::Result<()> {
+        let Entry { time_ns, event } = entry;
+        let time_ns = *time_ns;
+        match event {
+            Event::History(event) => {
                 self.completed += u64::from(matches!(event.kind, EventKind::Complete { .. }));
-                return self.status(out, event.time_ns);
+                return self.status(out, time_ns);
             }
-        };
-        match notice {
-            Notice::FaultIn { fault, .. } => self.active.push(fault.to_string()),
-            Notice::FaultOut { fault, .. } => self.active.retain(|text| *text != fault.to_string()),
-            Notice::Progress { progress } => {
+            Event::FaultIn { fault, .. } => self.active.push(fault.to_string()),
+            Event::FaultOut { fault, .. } => self.active.retain(|text| *text != fault.to_string()),
+            Event::Progress { progress } => {
                 self.so_far.clone_from(progress);
                 return self.status(out, time_ns);
             }
             _ => {}
         }
-        if let Some(text) = self.sentence(notice) {
+        if let Some(text) = self.sentence(event) {
             self.line(out, time_ns, &text)?;
         }
         Ok(())
@@ -76,9 +76,9 @@ impl Progress {
         }
     }
 
-    fn sentence(&mut self, notice: &Notice) -> Option<String> {
-        Some(match notice {
-            Notice::Started {
+    fn sentence(&mut self, event: &Event) -> Option<String> {
+        Some(match event {
+            Event::Started {
                 scenario,
                 seed,
                 nodes,
@@ -95,7 +95,7 @@ impl Progress {
                     dir.display()
                 )
             }
-            Notice::Phase { phase } => match phase {
+            Event::Phase { phase } => match phase {
                 Phase::Starting => return None,
                 Phase::Running => "the workload begins".to_owned(),
                 Phase::Healing => "everything heals".to_owned(),
@@ -103,22 +103,23 @@ impl Progress {
                 Phase::Judging => "the last verdict is made".to_owned(),
                 Phase::Ended => return None,
             },
-            Notice::Node { node }
+            Event::Node { node }
                 if node.role == Role::Leader && self.leader < Some((node.term, node.id)) =>
             {
                 self.leader = Some((node.term, node.id));
                 format!("n{} leads term {}", node.id, node.term)
             }
-            Notice::FaultIn { fault, by, .. } => format!("{fault}{}", whose(*by)),
-            Notice::FaultOut { fault, by, .. } => format!("{fault}: out{}", whose(*by)),
-            Notice::FaultSkipped { fault, why, .. } => format!("{fault} was skipped: {why}"),
-            Notice::FaultIndeterminate { fault, why, .. } => {
+            Event::FaultIn { fault, by, .. } => format!("{fault}{}", whose(*by)),
+            Event::FaultOut { fault, by, .. } => format!("{fault}: out{}", whose(*by)),
+            Event::FaultSkipped { fault, why, .. } => format!("{fault} was skipped: {why}"),
+            Event::FaultIndeterminate { fault, why, .. } => {
                 format!("nobody knows whether {fault} had any effect: {why}")
             }
-            Notice::Say { text } => text.clone(),
-            Notice::Anchor { text } => format!("the plan saw {text}"),
-            Notice::BenchError { text } => format!("bench error: {text}"),
-            notice => return notice.what_was_found(),
+            Event::Say { text } => text.clone(),
+            Event::Anchor { text } => format!("the plan saw {text}"),
+            Event::BenchError { text } => format!("bench error: {text}"),
+            Event::Explained { events, .. } => format!("consensus: {events} events explained"),
+            event => return event.what_was_found(),
         })
     }
 
@@ -173,26 +174,26 @@ fn whose(by: By) -> &'static str {
 mod tests {
     use super::*;
     use crate::fault::Fault;
-    use crate::run::NodeView;
+    use crate::journal::NodeView;
 
-    fn lines(told: &[Told]) -> String {
+    fn lines(entries: &[Entry]) -> String {
         let (mut progress, mut out) = (Progress::new(false), Vec::new());
-        for told in told {
-            progress.tell(&mut out, told).unwrap();
+        for entry in entries {
+            progress.take(&mut out, entry).unwrap();
         }
         String::from_utf8(out).unwrap()
     }
 
-    fn at(seconds: u64, notice: Notice) -> Told {
-        Told::Notice {
+    fn at(seconds: u64, event: Event) -> Entry {
+        Entry {
             time_ns: seconds * 1_000_000_000,
-            notice,
+            event,
         }
     }
 
     #[test]
     fn a_leader_is_named_once_a_term_and_only_when_it_is_newer() {
-        let leads = |id, term| Notice::Node {
+        let leads = |id, term| Event::Node {
             node: NodeView {
                 id,
                 term,
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn the_status_line_comes_every_five_seconds_and_names_the_active_faults() {
         let fault = Fault::Cut { from: 1, to: 2 };
-        let so_far = |proven_to| Notice::Progress {
+        let so_far = |proven_to| Event::Progress {
             progress: SoFar {
                 proven_to,
                 open: 2,
@@ -225,7 +226,7 @@ mod tests {
         let text = lines(&[
             at(
                 1,
-                Notice::FaultIn {
+                Event::FaultIn {
                     id: 1,
                     fault,
                     by: By::Plan,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use checkers::history::{Call, Operation, Outcome};
 use checkers::verdict::{Counterexample, Verdict};
 
-use crate::run::{DefectCounts, Ending, Unexplained, again_in_words};
+use crate::journal::{DefectCounts, RunResult, Unexplained, again_in_words};
 
 /// A machine whose timers are later than this is too busy for elections of a few hundred milliseconds.
 const WORTH_SAYING_MS: u64 = 100;
@@ -15,26 +15,26 @@ const WORTH_SAYING_MS: u64 = 100;
 ///
 /// # Errors
 /// When `out` does.
-pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
-    if ending.dir.is_none() {
+pub fn text(out: &mut impl Write, result: &RunResult) -> io::Result<()> {
+    if result.dir.is_none() {
         // It did not even begin: there is nothing else to say.
-        return ending
+        return result
             .bench_errors
             .iter()
             .try_for_each(|error| writeln!(out, "no verdict: {error}"));
     }
-    writeln!(out, "{}", ending.summary())?;
-    if let Some(Verdict::Violation(found)) = &ending.verdict {
-        writeln!(out, "\n{}", counterexample(found, ending))?;
+    writeln!(out, "{}", result.summary())?;
+    if let Some(Verdict::Violation(found)) = &result.verdict {
+        writeln!(out, "\n{}", counterexample(found, result))?;
     }
-    if let Some(Verdict::Unknown(reason)) = &ending.verdict {
+    if let Some(Verdict::Unknown(reason)) = &result.verdict {
         writeln!(out, "  {reason}")?;
     }
-    for finding in &ending.findings {
-        writeln!(out, "finding ({}): {}", finding.oracle, finding.evidence)?;
+    for finding in &result.findings {
+        writeln!(out, "finding ({}): {}", finding.oracle(), finding.evidence)?;
     }
-    if ending.exit() == 1 {
-        for span in ending.outside_the_model() {
+    if result.exit() == 1 {
+        for span in result.outside_the_model() {
             writeln!(
                 out,
                 "after {}: what was found then accuses nobody",
@@ -42,18 +42,18 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
             )?;
         }
     }
-    for error in &ending.bench_errors {
+    for error in &result.bench_errors {
         writeln!(out, "bench error: {error}")?;
     }
-    for promise in &ending.broken_promises {
+    for promise in &result.unmet_goals {
         writeln!(out, "vacuous: {promise}")?;
     }
-    let counts = &ending.counts;
+    let counts = &result.counts;
     let (ops, own) = (counts.ops, counts.own_ops);
     writeln!(
         out,
         "workload: {} operations ok, {} failed, {} unknown in {:.1} s; {} elections",
-        ops.ok, ops.failed, ops.unknown, ending.seconds, counts.elections
+        ops.ok, ops.failed, ops.unknown, result.seconds, counts.elections
     )?;
     if own.total() > 0 {
         writeln!(
@@ -96,33 +96,44 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         elections,
         timeouts,
     } = counts.unexplained;
-    if elections + timeouts > 0 || ending.late_ms >= WORTH_SAYING_MS {
-        let plural = |count: u64| if count == 1 { "" } else { "s" };
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    if elections + timeouts > 0 || result.late_ms >= WORTH_SAYING_MS {
         writeln!(
             out,
             "{elections} election{} and {timeouts} timeout{} that no fault explains; the bench's own timers were late by up to {} ms, \
              and it and its nodes waited for a processor for {} % of their time",
             plural(elections),
             plural(timeouts),
-            ending.late_ms,
-            ending.waited_per_cent
+            result.late_ms,
+            result.waited_per_cent
         )?;
     }
-    if let (Some(name), Some(counts)) = (&ending.resolved.defect, ending.defect) {
+    let sessions = counts.sessions;
+    if sessions.writes > 0 {
+        writeln!(
+            out,
+            "{} write{} in sessions, {} of them asked for again, {} of those answered then",
+            sessions.writes,
+            plural(sessions.writes),
+            sessions.repeated,
+            sessions.settled
+        )?;
+    }
+    if let (Some(name), Some(counts)) = (&result.resolved.defect, result.defect) {
         let DefectCounts { reached, triggered } = counts;
         writeln!(
             out,
             "defect {name}: reached {reached} times, triggered {triggered} times"
         )?;
     }
-    if let Some(events) = ending.trace_events {
+    if let Some(events) = result.trace_events {
         writeln!(
             out,
             "consensus: {events} events of the nodes' storages explained by the rules, {:.2} us each",
-            ending.trace_us
+            result.trace_us
         )?;
     }
-    if let Some(certificate) = ending.certificate {
+    if let Some(certificate) = result.certificate.as_deref() {
         let words = match certificate {
             "holds" => "the log ids of the answers give a legal order of all operations",
             "contradiction" => "the log ids of the answers contradict what was answered",
@@ -130,10 +141,10 @@ pub fn text(out: &mut impl Write, ending: &Ending) -> io::Result<()> {
         };
         writeln!(out, "certificate: {certificate}; {words}")?;
     }
-    if let Some(dir) = &ending.dir {
+    if let Some(dir) = &result.dir {
         writeln!(out, "folder: {}", dir.display())?;
     }
-    writeln!(out, "{}", again_in_words(&ending.again, ending.by_hand))
+    writeln!(out, "{}", again_in_words(&result.again, result.by_hand))
 }
 
 /// The most operations that are listed: more is nothing for a person, and all of them stand in the verdict's file.
@@ -141,9 +152,9 @@ const SHOWN: usize = 40;
 
 /// The operations that prove a violation, one a line in the order of their beginnings, and why.
 #[must_use]
-pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
+pub fn counterexample(found: &Counterexample, result: &RunResult) -> String {
     let mut text = String::new();
-    if let Some(anomaly) = ending.anomaly {
+    if let Some(anomaly) = result.anomaly {
         let _ = writeln!(text, "{anomaly}: {}.", anomaly.about());
     }
     let _ = writeln!(
@@ -169,8 +180,8 @@ pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
     if let Some(culprit) = found.culprit() {
         let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
         if let Some(node) = culprit.node {
-            let how = match (culprit.call, ending.resolved.scenario.reads()) {
-                (Call::Read, mode) => match &ending.resolved.defect {
+            let how = match (culprit.call, result.resolved.scenario.reads()) {
+                (Call::Read, mode) => match &result.resolved.defect {
                     Some(defect) => format!(" (reads: {mode}; planted defect: {defect})"),
                     None => format!(" (reads: {mode})"),
                 },
@@ -178,7 +189,7 @@ pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
             };
             let _ = writeln!(text, "  n{node} answered #{}{how}.", culprit.id);
         }
-        let faults = ending.faults_at(at);
+        let faults = result.faults_at(at);
         if faults.is_empty() {
             let _ = writeln!(text, "  No fault was active at that moment.");
         }
@@ -190,11 +201,11 @@ pub fn counterexample(found: &Counterexample, ending: &Ending) -> String {
                 seconds(span.in_ns)
             );
         }
-        for span in ending.faults_before(at) {
+        for span in result.faults_before(at) {
             let out = seconds(span.out_ns.unwrap_or(span.in_ns));
             let _ = writeln!(text, "  Shortly before: {} (until {out}).", span.fault);
         }
-        for belief in &ending.beliefs {
+        for belief in &result.beliefs {
             let _ = writeln!(text, "  {belief}");
         }
     }

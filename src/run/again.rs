@@ -4,17 +4,6 @@ use super::{Defect, Scenario, ScenarioError, Setup};
 use crate::fault::defects;
 use crate::scenario::Changes;
 
-/// How to run a run again, in a sentence: by its command, where nobody's hands had a part in it.
-#[must_use]
-pub fn again_in_words(command: &str, by_hand: bool) -> String {
-    match by_hand {
-        true => {
-            format!("again, without what was done by hand, which no command repeats: {command}")
-        }
-        false => format!("again: {command}"),
-    }
-}
-
 impl Setup {
     /// Whether nothing would ever happen or end without a person: no plan, and no end.
     #[must_use]

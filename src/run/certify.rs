@@ -15,8 +15,6 @@ use checkers::linear::certificate::Certificate;
 use checkers::linear::{self, Options, certificate};
 use checkers::verdict::Verdict;
 
-use super::after::finding;
-use super::notice::Finding;
 use crate::judge::Judged;
 
 /// A larger history is not read again for this; its verdict was made while it grew.
@@ -61,12 +59,6 @@ fn decided(history: &History, judged: Judged) -> Verdict {
     }
 }
 
-/// Where certificate and verdict cannot both be right.
-pub(super) fn disagreement(certificate: &Certificate, verdict: &Verdict) -> Option<Finding> {
-    let evidence = certificate.disagreement(verdict)?;
-    Some(finding("certificate", evidence))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
@@ -75,6 +67,8 @@ mod tests {
     use checkers::verdict::{Exhausted, Reason};
 
     use super::*;
+    use crate::oracle::certificate::disagreement;
+    use crate::oracle::{Finding, Oracle};
 
     fn judged(events: &str) -> Option<Finding> {
         let history = history(events);
@@ -106,7 +100,7 @@ mod tests {
     fn a_read_of_another_key_from_before_a_finished_write_is_a_finding_though_no_value_shows_it() {
         assert_eq!(judged(&read_at(7)), None);
         let found = judged(&read_at(6)).expect("the log's order is not that of time");
-        assert_eq!(found.oracle, "certificate");
+        assert_eq!(found.oracle(), Oracle::Certificate);
     }
 
     #[test]
@@ -119,7 +113,7 @@ mod tests {
             blocking: vec![],
         });
         let found = disagreement(&contradicted, &unknown).expect("it needs no verdict beside it");
-        assert_eq!(found.oracle, "certificate");
+        assert_eq!(found.oracle(), Oracle::Certificate);
         let holds = certificate(&history(&read_at(7)));
         assert_eq!(disagreement(&holds, &unknown), None);
     }

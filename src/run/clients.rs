@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::notice::Load;
-use crate::client::{Follow, KiwiClient};
+use super::sessions::{self, Tally};
+use crate::client::{Follow, KiwiClient, MOST_DEADLINES};
 use crate::host::Shortages;
+use crate::journal::Load;
 use crate::recorder::Recorder;
 use crate::scenario::Scenario;
 use crate::wire::metadata::Token;
@@ -31,6 +32,8 @@ pub(super) enum Gate {
 
 /// An operation that has no answer after this long is given up.
 pub(super) const DEADLINE: Duration = Duration::from_millis(1_000);
+/// No operation takes longer: those of a session are asked for again.
+pub(super) const LONGEST: Duration = DEADLINE.saturating_mul(MOST_DEADLINES);
 /// A client that was refused waits this long before it asks again.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
@@ -61,6 +64,8 @@ pub(super) struct Fleet {
     pub(super) patience: Duration,
     /// Where it is noted that the host has no room for a connection.
     pub(super) shortages: Shortages,
+    /// What became of the writes in sessions.
+    pub(super) tally: Tally,
 }
 
 /// More a second than any client can have answered.
@@ -146,15 +151,20 @@ impl Fleet {
         // The bench's own client is never impatient: what it is not answered is a finding.
         let own = slot >= scenario.clients;
         let deadline = if own { DEADLINE } else { self.patience };
+        let id = ClientId::from(slot) + 1;
         let dial = self.dial[&group].clone();
         let kiwi = KiwiClient::new(dial, follow, slot as usize, deadline);
         let kiwi = kiwi.noting(self.shortages.clone());
-        let kiwi = kiwi.with_token(Some(self.token.clone()));
+        let mut kiwi = kiwi.with_token(Some(self.token.clone()));
+        if !own && follow == Follow::Leader && sessions::keeps(self.seed, slot) {
+            kiwi.begin_session(id);
+        }
         Client {
-            id: ClientId::from(slot) + 1,
+            id,
             slots: ClientId::from(slots),
             slot,
             kiwi: if own { kiwi.patient() } else { kiwi },
+            tally: self.tally.clone(),
             generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
             load: self.now.load.subscribe(),
         }
@@ -167,6 +177,7 @@ pub(super) struct Client {
     slots: ClientId,
     slot: u32,
     kiwi: KiwiClient,
+    tally: Tally,
     generator: Generator,
     load: watch::Receiver<Load>,
 }
@@ -178,6 +189,9 @@ impl Client {
         let answer = self.kiwi.perform(key, call).await;
         let outcome = answer.outcome;
         recorder.complete(ticket, Some(answer.node), outcome, answer.at, answer.error);
+        if self.kiwi.has_session() && call != Call::Read {
+            self.tally.count(outcome, answer.repeats);
+        }
         match (outcome, call) {
             (Outcome::Ok(value), Call::Read) => self.generator.saw(key, value),
             (Outcome::Ok(_), Call::Write(value) | Call::Cas { new: value, .. }) => {
@@ -185,7 +199,12 @@ impl Client {
             }
             (Outcome::Ok(_), Call::Delete) => self.generator.saw(key, None),
             // What the operation may still do is open for ever, so its client never acts again: a new one takes over.
-            (Outcome::Unknown, _) => self.id += self.slots,
+            (Outcome::Unknown, _) => {
+                self.id += self.slots;
+                if self.kiwi.has_session() {
+                    self.kiwi.begin_session(self.id);
+                }
+            }
             (Outcome::Failed | Outcome::Differed(_), _) | (Outcome::Ok(_), Call::Append(_)) => {}
         }
         outcome

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::journal::Event;
+
 /// So long: a test that fails, or is killed, leaves nothing behind for ever.
 pub(super) const STUCK: Duration = Duration::from_secs(120);
 
@@ -87,11 +89,11 @@ impl Drill {
     ///
     /// # Panics
     /// That is what it is for.
-    pub fn on_the_screen(self, told: &super::Told) {
-        let now = match told {
-            super::Told::Event(_) => When::Proven,
-            super::Told::Notice { notice, .. } if notice.what_was_found().is_some() => When::Found,
-            super::Told::Notice { .. } => return,
+    pub fn on_the_screen(self, event: &Event) {
+        let now = match event {
+            Event::History(_) => When::Proven,
+            event if event.what_was_found().is_some() => When::Found,
+            _ => return,
         };
         assert!(
             self.place != Place::Screen || self.when != now,

@@ -5,9 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
 use crate::cluster::end_all_children;
-
-/// The exit code of a violation or a finding.
-const SOMETHING: u8 = 1;
+use crate::exit::Exit;
 
 /// What was found first, in one line. Clones are the same; whoever may end the program has one.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +31,7 @@ impl Found {
         let code = match self.what() {
             Some(what) => {
                 let _ = writeln!(io::stderr(), "whitewater: found before it ended: {what}");
-                SOMETHING
+                Exit::Found.code()
             }
             None => code,
         };

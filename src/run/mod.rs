@@ -1,39 +1,33 @@
 //! The conductor: it owns cluster, proxy, workload, clients, recorder, judge and nemesis, and the run's folder.
 //!
 //! ```text
-//!   Command ──▶ conduct ──▶ Told (notices, and the history's events)
+//!   Command ──▶ conduct ──▶ the journal's entries
 //!                 │
-//!                 ├─ nemesis ──▶ cluster, proxy       (its deeds become notices and marks)
+//!                 ├─ nemesis ──▶ cluster, proxy       (its deeds become events and marks)
 //!                 ├─ clients ──▶ recorder ──▶ judge   (the history; the verdict so far)
 //!                 └─ after the faults: convergence, service, final reads, state hashes
 //! ```
 //!
 //! [`start`] returns at once; the run works on threads of its own until its time is over, a violation stops it, or
-//! a [`Command`] does. [`Handle::join`] gives the [`Ending`] when no child is left.
+//! a [`Command`] does. [`Handle::join`] gives the [`RunResult`] when no child is left.
 
-mod after;
 mod again;
 mod certify;
 mod clients;
+mod command;
 mod conduct;
-mod coverage;
+mod context;
 mod decoy;
-mod desk;
-mod differ;
 mod drill;
-mod ending;
+mod fates;
 mod fitness;
-mod folder;
 mod found;
 mod inspect;
-mod links;
 mod name;
-mod notice;
-mod play;
+mod sessions;
 mod stage;
-mod traces;
-mod unexplained;
 mod watch;
+mod workload_phase;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +37,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::journal::{Entry, RunResult};
+
 pub use crate::cluster::end_all_children;
 pub use crate::fault::KINDS as FAULT_KINDS;
 pub use crate::fault::defects::{DEFECTS, Defect, Place as DefectPlace};
@@ -50,18 +46,10 @@ pub use crate::scenario::{
     APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, Given, READ_MODES,
     Resolved, Scenario,
 };
-pub use again::{Picked, again_in_words, flags};
-pub use coverage::{Counts, Outcomes, Share};
+pub use again::{Picked, flags};
+pub use command::Command;
 pub use drill::Drill;
-pub use ending::{Ending, FaultSpan};
-pub use folder::{FolderError, ReadBack, TOKEN_FILE, history_in, read_folder, utc_stamp};
 pub use found::Found;
-pub use inspect::DefectCounts;
-pub use notice::{
-    By, ChildState, Command, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress,
-    Role, RpcView, Told, VerdictWord, Vote,
-};
-pub use unexplained::Unexplained;
 
 /// Everything that a run is given.
 #[derive(Clone, Debug)]
@@ -107,15 +95,15 @@ const COMMAND_QUEUE: usize = 64;
 
 /// A run that goes on.
 pub struct Handle {
-    /// What the run tells. Nobody has to read it: what does not fit is counted in [`Handle::behind`].
-    pub told: mpsc::Receiver<Told>,
+    /// What happens in the run. Nobody has to read it: what does not fit is counted in [`Handle::behind`].
+    pub entries: mpsc::Receiver<Entry>,
     commands: mpsc::Sender<Command>,
     behind: Arc<AtomicU64>,
-    thread: JoinHandle<Ending>,
+    thread: JoinHandle<RunResult>,
 }
 
 impl Handle {
-    /// Asks the run for something; the answer is a notice. It never waits; what a run that is over is asked for is
+    /// Asks the run for something; the answer is an event. It never waits; what a run that is over is asked for is
     /// let go.
     pub fn send(&self, command: Command) {
         let _ = self.commands.try_send(command);
@@ -127,7 +115,7 @@ impl Handle {
         self.commands.clone()
     }
 
-    /// How many events and notices were not told because the queue was full.
+    /// How many entries were not handed over because the queue was full.
     #[must_use]
     pub fn behind(&self) -> u64 {
         self.behind.load(Ordering::Relaxed)
@@ -138,7 +126,7 @@ impl Handle {
     /// # Panics
     /// If the run panicked, with its words.
     #[must_use]
-    pub fn join(self) -> Ending {
+    pub fn join(self) -> RunResult {
         self.thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -151,7 +139,7 @@ impl Handle {
 /// If the system has no thread left.
 #[must_use]
 pub fn start(setup: Setup) -> Handle {
-    let (tell, told) = mpsc::channel(SCREEN_QUEUE);
+    let (screen, entries) = mpsc::channel(SCREEN_QUEUE);
     let (commands, asked) = mpsc::channel(COMMAND_QUEUE);
     let behind = Arc::new(AtomicU64::new(0));
     let counter = behind.clone();
@@ -164,13 +152,16 @@ pub fn start(setup: Setup) -> Handle {
                 .enable_all()
                 .build();
             match runtime {
-                Ok(runtime) => runtime.block_on(conduct::conduct(setup, tell, counter, asked)),
-                Err(error) => conduct::not_begun(&setup, &error),
+                Ok(runtime) => runtime.block_on(conduct::conduct(setup, screen, counter, asked)),
+                Err(error) => {
+                    let why = format!("could not start the run's threads: {error}");
+                    conduct::not_begun(&setup, why)
+                }
             }
         })
         .expect("the system has a thread left");
     Handle {
-        told,
+        entries,
         commands,
         behind,
         thread,

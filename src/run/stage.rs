@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::Setup;
 use super::clients::{Fleet, Now};
+use super::context::RunContext;
 use super::decoy::{double_everything, patience, planted};
-use super::desk::Desk;
-use super::ending::{Ending, FaultSpan};
-use super::fitness;
-use super::folder::TokenFile;
 use super::inspect::Inspector;
-use super::links::Links;
-use super::notice::Notice;
-use super::{Setup, after};
-use crate::cluster::{ChildState, Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
+use super::sessions::Tally;
+use crate::cluster::{ChildState, Cluster, ClusterConfig, Ready};
 use crate::fault::NodeId;
 use crate::fault::defects::Place;
-use crate::nemesis::{self, Deed, Nemesis, Order, Parties, Remains};
-use crate::proxy::{Guard, Level, MAX_NODE, Network, NetworkConfig, Route};
+use crate::journal::{Event, Links, TokenFile};
+use crate::nemesis::{self, Nemesis, Order, Parties};
+use crate::oracle::blame::{self, Blame};
+use crate::oracle::exit;
+use crate::proxy::{Guard, Level, Network, NetworkConfig, Route};
+use crate::testbed::{Testbed, TestbedError};
 use crate::wire::metadata::Token;
 
 /// The first leader must be there by then.
@@ -62,7 +62,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Starts network and children, elects the first leader and gives the nemesis its plan.
-    pub(super) async fn set(setup: &Setup, desk: &Desk) -> Result<Stage, String> {
+    pub(super) async fn set(setup: &Setup, context: &RunContext) -> Result<Stage, String> {
         let Setup {
             resolved, direct, ..
         } = setup;
@@ -70,31 +70,24 @@ impl Stage {
         let place = planted(resolved);
         let groups: Vec<u32> =
             (0..=u32::try_from(nodes.len()).expect("there are at most 9 nodes")).collect();
-        let token = Token::random().map_err(|e| format!("could not {e}"))?;
-        let config = NetworkConfig {
-            token: Some(token.clone()),
+        let network = NetworkConfig {
             client_groups: groups.iter().copied().collect(),
             client_level: Level::Messages,
             seed: resolved.seed,
-            shortages: desk.host.shortages().clone(),
             ..NetworkConfig::default()
         };
-        let network = Arc::new(Network::start(config).map_err(|e| format!("could not {e}"))?);
-        let words = |e: ClusterError| format!("could not {e}");
-        let config = ClusterConfig {
-            token: Some(token.clone()),
-            ..cluster_config(setup, desk, &network)
-        };
-        let cluster = Arc::new(Cluster::new(config).map_err(words)?);
-        let ready = cluster.start_all(&nodes).await.map_err(words)?;
-        let token_file = keep_token(&token, desk);
+        let words = |e: TestbedError| format!("could not {e}");
+        let testbed = Testbed::new(network, cluster_config(setup, context)).map_err(words)?;
+        let token_file = keep_token(&testbed.token, context);
         let voters = resolved.scenario.voter_ids();
-        cluster.initialize(&voters).await.map_err(words)?;
-        cluster
-            .wait_for_leader(&voters, LEADER_WITHIN)
-            .await
-            .map_err(words)?;
-        desk.watch.look(&cluster);
+        let started = testbed.start(&nodes, &voters, LEADER_WITHIN).await;
+        let ready = started.map_err(words)?;
+        let Testbed {
+            cluster,
+            token,
+            network,
+        } = testbed;
+        context.watch.look(&cluster);
 
         let reach = |group: u32, ready: &Ready| {
             if *direct {
@@ -114,23 +107,24 @@ impl Stage {
             scenario: resolved.scenario.clone(),
             dial: dial.collect(),
             token,
-            recorder: desk.recorder.clone(),
+            recorder: context.recorder.clone(),
             now: Now::of(&resolved.scenario),
             patience: patience(place),
-            shortages: desk.host.shortages().clone(),
+            shortages: context.host.shortages().clone(),
+            tally: Tally::default(),
         };
         let (tell_lost, lost) = mpsc::unbounded_channel();
         let nemesis = Nemesis::new(
             cluster.clone(),
             network.clone(),
-            desk.recorder.clone(),
+            context.recorder.clone(),
             Parties {
                 nodes: nodes.clone(),
                 voters,
                 groups: groups.clone(),
             },
             &resolved.plan,
-            deed_teller(desk, nodes.clone(), tell_lost),
+            logs_deeds(context, nodes.clone(), tell_lost),
         );
         let (held, is_held) = watch::channel(false);
         let nemesis = nemesis.held_by(is_held);
@@ -184,34 +178,23 @@ impl Stage {
 
     /// A child that ended by itself, or when it was started again, is a finding, once. What the bench or its host failed
     /// in is none.
-    pub(super) fn note_losses(&mut self, desk: &Desk, ending: &mut Ending) {
+    pub(super) fn note_losses(&mut self, context: &RunContext) {
         let exits = self.cluster.exits();
         for exit in exits.iter().skip(self.exits_seen) {
-            if let Some(excuse) = fitness::excuse_of_end(exit, &desk.host) {
+            if let Blame::Bench(why) = blame::of_end(exit, context.host.oom_kills()) {
                 self.unhealed = true;
-                desk.bench_error(ending, excuse);
+                context.bench_error(why);
                 continue;
             }
-            let lines: Vec<&str> = exit.log.lines().collect();
-            let log = lines[lines.len().saturating_sub(3)..].join(" | ");
-            desk.found(
-                ending,
-                after::finding(
-                    "exit",
-                    format!("n{} ended by itself ({}): {log}", exit.id, exit.status),
-                ),
-            );
+            context.found(exit::by_itself(exit));
         }
         self.exits_seen = exits.len();
         while let Ok(loss) = self.lost.try_recv() {
             match loss {
-                Loss::Died(node, why) => desk.found(
-                    ending,
-                    after::finding("exit", format!("n{node} did not come back: {why}")),
-                ),
+                Loss::Died(node, why) => context.found(exit::not_back(node, why)),
                 Loss::Failed(why) => {
                     self.unhealed = true;
-                    desk.bench_error(ending, why);
+                    context.bench_error(why);
                 }
             }
         }
@@ -219,29 +202,20 @@ impl Stage {
 }
 
 /// Keeps the token where only this user can read it. The run itself does not need the file.
-fn keep_token(token: &Token, desk: &Desk) -> Option<TokenFile> {
-    let kept = TokenFile::write(&desk.dir, token);
+fn keep_token(token: &Token, context: &RunContext) -> Option<TokenFile> {
+    let kept = TokenFile::write(&context.dir, token);
     let failed = |error| {
-        desk.teller.say(format!(
+        context.log.say(format!(
             "the token was not kept, so nobody but this run can call its nodes: {error}"
         ));
     };
     kept.map_err(failed).ok()
 }
 
-/// Each node dials its peers' listeners of its own in the proxy, those of nodes that may come later too; the proxy is
-/// told where each node listens.
-fn cluster_config(setup: &Setup, desk: &Desk, network: &Arc<Network>) -> ClusterConfig {
-    let ids = 1..=MAX_NODE;
-    let mut config = ClusterConfig::new(desk.dir.clone());
-    config.shortages = desk.host.shortages().clone();
-    // The links outlive the children, and are not kept by them.
-    let links = Arc::downgrade(network);
-    config.upstream = UpstreamHook::new(move |node, address| {
-        if let Some(links) = links.upgrade() {
-            links.set_upstream(node, address);
-        }
-    });
+/// What the scenario asks of the nodes.
+fn cluster_config(setup: &Setup, context: &RunContext) -> ClusterConfig {
+    let mut config = ClusterConfig::new(context.dir.clone());
+    config.shortages = context.host.shortages().clone();
     let scenario = &setup.resolved.scenario;
     scenario.reads().clone_into(&mut config.reads);
     if let Some(guard) = scenario.vote_guard {
@@ -285,87 +259,32 @@ fn cluster_config(setup: &Setup, desk: &Desk, network: &Arc<Network>) -> Cluster
         }
         _ => {}
     }
-    config.advertise = ids
-        .clone()
-        .map(|id| (id, network.address(Route::clients(0, id))))
-        .collect();
-    let peers = |from: NodeId| {
-        let others = ids.clone().filter(move |&to| to != from);
-        others
-            .map(|to| (to, network.address(Route::nodes(from, to))))
-            .collect()
-    };
-    config.peers = ids.clone().map(|from| (from, peers(from))).collect();
     config
 }
 
-/// Turns the nemesis' deeds into notices, and keeps when which fault was in.
-fn deed_teller(
-    desk: &Desk,
+/// Logs what the nemesis does, and what follows from it for the links.
+fn logs_deeds(
+    context: &RunContext,
     nodes: Vec<NodeId>,
     lost: mpsc::UnboundedSender<Loss>,
 ) -> nemesis::Listener {
-    let (teller, spans, recorder) = (
-        desk.teller.clone(),
-        desk.spans.clone(),
-        desk.recorder.clone(),
-    );
+    let log = context.log.clone();
     let links = Mutex::new(Links::new(nodes));
-    Box::new(move |deed| match deed {
-        Deed::In(id, fault, by) => {
-            let span = FaultSpan {
-                fault: fault.clone(),
-                in_ns: recorder.now_ns(),
-                out_ns: None,
-                remains: Remains::Perhaps,
-            };
-            spans
-                .lock()
-                .expect("nobody panics while listing")
-                .insert(id, span);
-            let changed = links
-                .lock()
-                .expect("nobody panics while listing")
-                .put_in(id, fault.clone());
-            teller.tell(Notice::FaultIn { id, fault, by });
-            changed.into_iter().for_each(|notice| teller.tell(notice));
-        }
-        Deed::Out(id, fault, by, remains) => {
-            if let Some(span) = spans
-                .lock()
-                .expect("nobody panics while listing")
-                .get_mut(&id)
-            {
-                span.out_ns = Some(recorder.now_ns());
-                span.remains = remains;
-            }
-            let changed = links
-                .lock()
-                .expect("nobody panics while listing")
-                .take_out(id);
-            teller.tell(Notice::FaultOut { id, fault, by });
-            changed.into_iter().for_each(|notice| teller.tell(notice));
-        }
-        Deed::Skipped(fault, by, why) => teller.tell(Notice::FaultSkipped { fault, by, why }),
-        Deed::Indeterminate(id, fault, by, why) => {
-            if let Some(id) = id {
-                // What had no effect was not in, as far as the report goes.
-                spans
-                    .lock()
-                    .expect("nobody panics while listing")
-                    .remove(&id);
-            }
-            teller.tell(Notice::FaultIndeterminate { id, fault, by, why });
-        }
-        Deed::Missed(text) => teller.say(text),
-        Deed::Anchored(text) => teller.tell(Notice::Anchor { text }),
-        Deed::Plan(on) => teller.tell(Notice::Nemesis { on }),
-        Deed::Lost(node, why) => {
+    Box::new(move |event| {
+        let loss = match &event {
+            Event::NodeLost { node, why } => Some(Loss::Died(*node, why.clone())),
+            Event::BenchError { text } => Some(Loss::Failed(text.clone())),
+            _ => None,
+        };
+        let changed = links
+            .lock()
+            .expect("nobody panics while listing")
+            .after(&event);
+        log.log(event);
+        changed.into_iter().for_each(|event| log.log(event));
+        if let Some(loss) = loss {
             // The run that does not listen any more is over.
-            let _ = lost.send(Loss::Died(node, why));
-        }
-        Deed::Failed(why) => {
-            let _ = lost.send(Loss::Failed(why));
+            let _ = lost.send(loss);
         }
     })
 }

@@ -15,11 +15,13 @@ use super::history_view::HistoryView;
 use super::keys::Screen;
 use super::model_view::{Checked, ModelView};
 use super::picker::Picker;
-use super::picture::{Picture, not_done};
 use super::replay::Replay;
 use super::theme::Theme;
+use crate::fault::By;
 use crate::fault::{Fault, NodeId};
-use crate::run::{By, Command, Notice, Told};
+use crate::journal::{Entry, Event};
+use crate::journal::{RunView, not_done};
+use crate::run::Command;
 
 /// How long a flash stays.
 const FLASH_NS: u64 = 5_000_000_000;
@@ -53,7 +55,7 @@ pub enum Input {
     /// The terminal's size: columns, rows.
     Size(u16, u16),
     /// The run says something.
-    Told(Told),
+    Entry(Entry),
     /// Nanoseconds since the session began, on a monotonic clock.
     Clock(u64),
     /// How many facts the run could not tell because the screen fell behind.
@@ -156,7 +158,7 @@ pub struct App {
     /// Colours and glyphs.
     pub theme: Theme,
     /// What is known of the run.
-    pub picture: Picture,
+    pub picture: RunView,
     /// The instant that the screen shows, on the recorder's clock.
     pub now_ns: u64,
     /// The session's clock.
@@ -197,10 +199,10 @@ pub struct App {
     pub typing: bool,
     /// What lies over the screen.
     pub overlay: Option<Overlay>,
-    /// What was told since the screen was frozen; `None` while it is not.
-    pub frozen: Option<VecDeque<Told>>,
+    /// What has happened since the screen was frozen; `None` while it is not.
+    pub frozen: Option<VecDeque<Entry>>,
     /// How the run stands while the screen is frozen: commands go by this, not by what is still shown.
-    ahead: Option<Box<Picture>>,
+    ahead: Option<Box<RunView>>,
     /// The alarm that is known was seen, and its culprit selected.
     alarm_seen: bool,
     /// How many facts were lost because the screen fell behind.
@@ -252,7 +254,7 @@ impl App {
     pub fn new(theme: Theme) -> Self {
         App {
             theme,
-            picture: Picture::default(),
+            picture: RunView::default(),
             now_ns: 0,
             clock_ns: 0,
             anchor: None,
@@ -290,11 +292,11 @@ impl App {
         }
     }
 
-    /// A screen over a finished run: everything that it told, in the order of its instants.
+    /// A screen over a finished run: everything that happened, in its order.
     #[must_use]
-    pub fn replaying(theme: Theme, told: Vec<Told>) -> Self {
+    pub fn replaying(theme: Theme, entries: Vec<Entry>) -> Self {
         let mut app = App::new(theme);
-        app.replay = Some(Replay::new(told));
+        app.replay = Some(Replay::new(entries));
         app
     }
 
@@ -313,35 +315,31 @@ impl App {
     }
 
     /// Takes what the run says. While the screen is frozen it is kept for later, but an alarm is seen at once.
-    pub(super) fn told(&mut self, told: Told) {
-        if let Told::Notice {
-            time_ns,
-            notice: Notice::Alarm { counterexample },
-        } = &told
-        {
+    pub(super) fn take(&mut self, entry: Entry) {
+        let Entry { time_ns, event } = &entry;
+        if let Event::Alarm { counterexample } = event {
             self.picture.alarm(*time_ns, counterexample.clone());
             self.see_alarm();
         }
-        if let (Some(ahead), Told::Notice { .. }) = (&mut self.ahead, &told) {
-            ahead.told(told.clone());
+        if let Some(ahead) = &mut self.ahead
+            && !matches!(event, Event::History(_))
+        {
+            ahead.take(entry.clone());
         }
-        self.answer(&told);
+        self.answer(event);
         match &mut self.frozen {
-            Some(backlog) => backlog.push_back(told),
-            None => self.picture.told(told),
+            Some(backlog) => backlog.push_back(entry),
+            None => self.picture.take(entry),
         }
     }
 
     /// Says at once what was not done of what a person asked for: the last line has said that it is asked for.
-    fn answer(&mut self, told: &Told) {
-        let Told::Notice { notice, .. } = told else {
-            return;
-        };
-        match notice {
-            Notice::FaultSkipped { fault, by, why } if *by == By::You => {
+    fn answer(&mut self, event: &Event) {
+        match event {
+            Event::FaultSkipped { fault, by, why } if *by == By::You => {
                 self.flash(not_done(fault, *by, why));
             }
-            Notice::FaultIndeterminate {
+            Event::FaultIndeterminate {
                 id: None,
                 fault,
                 by: By::You,
@@ -353,7 +351,7 @@ impl App {
 
     /// How the run stands now, as far as commands go: also while the screen is frozen.
     #[must_use]
-    pub fn present(&self) -> &Picture {
+    pub fn present(&self) -> &RunView {
         self.ahead.as_deref().unwrap_or(&self.picture)
     }
 
@@ -395,7 +393,7 @@ impl App {
             self.zoom_checked_ns = self.clock_ns;
             self.fit_median();
         }
-        if self.present().stands {
+        if self.present().paused_by_violation {
             // Nothing more goes wrong while somebody looks at what did.
             for errand in &mut self.errands {
                 errand.due_ns = errand.due_ns.saturating_add(passed_ns);
@@ -479,8 +477,8 @@ impl App {
             replay.playing = true;
         }
         self.ahead = None;
-        for told in self.frozen.take().into_iter().flatten() {
-            self.picture.told(told);
+        for entry in self.frozen.take().into_iter().flatten() {
+            self.picture.take(entry);
         }
         if self.replay.is_none() {
             self.now_ns = self.live_now();

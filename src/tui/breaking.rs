@@ -2,9 +2,11 @@
 
 use super::app::{Action, App};
 use super::keys::Verb;
-use super::picture::Picture;
+use crate::fault::FaultId;
 use crate::fault::{DiskHarm, Fault, NodeId, Signal, Way};
-use crate::run::{ChildState, Command, FaultId, LinkState, Load};
+use crate::journal::RunView;
+use crate::journal::{ChildState, LinkState, Load};
+use crate::run::Command;
 
 /// What a node's key sends now, or why it can do nothing.
 pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
@@ -250,7 +252,7 @@ pub(super) fn send(app: &mut App, commands: Vec<Command>) -> Action {
 ///
 /// # Errors
 /// Why there cannot be less, or more.
-pub(super) fn asked_by(verb: Verb, picture: &Picture) -> Result<Load, String> {
+pub(super) fn asked_by(verb: Verb, picture: &RunView) -> Result<Load, String> {
     let mut load = picture.load;
     match verb {
         Verb::Less => load.rate = (load.rate / 2).max(1),

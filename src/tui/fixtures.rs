@@ -4,7 +4,7 @@ pub(super) mod long;
 
 use std::path::PathBuf;
 
-use checkers::history::{At, Call, Event, EventKind, Operation, Outcome};
+use checkers::history::{self, At, Call, EventKind, Operation, Outcome};
 use checkers::verdict::{Counterexample, Staleness};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,11 +13,14 @@ use super::app::{App, Input};
 use super::picker::Recipe;
 use super::theme::Theme;
 use super::update::update;
-use crate::fault::{Fault, NodeId, Way};
-use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress, Role,
-    RpcView, Told, VerdictWord, Vote,
+use crate::fault::{By, Fault, FaultId, NodeId, Way};
+use crate::journal::{
+    ChildState, Entry, Event, LinkState, Load, NodeView, Phase, Progress, Role, RpcView,
+    VerdictWord, Vote,
 };
+use crate::oracle::Evidence;
+use crate::oracle::state_hash::differences::Differences;
+use crate::oracle::state_hash::{Differ, Held, States};
 
 const MS: u64 = 1_000_000;
 
@@ -40,7 +43,7 @@ impl Teller {
         teller.app.picker.defects = vec!["stale-read".to_owned()];
         teller.at(
             0,
-            Notice::Started {
+            Event::Started {
                 scenario: "rapids".into(),
                 seed: 7141,
                 nodes: (1..=nodes).collect(),
@@ -60,7 +63,7 @@ impl Teller {
         }
         teller.at(
             1000,
-            Notice::Phase {
+            Event::Phase {
                 phase: Phase::Running,
             },
         );
@@ -78,18 +81,18 @@ impl Teller {
         }
     }
 
-    pub(super) fn at(&mut self, ms: u64, notice: Notice) {
+    pub(super) fn at(&mut self, ms: u64, event: Event) {
         update(
             &mut self.app,
-            Input::Told(Told::Notice {
+            Input::Entry(Entry {
                 time_ns: ms * MS,
-                notice,
+                event,
             }),
         );
     }
 
     pub(super) fn node(&mut self, ms: u64, node: NodeView) {
-        self.at(ms, Notice::Node { node });
+        self.at(ms, Event::Node { node });
     }
 
     pub(super) fn fault_in(&mut self, ms: u64, fault: Fault, by: By) {
@@ -99,7 +102,7 @@ impl Teller {
         for (from, to) in fault.links(&ids) {
             self.at(
                 ms,
-                Notice::Link {
+                Event::Link {
                     from,
                     to,
                     state: if slow {
@@ -112,7 +115,7 @@ impl Teller {
         }
         self.at(
             ms,
-            Notice::FaultIn {
+            Event::FaultIn {
                 id: self.faults,
                 fault,
                 by,
@@ -125,7 +128,7 @@ impl Teller {
             key: key.into(),
             call,
         };
-        self.event(Event {
+        self.event(history::Event {
             index: self.next,
             time_ns: ms * MS,
             client: Some(client),
@@ -145,7 +148,7 @@ impl Teller {
             index: self.next,
         });
         let kind = EventKind::Complete { outcome, at, error };
-        self.event(Event {
+        self.event(history::Event {
             index: self.next,
             time_ns: ms * MS,
             client: Some(client),
@@ -154,10 +157,10 @@ impl Teller {
         })
     }
 
-    fn event(&mut self, event: Event) -> u64 {
+    fn event(&mut self, event: history::Event) -> u64 {
         self.next += 1;
         let index = event.index;
-        update(&mut self.app, Input::Told(Told::Event(event)));
+        update(&mut self.app, Input::Entry(event.into()));
         index
     }
 
@@ -254,12 +257,12 @@ pub(super) fn recipes() -> Vec<Recipe> {
     .to_vec()
 }
 
-fn progress(proven_to: u64, open: u64, worlds: u64) -> Notice {
-    Notice::Progress {
+fn progress(proven_to: u64, open: u64, worlds: u64) -> Event {
+    Event::Progress {
         progress: Progress {
             proven_to,
             open,
-            worlds,
+            configurations: worlds,
             gave_up: None,
         },
     }
@@ -300,7 +303,7 @@ pub(super) fn called() -> App {
         row("StreamAppend", 1_204, 0, 3_100),
         row("Vote", 4, 1, 900),
     ];
-    teller.at(4_995, Notice::Rpcs { node: 1, rpcs });
+    teller.at(4_995, Event::Rpcs { node: 1, rpcs });
     teller.clock(5_000)
 }
 
@@ -378,7 +381,7 @@ pub(super) fn five() -> App {
             ..view(5, 1, 5, 1190)
         },
     );
-    teller.at(4895, Notice::Nemesis { on: false });
+    teller.at(4895, Event::Nemesis { on: false });
     teller.clock(5000)
 }
 
@@ -395,10 +398,10 @@ pub(super) fn unknown() -> App {
     let progress = Progress {
         proven_to: 263,
         open: 9,
-        worlds: 2_000_000,
+        configurations: 2_000_000,
         gave_up: Some("k4".into()),
     };
-    teller.at(4990, Notice::Progress { progress });
+    teller.at(4990, Event::Progress { progress });
     teller.clock(5000)
 }
 
@@ -414,14 +417,14 @@ pub(super) fn frozen() -> App {
 /// The workload is held.
 pub(super) fn held() -> App {
     let mut teller = cut_teller(3);
-    teller.at(4950, Notice::Workload { held: true });
+    teller.at(4950, Event::Workload { paused: true });
     teller.clock(5000)
 }
 
 /// A stale read was caught, and the network is held for a person to look.
 pub(super) fn standing() -> App {
     let mut teller = Teller::over(violation(), 100_000);
-    teller.at(5_760, Notice::Held { held: true });
+    teller.at(5_760, Event::PausedByViolation { paused: true });
     teller.clock(6_000)
 }
 
@@ -432,7 +435,7 @@ pub(super) fn violation() -> App {
     let found = stale_read(&mut teller);
     teller.at(
         5700,
-        Notice::Alarm {
+        Event::Alarm {
             counterexample: Box::new(found),
         },
     );
@@ -442,16 +445,16 @@ pub(super) fn violation() -> App {
 /// The same, over and its screen on the proof.
 pub(super) fn ended_in_violation() -> App {
     let mut app = violation();
-    let ended = Notice::Ended {
+    let ended = Event::Ended {
         verdict: VerdictWord::Violation,
         exit: 1,
         summary: "NOT LINEARIZABLE".into(),
     };
     update(
         &mut app,
-        Input::Told(Told::Notice {
+        Input::Entry(Entry {
             time_ns: 5800 * MS,
-            notice: ended,
+            event: ended,
         }),
     );
     app
@@ -463,7 +466,7 @@ pub(super) fn ended_well() -> App {
     let summary = "✓ LINEARIZABLE · 311 operations, 4.0 s".into();
     teller.at(
         5100,
-        Notice::Ended {
+        Event::Ended {
             verdict: VerdictWord::Linearizable,
             exit: 0,
             summary,
@@ -475,12 +478,22 @@ pub(super) fn ended_well() -> App {
 /// It held, but the states of two nodes differ.
 pub(super) fn finding() -> App {
     let mut teller = cut_teller(3);
-    let finding = Finding {
-        oracle: "state-hash".into(),
-        evidence: "n1 and n3 differ at index 1204".into(),
-        subject: String::new(),
+    let held = |node, hash: &str| Held {
+        node,
+        hash: hash.into(),
     };
-    teller.at(5000, Notice::Found { finding });
+    let states = States::Nodes {
+        at: (2, 1204),
+        first: held(1, "5eaf00d1"),
+        second: held(3, "0ddba115"),
+    };
+    let differences = Differences::Same;
+    let differ = Differ {
+        states,
+        differences,
+    };
+    let finding = Evidence::StateHash(differ).into();
+    teller.at(5000, Event::Found { finding });
     teller.clock(5100)
 }
 
@@ -513,7 +526,9 @@ pub(super) fn bench_error() -> App {
     let text =
         "n2 ended before it was ready; its last lines:\nCould not lock the store: it is in use"
             .into();
-    teller.at(1200, Notice::BenchError { text });
+    let phase = Phase::Judging;
+    teller.at(1150, Event::Phase { phase });
+    teller.at(1200, Event::BenchError { text });
     teller.clock(1300)
 }
 

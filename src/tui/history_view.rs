@@ -5,7 +5,7 @@
 
 use checkers::history::{Call, Outcome};
 
-use super::operations::{Op, Operations};
+use crate::journal::{Op, Operations};
 
 /// The History screen's state.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -181,8 +181,8 @@ fn matches(term: &Term, op: &Op) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::operations::tests::{complete, invoke};
     use super::*;
+    use crate::journal::operations_tests::{complete, invoke};
 
     fn operations() -> Operations {
         let mut operations = Operations::default();

@@ -3,7 +3,8 @@
 use super::app::{App, Errand, What};
 use super::breaking::can_go_in;
 use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Only, Signal, Way, WireHarm};
-use crate::run::{ChildState, Command};
+use crate::journal::ChildState;
+use crate::run::Command;
 
 /// One entry of the menu.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! Eyes and hands: shows a run while it happens, or a finished one, and lets a person break it.
 //!
-//! What comes in is what `run` tells ([`Told`](crate::run::Told)), keys and a clock; what goes out are `run`'s
+//! What comes in is what happens in a run ([`Entry`](crate::journal::Entry)), keys and a clock; what goes out are `run`'s
 //! [`Command`](crate::run::Command)s. [`update`](update::update) is the only function that changes the [`App`], and
 //! [`draw`](draw::draw) the only one that looks at it; both are plain functions. The screen never awaits the cluster.
 
@@ -14,10 +14,8 @@ pub mod keys;
 pub mod menu;
 pub mod model_view;
 mod mouse;
-pub mod operations;
 mod over;
 pub mod picker;
-pub mod picture;
 mod print;
 pub mod replay;
 mod scale;

@@ -8,7 +8,7 @@ use super::draw::draw;
 use super::keys::Screen;
 use super::theme::Theme;
 use super::update::update;
-use crate::run::Told;
+use crate::journal::Entry;
 
 /// What to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +28,13 @@ pub struct Print {
 /// # Panics
 /// Never: a screen in memory takes what it is given.
 #[must_use]
-pub fn print(told: Vec<Told>, what: Print) -> String {
+pub fn print(entries: Vec<Entry>, what: Print) -> String {
     let theme = if what.ascii {
         Theme::ascii()
     } else {
         Theme::plain()
     };
-    let mut app = App::replaying(theme, told);
+    let mut app = App::replaying(theme, entries);
     let (columns, rows) = what.size;
     update(&mut app, Input::Size(columns, rows));
     app.freeze();

@@ -69,7 +69,7 @@ impl App {
     /// stays with what did.
     #[must_use]
     pub fn window_end(&self) -> u64 {
-        let last = match self.picture.stands_since_ns {
+        let last = match self.picture.paused_since_ns {
             Some(since) if self.replay.is_none() => self.now_ns.min(since),
             _ => self.now_ns,
         };

@@ -21,7 +21,8 @@ use super::signals::{Signals, Woken};
 use super::terminal::{self, Taken, is_possible};
 use super::theme::{ColorChoice, Environment, Theme};
 use super::update::update;
-use crate::run::{self, Command, Drill, Ending, Handle, Notice, Scenario, Setup, Told};
+use crate::journal::{self, Entry, RunResult};
+use crate::run::{self, Command, Drill, Handle, Scenario, Setup};
 
 /// Between two frames.
 const FRAME: Duration = Duration::from_millis(50);
@@ -32,7 +33,7 @@ const SAID_AFTER: Duration = Duration::from_millis(200);
 /// How long a stop of the program waits for the workload to be quiet.
 const QUIET: Duration = Duration::from_millis(500);
 /// Interrupted before anything was found.
-const INTERRUPTED: u8 = 130;
+const INTERRUPTED: u8 = crate::exit::Exit::Interrupted.code();
 /// How much of a node's log is read for its card.
 const LOG_TAIL: u64 = 64 * 1024;
 
@@ -58,8 +59,8 @@ pub struct Options {
 pub fn run(
     setup: Setup,
     options: Options,
-    mut before: impl FnMut(&Ending) -> Option<String>,
-) -> anyhow::Result<Ending> {
+    mut before: impl FnMut(&RunResult) -> Option<String>,
+) -> anyhow::Result<RunResult> {
     let mut session = Session::new(options);
     session.app.picker.recipes = recipes();
     session.app.picker.clients = setup.changes.clients;
@@ -89,9 +90,9 @@ pub fn run(
 ///
 /// # Errors
 /// Where the terminal cannot be used.
-pub fn replay(told: Vec<Told>, options: Options) -> anyhow::Result<()> {
+pub fn replay(entries: Vec<Entry>, options: Options) -> anyhow::Result<()> {
     let mut session = Session::new(options);
-    session.app = App::replaying(session.app.theme, told);
+    session.app = App::replaying(session.app.theme, entries);
     let shown = on_a_runtime(session.show_replay())?;
     shown.or_else(|why| if is_possible() { Err(why) } else { Ok(()) })
 }
@@ -121,17 +122,17 @@ fn recipes() -> Vec<Recipe> {
 /// A run and what it says, apart, so that one can be awaited while the other is asked.
 struct Live {
     handle: Handle,
-    told: mpsc::Receiver<Told>,
+    entries: mpsc::Receiver<Entry>,
     setup: Setup,
 }
 
 impl Live {
     fn start(setup: Setup) -> Live {
         let mut handle = run::start(setup.clone());
-        let told = std::mem::replace(&mut handle.told, mpsc::channel(1).1);
+        let entries = std::mem::replace(&mut handle.entries, mpsc::channel(1).1);
         Live {
             handle,
-            told,
+            entries,
             setup,
         }
     }
@@ -156,7 +157,7 @@ impl Live {
 
     /// Ends the run in order and waits until no child is left. A signal meanwhile is the second one: it skips the grace.
     /// A hangup is not, since a terminal that is closed may send several.
-    async fn end(mut self, signals: &mut Signals) -> Ending {
+    async fn end(mut self, signals: &mut Signals) -> RunResult {
         self.handle.send(Command::Stop);
         let began = Instant::now();
         let mut batch = Vec::with_capacity(BATCH);
@@ -176,7 +177,7 @@ impl Live {
                         self.setup.found.end(INTERRUPTED);
                     }
                 }
-                count = self.told.recv_many(&mut batch, BATCH) => {
+                count = self.entries.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         // The run's last sender is gone: its thread has nothing more to do.
                         return self.handle.join();
@@ -230,7 +231,7 @@ impl Session {
         &mut self,
         live: &mut Live,
         signals: &mut Signals,
-        before: &mut dyn FnMut(&Ending) -> Option<String>,
+        before: &mut dyn FnMut(&RunResult) -> Option<String>,
     ) -> anyhow::Result<()> {
         terminal::give_back_on_panic(self.dir.clone());
         let mut screen =
@@ -252,11 +253,11 @@ impl Session {
                     // The terminal is gone: nobody looks, and nobody can press a key.
                     None => Next::Leave,
                 },
-                count = live.told.recv_many(&mut batch, BATCH), if !over => {
+                count = live.entries.recv_many(&mut batch, BATCH), if !over => {
                     over = count == 0;
-                    for told in batch.drain(..) {
-                        self.remember(&told, live.setup.drill);
-                        self.input(Input::Told(told));
+                    for entry in batch.drain(..) {
+                        self.remember(&entry.event, live.setup.drill);
+                        self.input(Input::Entry(entry));
                     }
                     if over {
                         self.without_an_end();
@@ -306,10 +307,9 @@ impl Session {
         if self.app.picture.is_live() && self.app.frozen.is_none() {
             let text = "the run ended before it began; q leaves and says why".to_owned();
             let time_ns = self.app.picture.time_ns;
-            self.input(Input::Told(Told::Notice {
-                time_ns,
-                notice: Notice::BenchError { text },
-            }));
+            self.app.picture.bench_error = Some(text.clone());
+            let event = journal::Event::BenchError { text };
+            self.input(Input::Entry(Entry { time_ns, event }));
         }
     }
 
@@ -350,14 +350,11 @@ impl Session {
     }
 
     /// The panic hook needs to know where the run's folder is.
-    fn remember(&self, told: &Told, drill: Option<Drill>) {
+    fn remember(&self, event: &journal::Event, drill: Option<Drill>) {
         if let Some(drill) = drill {
-            drill.on_the_screen(told);
+            drill.on_the_screen(event);
         }
-        if let Told::Notice {
-            notice: Notice::Started { dir, .. },
-            ..
-        } = told
+        if let journal::Event::Started { dir, .. } = event
             && let Ok(mut known) = self.dir.lock()
         {
             known.clone_from(dir);
@@ -519,14 +516,14 @@ impl Session {
         mut live: Option<&mut Live>,
     ) -> anyhow::Result<()> {
         terminal::give_back();
-        let ours = !self.app.present().held && self.app.is_live();
+        let ours = !self.app.present().workload_paused && self.app.is_live();
         if let Some(live) = live.as_mut().filter(|_| ours) {
             live.handle.send(Command::HoldWorkload(true));
             // The run's thread stops with us: it has to hear of it first, and what is asked has to be answered.
             let quiet = async {
                 while !self.is_quiet() {
-                    match live.told.recv().await {
-                        Some(told) => self.input(Input::Told(told)),
+                    match live.entries.recv().await {
+                        Some(entry) => self.input(Input::Entry(entry)),
                         None => break,
                     };
                 }
@@ -546,11 +543,11 @@ impl Session {
     /// Whether the workload is held and no operation is open.
     fn is_quiet(&self) -> bool {
         let frozen = self.app.frozen.is_some();
-        self.app.present().held && (frozen || self.app.picture.progress.open == 0)
+        self.app.present().workload_paused && (frozen || self.app.picture.progress.open == 0)
     }
 
     /// Starts what was picked, now that the run before has ended; gives how that one did.
-    fn again(&mut self, live: &mut Live, setup: Setup) -> Ending {
+    fn again(&mut self, live: &mut Live, setup: Setup) -> RunResult {
         // The channel is closed: the old run's thread has ended or is about to, without children.
         let before = std::mem::replace(live, Live::start(setup));
         self.input(Input::NewRun);

@@ -7,6 +7,9 @@ use super::keys::{self, Verb};
 use super::update::{possible_now, update};
 use super::update_tests::{drawn, inject, press, refuses, sends, tell};
 use crate::fault::{DiskHarm, Fault};
+use crate::oracle::Evidence;
+use crate::oracle::state_hash::differences::{Differences, Key, Value};
+use crate::oracle::state_hash::{Differ, States};
 use crate::run::Command;
 
 /// The text of a drawn row, from the bottom.
@@ -21,15 +24,15 @@ fn what_was_refused_is_said_to_be_in_the_last_line() {
     let mut app = fixtures::cut();
     press(&mut app, "down x");
     assert_eq!(app.flashing(), Some("kill n2 …"));
-    let skipped = |by, why: &str| crate::run::Notice::FaultSkipped {
+    let skipped = |by, why: &str| crate::journal::Event::FaultSkipped {
         fault: Fault::Kill { node: 2 },
         by,
         why: why.to_owned(),
     };
-    let planned = skipped(crate::run::By::Plan, "n2 is not running");
+    let planned = skipped(crate::fault::By::Plan, "n2 is not running");
     tell(&mut app, 5_100, planned);
     assert_eq!(app.flashing(), Some("kill n2 …"), "the plan's are its own");
-    let asked = skipped(crate::run::By::You, "n2 is not running");
+    let asked = skipped(crate::fault::By::You, "n2 is not running");
     tell(&mut app, 5_101, asked);
     assert!(
         last_row(&app).contains("refused: kill n2: n2 is not running"),
@@ -67,11 +70,11 @@ fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
     };
     let with = |fault: Fault| {
         let mut app = fixtures::calm();
-        let by = crate::run::By::You;
+        let by = crate::fault::By::You;
         tell(
             &mut app,
             4_000,
-            crate::run::Notice::FaultIn { id: 7, fault, by },
+            crate::journal::Event::FaultIn { id: 7, fault, by },
         );
         app
     };
@@ -203,7 +206,7 @@ fn the_command_that_runs_it_again_is_copied_whole() {
     let mut app = fixtures::calm();
     let command = "whitewater run rapids --nodes 3 --time 60 --seed 7141";
     assert_eq!(press(&mut app, "Y"), Some(Action::Copy(command.to_owned())));
-    tell(&mut app, 4_000, crate::run::Notice::ByHand);
+    tell(&mut app, 4_000, crate::journal::Event::ByHand);
     press(&mut app, "Y");
     assert!(
         app.flashing()
@@ -220,19 +223,31 @@ fn the_command_that_runs_it_again_is_copied_whole() {
 #[test]
 fn a_finding_that_a_recorded_run_told_hundreds_of_times_is_one_and_shown_whole() {
     let mut app = fixtures::cut();
-    let evidence = format!(
-        "states differ: {}and so on to the last word",
-        "w12 is 7 at n1; ".repeat(12)
-    );
-    let finding = crate::run::Finding {
-        oracle: "state-hash".to_owned(),
-        evidence: evidence.clone(),
-        subject: String::new(),
+    let differ = |index| {
+        let value = format!("{}and so on to the last word", "7 and ".repeat(30));
+        let (key, value, nodes) = ("w12".to_owned(), Some(value), vec![1]);
+        let values = vec![Value { value, nodes }];
+        let keys = vec![Key { key, values }];
+        Evidence::StateHash(Differ {
+            states: States::Healed {
+                at: Some((2, index)),
+            },
+            differences: Differences::AtOneInstant {
+                at: (2, index),
+                keys,
+                more: 0,
+            },
+        })
     };
     for ms in 0..300 {
-        let finding = finding.clone();
-        tell(&mut app, 5_000 + ms, crate::run::Notice::Found { finding });
+        let finding = differ(ms).into();
+        tell(
+            &mut app,
+            5_000 + ms,
+            crate::journal::Event::Found { finding },
+        );
     }
+    let evidence = differ(0).to_string();
     assert_eq!(app.picture.findings.len(), 1);
     press(&mut app, "3");
     let screen = drawn(&app);

@@ -6,9 +6,9 @@ use super::app::{Action, App, CELL_STEPS_NS, Input, Overlay, Panel};
 use super::breaking::{asked_by, link_commands, node_commands, send};
 use super::keys::{self, Key, Screen, Verb};
 use super::model_view::SoFar;
-use super::operations::TALLY_NS;
 use super::over::{in_overlay, stepped};
 use super::{draw, model_view, mouse};
+use crate::journal::TALLY_NS;
 use crate::run::Command;
 
 /// Takes one input; gives what the event loop is to do, if anything. No I/O, no clock of its own.
@@ -21,8 +21,8 @@ pub fn update(app: &mut App, input: Input) -> Option<Action> {
             app.size = (columns, rows);
             None
         }
-        Input::Told(told) => {
-            app.told(told);
+        Input::Entry(entry) => {
+            app.take(entry);
             None
         }
         Input::Clock(clock_ns) => app.clock(clock_ns),
@@ -147,7 +147,7 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         }
         Verb::GoOn => {
             can_break(app)?;
-            if app.present().stands {
+            if app.present().paused_by_violation {
                 Ok(())
             } else {
                 Err("nothing is held; a violation holds the network".to_owned())
@@ -218,7 +218,7 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         Verb::HealAll => Some(heal_all(app)),
         Verb::Nemesis => Some(Action::Send(vec![Command::Nemesis(!app.present().nemesis)])),
         Verb::Hold => Some(Action::Send(vec![Command::HoldWorkload(
-            !app.present().held,
+            !app.present().workload_paused,
         )])),
         Verb::Less
         | Verb::More

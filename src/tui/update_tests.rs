@@ -11,7 +11,8 @@ use super::fixtures;
 use super::keys::{self, Key, Screen, Verb};
 use super::update::{possible_now, update};
 use crate::fault::{DiskHarm, Fault, Signal, Way, WireHarm};
-use crate::run::{Command, Load};
+use crate::journal::Load;
+use crate::run::Command;
 
 pub(super) fn press(app: &mut App, keys: &str) -> Option<Action> {
     let mut last = None;
@@ -380,14 +381,14 @@ fn freezing_stops_the_picture_and_not_the_experiment() {
 fn an_alarm_is_seen_through_a_frozen_screen() {
     let alarm = fixtures::violation().picture.alarm.unwrap();
     let mut app = fixtures::frozen();
-    let notice = crate::run::Notice::Alarm {
+    let event = crate::journal::Event::Alarm {
         counterexample: alarm,
     };
     update(
         &mut app,
-        Input::Told(crate::run::Told::Notice {
+        Input::Entry(crate::journal::Entry {
             time_ns: 6_000_000_000,
-            notice,
+            event,
         }),
     );
     assert!(app.picture.alarm.is_some() && app.frozen.is_some());
@@ -652,12 +653,12 @@ fn a_click_selects_what_is_drawn_there_also_in_a_list_that_is_scrolled() {
             from: 1 + id % 3,
             to: 1 + (id + 1) % 3,
         };
-        let by = crate::run::By::You;
-        let notice = crate::run::Notice::FaultIn { id, fault, by };
+        let by = crate::fault::By::You;
+        let event = crate::journal::Event::FaultIn { id, fault, by };
         let time_ns = app.now_ns;
         update(
             &mut app,
-            Input::Told(crate::run::Told::Notice { time_ns, notice }),
+            Input::Entry(crate::journal::Entry { time_ns, event }),
         );
     }
     let count = app.picture.active().count();
@@ -678,18 +679,18 @@ fn a_click_selects_what_is_drawn_there_also_in_a_list_that_is_scrolled() {
 
 #[test]
 fn a_replay_is_scrubbed_and_can_not_be_broken() {
-    let told: Vec<_> = (0..10u64)
+    let entries: Vec<_> = (0..10u64)
         .map(|second| {
-            let notice = crate::run::Notice::Say {
+            let event = crate::journal::Event::Say {
                 text: format!("second {second}"),
             };
-            crate::run::Told::Notice {
+            crate::journal::Entry {
                 time_ns: second * 1_000_000_000,
-                notice,
+                event,
             }
         })
         .collect();
-    let mut app = App::replaying(super::theme::Theme::plain(), told);
+    let mut app = App::replaying(super::theme::Theme::plain(), entries);
     update(&mut app, Input::Clock(2_500_000_000));
     assert_eq!((app.now_ns, app.picture.lines.len()), (2_500_000_000, 3));
     press(&mut app, "G");
@@ -716,10 +717,10 @@ fn a_replay_is_scrubbed_and_can_not_be_broken() {
     assert_eq!(possible_now(&app, Verb::Slower), Ok(()));
 }
 
-pub(super) fn tell(app: &mut App, ms: u64, notice: crate::run::Notice) {
+pub(super) fn tell(app: &mut App, ms: u64, event: crate::journal::Event) {
     let time_ns = ms * 1_000_000;
-    let told = crate::run::Told::Notice { time_ns, notice };
-    update(app, Input::Told(told));
+    let entry = crate::journal::Entry { time_ns, event };
+    update(app, Input::Entry(entry));
 }
 
 #[test]
@@ -731,23 +732,31 @@ fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
     });
     // What came of it is not drawn yet.
     let mut paused = fixtures::view(1, 1, 4, 1204);
-    paused.child = crate::run::ChildState::Paused;
+    paused.child = crate::journal::ChildState::Paused;
     tell(
         &mut app,
         5_200,
-        crate::run::Notice::FaultIn {
+        crate::journal::Event::FaultIn {
             id: 77,
             fault: Fault::Pause { node: 1 },
-            by: crate::run::By::You,
+            by: crate::fault::By::You,
         },
     );
-    tell(&mut app, 5_201, crate::run::Notice::Node { node: paused });
+    tell(
+        &mut app,
+        5_201,
+        crate::journal::Event::Node { node: paused },
+    );
     assert_eq!(
         press(&mut app, "p"),
         Some(Action::Send(vec![Command::Heal(77)])),
         "the second press undoes the first"
     );
-    tell(&mut app, 5_300, crate::run::Notice::Held { held: true });
+    tell(
+        &mut app,
+        5_300,
+        crate::journal::Event::PausedByViolation { paused: true },
+    );
     assert_eq!(
         press(&mut app, "u"),
         Some(Action::Send(vec![Command::GoOn]))
@@ -762,11 +771,19 @@ fn nothing_more_goes_wrong_while_a_violation_holds_the_network() {
     let clock = app.clock_ns;
     let at = |app: &mut App, ms: u64| update(app, Input::Clock(clock + ms * 1_000_000));
     assert!(at(&mut app, 1).is_some(), "the first restart");
-    tell(&mut app, 5_200, crate::run::Notice::Held { held: true });
+    tell(
+        &mut app,
+        5_200,
+        crate::journal::Event::PausedByViolation { paused: true },
+    );
     for ms in [1_001, 2_001, 3_001, 4_001] {
         assert_eq!(at(&mut app, ms), None, "the second one waits");
     }
-    tell(&mut app, 9_300, crate::run::Notice::Held { held: false });
+    tell(
+        &mut app,
+        9_300,
+        crate::journal::Event::PausedByViolation { paused: false },
+    );
     assert_eq!(
         at(&mut app, 5_501),
         None,

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use checkers::generate::{Generator, Recipe};
-use checkers::history::{Call, Event, Header, Outcome};
+use checkers::history::{self, Call, Header, Outcome};
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::widgets::Paragraph;
 use ratatui::{Terminal, TerminalOptions, Viewport};
-use whitewater::fault::Fault;
+use whitewater::fault::{By, Fault};
+use whitewater::journal::{ChildState, Entry, Event, Load, NodeView, Phase, Progress, Role};
 use whitewater::recorder::Recorder;
-use whitewater::run::{By, ChildState, Load, NodeView, Notice, Phase, Progress, Role, Told};
 use whitewater::tui::keys::{self, Screen, Verb};
 use whitewater::tui::theme::Theme;
 use whitewater::tui::{App, Input, draw, update};
@@ -114,11 +114,11 @@ fn frames(app: &mut App) -> Vec<f64> {
     times
 }
 
-fn notice(time_ns: u64, notice: Notice) -> Input {
-    Input::Told(Told::Notice { time_ns, notice })
+fn told(time_ns: u64, event: Event) -> Input {
+    Input::Entry(Entry { time_ns, event })
 }
 
-fn events(operations: u64) -> Vec<Event> {
+fn events(operations: u64) -> Vec<history::Event> {
     let recipe = Recipe {
         ops: operations,
         clients: 50,
@@ -132,7 +132,7 @@ fn events(operations: u64) -> Vec<Event> {
 fn loaded(operations: u64) -> App {
     let mut app = App::new(Theme::colourful());
     update(&mut app, Input::Size(COLUMNS, ROWS));
-    let started = Notice::Started {
+    let started = Event::Started {
         scenario: "rapids".to_owned(),
         seed: 7,
         nodes: vec![1, 2, 3],
@@ -146,12 +146,12 @@ fn loaded(operations: u64) -> App {
         dir: "runs/bench".into(),
         again: String::new(),
     };
-    update(&mut app, notice(0, started));
+    update(&mut app, told(0, started));
     update(
         &mut app,
-        notice(
+        told(
             0,
-            Notice::Phase {
+            Event::Phase {
                 phase: Phase::Running,
             },
         ),
@@ -169,19 +169,19 @@ fn loaded(operations: u64) -> App {
             leader: Some(1),
             ..NodeView::default()
         };
-        update(&mut app, notice(0, Notice::Node { node }));
+        update(&mut app, told(0, Event::Node { node }));
     }
     let mut last_ns = 0;
     for event in events(operations) {
         last_ns = event.time_ns;
-        update(&mut app, Input::Told(Told::Event(event)));
+        update(&mut app, Input::Entry(Entry::from(event)));
     }
     let fault = Fault::Pause { node: 2 };
     update(
         &mut app,
-        notice(
+        told(
             last_ns,
-            Notice::FaultIn {
+            Event::FaultIn {
                 id: 1,
                 fault,
                 by: By::You,
@@ -191,10 +191,10 @@ fn loaded(operations: u64) -> App {
     let progress = Progress {
         proven_to: operations,
         open: 50,
-        worlds: 5,
+        configurations: 5,
         gave_up: None,
     };
-    update(&mut app, notice(last_ns, Notice::Progress { progress }));
+    update(&mut app, told(last_ns, Event::Progress { progress }));
     app
 }
 
@@ -217,12 +217,12 @@ fn keys_under_load() {
     ];
     for frame in 0..frames {
         // Two events an operation. They are told just before the key is pressed: it waits for all of them.
-        let batch: Vec<Event> = more.by_ref().take(2 * RATE as usize / 20).collect();
+        let batch: Vec<history::Event> = more.by_ref().take(2 * RATE as usize / 20).collect();
         let key = keys::binding(presses[frame as usize % presses.len()]).keys[0].event();
         let begun = Instant::now();
         for mut event in batch {
             event.time_ns += base_ns;
-            update(&mut app, Input::Told(Told::Event(event)));
+            update(&mut app, Input::Entry(Entry::from(event)));
         }
         update(&mut app, Input::Key(key));
         terminal
@@ -265,7 +265,7 @@ fn recorder_with_and_without() {
 /// Milliseconds of each call.
 fn recorded(screen: bool) -> Vec<f64> {
     let dir = tempfile::tempdir().expect("a folder");
-    let (tell, told) = sync_channel::<Event>(1 << 16);
+    let (tell, told) = sync_channel::<history::Event>(1 << 16);
     let over = Arc::new(AtomicBool::new(false));
     let lost = Arc::new(AtomicU64::new(0));
     let missed = lost.clone();
@@ -307,7 +307,7 @@ fn recorded(screen: bool) -> Vec<f64> {
 }
 
 /// A screen: it drains what it is told and draws it, every frame, until it is over.
-fn watch(told: &Receiver<Event>, over: &AtomicBool) {
+fn watch(told: &Receiver<history::Event>, over: &AtomicBool) {
     let mut app = loaded(10_000);
     let mut terminal = terminal();
     let base_ns = app.picture.time_ns;
@@ -315,7 +315,7 @@ fn watch(told: &Receiver<Event>, over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
         for mut event in told.try_iter() {
             event.time_ns += base_ns;
-            update(&mut app, Input::Told(Told::Event(event)));
+            update(&mut app, Input::Entry(Entry::from(event)));
         }
         terminal
             .draw(|frame| draw(&app, frame))

@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use whitewater::cluster::{
-    ChildState, Cluster, ClusterConfig, LeaderSeen, StateHash, UpstreamHook,
-};
+use whitewater::cluster::{ChildState, Cluster, ClusterConfig, LeaderSeen, StateHash};
 use whitewater::proxy::{Direction, Guard, Level, Network, NetworkConfig, Route};
+use whitewater::testbed::Testbed;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::{Binlog, BinlogEntry, WriteRequest};
-use whitewater::wire::metadata::Token;
 
 pub const NODES: [u64; 3] = [1, 2, 3];
 pub const SOON: Duration = Duration::from_secs(20);
@@ -23,7 +21,7 @@ pub const ANSWER: Duration = Duration::from_secs(2);
 
 /// Three nodes with a leader. The cluster is dropped before its network.
 pub struct Bench {
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     pub network: Arc<Network>,
     _dir: tempfile::TempDir,
 }
@@ -35,36 +33,21 @@ impl Bench {
 
     pub async fn start_with(level: Level, change: impl FnOnce(&mut ClusterConfig)) -> Bench {
         let dir = tempfile::tempdir().unwrap();
-        let token = Some(Token::random().unwrap());
-        let network = Network::start(NetworkConfig {
+        let network = NetworkConfig {
             node_level: level,
             client_level: level,
             seed: 1,
-            token: token.clone(),
             ..NetworkConfig::default()
-        });
-        let network = Arc::new(network.unwrap());
+        };
         let mut config = ClusterConfig::new(dir.path().into());
         let program = env!("CARGO_BIN_EXE_whitewater");
         config.command = vec![program.into(), "node".into()];
-        config.token = token;
-        let links = Arc::downgrade(&network);
-        config.upstream = UpstreamHook::new(move |node, address| {
-            if let Some(links) = links.upgrade() {
-                links.set_upstream(node, address);
-            }
-        });
-        for id in NODES {
-            let address = network.address(Route::clients(0, id));
-            config.advertise.insert(id, address);
-            let others = (1..=9).filter(|&to| to != id);
-            let peers = others.map(|to| (to, network.address(Route::nodes(id, to))));
-            config.peers.insert(id, peers.collect());
-        }
         change(&mut config);
-        let cluster = Cluster::new(config).unwrap();
-        cluster.start_all(&NODES).await.unwrap();
-        cluster.initialize(&NODES).await.unwrap();
+        let testbed = Testbed::new(network, config).unwrap();
+        testbed.start(&NODES, &NODES, SOON).await.unwrap();
+        let Testbed {
+            cluster, network, ..
+        } = testbed;
         Bench {
             cluster,
             network,

@@ -15,15 +15,16 @@ use std::time::{Duration, Instant};
 use checkers::history::Header;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
-use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash, UpstreamHook};
+use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash};
 use whitewater::fault::plan::Plan;
 use whitewater::fault::{Fault, FaultId};
-use whitewater::nemesis::{Deed, Nemesis, Order, Parties};
-use whitewater::proxy::{Level, MAX_NODE, Network, NetworkConfig, Party, Route};
+use whitewater::journal::Event;
+use whitewater::nemesis::{Nemesis, Order, Parties};
+use whitewater::proxy::{Level, Network, NetworkConfig, Party, Route};
 use whitewater::recorder::Recorder;
+use whitewater::testbed::Testbed;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::{Binlog, BinlogEntry, MetricsResponse, WriteRequest};
-use whitewater::wire::metadata::Token;
 
 pub const MS: Duration = Duration::from_millis(1);
 /// Longer than anything that should happen.
@@ -35,7 +36,7 @@ pub const WHILE: Duration = Duration::from_millis(450);
 pub struct Stage {
     pub nodes: Vec<u64>,
     orders: mpsc::Sender<Order>,
-    deeds: mpsc::UnboundedReceiver<Deed>,
+    deeds: mpsc::UnboundedReceiver<Event>,
     held: watch::Sender<bool>,
     pub cluster: Arc<Cluster>,
     pub network: Arc<Network>,
@@ -63,37 +64,21 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         let nodes: Vec<u64> = (1..=nodes).collect();
         let groups: Vec<u32> = vec![0, 1];
-        let token = Some(Token::random().unwrap());
-        let network = Network::start(NetworkConfig {
-            token: token.clone(),
+        let network = NetworkConfig {
             client_groups: groups.iter().copied().collect(),
             client_level: Level::Messages,
             seed: 1,
             ..NetworkConfig::default()
-        });
-        let network = Arc::new(network.unwrap());
+        };
         let mut config = ClusterConfig::new(dir.path().into());
         config.command = vec![env!("CARGO_BIN_EXE_whitewater").into(), "node".into()];
-        config.token = token;
-        let links = Arc::downgrade(&network);
-        config.upstream = UpstreamHook::new(move |node, address| {
-            if let Some(links) = links.upgrade() {
-                links.set_upstream(node, address);
-            }
-        });
-        for id in 1..=MAX_NODE {
-            let address = network.address(Route::clients(0, id));
-            config.advertise.insert(id, address);
-            let others = (1..=MAX_NODE).filter(|&to| to != id);
-            let peers = others.map(|to| (to, network.address(Route::nodes(id, to))));
-            config.peers.insert(id, peers.collect());
-        }
         change(&mut config);
-        let cluster = Arc::new(Cluster::new(config).unwrap());
-        cluster.start_all(&nodes).await.unwrap();
+        let testbed = Testbed::new(network, config).unwrap();
         let voters: Vec<u64> = (1..=voters).collect();
-        cluster.initialize(&voters).await.unwrap();
-        cluster.wait_for_leader(&voters, SOON).await.unwrap();
+        testbed.start(&nodes, &voters, SOON).await.unwrap();
+        let Testbed {
+            cluster, network, ..
+        } = testbed;
         let path = dir.path().join("history.jsonl");
         let recorder = Recorder::create(&path, &Header::register(1), Vec::new()).unwrap();
         let (tell, deeds) = mpsc::unbounded_channel();
@@ -130,7 +115,7 @@ impl Stage {
     pub async fn plan(&mut self, on: bool) {
         self.orders.send(Order::Plan(on)).await.unwrap();
         match self.deeds.recv().await {
-            Some(Deed::Plan(is)) => assert_eq!(is, on),
+            Some(Event::Nemesis { on: is }) => assert_eq!(is, on),
             other => panic!("{other:?}"),
         }
     }
@@ -145,7 +130,7 @@ impl Stage {
     }
 
     /// What the nemesis did next.
-    pub async fn deed(&mut self) -> Deed {
+    pub async fn deed(&mut self) -> Event {
         let deed = tokio::time::timeout(SOON, self.deeds.recv()).await;
         deed.expect("it does something").expect("it lives")
     }
@@ -154,7 +139,7 @@ impl Stage {
     pub async fn put_in(&mut self, fault: Fault) -> FaultId {
         self.orders.send(Order::Inject(fault)).await.unwrap();
         match self.deeds.recv().await {
-            Some(Deed::In(id, ..)) => id,
+            Some(Event::FaultIn { id, .. }) => id,
             other => panic!("{other:?}"),
         }
     }
@@ -163,7 +148,7 @@ impl Stage {
     pub async fn is_refused(&mut self, fault: Fault) -> String {
         self.orders.send(Order::Inject(fault)).await.unwrap();
         match self.deeds.recv().await {
-            Some(Deed::Skipped(_, _, why)) => why,
+            Some(Event::FaultSkipped { why, .. }) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -172,7 +157,7 @@ impl Stage {
     pub async fn do_once(&mut self, fault: Fault) {
         let id = self.put_in(fault).await;
         match self.deeds.recv().await {
-            Some(Deed::Out(out, ..)) => assert_eq!(out, id),
+            Some(Event::FaultOut { id: out, .. }) => assert_eq!(out, id),
             other => panic!("{other:?}"),
         }
     }
@@ -180,7 +165,7 @@ impl Stage {
     pub async fn take_out(&mut self, id: FaultId) {
         self.orders.send(Order::Heal(id)).await.unwrap();
         match self.deeds.recv().await {
-            Some(Deed::Out(out, ..)) => assert_eq!(out, id),
+            Some(Event::FaultOut { id: out, .. }) => assert_eq!(out, id),
             other => panic!("{other:?}"),
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::gather::{self, Gathered};
 use super::super::{BENCH_ERROR, MALFORMED, USAGE};
-use crate::run;
+use crate::journal;
 
 /// A file to check.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Collected {
         }
         let (before, hidden) = (self.items.len(), self.hidden.len());
         // A run's folder: what is beside its history is none.
-        match (run::history_in(path), gather::folder(path)) {
+        match (journal::history_in(path), gather::folder(path)) {
             (Some(history), _) => self.push(&history, None, None, None),
             (None, Some(gathered)) => self.gathered(gathered, None, None),
             (None, None) => self.folder(path, no_expect, &kind),

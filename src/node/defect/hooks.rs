@@ -63,16 +63,18 @@ pub(in crate::node) async fn read(
     }
 }
 
-/// Whether a write's answer does not depend on what it meets.
+/// Whether a write's answer does not depend on what it meets: a session's does where it was asked for before, which a
+/// node that answers too early does not look at either.
 fn is_blind(command: &Command) -> bool {
-    command.condition.is_none() && command.client_id == 0
+    command.condition.is_none()
 }
 
-/// R1, etcd #741: whoever believes to lead answers from its own state.
+/// R1, etcd #741: whoever believes to lead answers from its own state: after others may have replaced it, or before it
+/// has applied what its predecessor had acknowledged.
 fn stale_read(client: &Client, key: &[u8]) -> Result<Found, Refusal> {
     client.planted.reach();
     client.check_leader()?;
-    if !client.lease_is_live() {
+    if !client.lease_is_live() || !has_applied_of_its_term(client) {
         client.planted.trigger();
     }
     client.read_own(key)
@@ -251,6 +253,18 @@ pub(in crate::node) fn holey_snapshot(planted: &Planted, key: &[u8]) -> bool {
     left_out
 }
 
+/// W4, jetcd 0.8.2: a request that comes again in its session is carried out again.
+pub(in crate::node) fn repeated_request(planted: &Planted) {
+    planted.reach();
+    planted.trigger();
+}
+
+/// W6, RedisRaft PR #568: the snapshot leaves a session out.
+pub(in crate::node) fn forgotten_sessions(planted: &Planted) {
+    planted.reach();
+    planted.trigger();
+}
+
 /// N2: a peer whose answer does not come is taken for one that said yes.
 pub(in crate::node) fn phantom_ack<T>(planted: &Planted, error: &RPCError<Types>, yes: T) -> T {
     planted.reach();
@@ -273,6 +287,14 @@ fn leads(client: &Client) -> bool {
     let metrics = client.raft.metrics();
     let metrics = metrics.borrow_watched();
     metrics.state == ServerState::Leader
+}
+
+/// Whether what this node has applied holds an entry of the term in which it leads, and so all that was committed before.
+fn has_applied_of_its_term(client: &Client) -> bool {
+    let metrics = client.raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let applied = metrics.last_applied.as_ref();
+    applied.is_some_and(|at| at.leader_id.term == metrics.current_term)
 }
 
 /// The log id that the next entry gets if this node leads: what an answer names that does not wait for it.

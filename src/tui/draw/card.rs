@@ -7,7 +7,7 @@ use ratatui::widgets::{Clear, Widget};
 
 use super::{cluster, text};
 use crate::fault::NodeId;
-use crate::run::TOKEN_FILE;
+use crate::journal::TOKEN_FILE;
 use crate::tui::app::App;
 use crate::tui::keys::{self, Verb};
 use crate::tui::update::possible_now;
@@ -120,7 +120,7 @@ impl Card<'_> {
     /// How to call the node from a shell, as long as it is there to be called.
     fn commands(
         &self,
-        node: &crate::run::NodeView,
+        node: &crate::journal::NodeView,
         width: usize,
     ) -> Vec<(&'static str, Vec<String>)> {
         let over = self.app.replay.is_some() || self.app.picture.end.is_some();
@@ -192,7 +192,7 @@ impl Card<'_> {
         y + 2
     }
 
-    fn facts(&self, node: &crate::run::NodeView) -> Vec<(&'static str, String)> {
+    fn facts(&self, node: &crate::journal::NodeView) -> Vec<(&'static str, String)> {
         let (app, id) = (self.app, self.node);
         let (_, role, _) = cluster::role(node, app.theme);
         let up = app

@@ -8,8 +8,8 @@ use ratatui::widgets::Widget;
 
 use super::text;
 use super::timeline::{self, Window};
+use crate::journal::{TALLY_NS, Tally};
 use crate::tui::app::App;
-use crate::tui::operations::{TALLY_NS, Tally};
 
 /// Columns before the charts: the scale.
 pub(super) const MARGIN: u16 = 8;

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::text::{self, Cell};
-use crate::run::{ChildState, LinkState, NodeView, Role};
+use crate::journal::{ChildState, LinkState, NodeView, Role};
 use crate::tui::app::{App, Panel};
 use crate::tui::theme::Theme;
 

@@ -7,7 +7,7 @@ use ratatui::widgets::Widget;
 
 use super::text;
 use crate::fault::Fault;
-use crate::run::ChildState;
+use crate::journal::ChildState;
 use crate::tui::app::{App, Panel};
 use crate::tui::keys::{self, Verb};
 use crate::tui::update::possible_now;
@@ -245,7 +245,7 @@ fn key_lines(app: &App, width: u16) -> Vec<Line<'static>> {
         [Span::styled(format!(" nemesis {on:<5}"), app.theme.dim())],
     );
     if width >= 44 {
-        let hold = if app.picture.held {
+        let hold = if app.picture.workload_paused {
             "let it go on"
         } else {
             "hold workload"

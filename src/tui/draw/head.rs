@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
 use super::text;
-use crate::run::{Phase, VerdictWord};
+use crate::journal::{Phase, VerdictWord};
 use crate::tui::app::{App, Panel};
 use crate::tui::keys::{self, Binding, Screen, Verb};
 use crate::tui::update::possible_now;
@@ -113,10 +113,10 @@ fn state(app: &App) -> (String, Style) {
     if picture.bench_error.is_some() {
         return (format!("{} BENCH ERROR", glyphs.stopped), theme.loud());
     }
-    if picture.stands && picture.is_live() {
+    if picture.paused_by_violation && picture.is_live() {
         return (format!("{} HELD{behind}", glyphs.paused), theme.selected());
     }
-    if picture.held && picture.phase == Some(Phase::Running) {
+    if picture.workload_paused && picture.phase == Some(Phase::Running) {
         return (
             format!("{} NO WORKLOAD{behind}", glyphs.paused),
             theme.bold(),
@@ -193,7 +193,7 @@ pub(super) fn headline(app: &App) -> (String, Style) {
     }
     if let Some(finding) = picture.findings.first() {
         return (
-            format!("! FINDING {} {}", glyphs.dot, finding.oracle),
+            format!("! FINDING {} {}", glyphs.dot, finding.oracle()),
             theme.loud(),
         );
     }
@@ -202,10 +202,10 @@ pub(super) fn headline(app: &App) -> (String, Style) {
         let words = format!("{key}: gave up, {} open", progress.open);
         return (text(glyphs.unknown, words), theme.unknown());
     }
-    if progress.worlds > MANY_WORLDS {
+    if progress.configurations > MANY_WORLDS {
         let words = format!(
             "{} worlds, {} open",
-            text::size(progress.worlds),
+            text::size(progress.configurations),
             progress.open
         );
         return (text(glyphs.working, words), theme.ok());
@@ -366,7 +366,7 @@ fn useful(app: &App) -> Vec<&'static Binding> {
         rows.splice(0..0, look.iter().map(|&verb| keys::binding(verb)));
     }
     let mut first: Vec<Verb> = Vec::new();
-    if app.picture.stands && app.replay.is_none() {
+    if app.picture.paused_by_violation && app.replay.is_none() {
         first.push(Verb::GoOn);
     }
     if app.picture.alarm.is_some() && app.screen != Screen::Verdict {

@@ -7,9 +7,9 @@ use ratatui::widgets::Widget;
 
 use super::text::{self, Cell};
 use super::timeline;
+use crate::journal::Op;
 use crate::tui::app::App;
 use crate::tui::history_view::outcome_name;
-use crate::tui::operations::Op;
 
 /// The History screen.
 pub(super) struct History<'a> {

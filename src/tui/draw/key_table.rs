@@ -8,7 +8,7 @@ use ratatui::widgets::Widget;
 
 use super::text;
 use super::verdict::Foot;
-use crate::run::VerdictWord;
+use crate::journal::VerdictWord;
 use crate::tui::app::App;
 
 /// One key's row.
@@ -73,7 +73,7 @@ impl Widget for &Keys<'_> {
         let rows = key_rows(app);
         let worlds = format!(
             " {} worlds, {} open ",
-            text::size(picture.progress.worlds),
+            text::size(picture.progress.configurations),
             picture.progress.open
         );
         let title = format!("Keys {} {}, worst first", g.dot, rows.len());
@@ -176,7 +176,7 @@ impl Below<'_> {
             last.extend(foot.map(|line| (line, theme.dim())));
         }
         for finding in &picture.findings {
-            let said = format!("! {}: {}", finding.oracle, finding.evidence);
+            let said = format!("! {}: {}", finding.oracle(), finding.evidence);
             let said = text::wrap(&g.spell(&said), room).into_iter();
             lines.extend(said.map(|line| (line, theme.loud())));
         }

@@ -21,8 +21,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::{charts, cluster, faults, text, timeline};
+use crate::journal::Tone;
 use crate::tui::app::{App, Panel};
-use crate::tui::picture::Tone;
 
 /// Where each panel is; empty when there is no room for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Widget for &Live<'_> {
     }
 }
 
-/// One line a notice, newest last.
+/// One line an event, newest last.
 struct Events<'a> {
     app: &'a App,
 }
@@ -241,7 +241,7 @@ impl Widget for &Spark<'_> {
             let tallies = operations.tallies(now_ns.saturating_sub(500_000_000), 5, room.min(120));
             let most = tallies
                 .iter()
-                .map(super::super::operations::Tally::total)
+                .map(crate::journal::Tally::total)
                 .max()
                 .unwrap_or(0)
                 .max(1);

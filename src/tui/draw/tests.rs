@@ -231,17 +231,16 @@ fn the_background_is_never_painted() {
 fn the_last_verdict_says_no_more_than_the_exit_code() {
     let ended = |verdict, exit| {
         let mut app = fixtures::cut();
-        let notice = crate::run::Notice::Ended {
+        let event = crate::journal::Event::Ended {
             verdict,
             exit,
             summary: String::new(),
         };
         let time_ns = app.picture.time_ns;
-        app.picture
-            .told(crate::run::Told::Notice { time_ns, notice });
+        app.picture.take(crate::journal::Entry { time_ns, event });
         text(&picture(&app, 120, 40))
     };
-    use crate::run::VerdictWord::{Linearizable, Unknown};
+    use crate::journal::VerdictWord::{Linearizable, Unknown};
     for (verdict, exit, words) in [
         (Linearizable, 0, "✓ LINEARIZABLE ·"),
         (Linearizable, 3, "? VACUOUS ·"),

@@ -20,8 +20,8 @@ use ratatui::widgets::Widget;
 
 use super::text;
 use crate::fault::Fault;
+use crate::journal::{Op, Operations};
 use crate::tui::app::{App, Panel};
-use crate::tui::operations::{Op, Operations};
 
 /// A lane's client: the selection is before it, and a blank behind it.
 const CLIENT: text::Cell = text::Cell { x: 1, width: 5 };

@@ -12,8 +12,8 @@ use super::key_table::Keys;
 use super::text;
 use super::timeline::{self, Window};
 use crate::fault::NodeId;
+use crate::journal::Operations;
 use crate::tui::app::App;
-use crate::tui::operations::Operations;
 
 /// How long a fault that is over may still be to blame: a failover and a lease.
 const RECENT_NS: u64 = 3_000_000_000;
@@ -402,7 +402,7 @@ impl Proof<'_> {
         }
         for finding in &self.app.picture.findings {
             lines.push((String::new(), theme.ok()));
-            let said = format!("! also found, {}: {}", finding.oracle, finding.evidence);
+            let said = format!("! also found, {}: {}", finding.oracle(), finding.evidence);
             let said = text::wrap(&said, width);
             lines.extend(said.into_iter().map(|line| (line, theme.loud())));
         }
@@ -484,7 +484,7 @@ fn found_before(operations: &Operations, op: &Operation, end_ns: u64) -> Option<
 }
 
 /// An operation that the screen paired itself, as the judge would name it.
-fn whole(op: &crate::tui::operations::Op, key: &str) -> Operation {
+fn whole(op: &crate::journal::Op, key: &str) -> Operation {
     Operation {
         id: op.invoked,
         client: op.client,

@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 
-use checkers::history::{ClientId, Event, EventKind};
+use checkers::history::{self, ClientId, EventKind};
 use serde::Serialize;
 
-use super::notice::{Notice, Phase, Role};
+use super::event::{Event, Phase};
+use super::node::Role;
 
 /// A fault that is out may be felt for so long: a failover, and a client that finds the new leader.
 const FELT_NS: u64 = 3_000_000_000;
@@ -22,7 +23,7 @@ pub struct Unexplained {
 }
 
 /// Counts them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Calm {
     counts: Unexplained,
     running: bool,
@@ -54,25 +55,25 @@ impl Calm {
         self.last_out_ns = Some(now_ns);
     }
 
-    /// Takes a notice in.
-    pub(super) fn notice(&mut self, now_ns: u64, notice: &Notice) {
-        match notice {
-            Notice::Phase { phase } => self.running = *phase == Phase::Running,
-            Notice::FaultIn { .. } => {
+    /// Takes an event in.
+    pub(super) fn event(&mut self, now_ns: u64, event: &Event) {
+        match event {
+            Event::Phase { phase } => self.running = *phase == Phase::Running,
+            Event::FaultIn { .. } => {
                 self.active += 1;
                 self.edge(now_ns);
             }
-            Notice::FaultOut { .. } => {
+            Event::FaultOut { .. } => {
                 self.active = self.active.saturating_sub(1);
                 self.edge(now_ns);
             }
             // It may have had an effect all the same.
-            Notice::FaultSkipped { .. } | Notice::FaultIndeterminate { .. } => self.edge(now_ns),
-            Notice::Held { held } => {
-                self.held = *held;
+            Event::FaultSkipped { .. } | Event::FaultIndeterminate { .. } => self.edge(now_ns),
+            Event::PausedByViolation { paused } => {
+                self.held = *paused;
                 self.edge(now_ns);
             }
-            Notice::Node { node } if node.role == Role::Leader && node.term > self.last_term => {
+            Event::Node { node } if node.role == Role::Leader && node.term > self.last_term => {
                 let first = self.last_term == 0;
                 self.last_term = node.term;
                 self.counts.elections += u64::from(!first && self.is_calm(now_ns));
@@ -82,7 +83,7 @@ impl Calm {
     }
 
     /// Takes an event of the history in.
-    pub(super) fn event(&mut self, event: &Event) {
+    pub(super) fn history(&mut self, event: &history::Event) {
         let Some(client) = event.client else { return };
         match &event.kind {
             EventKind::Invoke { .. } if self.is_calm(event.time_ns) => {
@@ -111,19 +112,19 @@ mod tests {
 
     use super::*;
     use crate::fault::{By, Fault};
-    use crate::run::NodeView;
+    use crate::journal::NodeView;
 
     const SECOND: u64 = 1_000_000_000;
 
     fn calm() -> Calm {
         let mut calm = Calm::default();
-        calm.notice(0, &leads(1));
+        calm.event(0, &leads(1));
         let phase = Phase::Running;
-        calm.notice(0, &Notice::Phase { phase });
+        calm.event(0, &Event::Phase { phase });
         calm
     }
 
-    fn leads(term: u64) -> Notice {
+    fn leads(term: u64) -> Event {
         let (id, role) = (1, Role::Leader);
         let node = NodeView {
             id,
@@ -131,43 +132,48 @@ mod tests {
             term,
             ..NodeView::default()
         };
-        Notice::Node { node }
+        Event::Node { node }
     }
 
-    fn fault(goes_in: bool) -> Notice {
+    fn fault(goes_in: bool) -> Event {
         let (id, fault, by) = (1, Fault::Kill { node: 1 }, By::Plan);
         match goes_in {
-            true => Notice::FaultIn { id, fault, by },
-            false => Notice::FaultOut { id, fault, by },
+            true => Event::FaultIn { id, fault, by },
+            false => Event::FaultOut {
+                id,
+                fault,
+                by,
+                remains: crate::fault::Remains::Perhaps,
+            },
         }
     }
 
     #[test]
     fn an_election_counts_where_no_fault_is_in_or_was_a_moment_ago() {
         let mut calm = calm();
-        calm.notice(SECOND, &leads(1));
+        calm.event(SECOND, &leads(1));
         assert_eq!(calm.counts().elections, 0, "it leads as it did");
-        calm.notice(2 * SECOND, &leads(2));
+        calm.event(2 * SECOND, &leads(2));
         assert_eq!(calm.counts().elections, 1);
-        calm.notice(3 * SECOND, &fault(true));
-        calm.notice(9 * SECOND, &leads(3));
-        calm.notice(10 * SECOND, &fault(false));
-        calm.notice(12 * SECOND, &leads(4));
+        calm.event(3 * SECOND, &fault(true));
+        calm.event(9 * SECOND, &leads(3));
+        calm.event(10 * SECOND, &fault(false));
+        calm.event(12 * SECOND, &leads(4));
         assert_eq!(calm.counts().elections, 1, "the kill explains both");
-        calm.notice(14 * SECOND, &leads(5));
+        calm.event(14 * SECOND, &leads(5));
         assert_eq!(calm.counts().elections, 2);
         // The final reads hand the leadership round.
         let phase = Phase::FinalReads;
-        calm.notice(15 * SECOND, &Notice::Phase { phase });
-        calm.notice(20 * SECOND, &leads(6));
+        calm.event(15 * SECOND, &Event::Phase { phase });
+        calm.event(20 * SECOND, &leads(6));
         assert_eq!(calm.counts().elections, 2);
     }
 
     #[test]
     fn a_timeout_counts_where_it_began_and_ended_in_calm() {
         let mut calm = calm();
-        let operation = |calm: &mut Calm, at: u64, error: &str, between: Option<Notice>| {
-            let event = |time_ns, kind| Event {
+        let operation = |calm: &mut Calm, at: u64, error: &str, between: Option<Event>| {
+            let event = |time_ns, kind| history::Event {
                 index: 0,
                 time_ns,
                 client: Some(1),
@@ -176,9 +182,9 @@ mod tests {
             };
             let call = Call::Read;
             let key = "k".to_owned();
-            calm.event(&event(at * SECOND, EventKind::Invoke { key, call }));
-            if let Some(notice) = between {
-                calm.notice(at * SECOND + 1, &notice);
+            calm.history(&event(at * SECOND, EventKind::Invoke { key, call }));
+            if let Some(fault) = between {
+                calm.event(at * SECOND + 1, &fault);
             }
             let (outcome, at_id) = (Outcome::Failed, None);
             let error = (!error.is_empty()).then(|| error.to_owned());
@@ -187,7 +193,7 @@ mod tests {
                 at: at_id,
                 error,
             };
-            calm.event(&event(at * SECOND + 2, end));
+            calm.history(&event(at * SECOND + 2, end));
             calm.counts().timeouts
         };
         assert_eq!(operation(&mut calm, 1, "", None), 0);

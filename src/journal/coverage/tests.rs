@@ -1,4 +1,4 @@
-//! What counts as what a run exercised, notice by notice.
+//! What counts as what a run exercised, event by event.
 
 use checkers::history::Call;
 
@@ -11,8 +11,8 @@ fn up() -> NodeView {
     }
 }
 
-fn event(time_ns: u64, client: u64, kind: EventKind) -> Event {
-    Event {
+fn event(time_ns: u64, client: u64, kind: EventKind) -> history::Event {
+    history::Event {
         index: 0,
         time_ns,
         client: Some(client),
@@ -21,7 +21,7 @@ fn event(time_ns: u64, client: u64, kind: EventKind) -> Event {
     }
 }
 
-fn invoke(time_ns: u64, client: u64) -> Event {
+fn invoke(time_ns: u64, client: u64) -> history::Event {
     let kind = EventKind::Invoke {
         key: "k1".to_owned(),
         call: Call::Read,
@@ -29,7 +29,7 @@ fn invoke(time_ns: u64, client: u64) -> Event {
     event(time_ns, client, kind)
 }
 
-fn complete(time_ns: u64, client: u64, outcome: Outcome) -> Event {
+fn complete(time_ns: u64, client: u64, outcome: Outcome) -> history::Event {
     let kind = EventKind::Complete {
         outcome,
         at: None,
@@ -41,30 +41,31 @@ fn complete(time_ns: u64, client: u64, outcome: Outcome) -> Event {
 #[test]
 fn an_operation_that_met_a_fault_is_not_calm_and_an_open_one_is_unknown() {
     let mut coverage = Coverage::of(8);
-    coverage.event(&invoke(0, 1));
-    coverage.event(&complete(1, 1, Outcome::Ok(None)));
-    coverage.event(&invoke(2, 2));
+    coverage.history(&invoke(0, 1));
+    coverage.history(&complete(1, 1, Outcome::Ok(None)));
+    coverage.history(&invoke(2, 2));
     let fault = Fault::Kill { node: 1 };
-    coverage.notice(
+    coverage.event(
         3,
-        &Notice::FaultIn {
+        &Event::FaultIn {
             id: 1,
             fault: fault.clone(),
             by: By::Plan,
         },
     );
-    coverage.event(&complete(4, 2, Outcome::Unknown));
-    coverage.notice(
+    coverage.history(&complete(4, 2, Outcome::Unknown));
+    coverage.event(
         5,
-        &Notice::FaultOut {
+        &Event::FaultOut {
             id: 1,
             fault,
             by: By::Plan,
+            remains: crate::fault::Remains::Perhaps,
         },
     );
-    coverage.event(&invoke(6, 3));
-    coverage.event(&complete(7, 3, Outcome::Failed));
-    coverage.event(&invoke(8, 4));
+    coverage.history(&invoke(6, 3));
+    coverage.history(&complete(7, 3, Outcome::Failed));
+    coverage.history(&invoke(8, 4));
     let counts = coverage.counts();
     assert_eq!(
         counts.calm,
@@ -89,12 +90,12 @@ fn the_benchs_own_operations_are_counted_apart_and_keep_no_promise() {
     // Two clients, and the bench's own behind them: 3, then its successors 6, 9 and so on.
     let mut coverage = Coverage::of(2);
     for client in [1, 2, 4] {
-        coverage.event(&invoke(0, client));
-        coverage.event(&complete(1, client, Outcome::Failed));
+        coverage.history(&invoke(0, client));
+        coverage.history(&complete(1, client, Outcome::Failed));
     }
-    coverage.notice(
+    coverage.event(
         2,
-        &Notice::Phase {
+        &Event::Phase {
             phase: Phase::Healing,
         },
     );
@@ -106,12 +107,12 @@ fn the_benchs_own_operations_are_counted_apart_and_keep_no_promise() {
             role,
             ..up()
         };
-        Notice::Node { node }
+        Event::Node { node }
     };
-    coverage.notice(2, &leads(1, 1));
-    coverage.notice(
+    coverage.event(2, &leads(1, 1));
+    coverage.event(
         3,
-        &Notice::Phase {
+        &Event::Phase {
             phase: Phase::FinalReads,
         },
     );
@@ -120,13 +121,13 @@ fn the_benchs_own_operations_are_counted_apart_and_keep_no_promise() {
         (6, Outcome::Ok(None)),
         (6, Outcome::Ok(None)),
     ] {
-        coverage.event(&invoke(4, client));
-        coverage.event(&complete(5, client, outcome));
+        coverage.history(&invoke(4, client));
+        coverage.history(&complete(5, client, outcome));
     }
-    coverage.event(&invoke(6, 6));
+    coverage.history(&invoke(6, 6));
     // The bench hands the leadership from node to node to read through each of them.
-    coverage.notice(7, &leads(2, 2));
-    coverage.notice(8, &leads(3, 3));
+    coverage.event(7, &leads(2, 2));
+    coverage.event(8, &leads(3, 3));
     let counts = coverage.counts();
     let outcomes = |ok, failed, unknown| Outcomes {
         ok,
@@ -139,7 +140,7 @@ fn the_benchs_own_operations_are_counted_apart_and_keep_no_promise() {
     );
     assert_eq!((counts.elections, counts.calm.operations), (1, 3));
     assert_eq!(counts.operations(), 7);
-    let broken = counts.broken_promises(&Promises {
+    let broken = counts.unmet_goals(&Promises {
         elections: 2,
         ..Promises::default()
     });
@@ -162,7 +163,7 @@ fn an_election_is_a_term_and_its_leader_however_often_it_is_seen() {
             role: Role::Leader,
             ..up()
         };
-        coverage.notice(0, &Notice::Node { node });
+        coverage.event(0, &Event::Node { node });
     }
     assert_eq!(coverage.counts().elections, 3);
 }
@@ -172,10 +173,10 @@ fn a_leader_without_its_majority_counts_once_for_each_time() {
     let mut coverage = Coverage::of(8);
     for (id, role) in [(1, Role::Leader), (2, Role::Follower), (3, Role::Follower)] {
         let node = NodeView { id, role, ..up() };
-        coverage.notice(0, &Notice::Node { node });
+        coverage.event(0, &Event::Node { node });
     }
     let before = coverage.counts().leader_in_minority;
-    let mut link = |from, to, state| coverage.notice(0, &Notice::Link { from, to, state });
+    let mut link = |from, to, state| coverage.event(0, &Event::Link { from, to, state });
     link(1, 2, LinkState::Cut);
     link(3, 1, LinkState::Cut);
     link(1, 3, LinkState::Cut);
@@ -199,17 +200,17 @@ fn a_fault_that_nothing_met_does_not_count_as_one_that_took_effect() {
     };
     for id in [1, 2] {
         let (fault, by) = (fault(), By::Plan);
-        coverage.notice(id, &Notice::FaultIn { id, fault, by });
+        coverage.event(id, &Event::FaultIn { id, fault, by });
     }
     let unproven = |coverage: &mut Coverage| {
         let (fault, by, why) = (fault(), By::Plan, String::new());
-        let notice = Notice::FaultIndeterminate {
+        let event = Event::FaultIndeterminate {
             id: Some(1),
             fault,
             by,
             why,
         };
-        coverage.notice(3, &notice);
+        coverage.event(3, &event);
         let counts = coverage.counts();
         (counts.indeterminate, counts.faults.get("drop").copied())
     };
@@ -230,9 +231,9 @@ fn a_leader_that_dies_with_a_tail_is_counted_and_one_without_is_not() {
             committed: 7,
             ..up()
         };
-        coverage.notice(now_ns, &Notice::Node { node });
+        coverage.event(now_ns, &Event::Node { node });
         let by = By::Plan;
-        coverage.notice(now_ns, &Notice::FaultIn { id: 1, fault, by });
+        coverage.event(now_ns, &Event::FaultIn { id: 1, fault, by });
         coverage.counts().tails
     };
     let killed = |node| Fault::Kill { node };
@@ -250,13 +251,13 @@ fn a_leader_whose_last_word_is_told_after_the_fault_was_hit_and_a_later_one_was_
         let mut coverage = Coverage::of(8);
         let fault = Fault::Pause { node: 1 };
         let by = By::Plan;
-        coverage.notice(0, &Notice::FaultIn { id: 1, fault, by });
+        coverage.event(0, &Event::FaultIn { id: 1, fault, by });
         let node = NodeView {
             id: 1,
             role: Role::Leader,
             ..up()
         };
-        coverage.notice(told_ns, &Notice::Node { node });
+        coverage.event(told_ns, &Event::Node { node });
         assert_eq!(coverage.counts().leader_hit, hits, "{told_ns}");
     }
 }
@@ -271,12 +272,12 @@ fn says(coverage: &mut Coverage, ms: u64, child: ChildState, role: Role) {
         last_log,
         ..NodeView::default()
     };
-    coverage.notice(ms * 1_000_000, &Notice::Node { node });
+    coverage.event(ms * 1_000_000, &Event::Node { node });
 }
 
 fn hit(coverage: &mut Coverage, ms: u64, fault: Fault) -> (u64, u64) {
     let (id, by) = (1, By::Plan);
-    coverage.notice(ms * 1_000_000, &Notice::FaultIn { id, fault, by });
+    coverage.event(ms * 1_000_000, &Event::FaultIn { id, fault, by });
     let counts = coverage.counts();
     (counts.leader_hit, counts.tails)
 }
@@ -300,7 +301,7 @@ fn a_corpse_leads_nobody_and_neither_does_its_next_life_before_it_says_so() {
     assert_eq!(hit(&mut coverage, 80, Fault::Pause { node: 1 }), (1, 1));
     for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 1)] {
         let state = LinkState::Cut;
-        coverage.notice(90_000_000, &Notice::Link { from, to, state });
+        coverage.event(90_000_000, &Event::Link { from, to, state });
     }
     assert_eq!(coverage.counts().leader_in_minority, 0);
     says(&mut coverage, 500, Up, Role::Leader);
@@ -338,14 +339,14 @@ fn what_was_never_seen_to_be_in_takes_nothing_from_what_was() {
     let mut coverage = Coverage::of(8);
     let (fault, by) = (Fault::Shrink { node: 1 }, By::Plan);
     let (id, why) = (None, String::new());
-    let notice = Notice::FaultIndeterminate {
+    let event = Event::FaultIndeterminate {
         id,
         fault: fault.clone(),
         by,
         why,
     };
-    coverage.notice(0, &Notice::FaultIn { id: 1, fault, by });
-    coverage.notice(1, &notice);
+    coverage.event(0, &Event::FaultIn { id: 1, fault, by });
+    coverage.event(1, &event);
     let counts = coverage.counts();
     assert_eq!(
         (counts.indeterminate, counts.faults.get("shrink").copied()),
@@ -359,7 +360,7 @@ fn what_was_promised_and_not_done_is_named() {
         elections: 1,
         ..Counts::default()
     };
-    let broken = counts.broken_promises(&Promises {
+    let broken = counts.unmet_goals(&Promises {
         elections: 2,
         kinds: 3,
         snapshots: 1,
@@ -377,5 +378,5 @@ fn what_was_promised_and_not_done_is_named() {
         },
         ..Counts::default()
     };
-    assert!(kept.broken_promises(&Promises::default()).is_empty());
+    assert!(kept.unmet_goals(&Promises::default()).is_empty());
 }

@@ -348,7 +348,7 @@ impl Operations {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn invoke(index: u64, time_ms: u64, client: u64, key: &str, call: Call) -> Event {

@@ -1,37 +1,22 @@
-//! What is known of a run, folded from what was told: one fact after the other ([`Picture::told`]).
+//! The view of a run: what is known of it, folded from its entries, one after the other ([`RunView::take`]).
 //!
 //! It is the same for a live run and for a replay, and it can be folded again from the start. Nothing here knows what is
-//! selected, focused or frozen: that is the [`App`](super::App)'s.
+//! selected, focused or frozen: that is the screen's.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use checkers::verdict::Counterexample;
 
+use super::event::{Entry, Event, Load, Phase, Progress, VerdictWord};
+use super::node::{ChildState, LinkState, NodeView, Role, RpcView};
 use super::operations::Operations;
-use crate::fault::{Fault, NodeId};
-use crate::run::{
-    By, ChildState, FaultId, Finding, LinkState, Load, NodeView, Notice, Phase, Progress, Role,
-    RpcView, Told, VerdictWord, again_in_words,
-};
+use super::result::again_in_words;
+use crate::fault::{By, Fault, FaultSpan, NodeId, Remains};
+use crate::oracle::Finding;
 
 /// The most lines that the Events panel keeps: the oldest half goes when it is full.
 const EVENTS_KEPT: usize = 20_000;
-
-/// A fault, from when it was in to when it was out.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FaultSpan {
-    /// Its number.
-    pub id: FaultId,
-    /// What.
-    pub fault: Fault,
-    /// Whose doing.
-    pub by: By,
-    /// When it took effect.
-    pub in_ns: u64,
-    /// When it was taken out; `None` while it is in.
-    pub out_ns: Option<u64>,
-}
 
 /// A line of the Events panel.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +68,7 @@ pub struct End {
 
 /// What is known of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Picture {
+pub struct RunView {
     /// The scenario's name; empty until the run has started.
     pub scenario: String,
     /// The run's seed.
@@ -115,13 +100,13 @@ pub struct Picture {
     /// Whether the plan goes on.
     pub nemesis: bool,
     /// Whether the workload is held.
-    pub held: bool,
+    pub workload_paused: bool,
     /// Operations a second that the workload asks for.
     pub load: Load,
     /// How many clients the run began with.
     pub clients: u32,
     /// Whether a violation holds the network, the workload and the plan, until somebody lets them go on.
-    pub stands: bool,
+    pub paused_by_violation: bool,
     /// The operations.
     pub operations: Operations,
     /// The Events panel's lines.
@@ -137,16 +122,18 @@ pub struct Picture {
     /// Whether somebody's hands had a part in what happened.
     pub by_hand: bool,
     /// Since when a violation or a finding holds everything: nothing happens on the timeline after that.
-    pub stands_since_ns: Option<u64>,
+    pub paused_since_ns: Option<u64>,
     /// How it ended.
     pub end: Option<End>,
-    /// We failed.
+    /// What the bench or its host failed in so far.
+    pub bench_errors: Vec<String>,
+    /// We failed, and it is over.
     pub bench_error: Option<String>,
 }
 
-impl Picture {
+impl RunView {
     /// The same without operations and lines: enough to decide what a command is.
-    pub(super) fn bare(&mut self) -> Picture {
+    pub fn bare(&mut self) -> RunView {
         let operations = std::mem::take(&mut self.operations);
         let lines = std::mem::take(&mut self.lines);
         let bare = self.clone();
@@ -155,22 +142,90 @@ impl Picture {
     }
 
     /// Takes the next fact.
-    pub fn told(&mut self, told: Told) {
-        match told {
-            Told::Event(event) => {
-                self.time_ns = self.time_ns.max(event.time_ns);
-                self.operations.event(&event);
+    pub fn take(&mut self, entry: Entry) {
+        let Entry { time_ns, event } = entry;
+        self.time_ns = self.time_ns.max(time_ns);
+        match event {
+            Event::History(event) => self.operations.event(&event),
+            event @ Event::Started { .. } => self.started(event),
+            Event::Phase { phase } => {
+                self.phase = Some(phase);
+                self.line(time_ns, Tone::Dim, phase_sentence(phase));
             }
-            Told::Notice { time_ns, notice } => {
-                self.time_ns = self.time_ns.max(time_ns);
-                self.notice(time_ns, notice);
+            Event::Node { node } => self.node(time_ns, node),
+            Event::Rpcs { node, rpcs } => {
+                self.rpcs.insert(node, rpcs);
             }
+            Event::Link {
+                from,
+                to,
+                state: LinkState::Open,
+            } => {
+                self.links.remove(&(from, to));
+            }
+            Event::Link { from, to, state } => {
+                self.links.insert((from, to), state);
+            }
+            event @ (Event::FaultIn { .. }
+            | Event::FaultOut { .. }
+            | Event::FaultSkipped { .. }
+            | Event::FaultIndeterminate { .. }) => self.fault(time_ns, event),
+            event @ (Event::Nemesis { .. }
+            | Event::Workload { .. }
+            | Event::Load { .. }
+            | Event::PausedByViolation { .. }) => self.paused(time_ns, event),
+            Event::Say { text } => self.line(time_ns, Tone::Plain, text),
+            Event::Anchor { text } => {
+                self.line(time_ns, Tone::Plain, format!("the plan saw {text}"))
+            }
+            Event::Progress { progress } => self.progress = progress,
+            Event::Alarm { counterexample } => self.alarm(time_ns, counterexample),
+            Event::ByHand => self.by_hand = true,
+            Event::Found { finding } => {
+                if self.findings.iter().any(|known| known.is_same(&finding)) {
+                    return;
+                }
+                self.line(
+                    time_ns,
+                    Tone::Loud,
+                    format!("finding, {}: {}", finding.oracle(), finding.evidence),
+                );
+                self.findings.push(finding);
+            }
+            Event::Ended {
+                verdict,
+                exit,
+                summary,
+            } => {
+                self.phase = Some(Phase::Ended);
+                self.bench_error = self.bench_errors.last().cloned();
+                self.paused_by_violation = false;
+                self.line(time_ns, Tone::Plain, summary.clone());
+                self.end = Some(End {
+                    verdict,
+                    exit,
+                    summary,
+                });
+            }
+            Event::BenchError { text } => self.failed(time_ns, text),
+            Event::Explained { events, .. } => {
+                let text = format!("consensus: {events} events explained");
+                self.line(time_ns, Tone::Plain, text);
+            }
+            Event::Message(_)
+            | Event::NodeLost { .. }
+            | Event::WorkloadEnded
+            | Event::Interrupted
+            | Event::Counted { .. }
+            | Event::Machine { .. }
+            | Event::Judged { .. } => {}
         }
     }
 
-    fn notice(&mut self, time_ns: u64, notice: Notice) {
-        match notice {
-            Notice::Started {
+    /// The first fact.
+    fn started(&mut self, event: Event) {
+        match event {
+            Event::Started {
                 scenario,
                 seed,
                 nodes,
@@ -198,25 +253,14 @@ impl Picture {
                     })
                     .collect();
             }
-            Notice::Phase { phase } => {
-                self.phase = Some(phase);
-                self.line(time_ns, Tone::Dim, phase_sentence(phase));
-            }
-            Notice::Node { node } => self.node(time_ns, node),
-            Notice::Rpcs { node, rpcs } => {
-                self.rpcs.insert(node, rpcs);
-            }
-            Notice::Link {
-                from,
-                to,
-                state: LinkState::Open,
-            } => {
-                self.links.remove(&(from, to));
-            }
-            Notice::Link { from, to, state } => {
-                self.links.insert((from, to), state);
-            }
-            Notice::FaultIn { id, fault, by } => {
+            _ => {}
+        }
+    }
+
+    /// A fault went in or out, or did not.
+    fn fault(&mut self, time_ns: u64, event: Event) {
+        match event {
+            Event::FaultIn { id, fault, by } => {
                 self.by_hand |= by == By::You;
                 self.line(time_ns, Tone::Fault, format!("{}{fault}", who(by)));
                 self.faults.push(FaultSpan {
@@ -225,11 +269,18 @@ impl Picture {
                     by,
                     in_ns: time_ns,
                     out_ns: None,
+                    remains: Remains::Perhaps,
                 });
             }
-            Notice::FaultOut { id, fault, by } => {
+            Event::FaultOut {
+                id,
+                fault,
+                by,
+                remains,
+            } => {
                 if let Some(span) = self.faults.iter_mut().rev().find(|span| span.id == id) {
                     span.out_ns = Some(time_ns);
+                    span.remains = remains;
                 }
                 self.line(
                     time_ns,
@@ -237,13 +288,20 @@ impl Picture {
                     format!("{}{}", who(by), undone(&fault)),
                 );
             }
-            Notice::FaultSkipped { fault, by, why } => {
+            Event::FaultSkipped { fault, by, why } => {
                 self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
             }
-            Notice::FaultIndeterminate { fault, why, .. } => {
+            Event::FaultIndeterminate { fault, why, .. } => {
                 self.line(time_ns, Tone::Dim, format!("{fault}: {why}"));
             }
-            Notice::Nemesis { on } => {
+            _ => {}
+        }
+    }
+
+    /// The plan, the workload or all of it is paused, goes on, or is another one.
+    fn paused(&mut self, time_ns: u64, event: Event) {
+        match event {
+            Event::Nemesis { on } => {
                 if self.nemesis != on {
                     self.line(
                         time_ns,
@@ -257,71 +315,45 @@ impl Picture {
                 }
                 self.nemesis = on;
             }
-            Notice::Workload { held } => {
-                if self.held != held {
+            Event::Workload { paused } => {
+                if self.workload_paused != paused {
                     self.line(
                         time_ns,
                         Tone::Plain,
-                        if held {
+                        if paused {
                             "the workload is held"
                         } else {
                             "the workload goes on"
                         },
                     );
                 }
-                self.held = held;
+                self.workload_paused = paused;
             }
-            Notice::Load { load } => {
+            Event::Load { load } => {
                 self.line(time_ns, Tone::Plain, format!("the workload: {load}"));
                 self.load = load;
             }
-            Notice::Held { held } => {
-                let text = if held {
+            Event::PausedByViolation { paused } => {
+                let text = if paused {
                     "the network is held as it was: look at the nodes"
                 } else {
                     "the network goes on"
                 };
                 self.line(time_ns, Tone::Loud, text);
-                self.stands = held;
-                self.stands_since_ns = held.then_some(time_ns);
+                self.paused_by_violation = paused;
+                self.paused_since_ns = paused.then_some(time_ns);
             }
-            Notice::Say { text } => self.line(time_ns, Tone::Plain, text),
-            Notice::Anchor { text } => {
-                self.line(time_ns, Tone::Plain, format!("the plan saw {text}"))
-            }
-            Notice::Progress { progress } => self.progress = progress,
-            Notice::Alarm { counterexample } => self.alarm(time_ns, counterexample),
-            Notice::ByHand => self.by_hand = true,
-            Notice::Found { finding } => {
-                // What was recorded before runs told each of them once may say it hundreds of times.
-                if self.findings.iter().any(|known| known.is_same(&finding)) {
-                    return;
-                }
-                self.line(
-                    time_ns,
-                    Tone::Loud,
-                    format!("finding, {}: {}", finding.oracle, finding.evidence),
-                );
-                self.findings.push(finding);
-            }
-            Notice::Ended {
-                verdict,
-                exit,
-                summary,
-            } => {
-                self.phase = Some(Phase::Ended);
-                self.stands = false;
-                self.line(time_ns, Tone::Plain, summary.clone());
-                self.end = Some(End {
-                    verdict,
-                    exit,
-                    summary,
-                });
-            }
-            Notice::BenchError { text } => {
-                self.line(time_ns, Tone::Loud, format!("bench error: {text}"));
-                self.bench_error = Some(text);
-            }
+            _ => {}
+        }
+    }
+
+    /// What a run that goes on failed in is a line; it is shown when the run has ended.
+    fn failed(&mut self, time_ns: u64, text: String) {
+        self.line(time_ns, Tone::Loud, format!("bench error: {text}"));
+        let goes_on = matches!(self.phase, Some(phase) if phase < Phase::Judging);
+        self.bench_errors.push(text);
+        if !goes_on {
+            self.bench_error = self.bench_errors.last().cloned();
         }
     }
 
@@ -408,9 +440,9 @@ impl Picture {
 
     /// The faults that were in at `time_ns`.
     pub fn active_at(&self, time_ns: u64) -> impl Iterator<Item = &FaultSpan> {
-        self.faults.iter().filter(move |span| {
-            span.in_ns <= time_ns && span.out_ns.is_none_or(|out| out > time_ns)
-        })
+        self.faults
+            .iter()
+            .filter(move |span| span.is_active_at(time_ns))
     }
 
     /// Ids of the nodes, in order.
@@ -458,11 +490,7 @@ impl Picture {
     /// The command that runs it again.
     #[must_use]
     pub fn again_command(&self) -> String {
-        match self.again.as_str() {
-            // A run recorded before runs said this themselves.
-            "" => format!("whitewater run {} --seed {}", self.scenario, self.seed),
-            again => again.to_owned(),
-        }
+        self.again.clone()
     }
 
     /// Whether children may be alive and a person may break them.
@@ -482,7 +510,8 @@ fn who(by: By) -> &'static str {
 }
 
 /// A fault that was asked for or planned, and is not in.
-pub(super) fn not_done(fault: &Fault, by: By, why: &str) -> String {
+#[must_use]
+pub fn not_done(fault: &Fault, by: By, why: &str) -> String {
     match by {
         By::You => format!("refused: {fault}: {why}"),
         By::Plan | By::End => format!("no {fault}: {why}"),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::notice::{LinkState, Notice};
+use super::event::Event;
+use super::node::LinkState;
 use crate::fault::{Fault, FaultId, NodeId};
 
 /// The faults that are in, and what follows for the links.
 #[derive(Debug)]
-pub(super) struct Links {
+pub struct Links {
     nodes: Vec<NodeId>,
     active: BTreeMap<FaultId, Fault>,
     told: BTreeMap<(NodeId, NodeId), LinkState>,
@@ -15,7 +16,7 @@ pub(super) struct Links {
 
 impl Links {
     /// All links between these nodes, open.
-    pub(super) fn new(nodes: Vec<NodeId>) -> Links {
+    pub fn new(nodes: Vec<NodeId>) -> Links {
         Links {
             nodes,
             active: BTreeMap::new(),
@@ -23,19 +24,28 @@ impl Links {
         }
     }
 
+    /// Gives the links that changed by what happened.
+    pub fn after(&mut self, event: &Event) -> Vec<Event> {
+        match event {
+            Event::FaultIn { id, fault, .. } => self.put_in(*id, fault.clone()),
+            Event::FaultOut { id, .. } => self.take_out(*id),
+            _ => Vec::new(),
+        }
+    }
+
     /// A fault is in; gives the links that changed by it.
-    pub(super) fn put_in(&mut self, id: FaultId, fault: Fault) -> Vec<Notice> {
+    fn put_in(&mut self, id: FaultId, fault: Fault) -> Vec<Event> {
         self.active.insert(id, fault);
         self.changes()
     }
 
     /// A fault is out; gives the links that changed by it.
-    pub(super) fn take_out(&mut self, id: FaultId) -> Vec<Notice> {
+    fn take_out(&mut self, id: FaultId) -> Vec<Event> {
         self.active.remove(&id);
         self.changes()
     }
 
-    fn changes(&mut self) -> Vec<Notice> {
+    fn changes(&mut self) -> Vec<Event> {
         let mut now: BTreeMap<(NodeId, NodeId), LinkState> = BTreeMap::new();
         for fault in self.active.values() {
             for link in fault.links(&self.nodes) {
@@ -54,7 +64,7 @@ impl Links {
             .flat_map(|&from| self.nodes.iter().map(move |&to| (from, to)));
         let changed = all
             .filter(|&link| state_in(&now, link) != state_in(&self.told, link))
-            .map(|(from, to)| Notice::Link {
+            .map(|(from, to)| Event::Link {
                 from,
                 to,
                 state: state_in(&now, (from, to)),
@@ -72,7 +82,7 @@ mod tests {
     #[test]
     fn a_link_is_open_again_only_when_no_fault_holds_it() {
         let mut links = Links::new(vec![1, 2, 3]);
-        let state = |from, to, state| Notice::Link { from, to, state };
+        let state = |from, to, state| Event::Link { from, to, state };
         let slow = Fault::Slow {
             from: 1,
             to: 2,

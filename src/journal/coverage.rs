@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use checkers::history::{ClientId, Event, EventKind, Outcome};
-use serde::Serialize;
+use checkers::history::{self, ClientId, EventKind, Outcome};
+use serde::{Deserialize, Serialize};
 
-use super::notice::{By, ChildState, LinkState, NodeView, Notice, Phase, Role};
+use super::event::{Event, MessageFate, Phase};
+use super::node::{ChildState, LinkState, NodeView, Role};
 use super::unexplained::{self, Unexplained};
-use crate::fault::{Fault, MEMBERSHIP, NodeId};
-use crate::proxy::{Action, Decisions};
+use crate::fault::{By, Fault, MEMBERSHIP, NodeId};
 use crate::scenario::Promises;
 
 /// After the last fault went out, operations count as calm again: a failover takes 0.9 to 1.2 s.
@@ -35,7 +35,7 @@ struct Fallen {
 }
 
 /// Counts what the clients saw and what was done to the cluster.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
     /// How many clients the workload has at a time; the bench's own has the slot behind theirs.
     clients: u32,
@@ -54,9 +54,10 @@ pub(super) struct Coverage {
     lonely: BTreeSet<NodeId>,
     cut: BTreeSet<(NodeId, NodeId)>,
     snapshots: u64,
+    sessions: Sessions,
     faults: BTreeMap<&'static str, u64>,
-    messages: BTreeMap<&'static str, u64>,
-    dropped: BTreeMap<&'static str, u64>,
+    messages: BTreeMap<String, u64>,
+    dropped: BTreeMap<String, u64>,
     /// Leaders that, as they said last, had more in their log than was committed.
     with_tail: BTreeSet<NodeId>,
     tails: u64,
@@ -74,6 +75,17 @@ pub(super) struct Coverage {
     /// Those that are dead, or have said nothing yet in this life: none of them leads.
     down: BTreeSet<NodeId>,
     fallen: BTreeMap<NodeId, Fallen>,
+}
+
+/// Writes that were asked for in a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// All of them.
+    pub writes: u64,
+    /// Those that were asked for again, since nobody knew whether they had been applied.
+    pub repeated: u64,
+    /// Those of them that were answered then.
+    pub settled: u64,
 }
 
 /// How the operations ended.
@@ -132,6 +144,8 @@ pub struct Counts {
     pub tails: u64,
     /// Snapshots that one node sent another and had answered.
     pub snapshots: u64,
+    /// Writes of clients that keep a session.
+    pub sessions: Sessions,
     /// Operations that began and ended with no fault in, at least 2 s after the last.
     pub calm: Share,
     /// What happened though no fault explains it.
@@ -183,8 +197,8 @@ impl Coverage {
     }
 
     /// Counts an event of the history.
-    pub(super) fn event(&mut self, event: &Event) {
-        self.unexplained.event(event);
+    fn history(&mut self, event: &history::Event) {
+        self.unexplained.history(event);
         let Some(client) = event.client else { return };
         if self.is_own(client) {
             self.own_event(client, &event.kind);
@@ -217,16 +231,26 @@ impl Coverage {
         }
     }
 
-    /// Counts a notice.
-    pub(super) fn notice(&mut self, time_ns: u64, notice: &Notice) {
-        self.unexplained.notice(time_ns, notice);
-        match notice {
-            Notice::Phase { phase } => self.rotates = *phase >= Phase::FinalReads,
-            Notice::Node { node } => {
+    /// Counts an event.
+    pub(super) fn event(&mut self, time_ns: u64, event: &Event) {
+        self.unexplained.event(time_ns, event);
+        match event {
+            Event::History(event) => self.history(event),
+            Event::Message(fate) => self.message(fate),
+            Event::Counted {
+                snapshots,
+                sessions,
+                ..
+            } => {
+                self.snapshots = *snapshots;
+                self.sessions = *sessions;
+            }
+            Event::Phase { phase } => self.rotates = *phase >= Phase::FinalReads,
+            Event::Node { node } => {
                 self.node(time_ns, node);
                 self.look_for_lonely_leaders();
             }
-            Notice::Link { from, to, state } => {
+            Event::Link { from, to, state } => {
                 if *state == LinkState::Cut {
                     self.cut.insert((*from, *to));
                 } else {
@@ -234,7 +258,7 @@ impl Coverage {
                 }
                 self.look_for_lonely_leaders();
             }
-            Notice::FaultIn { fault, .. } => {
+            Event::FaultIn { fault, .. } => {
                 *self.faults.entry(fault.kind()).or_default() += 1;
                 self.active += 1;
                 self.edge();
@@ -246,15 +270,15 @@ impl Coverage {
                     self.strike(time_ns, node, fault);
                 }
             }
-            Notice::FaultOut { by, .. } => {
+            Event::FaultOut { by, .. } => {
                 self.active = self.active.saturating_sub(1);
                 self.last_out_ns = Some(time_ns);
                 if *by != By::End {
                     self.edge();
                 }
             }
-            Notice::FaultSkipped { .. } => self.skipped += 1,
-            Notice::FaultIndeterminate { id, fault, .. } => {
+            Event::FaultSkipped { .. } => self.skipped += 1,
+            Event::FaultIndeterminate { id, fault, .. } => {
                 self.indeterminate += 1;
                 // What was never told to be in was not counted.
                 let counted = id.and_then(|_| self.faults.get_mut(fault.kind()));
@@ -267,22 +291,12 @@ impl Coverage {
         }
     }
 
-    /// Counts what became of single messages.
-    pub(super) fn messages(&mut self, decisions: &Decisions) {
-        for decision in &decisions.made {
-            *self.messages.entry(decision.action.name()).or_default() += 1;
-            if matches!(
-                decision.action,
-                Action::DropRequest | Action::DropResponse | Action::Fail(_)
-            ) {
-                *self.dropped.entry(decision.method.name()).or_default() += 1;
-            }
+    /// Counts what became of a single message.
+    fn message(&mut self, fate: &MessageFate) {
+        *self.messages.entry(fate.message.clone()).or_default() += 1;
+        if fate.lost {
+            *self.dropped.entry(fate.method.clone()).or_default() += 1;
         }
-    }
-
-    /// How many snapshots went from node to node, over the whole run.
-    pub(super) fn snapshots(&mut self, sent: u64) {
-        self.snapshots = sent;
     }
 
     /// What a node says. A dead one's last words may be told after its end; they hold for its life, not for it.
@@ -399,16 +413,14 @@ impl Coverage {
         ops.unknown += self.open.len() as u64;
         let mut own_ops = self.own;
         own_ops.unknown += self.own_open.len() as u64;
-        let named = |counts: &BTreeMap<&'static str, u64>| {
-            let counts = counts.iter();
-            counts.map(|(name, n)| ((*name).to_owned(), *n)).collect()
-        };
+        let faults = self.faults.iter();
+        let faults = faults.map(|(name, n)| ((*name).to_owned(), *n));
         Counts {
             ops,
             own_ops,
-            faults: named(&self.faults),
-            messages: named(&self.messages),
-            dropped: named(&self.dropped),
+            faults: faults.collect(),
+            messages: self.messages.clone(),
+            dropped: self.dropped.clone(),
             tails: self.tails,
             skipped: self.skipped,
             indeterminate: self.indeterminate,
@@ -417,6 +429,7 @@ impl Coverage {
             leader_hit: self.leader_hit,
             leader_in_minority: self.leader_in_minority,
             snapshots: self.snapshots,
+            sessions: self.sessions,
             calm: self.calm,
             unexplained: self.unexplained.counts(),
         }
@@ -424,15 +437,16 @@ impl Coverage {
 }
 
 impl Counts {
-    /// What the run did not exercise although its scenario promises it, a sentence each.
+    /// What the run did not exercise although its scenario promises it: the coverage goals that are not met, a sentence
+    /// each.
     #[must_use]
-    pub fn broken_promises(&self, promises: &Promises) -> Vec<String> {
-        let mut broken = Vec::new();
+    pub fn unmet_goals(&self, promises: &Promises) -> Vec<String> {
+        let mut unmet = Vec::new();
         if self.ops.ok == 0 {
-            broken.push("no operation of the workload succeeded".to_owned());
+            unmet.push("no operation of the workload succeeded".to_owned());
         }
         if self.elections < promises.elections {
-            broken.push(format!(
+            unmet.push(format!(
                 "{} elections, promised {}",
                 self.elections, promises.elections
             ));
@@ -476,10 +490,10 @@ impl Counts {
             (took_effect(&["crash"]), crashes, "power losses took effect"),
         ] {
             if done < promised {
-                broken.push(format!("{done} {what}, promised {promised}"));
+                unmet.push(format!("{done} {what}, promised {promised}"));
             }
         }
-        broken
+        unmet
     }
 
     /// Of the workload's operations the share of those whose outcome nobody knows: the more, the less is proven.

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use checkers::verdict::Counterexample;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Setup;
-use super::clients::{DEADLINE, Gate};
-use super::desk::Desk;
+use super::clients::{DEADLINE, Gate, LONGEST};
+use super::command::Command;
+use super::context::{Bell, RunContext};
 use super::drill::When;
-use super::ending::Ending;
-use super::notice::{Command, Notice};
+use super::fates::fates;
 use super::stage::Stage;
+use crate::journal::{Event, Phase, ResultFold};
 use crate::nemesis::Order;
 use crate::proxy::Guard;
 
@@ -34,14 +35,12 @@ pub(super) enum Why {
 }
 
 /// The workload, the plan and whatever is asked for, until one of them ends it.
-pub(super) struct Play<'a> {
+pub(super) struct WorkloadPhase<'a> {
     setup: &'a Setup,
-    desk: &'a Desk,
+    context: &'a RunContext,
     stage: &'a mut Stage,
-    ending: &'a mut Ending,
     clients: JoinSet<()>,
     gate: watch::Sender<Gate>,
-    begun: Instant,
     over: Instant,
     /// What a violation holds.
     held: Option<Guard>,
@@ -55,31 +54,28 @@ pub(super) struct Play<'a> {
     found: bool,
 }
 
-impl<'a> Play<'a> {
+impl<'a> WorkloadPhase<'a> {
     /// The clients ask from now on, and the plan's time runs.
     pub(super) async fn begin(
         setup: &'a Setup,
-        desk: &'a Desk,
+        context: &'a RunContext,
         stage: &'a mut Stage,
-        ending: &'a mut Ending,
-    ) -> Play<'a> {
+    ) -> WorkloadPhase<'a> {
         let (gate, clients_gate) = watch::channel(Gate::Open);
         let clients = stage.fleet.start(&clients_gate);
         let begun = Instant::now();
         stage.order(Order::Begin).await;
-        desk.phase(super::notice::Phase::Running);
+        context.phase(Phase::Running);
         let span = match setup.resolved.scenario.seconds {
             0 => FOR_EVER,
             seconds => Duration::from_secs(seconds),
         };
-        Play {
+        WorkloadPhase {
             setup,
-            desk,
+            context,
             stage,
-            ending,
             clients,
             gate,
-            begun,
             over: begun + span,
             held: None,
             quiet_since: None,
@@ -93,7 +89,7 @@ impl<'a> Play<'a> {
     /// Goes on until the time is over, somebody asks for an end, or an oracle speaks and nobody wants to look.
     pub(super) async fn until_the_end(
         mut self,
-        mut alarm: oneshot::Receiver<Box<Counterexample>>,
+        mut bell: Bell,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Why {
         let mut tick = tokio::time::interval(TELL_EVERY);
@@ -102,7 +98,7 @@ impl<'a> Play<'a> {
             let end = tokio::select! {
                 biased;
                 command = commands.recv() => self.obey(command.unwrap_or(Command::Stop)).await,
-                Ok(counterexample) = &mut alarm, if !self.alarmed => self.alarm(counterexample).await,
+                Ok(counterexample) = &mut bell, if !self.alarmed => self.alarm(counterexample).await,
                 () = tokio::time::sleep_until(self.over), if self.quiet_since.is_none() => Some(Why::Over),
                 _ = tick.tick() => self.look().await,
             };
@@ -116,9 +112,8 @@ impl<'a> Play<'a> {
 
     /// Does what somebody asked for; gives why the workload ends, where that was it.
     async fn obey(&mut self, command: Command) -> Option<Why> {
-        if command.is_by_hand() && !self.ending.by_hand {
-            self.ending.by_hand = true;
-            self.desk.teller.tell(Notice::ByHand);
+        if command.is_by_hand() && !self.context.log.so_far(ResultFold::is_by_hand) {
+            self.context.log.log(Event::ByHand);
         }
         match command {
             Command::Stop => return Some(Why::Stopped),
@@ -127,8 +122,8 @@ impl<'a> Play<'a> {
             Command::GoOn => self.go_on().await,
             Command::Load(load) => {
                 let load = self.stage.fleet.now.ask_for(load);
-                self.desk.recorder.mark(format!("workload: {load}"));
-                self.desk.teller.tell(Notice::Load { load });
+                self.context.recorder.mark(format!("workload: {load}"));
+                self.context.log.log(Event::Load { load });
             }
             Command::Inject(fault) => self.stage.order(Order::Inject(fault)).await,
             Command::Heal(id) => self.stage.order(Order::Heal(id)).await,
@@ -154,8 +149,8 @@ impl<'a> Play<'a> {
         } else {
             "workload goes on"
         };
-        self.desk.recorder.mark(words.to_owned());
-        self.desk.teller.tell(Notice::Workload { held });
+        self.context.recorder.mark(words.to_owned());
+        self.context.log.log(Event::Workload { paused: held });
     }
 
     fn open_gate(&self) {
@@ -169,36 +164,33 @@ impl<'a> Play<'a> {
     /// The judge has found a violation.
     async fn alarm(&mut self, counterexample: Box<Counterexample>) -> Option<Why> {
         self.alarmed = true;
-        let at = self.begun.elapsed().as_secs_f64();
-        self.ending.alarm_seconds.get_or_insert(at);
         let (key, event) = (&counterexample.key, counterexample.event);
-        self.desk.recorder.mark(format!("alarm: {key} at #{event}"));
-        self.ending.alarmed = true;
-        self.desk.teller.tell(Notice::Alarm { counterexample });
+        self.context
+            .recorder
+            .mark(format!("alarm: {key} at #{event}"));
+        self.context.log.log(Event::Alarm { counterexample });
         self.hold_or_end().await
     }
 
     /// Tells what has changed, and asks the other oracles.
     async fn look(&mut self) -> Option<Why> {
-        self.desk.tell_progress();
-        self.desk.watch.look(&self.stage.cluster);
+        self.context.tell_progress();
+        self.context.watch.look(&self.stage.cluster);
         let decided = self.stage.network.take_decisions();
-        self.desk.teller.decided(&decided);
-        self.stage.note_losses(self.desk, self.ending);
+        self.context.log.messages(fates(&decided.made));
+        self.stage.note_losses(self.context);
         if let Some(drill) = self.setup.drill
-            && self.desk.judge.so_far().proven_to > 0
+            && self.context.judge.so_far().proven_to > 0
         {
             drill.in_the_run(When::Proven).await;
         }
-        if let Some(finding) = self.stage.inspector.found() {
-            self.desk.found(self.ending, finding);
+        if let Some(finding) = self.stage.inspector.states.found() {
+            self.context.found(finding);
         }
-        if self.ending.findings.is_empty() || self.found {
+        if self.found || self.context.log.so_far(|fold| fold.findings().is_empty()) {
             return None;
         }
         self.found = true;
-        let at = self.begun.elapsed().as_secs_f64();
-        self.ending.alarm_seconds.get_or_insert(at);
         self.hold_or_end().await
     }
 
@@ -253,8 +245,10 @@ impl<'a> Play<'a> {
         } else {
             "the network goes on"
         };
-        self.desk.recorder.mark(words.to_owned());
-        self.desk.teller.tell(Notice::Held { held });
+        self.context.recorder.mark(words.to_owned());
+        self.context
+            .log
+            .log(Event::PausedByViolation { paused: held });
     }
 
     /// The clients end: each its operation, where there is time for that.
@@ -264,16 +258,15 @@ impl<'a> Play<'a> {
             self.stage.held.send_replace(false);
             self.tell_held(false);
         }
-        self.ending.seconds = self.begun.elapsed().as_secs_f64();
+        self.context.log.log(Event::WorkloadEnded);
         self.gate.send_replace(Gate::Closed);
         if why == Why::Over {
             // Each operation ends within its deadline; what does not is a bug of ours, and stays open in the history.
             let all = async { while self.clients.join_next().await.is_some() {} };
-            let heart = self.desk.host.heart();
-            if heart.within(DEADLINE * 3, all).await.is_none() {
-                self.ending
-                    .bench_errors
-                    .push("a client did not end its operation within its deadline".to_owned());
+            let heart = self.context.host.heart();
+            if heart.within(LONGEST + DEADLINE * 2, all).await.is_none() {
+                let text = "a client did not end its operation within its deadline";
+                self.context.bench_error(text.to_owned());
             }
         }
         self.clients.shutdown().await;

@@ -1,0 +1,390 @@
+//! The result of a run: data, folded from its entries. It is the same when it is folded from a finished folder.
+//!
+//! Who is to blame for what was found is decided in [`blame`], the exit code in [`Exit::of`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use checkers::anomaly::Anomaly;
+use checkers::verdict::Verdict;
+
+use super::beliefs::Beliefs;
+use super::coverage::{Counts, Coverage};
+use super::event::{DefectCounts, Entry, Event, Phase, VerdictWord};
+use crate::exit::{Ended, Exit};
+use crate::fault::{FaultId, FaultSpan, Remains};
+use crate::oracle::Finding;
+use crate::oracle::blame::{self, RECENT_NS};
+use crate::scenario::Resolved;
+
+/// How to run a run again, in a sentence: by its command, where nobody's hands had a part in it.
+#[must_use]
+pub fn again_in_words(command: &str, by_hand: bool) -> String {
+    match by_hand {
+        true => {
+            format!("again, without what was done by hand, which no command repeats: {command}")
+        }
+        false => format!("again: {command}"),
+    }
+}
+
+/// Everything that a report says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunResult {
+    /// What was run.
+    pub resolved: Resolved,
+    /// How to run it again, as a command.
+    pub again: String,
+    /// What the history proves; absent when there is none.
+    pub verdict: Option<Verdict>,
+    /// What a violation is called.
+    pub anomaly: Option<Anomaly>,
+    /// What whoever answered the culprit of a violation was then, as far as anybody knows.
+    pub answered_as: Option<&'static str>,
+    /// What other oracles prove, each once.
+    pub findings: Vec<Finding>,
+    /// What went wrong with the bench itself.
+    pub bench_errors: Vec<String>,
+    /// The coverage goals of the scenario that the run did not meet.
+    pub unmet_goals: Vec<String>,
+    /// What really happened.
+    pub counts: Counts,
+    /// Every fault that took effect.
+    pub faults: Vec<FaultSpan>,
+    /// What each node took itself for when the culprit of a violation was answered, a sentence each.
+    pub beliefs: Vec<String>,
+    /// How long the workload ran, in seconds.
+    pub seconds: f64,
+    /// From the workload's begin to the alarm, in seconds.
+    pub alarm_seconds: Option<f64>,
+    /// Whether somebody ended it before its time, at once.
+    pub interrupted: bool,
+    /// Whether somebody's hands broke, healed, held or changed something: no command repeats that.
+    pub by_hand: bool,
+    /// How many events of the nodes' traces the model's rules explained; absent when they did not explain all.
+    pub trace_events: Option<u64>,
+    /// How long the rules took for one of them, in microseconds.
+    pub trace_us: f64,
+    /// What the log ids of the answers prove: `holds`, `contradiction` or `silent`; absent where nobody asked.
+    pub certificate: Option<String>,
+    /// How often the planted defect was reached and triggered; absent where none is planted in the nodes.
+    pub defect: Option<DefectCounts>,
+    /// How often two states at one applied log id were compared while the run went on.
+    pub compared: u64,
+    /// By how much the latest of the bench's own timers was late, in milliseconds.
+    pub late_ms: u64,
+    /// Of the time in which the bench and its nodes wanted a processor, the share in which they had none, in percent.
+    pub waited_per_cent: u64,
+    /// The run's folder; absent when it could not be made.
+    pub dir: Option<PathBuf>,
+}
+
+/// The result of a run as far as it has come.
+#[derive(Clone, Debug)]
+pub struct ResultFold {
+    result: RunResult,
+    coverage: Coverage,
+    beliefs: Beliefs,
+    faults: BTreeMap<FaultId, FaultSpan>,
+    /// Since when the workload runs; `None` before and after.
+    running_since_ns: Option<u64>,
+    alarmed: bool,
+}
+
+impl ResultFold {
+    /// Of a run of this scenario, of which nothing has happened yet.
+    #[must_use]
+    pub fn of(resolved: Resolved) -> ResultFold {
+        ResultFold {
+            coverage: Coverage::of(resolved.scenario.clients),
+            result: RunResult::of(resolved, String::new()),
+            beliefs: Beliefs::default(),
+            faults: BTreeMap::new(),
+            running_since_ns: None,
+            alarmed: false,
+        }
+    }
+
+    /// Takes the next entry.
+    pub fn take(&mut self, entry: &Entry) {
+        let Entry { time_ns, event } = entry;
+        let time_ns = *time_ns;
+        self.coverage.event(time_ns, event);
+        let result = &mut self.result;
+        match event {
+            Event::Started { dir, again, .. } => {
+                result.dir = Some(dir.clone());
+                result.again.clone_from(again);
+            }
+            Event::Phase {
+                phase: Phase::Running,
+            } => self.running_since_ns = Some(time_ns),
+            Event::WorkloadEnded => {
+                self.result.seconds = self.running_for(time_ns).unwrap_or_default();
+                self.running_since_ns = None;
+            }
+            Event::Node { node } => self.beliefs.see(time_ns, node),
+            Event::FaultIn { .. } | Event::FaultOut { .. } | Event::FaultIndeterminate { .. } => {
+                self.fault(time_ns, event);
+            }
+            Event::Alarm { .. } => {
+                self.alarmed = true;
+                self.ring(time_ns);
+            }
+            Event::Found { finding } => {
+                if !result.findings.iter().any(|known| known.is_same(finding)) {
+                    result.findings.push(finding.clone());
+                }
+                self.ring(time_ns);
+            }
+            Event::BenchError { text } if !result.bench_errors.contains(text) => {
+                result.bench_errors.push(text.clone());
+            }
+            Event::Interrupted => result.interrupted = true,
+            Event::ByHand => result.by_hand = true,
+            Event::Explained { events, took_ns } => {
+                result.trace_events = Some(*events);
+                result.trace_us = *took_ns as f64 / 1e3 / (*events).max(1) as f64;
+            }
+            Event::Counted {
+                states_compared,
+                defect,
+                ..
+            } => (result.compared, result.defect) = (*states_compared, *defect),
+            Event::Machine {
+                late_ms,
+                waited_per_cent,
+            } => (result.late_ms, result.waited_per_cent) = (*late_ms, *waited_per_cent),
+            Event::Judged {
+                verdict,
+                anomaly,
+                certificate,
+            } => {
+                (result.anomaly, result.certificate) = (*anomaly, certificate.clone());
+                self.judged(verdict.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// How long the workload has run by then, in seconds.
+    fn running_for(&self, time_ns: u64) -> Option<f64> {
+        let since = self.running_since_ns?;
+        Some(time_ns.saturating_sub(since) as f64 / 1e9)
+    }
+
+    /// Something was found: while the workload runs that is an alarm.
+    fn ring(&mut self, time_ns: u64) {
+        let at = self.running_for(time_ns);
+        self.result.alarm_seconds = self.result.alarm_seconds.or(at);
+    }
+
+    fn fault(&mut self, time_ns: u64, event: &Event) {
+        match event {
+            Event::FaultIn { id, fault, by } => {
+                let span = FaultSpan {
+                    id: *id,
+                    fault: fault.clone(),
+                    by: *by,
+                    in_ns: time_ns,
+                    out_ns: None,
+                    remains: Remains::Perhaps,
+                };
+                self.faults.insert(*id, span);
+            }
+            Event::FaultOut { id, remains, .. } => {
+                if let Some(span) = self.faults.get_mut(id) {
+                    span.out_ns = Some(time_ns);
+                    span.remains = *remains;
+                }
+            }
+            // What had no effect was not in, as far as the report goes.
+            Event::FaultIndeterminate { id: Some(id), .. } => {
+                self.faults.remove(id);
+            }
+            _ => {}
+        }
+    }
+
+    fn judged(&mut self, verdict: Verdict) {
+        let counts = self.coverage.counts();
+        if let Verdict::Violation(found) = &verdict {
+            let answered = found.culprit();
+            let at = answered.map_or(0, |op| op.completed_ns.unwrap_or(op.invoked_ns));
+            self.result.beliefs = self.beliefs.at(at);
+            self.result.answered_as = self.beliefs.stood_as(found);
+        }
+        // Where the cluster never came up nothing happened, and an empty history proves nothing.
+        let proven = counts.operations() > 0;
+        if proven && verdict.holds() && !self.result.interrupted {
+            let goals = &self.result.resolved.scenario.promises;
+            self.result.unmet_goals = counts.unmet_goals(goals);
+        }
+        self.result.verdict = proven.then_some(verdict);
+    }
+
+    /// What other oracles have found so far.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.result.findings
+    }
+
+    /// The faults that took effect so far.
+    #[must_use]
+    pub fn faults(&self) -> Vec<FaultSpan> {
+        self.faults.values().cloned().collect()
+    }
+
+    /// Whether a violation was told.
+    #[must_use]
+    pub fn is_alarmed(&self) -> bool {
+        self.alarmed
+    }
+
+    /// Whether this failure is known.
+    #[must_use]
+    pub fn has_failed_in(&self, text: &str) -> bool {
+        self.result.bench_errors.iter().any(|known| known == text)
+    }
+
+    /// Whether somebody's hands had a part in it so far.
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        self.result.by_hand
+    }
+
+    /// The result.
+    #[must_use]
+    pub fn result(&self) -> RunResult {
+        RunResult {
+            counts: self.coverage.counts(),
+            faults: self.faults(),
+            ..self.result.clone()
+        }
+    }
+}
+
+impl RunResult {
+    /// A run that has not begun.
+    #[must_use]
+    pub fn of(resolved: Resolved, again: String) -> RunResult {
+        RunResult {
+            resolved,
+            again,
+            verdict: None,
+            anomaly: None,
+            answered_as: None,
+            findings: Vec::new(),
+            bench_errors: Vec::new(),
+            unmet_goals: Vec::new(),
+            counts: Counts::default(),
+            faults: Vec::new(),
+            beliefs: Vec::new(),
+            seconds: 0.0,
+            alarm_seconds: None,
+            interrupted: false,
+            by_hand: false,
+            trace_events: None,
+            trace_us: 0.0,
+            certificate: None,
+            defect: None,
+            compared: 0,
+            late_ms: 0,
+            waited_per_cent: 0,
+            dir: None,
+        }
+    }
+
+    /// The verdict in one line, with what stands beside it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let total = self.counts.operations();
+        let mut text = match &self.verdict {
+            Some(Verdict::Linearizable) => {
+                format!("✓ LINEARIZABLE · {total} operations, {:.1} s", self.seconds)
+            }
+            Some(Verdict::Violation(found)) => {
+                format!("✗ NOT LINEARIZABLE · {} at #{}", found.key, found.culprit)
+            }
+            Some(Verdict::Unknown(reason)) => format!("? UNKNOWN · {reason}"),
+            None => "no verdict: nothing was recorded".to_owned(),
+        };
+        if !self.findings.is_empty() {
+            text += &format!(
+                " · {} finding{}",
+                self.findings.len(),
+                if self.findings.len() == 1 { "" } else { "s" }
+            );
+        }
+        if self.exit() == 1 && !self.outside_the_model().is_empty() {
+            text += " · after a fault outside of the model";
+        }
+        if self.exit() == 3 {
+            text += " · vacuous";
+        }
+        if self.interrupted {
+            text += " · interrupted";
+        }
+        text
+    }
+
+    /// The faults outside of the fault model that may be to blame for what was found: see
+    /// [`blame::outside_the_model`].
+    #[must_use]
+    pub fn outside_the_model(&self) -> Vec<&FaultSpan> {
+        blame::outside_the_model(&blame::Found {
+            verdict: self.verdict.as_ref(),
+            findings: &self.findings,
+            faults: &self.faults,
+            reads: self.resolved.scenario.reads(),
+        })
+    }
+
+    /// The exit code: see [`Exit::of`].
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        let verdict = self.verdict.as_ref();
+        let found = matches!(verdict, Some(Verdict::Violation(_))) || !self.findings.is_empty();
+        let ended = Ended {
+            found,
+            failed: !self.bench_errors.is_empty(),
+            interrupted: self.interrupted,
+            judged: verdict.is_some(),
+            unknown: matches!(verdict, Some(Verdict::Unknown(_))),
+            vacuous: !self.unmet_goals.is_empty(),
+        };
+        Exit::of(&ended).code()
+    }
+
+    /// The verdict's word; a run without a history has proven nothing.
+    #[must_use]
+    pub fn word(&self) -> VerdictWord {
+        match self.verdict {
+            Some(Verdict::Linearizable) => VerdictWord::Linearizable,
+            Some(Verdict::Violation(_)) => VerdictWord::Violation,
+            Some(Verdict::Unknown(_)) | None => VerdictWord::Unknown,
+        }
+    }
+
+    /// The faults that were in at that instant.
+    #[must_use]
+    pub fn faults_at(&self, time_ns: u64) -> Vec<&FaultSpan> {
+        self.faults
+            .iter()
+            .filter(|span| span.is_active_at(time_ns))
+            .collect()
+    }
+
+    /// The faults that went out shortly before that instant: a restart is over at once, and is felt afterwards.
+    #[must_use]
+    pub fn faults_before(&self, time_ns: u64) -> Vec<&FaultSpan> {
+        let recent = |out: u64| out <= time_ns && time_ns - out < RECENT_NS;
+        let spans = self.faults.iter();
+        spans
+            .filter(|span| span.out_ns.is_some_and(recent))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

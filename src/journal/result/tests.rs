@@ -1,0 +1,295 @@
+//! What a result says of itself: exit code, blame, and the faults around an instant.
+
+use checkers::history::{Call, Operation, Outcome};
+use checkers::verdict::{Counterexample, Exhausted, Reason};
+
+use super::*;
+use crate::fault::{By, DiskHarm, Fault, Remains};
+use crate::oracle::Oracle;
+use crate::oracle::tests::some;
+use crate::scenario::{Changes, Scenario};
+
+fn ending(verdict: Option<Verdict>) -> RunResult {
+    let scenario = Scenario::find("calm").unwrap();
+    let resolved = scenario.resolve(&Changes::default(), 1, None).unwrap();
+    RunResult {
+        verdict,
+        ..RunResult::of(resolved, String::new())
+    }
+}
+
+#[test]
+fn exit_codes_are_those_of_the_contract() {
+    let holds = || ending(Some(Verdict::Linearizable));
+    let reason = Reason {
+        exhausted: Exhausted::Configurations { budget: 1 },
+        key: "k".into(),
+        proven_to: None,
+        blocking: vec![],
+    };
+    assert_eq!(holds().exit(), 0);
+    assert_eq!(ending(Some(Verdict::Unknown(reason))).exit(), 2);
+    assert_eq!(
+        RunResult {
+            unmet_goals: vec!["no election".into()],
+            ..holds()
+        }
+        .exit(),
+        3
+    );
+    assert_eq!(
+        RunResult {
+            interrupted: true,
+            ..holds()
+        }
+        .exit(),
+        130
+    );
+    assert_eq!(
+        RunResult {
+            bench_errors: vec!["disk full".into()],
+            ..holds()
+        }
+        .exit(),
+        70
+    );
+    assert_eq!(ending(None).exit(), 70);
+    assert_eq!(
+        RunResult {
+            interrupted: true,
+            ..ending(None)
+        }
+        .exit(),
+        130
+    );
+    let found = RunResult {
+        findings: vec![some(Oracle::Exit)],
+        interrupted: true,
+        ..holds()
+    };
+    assert_eq!(found.exit(), 1);
+    assert_eq!(
+        RunResult {
+            bench_errors: vec!["disk full".into()],
+            ..found
+        }
+        .exit(),
+        1
+    );
+}
+
+/// A run with this fault in from 5 to 6 ns, whose culprit was answered at `at`.
+fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> RunResult {
+    let culprit = Operation {
+        id: 1,
+        client: 1,
+        key: "k".into(),
+        call,
+        outcome: Outcome::Ok(None),
+        invoked: 1,
+        completed: Some(2),
+        invoked_ns: at,
+        completed_ns: Some(at),
+        node: None,
+        at: None,
+        error: None,
+    };
+    let found = Counterexample {
+        key: "k".into(),
+        operations: vec![culprit],
+        order: vec![],
+        culprit: 1,
+        why: vec![],
+        event: 2,
+        at_the_latest: false,
+        unshrunk: false,
+        staleness: None,
+    };
+    let mut ending = ending(Some(Verdict::Violation(Box::new(found))));
+    ending.resolved.scenario.reads = Some(reads.to_owned());
+    ending.faults = vec![FaultSpan {
+        id: 1,
+        by: By::Plan,
+        fault,
+        in_ns: 5,
+        out_ns: Some(6),
+        remains: Remains::Perhaps,
+    }];
+    ending
+}
+
+#[test]
+fn a_violation_after_a_disk_has_lied_says_so_and_one_before_it_does_not() {
+    let disk = |harm, at| {
+        let fault = Fault::Disk {
+            node: 1,
+            harm,
+            ms: 0,
+        };
+        let ending = violated(fault, Call::Delete, at, "read-index");
+        assert_eq!(ending.exit(), 1);
+        ending.summary().contains("outside of the model")
+    };
+    assert!(disk(DiskHarm::LyingSync, u64::MAX));
+    assert!(!disk(DiskHarm::LyingSync, 4));
+    assert!(!disk(DiskHarm::SyncFails, u64::MAX));
+}
+
+#[test]
+fn a_lie_that_was_made_true_excuses_nothing_and_one_that_somebody_died_under_does_for_ever() {
+    let disk = |remains, at| {
+        let fault = Fault::Disk {
+            node: 1,
+            harm: DiskHarm::LyingSync,
+            ms: 0,
+        };
+        let mut ending = violated(fault, Call::Delete, at, "read-index");
+        ending.faults[0].remains = remains;
+        ending.outside_the_model().len()
+    };
+    // While it was in, just after, and much later.
+    for at in [5, 7, u64::MAX] {
+        assert_eq!(disk(Remains::Nothing, at), 0, "{at}");
+        assert_eq!(disk(Remains::Perhaps, at), 1, "{at}");
+    }
+    let mut found = violated(Fault::Wipe { node: 2 }, Call::Delete, 9, "read-index");
+    found.findings = vec![some(Oracle::StateHash)];
+    assert_eq!(found.outside_the_model().len(), 1);
+}
+
+#[test]
+fn a_wrong_clock_excuses_a_stale_read_of_a_trusted_lease_and_nothing_else() {
+    let clock = |call, at, reads| {
+        let fault = Fault::Clock {
+            node: 1,
+            rate_percent: 50,
+            step_ms: 0,
+        };
+        !violated(fault, call, at, reads)
+            .outside_the_model()
+            .is_empty()
+    };
+    assert!(clock(Call::Read, 9, "lease"));
+    assert!(!clock(Call::Delete, 9, "lease"));
+    assert!(!clock(Call::Read, 9, "read-index"));
+    assert!(!clock(Call::Read, 4, "lease"));
+    assert!(!clock(Call::Read, 6 + RECENT_NS, "lease"));
+}
+
+#[test]
+fn what_the_certificate_alone_finds_under_a_trusted_lease_and_a_wrong_clock_is_labelled() {
+    let clock = |rate_percent| Fault::Clock {
+        node: 1,
+        rate_percent,
+        step_ms: 0,
+    };
+    let labelled = |oracles: &[Oracle], reads: &str, rate_percent| {
+        let fault = match rate_percent {
+            100 => Fault::Kill { node: 1 },
+            rate_percent => clock(rate_percent),
+        };
+        let oracles = oracles.iter();
+        let ending = RunResult {
+            verdict: Some(Verdict::Linearizable),
+            findings: oracles.map(|&oracle| some(oracle)).collect(),
+            ..violated(fault, Call::Read, 9, reads)
+        };
+        assert_eq!(ending.exit(), 1);
+        ending.summary().contains("outside of the model")
+    };
+    assert!(labelled(&[Oracle::Certificate], "lease", 50));
+    assert!(!labelled(&[Oracle::Certificate], "read-index", 50));
+    assert!(!labelled(&[Oracle::Certificate], "lease", 100));
+    assert!(!labelled(
+        &[Oracle::Certificate, Oracle::StateHash],
+        "lease",
+        50
+    ));
+    let mut also = RunResult {
+        findings: vec![some(Oracle::Certificate)],
+        ..violated(clock(50), Call::Read, 9, "lease")
+    };
+    assert!(also.summary().contains("outside of the model"));
+    also.findings.push(some(Oracle::StateHash));
+    assert!(!also.summary().contains("outside of the model"));
+}
+
+#[test]
+fn a_fault_that_went_out_within_three_seconds_is_recent() {
+    let span = |in_ns, out_ns| FaultSpan {
+        id: 1,
+        by: By::Plan,
+        fault: Fault::Kill { node: 1 },
+        in_ns,
+        out_ns,
+        remains: Remains::Perhaps,
+    };
+    let ending = RunResult {
+        faults: vec![span(5, Some(10)), span(8, None)],
+        ..ending(None)
+    };
+    let recent = |at| ending.faults_before(at).len();
+    assert_eq!(
+        [
+            recent(9),
+            recent(10),
+            recent(RECENT_NS + 9),
+            recent(RECENT_NS + 10)
+        ],
+        [0, 1, 1, 0]
+    );
+}
+
+#[test]
+fn what_is_found_after_a_fault_outside_of_the_model_says_so() {
+    let span = |fault| FaultSpan {
+        id: 1,
+        by: By::Plan,
+        fault,
+        in_ns: 5,
+        out_ns: Some(6),
+        remains: Remains::Perhaps,
+    };
+    let found = |faults| RunResult {
+        findings: vec![some(Oracle::StateHash)],
+        faults,
+        ..ending(Some(Verdict::Linearizable))
+    };
+    let wiped = found(vec![span(Fault::Wipe { node: 2 })]);
+    assert_eq!(wiped.exit(), 1);
+    assert!(
+        wiped.summary().contains("outside of the model"),
+        "{}",
+        wiped.summary()
+    );
+    let killed = found(vec![span(Fault::Kill { node: 2 })]);
+    assert!(
+        !killed.summary().contains("outside"),
+        "{}",
+        killed.summary()
+    );
+    // Where nothing was found there is nothing to excuse.
+    let held = RunResult {
+        findings: Vec::new(),
+        ..wiped
+    };
+    assert!(!held.summary().contains("outside"), "{}", held.summary());
+}
+
+#[test]
+fn a_fault_is_active_from_its_mark_in_to_its_mark_out() {
+    let span = |in_ns, out_ns| FaultSpan {
+        id: 1,
+        by: By::Plan,
+        fault: Fault::Kill { node: 1 },
+        in_ns,
+        out_ns,
+        remains: Remains::Perhaps,
+    };
+    let ending = RunResult {
+        faults: vec![span(5, Some(10)), span(8, None)],
+        ..ending(None)
+    };
+    let active = |at| ending.faults_at(at).len();
+    assert_eq!([active(4), active(5), active(9), active(10)], [0, 1, 2, 1]);
+}

@@ -1,0 +1,100 @@
+//! The testbed: a cluster whose every byte goes through the proxy.
+//!
+//! [`Testbed`] owns children, addresses and links, and is the only place where they meet: each node is known to its peers
+//! by listeners in the proxy, which stay the same for the testbed's life, and a link leads to a child from the moment in
+//! which it is ready to the moment before it is ended. Nobody else tells a link where it leads, so that none can point at
+//! a port which belongs to somebody else by now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
+use crate::proxy::{MAX_NODE, Network, NetworkConfig, ProxyError, Route};
+use crate::wire::metadata::{Token, TokenError};
+
+/// The group of clients whose listener of a node is its entry in the membership.
+const ADVERTISED: u32 = 0;
+
+/// What could not be had, as what follows "could not".
+#[derive(Debug, thiserror::Error)]
+pub enum TestbedError {
+    /// No random token.
+    #[error("{0}")]
+    Token(#[from] TokenError),
+    /// No network.
+    #[error("{0}")]
+    Network(#[from] ProxyError),
+    /// No children.
+    #[error("{0}")]
+    Cluster(#[from] ClusterError),
+}
+
+/// Children and the network around them. Dropping it ends the children first.
+#[derive(Debug)]
+pub struct Testbed {
+    /// The children.
+    pub cluster: Arc<Cluster>,
+    /// What every call at a node carries.
+    pub token: Token,
+    /// The links. Last, so that they outlive the children.
+    pub network: Arc<Network>,
+}
+
+impl Testbed {
+    /// Links for every node that there may be, and no child yet. Both configurations get one token, the same notes of
+    /// shortages, and each other's addresses: what they say of them is not looked at.
+    ///
+    /// # Errors
+    /// Without a token, a port, or a thread.
+    pub fn new(network: NetworkConfig, cluster: ClusterConfig) -> Result<Testbed, TestbedError> {
+        let token = Token::random()?;
+        let ids = 1..=network.nodes.min(MAX_NODE);
+        let network = Arc::new(Network::start(NetworkConfig {
+            token: Some(token.clone()),
+            shortages: cluster.shortages.clone(),
+            ..network
+        })?);
+        let advertise = ids
+            .clone()
+            .map(|id| (id, network.address(Route::clients(ADVERTISED, id))));
+        let peers = |from: u64| {
+            let others = ids.clone().filter(move |&to| to != from);
+            let others = others.map(|to| (to, network.address(Route::nodes(from, to))));
+            (from, others.collect())
+        };
+        // The links are not kept by the children.
+        let links = Arc::downgrade(&network);
+        let cluster = Cluster::new(ClusterConfig {
+            token: Some(token.clone()),
+            advertise: advertise.collect(),
+            peers: ids.clone().map(peers).collect(),
+            upstream: UpstreamHook::new(move |node, address| {
+                if let Some(links) = links.upgrade() {
+                    links.set_upstream(node, address);
+                }
+            }),
+            ..cluster
+        })?;
+        Ok(Testbed {
+            cluster: Arc::new(cluster),
+            token,
+            network,
+        })
+    }
+
+    /// Starts these nodes and makes some of them the first members. Gives where they listen.
+    ///
+    /// # Errors
+    /// When one does not become ready, the cluster cannot be made, or nobody leads in time.
+    pub async fn start(
+        &self,
+        nodes: &[u64],
+        voters: &[u64],
+        leader_within: Duration,
+    ) -> Result<Vec<Ready>, TestbedError> {
+        let ready = self.cluster.start_all(nodes).await?;
+        self.cluster.initialize(voters).await?;
+        self.cluster.wait_for_leader(voters, leader_within).await?;
+        Ok(ready)
+    }
+}
