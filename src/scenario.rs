@@ -14,8 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::defects::{self, Place};
-use crate::fault::plan::{Aim, CALM_MS, Draw, EPISODE_MS, Episode, Plan, Wish};
-use crate::fault::{MEMBERSHIP, NodeId, OUTSIDE, least_nodes};
+use crate::fault::plan::{CALM_MS, Draw, EPISODE_MS, Episode, Plan};
+use crate::fault::{Class, Fault, Kind, NodeId, NodeSelector};
 use crate::workload::{Keys, Mix};
 
 #[cfg(test)]
@@ -157,9 +157,9 @@ pub struct Timings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Random {
-    /// Names of kinds of faults; none: no random episode.
+    /// Kinds of faults; none: no random episode.
     #[serde(default)]
-    pub kinds: Vec<String>,
+    pub kinds: Vec<Kind>,
     /// Swarm testing (Groce et al., ISSTA 2012): each seed leaves about half of the kinds out, and what is left comes
     /// together oftener than it would among all.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -199,7 +199,7 @@ pub struct Promises {
     pub changes: u64,
     /// Power losses.
     #[serde(default, skip_serializing_if = "is_none")]
-    pub crashes: u64,
+    pub power_losses: u64,
 }
 
 #[expect(
@@ -214,13 +214,12 @@ impl Promises {
     /// What is left of them where the plan is not the whole one: no more than it still holds. What cannot be counted
     /// in a plan is not promised any more. `seconds`: how long it is now, and how long it was.
     fn of_a_part(self, plan: &Plan, seconds: [u64; 2]) -> Promises {
-        let wishes = || plan.episodes.iter().flat_map(|episode| &episode.faults);
-        let planned = |kinds: &[&str]| {
-            let counted = wishes().filter(|wish| kinds.contains(&wish.kind()));
+        let planned = |counts: fn(Kind) -> bool| {
+            let counted = plan.faults().filter(|fault| counts(fault.kind()));
             counted.count() as u64
         };
         // Of so many drawn ones one or the other finds its node still on its way back.
-        let crashes = planned(&["crash"]) * 9 / 10;
+        let power_losses = planned(|kind| kind == Kind::PowerLoss) * 9 / 10;
         let [now, before] = seconds;
         let share = u128::from(self.elections) * u128::from(now) / u128::from(before.max(1));
         let elections = u64::try_from(share).unwrap_or(u64::MAX).max(2);
@@ -231,8 +230,10 @@ impl Promises {
             leaders_hit: 0,
             leaders_in_minority: 0,
             tails: 0,
-            changes: self.changes.min(planned(MEMBERSHIP)),
-            crashes: self.crashes.min(crashes),
+            changes: self
+                .changes
+                .min(planned(|kind| kind.class() == Class::Members)),
+            power_losses: self.power_losses.min(power_losses),
         }
     }
 }
@@ -251,7 +252,7 @@ pub struct Changes {
     /// `--keys`: contended keys.
     pub keys: Option<u32>,
     /// `--faults`: kinds, or an empty list for none.
-    pub faults: Option<Vec<String>>,
+    pub faults: Option<Vec<Kind>>,
     /// `--reads`.
     pub reads: Option<String>,
     /// `--append`.
@@ -273,6 +274,19 @@ pub struct Resolved {
     pub scenario: Scenario,
     /// What will go wrong, and when.
     pub plan: Plan,
+}
+
+impl Resolved {
+    /// The same run as it went: with the plan as it was carried out, for as long as it lasted, and no longer where it is
+    /// `over`.
+    #[must_use]
+    pub fn as_it_went(mut self, plan: Plan, lasted: Duration, over: bool) -> Resolved {
+        let lasted = u64::try_from(lasted.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
+        let planned = if over { 0 } else { self.scenario.seconds };
+        self.scenario.seconds = planned.max(lasted).max(1);
+        self.plan = plan;
+        self
+    }
 }
 
 impl From<Wrong> for Error {
@@ -367,22 +381,19 @@ impl Scenario {
         self.seconds = changes.seconds.unwrap_or(self.seconds);
         self.change_beside_the_plan(changes);
         if let Some(kinds) = &changes.faults {
-            let opens = |kind: &String| {
-                let mut wishes = self.opening.iter().flat_map(|episode| &episode.faults);
-                wishes.any(|wish| wish.kind() == kind)
+            let opens = |kind: Kind| {
+                let mut faults = self.opening.iter().flat_map(|episode| &episode.faults);
+                faults.any(|fault| fault.kind() == kind)
             };
             // What is outside of the model and stands in the opening is there already: it is not for drawing.
-            let drawn = kinds
-                .iter()
-                .filter(|kind| !OUTSIDE.contains(&kind.as_str()) || !opens(kind));
-            self.random.kinds = drawn.cloned().collect();
+            let drawn = kinds.iter().copied();
+            let drawn = drawn.filter(|&kind| !kind.is_outside_the_model() || !opens(kind));
+            self.random.kinds = drawn.collect();
             // Whoever names kinds wants each of them, and not only behind what is left of the opening.
             self.random.swarm = false;
             // The opening keeps what is still allowed of it; promises that rest on the rest are dropped.
             for episode in &mut self.opening {
-                episode
-                    .faults
-                    .retain(|wish| kinds.iter().any(|kind| kind == wish.kind()));
+                episode.faults.retain(|fault| kinds.contains(&fault.kind()));
             }
             self.opening.retain(|episode| !episode.faults.is_empty());
             self.promises.kinds = self.promises.kinds.min(kinds.len() as u64);
@@ -391,15 +402,15 @@ impl Scenario {
             }
         }
         if self.voters.is_none() && changes.faults.is_none() {
-            self.random.kinds.retain(|kind| kind != "grow");
+            self.random.kinds.retain(|&kind| kind != Kind::AddVoter);
         }
         if self.reads() == "lease" && changes.faults.is_none() {
             // A lease may be wrong under a wrong clock: whoever wants to see that has to ask for it.
-            self.random.kinds.retain(|kind| kind != "clock");
+            self.random.kinds.retain(|&kind| kind != Kind::Clock);
         }
         self.check()?;
         for kind in changes.faults.iter().flatten() {
-            let least = least_nodes(kind);
+            let least = kind.least_nodes();
             if (self.nodes as usize) < least {
                 return Err(Error::Senseless(format!(
                     "--faults {kind}: without effect among {} nodes, it needs {least}",
@@ -420,8 +431,8 @@ impl Scenario {
         }
         // What is outside of the model is only ever put in where somebody has written it down.
         let named = changes.faults.iter().flatten();
-        let mut outside = named.filter(|kind| OUTSIDE.contains(&kind.as_str()));
-        if let Some(kind) = outside.find(|kind| !plan.kinds().contains(&kind.as_str())) {
+        let mut outside = named.filter(|kind| kind.is_outside_the_model());
+        if let Some(kind) = outside.find(|kind| !plan.kinds().contains(kind)) {
             return Err(Error::Senseless(format!(
                 "{kind} is outside of the fault model and is never drawn: write it into a scenario"
             )));
@@ -540,8 +551,8 @@ impl Scenario {
         };
         let every = usize::try_from(HAND_ON_EVERY_MS).expect("a second is small");
         (HAND_ON_EVERY_MS..until_ms).step_by(every).map(|at_ms| {
-            let to = Aim::Follower(0);
-            Episode::at(at_ms, 0, vec![Wish::Transfer { to }])
+            let to = NodeSelector::Follower(0);
+            Episode::at(at_ms, 0, vec![Fault::Transfer { to }])
         })
     }
 }

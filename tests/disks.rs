@@ -249,11 +249,11 @@ async fn left_of_a_lie(meanwhile: impl AsyncFnOnce(&mut Stage, u64)) -> Remains 
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let lie = Fault::Disk {
-        node,
+        who: node,
         harm: DiskHarm::LyingSync,
         ms: 0,
     };
-    let id = stage.put_in(lie).await;
+    let id = stage.inject(lie).await;
     stage.serves("during").await;
     meanwhile(&mut stage, node).await;
     stage.order(Order::Heal(id)).await;
@@ -276,10 +276,10 @@ async fn nothing_is_left_of_a_lie_that_nobody_died_under() {
             delay_ms: 20,
             jitter_ms: 0,
         };
-        let id = stage.put_in(fault).await;
+        let id = stage.inject(fault).await;
         // Bytes must have met it, or it is told of as one that perhaps was none.
         stage.serves("meanwhile").await;
-        stage.take_out(id).await;
+        stage.heal(id).await;
     };
     assert_eq!(left_of_a_lie(slowed).await, Remains::Nothing);
 }
@@ -287,12 +287,12 @@ async fn nothing_is_left_of_a_lie_that_nobody_died_under() {
 #[tokio::test]
 async fn something_may_be_left_of_a_lie_that_a_child_died_under() {
     let killed = async |stage: &mut Stage, node| {
-        let id = stage.put_in(Fault::Kill { node }).await;
-        stage.take_out(id).await;
+        let id = stage.inject(Fault::Kill { who: node }).await;
+        stage.heal(id).await;
     };
     assert_eq!(left_of_a_lie(killed).await, Remains::Perhaps);
     let dead = async |stage: &mut Stage, node| {
-        stage.put_in(Fault::Kill { node }).await;
+        stage.inject(Fault::Kill { who: node }).await;
     };
     assert_eq!(left_of_a_lie(dead).await, Remains::Perhaps);
 }

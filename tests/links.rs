@@ -239,7 +239,7 @@ struct Pair {
 }
 
 const ROUTE: Route = Route {
-    from: whitewater::proxy::Party::Node(1),
+    from: whitewater::proxy::Endpoint::Node(1),
     to: 2,
 };
 

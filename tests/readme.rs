@@ -67,7 +67,7 @@ fn the_scenario_in_the_readme_runs() {
     ]);
     assert_eq!(code, 0, "{out}\n{error}");
     let said_of: serde_json::Value = serde_json::from_str(&out).unwrap();
-    for kind in ["wire", "late-answer", "kill"] {
+    for kind in ["wire", "delay-response", "kill"] {
         assert_eq!(said_of["faults"][kind], 1, "{said_of:#}");
     }
     assert_nothing_left(dir.path(), Duration::ZERO);

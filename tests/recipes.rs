@@ -50,7 +50,7 @@ fn the_power_fails_while_a_sync_is_under_way() {
     // The sync is held from before the anchor until after the power has gone.
     let (held, power) = (
         at(&faults, "fault-in", "disk"),
-        at(&faults, "fault-in", "crash"),
+        at(&faults, "fault-in", "power-loss"),
     );
     let healed = at(&faults, "fault-out", "disk");
     assert!(held < anchors[0] && anchors[0] < power && power < healed);

@@ -197,7 +197,7 @@ fn the_same_seed_deals_the_same_fate_to_the_same_message() {
         for_ms = 4900
         faults = [
             { fault = "message", act = "drop", of = "heartbeats", per_mille = 300 },
-            { fault = "message", act = "late", of = "heartbeats", per_mille = 300, ms = 20 },
+            { fault = "message", act = "delay-request", of = "heartbeats", per_mille = 300, ms = 20 },
         ]
     "#;
     let run = |dir: &Path| {
@@ -249,7 +249,7 @@ fn what_the_bench_itself_asks_does_not_keep_a_run_from_being_vacuous() {
         [[opening]]
         at_ms = 1
         for_ms = 2990
-        faults = [{ fault = "hide", who = "n1" }, { fault = "hide", who = "n2" }, { fault = "hide", who = "n3" }]
+        faults = [{ fault = "isolate-clients", who = "n1" }, { fault = "isolate-clients", who = "n2" }, { fault = "isolate-clients", who = "n3" }]
     "#;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("hidden.toml");

@@ -54,6 +54,50 @@ fn a_person_picks_breaks_heals_and_understands_a_violation() {
 }
 
 #[test]
+fn what_a_person_broke_is_run_again_by_the_line_that_the_run_leaves() {
+    let Some(terminal) = Terminal::open() else {
+        return;
+    };
+    terminal.start("by-hand --seed 6");
+    terminal.wait("linearizable to #");
+    terminal.press(&["Down", "i"]);
+    terminal.wait("╳ isolate n2");
+    terminal.press(&["H"]);
+    terminal.wait("nothing is wrong");
+    terminal.press(&["f", "6"]);
+    terminal.wait("‖ pause n");
+    terminal.press(&["e"]);
+    terminal.wait("STOPPED");
+    terminal.press(&["q"]);
+    terminal.ended(0);
+    // The line names the folder, which has what was broken: for how long, and the leader as the leader.
+    let kept = terminal.file("runs/*/scenario.toml");
+    for word in [
+        "fault = \"isolate\"\nwho = \"n2\"",
+        "fault = \"pause\"\nwho = \"leader\"",
+    ] {
+        assert!(kept.contains(word), "{kept}");
+    }
+    let program = env!("CARGO_BIN_EXE_whitewater");
+    terminal.line("clear");
+    terminal.line(&format!(
+        "{program} run runs/*/scenario.toml --out again > said 2>&1; echo \"code $?.\""
+    ));
+    terminal.wait_line("code ");
+    let faults = terminal.file("again/*/journal.jsonl");
+    for fault in [
+        "\"fault\":\"isolate\",\"who\":2,",
+        "\"fault\":\"pause\",\"who\":",
+    ] {
+        assert!(
+            faults.contains(fault),
+            "{faults}\n{}",
+            terminal.file("said")
+        );
+    }
+}
+
+#[test]
 fn a_finished_run_is_shown_again() {
     let Some(terminal) = Terminal::open() else {
         return;

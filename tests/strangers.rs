@@ -430,7 +430,7 @@ async fn a_node_at_a_port_that_was_anothers_neither_votes_nor_acknowledges_for_i
         unreachable!("there are five");
     };
     let nodes = gone.to_vec();
-    let id = stage.put_in(Fault::KillSeveral { nodes }).await;
+    let id = stage.inject(Fault::KillSeveral { who: nodes }).await;
     // The follower has got the port of one that is gone: with two voices it would be a majority of five.
     let ready = stage.view(*follower).ready.unwrap();
     let taken = gone[0];
@@ -454,7 +454,7 @@ async fn a_node_at_a_port_that_was_anothers_neither_votes_nor_acknowledges_for_i
         }
     }
     stage.network.set_upstream(taken, None);
-    stage.take_out(id).await;
+    stage.heal(id).await;
     stage.serves("after").await;
 }
 

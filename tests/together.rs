@@ -13,7 +13,7 @@ use whitewater::nemesis::Order;
 
 fn slow(node: u64) -> Fault {
     Fault::Disk {
-        node,
+        who: node,
         harm: DiskHarm::SlowSync,
         ms: 50,
     }
@@ -21,7 +21,7 @@ fn slow(node: u64) -> Fault {
 
 fn fast(node: u64) -> Fault {
     Fault::Clock {
-        node,
+        who: node,
         rate_percent: 300,
         step_ms: 0,
     }
@@ -43,9 +43,9 @@ async fn a_node_with_a_slow_disk_and_a_wrong_clock_is_paused_and_everything_is_t
     let mut stage = Stage::of(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    let disk = stage.put_in(slow(node)).await;
-    let clock = stage.put_in(fast(node)).await;
-    let pause = stage.put_in(Fault::Pause { node }).await;
+    let disk = stage.inject(slow(node)).await;
+    let clock = stage.inject(fast(node)).await;
+    let pause = stage.inject(Fault::Pause { who: node }).await;
     assert_eq!(stage.view(node).state, ChildState::Paused);
 
     // Who stands cannot be told: that waits until it goes on.
@@ -61,7 +61,7 @@ async fn a_node_with_a_slow_disk_and_a_wrong_clock_is_paused_and_everything_is_t
             other => panic!("{other:?}"),
         }
     }
-    stage.take_out(clock).await;
+    stage.heal(clock).await;
     assert_eq!(stage.view(node).state, ChildState::Up);
     assert!(is_whole(&stage, node).await);
     stage.serves("after").await;
@@ -73,8 +73,8 @@ async fn all_that_is_wrong_with_a_node_is_healed_at_once() {
     let mut stage = Stage::of(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    for fault in [slow(node), fast(node), Fault::Pause { node }] {
-        stage.put_in(fault).await;
+    for fault in [slow(node), fast(node), Fault::Pause { who: node }] {
+        stage.inject(fault).await;
     }
     stage.order(Order::HealAll).await;
     let mut out = 0;
@@ -94,13 +94,13 @@ async fn a_paused_node_is_killed_as_it_stands_and_its_next_child_does_not_stand(
     let mut stage = Stage::of(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    let pause = stage.put_in(Fault::Pause { node }).await;
+    let pause = stage.inject(Fault::Pause { who: node }).await;
     let clock_why = stage.is_refused(fast(node)).await;
     assert!(clock_why.contains("pause"), "{clock_why}");
-    let kill = stage.put_in(Fault::Kill { node }).await;
+    let kill = stage.inject(Fault::Kill { who: node }).await;
     assert_eq!(stage.view(node).state, ChildState::Dead);
-    stage.take_out(kill).await;
-    stage.take_out(pause).await;
+    stage.heal(kill).await;
+    stage.heal(pause).await;
     assert_eq!(stage.view(node).state, ChildState::Up);
     stage.serves("after").await;
     stage.agree().await;

@@ -1,5 +1,7 @@
 //! How to run a run again: the line that is printed is read back by the real command line, and gives the same run.
 
+use std::time::Duration;
+
 use clap::Parser;
 
 use super::{Door, Program};
@@ -154,7 +156,7 @@ fn a_file_is_run_again_whatever_it_is_called() {
 }
 
 #[test]
-fn a_run_that_needs_somebody_is_one_of_the_screen_and_hands_are_said_not_to_be_repeated() {
+fn a_run_that_needs_somebody_is_one_of_the_screen_and_another_load_is_said_not_to_be_repeated() {
     let by_hand = of("whitewater by-hand --seed 1").unwrap();
     assert!(by_hand.needs_somebody());
     let line = by_hand.again();
@@ -168,4 +170,34 @@ fn a_run_that_needs_somebody_is_one_of_the_screen_and_hands_are_said_not_to_be_r
         crate::journal::again_in_words(&line, false),
         format!("again: {line}")
     );
+}
+
+#[test]
+fn a_run_that_somebody_broke_is_run_again_from_its_folder_and_needs_nobody() {
+    let by_hand = of("whitewater by-hand --seed 18446744073709551615 --defect stale-read").unwrap();
+    let plan = "[[episodes]]\nat_ms = 700\nfor_ms = 900\n\
+                faults = [{ fault = \"isolate\", who = \"leader\", way = \"both\" }]\n";
+    let plan = || toml::from_str(plan).unwrap();
+    let lasted = Duration::from_millis(4_200);
+    let went = by_hand.resolved.clone().as_it_went(plan(), lasted, true);
+    assert_eq!(went.scenario.seconds, 5);
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("it's a run");
+    std::fs::create_dir(&dir).unwrap();
+    let kept = toml::to_string(&went).unwrap();
+    std::fs::write(dir.join("scenario.toml"), kept).unwrap();
+    let line = by_hand.again_as_it_went(&dir);
+    let again = of(&line).unwrap();
+    assert_eq!(again.resolved, went, "{line}");
+    assert!(!again.needs_somebody(), "{line}");
+    check(&again);
+    let direct = Setup {
+        direct: true,
+        ..by_hand
+    };
+    assert!(of(&direct.again_as_it_went(&dir)).unwrap().direct);
+    // While it goes on it may go on as long as was planned.
+    let rapids = of("whitewater rapids --time 30 --seed 1").unwrap();
+    let goes_on = rapids.resolved.as_it_went(plan(), lasted, false);
+    assert_eq!(goes_on.scenario.seconds, 30);
 }

@@ -43,9 +43,9 @@ pub(crate) fn run(args: &ListArgs, out: &mut Out) -> anyhow::Result<u8> {
             .into_iter()
             .map(|s| (s.name, s.about))
             .collect(),
-        What::Faults => run::FAULT_KINDS
+        What::Faults => run::Kind::ALL
             .iter()
-            .map(|kind| (kind.name.to_owned(), kind.about.to_owned()))
+            .map(|kind| (kind.name().to_owned(), kind.about().to_owned()))
             .collect(),
         What::Defects => run::DEFECTS
             .iter()

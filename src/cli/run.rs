@@ -80,10 +80,15 @@ pub(crate) struct ChangeArgs {
 impl ChangeArgs {
     /// The changes; a name that there is not is wrong usage.
     pub(crate) fn changes(&self) -> anyhow::Result<Changes> {
-        let faults = self.faults.as_deref().map(|list| match list {
-            "none" => Vec::new(),
-            list => list.split(',').map(|kind| kind.trim().to_owned()).collect(),
-        });
+        let faults = match self.faults.as_deref() {
+            None => None,
+            Some("none") => Some(Vec::new()),
+            Some(list) => {
+                let kinds = list.split(',').map(|kind| kind.trim().parse());
+                let kinds = kinds.collect::<Result<Vec<run::Kind>, _>>();
+                Some(kinds.map_err(|why| Usage(format!("--faults: {why}")))?)
+            }
+        };
         if let Some(reads) = &self.reads {
             one_of("--reads", reads, run::READ_MODES.iter().copied())?;
         }

@@ -2,9 +2,12 @@
 //! one that took effect.
 //!
 //! What its own numbers say is [`Fault::check`]; what it needs of the nodes and of how they replicate is
-//! [`Fault::check_among`].
+//! [`Fault::check_among`]. A fault for roles is checked as the one for the nodes
+//! that could play them.
 
-use super::{Act, DiskHarm, Fault, NodeId, Of, Only, WireHarm};
+use super::{
+    Act, DiskHarm, Fault, Impossible, NodeId, NodeSelector, Of, Only, Role, Roles, WireHarm,
+};
 
 /// Why a fault makes no sense, or would do nothing, and which of its words says so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +26,7 @@ impl Senseless {
     }
 
     /// Something that would change nothing.
-    fn without_effect(field: &'static str, why: impl std::fmt::Display) -> Senseless {
+    pub(super) fn without_effect(field: &'static str, why: impl std::fmt::Display) -> Senseless {
         Senseless::of(field, format!("without effect: {why}"))
     }
 }
@@ -38,21 +41,21 @@ pub struct Among<'a> {
 }
 
 /// Nothing comes later than this, and nothing stands longer: a minute is longer than any timeout of a node.
-const MOST_MS: u64 = 60_000;
+pub(super) const MOST_MS: u64 = 60_000;
 /// A clock steps no further than a day.
 const MOST_STEP_MS: u64 = 86_400_000;
 /// A clock runs no faster than this; a node refuses more.
 const FASTEST_PERCENT: u32 = 10_000;
 
 /// Whether so many milliseconds are more than nothing, and not too many.
-fn some_ms(field: &'static str, ms: u64, what: &str) -> Result<(), Senseless> {
+pub(super) fn some_ms(field: &'static str, ms: u64, what: &str) -> Result<(), Senseless> {
     match ms {
         0 => Err(Senseless::without_effect(field, what)),
         ms => at_most(field, ms, MOST_MS),
     }
 }
 
-fn at_most(field: &'static str, ms: u64, most: u64) -> Result<(), Senseless> {
+pub(super) fn at_most(field: &'static str, ms: u64, most: u64) -> Result<(), Senseless> {
     if ms <= most {
         return Ok(());
     }
@@ -63,60 +66,6 @@ fn at_most(field: &'static str, ms: u64, most: u64) -> Result<(), Senseless> {
 }
 
 impl Fault {
-    /// Whether it can do anything at all, as far as its own words tell, and what it says can be had.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check(&self) -> Result<(), Senseless> {
-        match self {
-            Fault::Message { .. } => self.check_message(),
-            Fault::Wire { harm, amount, .. } => harm.check(*amount),
-            Fault::Slow {
-                delay_ms,
-                jitter_ms,
-                ..
-            } => {
-                if (*delay_ms, *jitter_ms) == (0, 0) {
-                    let why = "delay_ms and jitter_ms are 0";
-                    return Err(Senseless::without_effect("delay_ms", why));
-                }
-                at_most("delay_ms", *delay_ms, MOST_MS)?;
-                at_most("jitter_ms", *jitter_ms, MOST_MS)
-            }
-            Fault::Throttle {
-                run_ms, stand_ms, ..
-            } => {
-                some_ms("stand_ms", *stand_ms, "stand_ms = 0: it would never stand")?;
-                if *run_ms == 0 {
-                    let why = "run_ms = 0: it would never run, and pause is a fault of its own";
-                    return Err(Senseless::of("run_ms", why));
-                }
-                at_most("run_ms", *run_ms, MOST_MS)
-            }
-            Fault::CrashLoop { up_ms, .. } => at_most("up_ms", *up_ms, MOST_MS),
-            Fault::Freeze { nodes, stagger_ms } => {
-                somebody(nodes)?;
-                at_most("stagger_ms", *stagger_ms, MOST_MS)
-            }
-            Fault::KillSeveral { nodes } | Fault::Crash { nodes } => somebody(nodes),
-            Fault::Disk { harm, ms, .. } => check_disk(*harm, *ms),
-            Fault::Clock {
-                rate_percent,
-                step_ms,
-                ..
-            } => check_clock(*rate_percent, *step_ms),
-            Fault::Split { side } if side.is_empty() => {
-                Err(Senseless::without_effect("side", "nobody is on that side"))
-            }
-            Fault::Bridge { over, side } => check_bridge(*over, side),
-            Fault::Ring { order } => check_order(order),
-            Fault::Graph { cut } if cut.is_empty() => {
-                Err(Senseless::without_effect("cut", "no link is named"))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Whether it can do anything among these nodes.
     ///
     /// # Errors
@@ -164,7 +113,7 @@ impl Fault {
         Err(Senseless::without_effect(field, why))
     }
 
-    fn check_message(&self) -> Result<(), Senseless> {
+    pub(super) fn check_message(&self) -> Result<(), Senseless> {
         let Fault::Message {
             act,
             of,
@@ -183,11 +132,11 @@ impl Fault {
         }
         let name = act.name();
         match act {
-            Act::Late | Act::LateAnswer | Act::Reorder if *ms == 0 => {
+            Act::DelayRequest | Act::DelayResponse | Act::Reorder if *ms == 0 => {
                 let why = format!("{name} of 0 ms: ms says by how much");
                 return Err(Senseless::without_effect("ms", why));
             }
-            Act::Late | Act::LateAnswer | Act::Reorder | Act::Double => {
+            Act::DelayRequest | Act::DelayResponse | Act::Reorder | Act::Duplicate => {
                 at_most("ms", *ms, MOST_MS)?;
             }
             _ if *ms > 0 => {
@@ -201,14 +150,14 @@ impl Fault {
     }
 }
 
-fn somebody(nodes: &[NodeId]) -> Result<(), Senseless> {
+pub(super) fn somebody(nodes: &[NodeId]) -> Result<(), Senseless> {
     match nodes.is_empty() {
         true => Err(Senseless::without_effect("who", "it meets nobody")),
         false => Ok(()),
     }
 }
 
-fn check_bridge(over: NodeId, side: &[NodeId]) -> Result<(), Senseless> {
+pub(super) fn check_bridge(over: NodeId, side: &[NodeId]) -> Result<(), Senseless> {
     if side.is_empty() {
         return Err(Senseless::without_effect("side", "nobody is on that side"));
     }
@@ -219,7 +168,7 @@ fn check_bridge(over: NodeId, side: &[NodeId]) -> Result<(), Senseless> {
     Ok(())
 }
 
-fn check_order(order: &[NodeId]) -> Result<(), Senseless> {
+pub(super) fn check_order(order: &[NodeId]) -> Result<(), Senseless> {
     let mut seen = std::collections::BTreeSet::new();
     match order.iter().find(|node| !seen.insert(**node)) {
         Some(twice) => Err(Senseless::of(
@@ -230,7 +179,7 @@ fn check_order(order: &[NodeId]) -> Result<(), Senseless> {
     }
 }
 
-fn check_disk(harm: DiskHarm, ms: u64) -> Result<(), Senseless> {
+pub(super) fn check_disk(harm: DiskHarm, ms: u64) -> Result<(), Senseless> {
     match harm {
         DiskHarm::SlowSync => some_ms("ms", ms, "syncs that take 0 ms more"),
         _ if ms > 0 => {
@@ -241,7 +190,7 @@ fn check_disk(harm: DiskHarm, ms: u64) -> Result<(), Senseless> {
     }
 }
 
-fn check_clock(rate_percent: u32, step_ms: u64) -> Result<(), Senseless> {
+pub(super) fn check_clock(rate_percent: u32, step_ms: u64) -> Result<(), Senseless> {
     if (rate_percent, step_ms) == (100, 0) {
         let why = "a clock at 100 % that steps 0 ms is as it should be";
         return Err(Senseless::without_effect("rate_percent", why));
@@ -262,7 +211,7 @@ fn check_act(act: Act, of: Of, has_receiver: bool) -> Result<(), Senseless> {
         );
         return Err(Senseless::of("of", why));
     }
-    if act == Act::LateAnswer && of == Of::Heartbeats {
+    if act == Act::DelayResponse && of == Of::Heartbeats {
         let why = "an answer does not say that it is a heartbeat's: name appends";
         return Err(Senseless::of("of", why));
     }
@@ -275,7 +224,7 @@ fn check_act(act: Act, of: Of, has_receiver: bool) -> Result<(), Senseless> {
     }
     if of == Of::Snapshots && act.needs_calls() {
         let why = format!(
-            "{} snapshots: they travel in streams, whose order is kept: late, late-answer, cut-stream and stall meet them",
+            "{} snapshots: they travel in streams, whose order is kept: delay-request, delay-response, cut-stream and stall meet them",
             act.name()
         );
         return Err(Senseless::without_effect("act", why));
@@ -309,10 +258,82 @@ fn check_travel(act: Act, of: Of, only: Only, streams: bool) -> Result<(), Sense
     Ok(())
 }
 
+/// A plan can name nodes up to this one.
+const MOST_NAMED: NodeId = 9;
+
+impl Fault<Role> {
+    /// Whether it can be had among so many nodes, and does anything, whoever leads: as far as its own words tell.
+    ///
+    /// # Errors
+    /// Why it can't.
+    pub fn check_for(&self, nodes: NodeId) -> Result<(), Senseless> {
+        self.checked(nodes, |_, fault| fault.check())
+    }
+
+    /// Whether it does anything among exactly so many nodes, and in a cluster that replicates like this.
+    ///
+    /// # Errors
+    /// Why it doesn't.
+    pub fn check_for_just(&self, nodes: NodeId, streams: bool) -> Result<(), Senseless> {
+        self.checked(nodes, |nodes, fault| {
+            fault.check_among(Among { nodes, streams })
+        })
+    }
+
+    fn checked(
+        &self,
+        nodes: NodeId,
+        check: impl Fn(&[NodeId], &Fault) -> Result<(), Senseless>,
+    ) -> Result<(), Senseless> {
+        let all: Vec<NodeId> = (1..=nodes).collect();
+        match self {
+            Fault::Transfer {
+                to: NodeSelector::Leader,
+            } => {
+                let why = "without effect: the leader leads already";
+                return Err(Senseless::of("to", why));
+            }
+            Fault::AddVoter {
+                who: NodeSelector::Leader,
+            } => {
+                let why = "without effect: the leader has a vote";
+                return Err(Senseless::of("who", why));
+            }
+            Fault::KillSeveral { who } | Fault::Freeze { who, .. } | Fault::PowerLoss { who } => {
+                who.check(all.len())?;
+            }
+            _ => {}
+        }
+        let roles = Roles {
+            nodes: &all,
+            leader: Some(1),
+            newcomer: Some(1),
+        };
+        match self.resolve(roles) {
+            Ok(fault) => check(&all, &fault),
+            // They are two nodes when another one leads.
+            Err(Impossible::SameNodeNow) => Ok(()),
+            Err(why) => Err(Senseless::of("fault", why.to_string())),
+        }
+    }
+
+    /// Whether it does something although it is taken out as soon as it is in.
+    #[must_use]
+    pub fn needs_no_time(&self) -> bool {
+        let nodes: Vec<NodeId> = (1..=MOST_NAMED).collect();
+        let fault = self.resolve(Roles {
+            nodes: &nodes,
+            leader: Some(1),
+            newcomer: Some(2),
+        });
+        fault.is_ok_and(|fault| fault.is_over_at_once() || fault.kills())
+    }
+}
+
 impl Act {
     /// Whether it acts on calls alone, which have one request and one answer.
     fn needs_calls(self) -> bool {
-        !self.needs_streams() && !matches!(self, Act::Late | Act::LateAnswer)
+        !self.needs_streams() && !matches!(self, Act::DelayRequest | Act::DelayResponse)
     }
 
     /// Whether it acts on streams alone.
@@ -346,7 +367,7 @@ impl Only {
             _ => true,
         }) {
             "they carry no entries"
-        } else if (self.terms.is_some() || self.entries.is_some()) && act == Act::LateAnswer {
+        } else if (self.terms.is_some() || self.entries.is_some()) && act == Act::DelayResponse {
             "answers have neither term nor entries to be known by"
         } else {
             return Ok(());
@@ -358,12 +379,12 @@ impl Only {
 
 impl WireHarm {
     /// Whether it can count so much.
-    fn check(self, amount: u64) -> Result<(), Senseless> {
+    pub(super) fn check(self, amount: u64) -> Result<(), Senseless> {
         let (unit, most) = match self {
-            WireHarm::Narrow => ("bytes a second", 1_000_000),
-            WireHarm::Sliced | WireHarm::CutShort => ("bytes", 1_000_000),
+            WireHarm::Bandwidth => ("bytes a second", 1_000_000),
+            WireHarm::Slicer | WireHarm::LimitData => ("bytes", 1_000_000),
             WireHarm::Spikes | WireHarm::LongTail | WireHarm::SlowClose => ("ms", 10_000),
-            WireHarm::HalfClose | WireHarm::Reset | WireHarm::Refuse | WireHarm::Unanswered => {
+            WireHarm::HalfClose | WireHarm::ResetPeer | WireHarm::Refuse | WireHarm::Unanswered => {
                 return match amount {
                     0 => Ok(()),
                     _ => Err(Senseless::without_effect(
@@ -387,208 +408,4 @@ impl WireHarm {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fault::Way;
-
-    /// What is without effect, a fault each; every kind that has a number or a list stands here.
-    fn without_effect() -> Vec<Fault> {
-        let slow = |delay_ms, jitter_ms| Fault::Slow {
-            from: 1,
-            to: 2,
-            delay_ms,
-            jitter_ms,
-        };
-        let throttle = |run_ms, stand_ms| Fault::Throttle {
-            node: 1,
-            run_ms,
-            stand_ms,
-        };
-        let disk = |harm, ms| Fault::Disk { node: 1, harm, ms };
-        let clock = |rate_percent, step_ms| Fault::Clock {
-            node: 1,
-            rate_percent,
-            step_ms,
-        };
-        let mut all = vec![
-            slow(0, 0),
-            throttle(1_000, 0),
-            clock(100, 0),
-            disk(DiskHarm::SlowSync, 0),
-            disk(DiskHarm::Full, 30),
-            Fault::Split { side: vec![] },
-            Fault::Split {
-                side: vec![1, 2, 3],
-            },
-            Fault::Bridge {
-                over: 1,
-                side: vec![],
-            },
-            Fault::Bridge {
-                over: 1,
-                side: vec![2, 3],
-            },
-            Fault::Ring {
-                order: vec![1, 2, 3],
-            },
-            Fault::Graph { cut: vec![] },
-            Fault::Crash { nodes: vec![] },
-            Fault::KillSeveral { nodes: vec![] },
-            Fault::Freeze {
-                nodes: vec![],
-                stagger_ms: 9,
-            },
-        ];
-        for harm in WireHarm::ALL {
-            let nothing = match harm.check(0) {
-                Ok(()) => 7,
-                Err(_) => 0,
-            };
-            all.push(Fault::Wire {
-                from: 1,
-                to: 2,
-                harm,
-                amount: nothing,
-            });
-        }
-        let message = |act, of, per_mille, ms, only| Fault::Message {
-            act,
-            of,
-            node: None,
-            per_mille,
-            ms,
-            to: None,
-            only,
-        };
-        let any = Only::default();
-        let entries = Only {
-            entries: Some([1, 9]),
-            ..any
-        };
-        for act in Act::ALL {
-            let of = match act.needs_streams() {
-                true => Of::Appends,
-                false => Of::Votes,
-            };
-            let time = match act {
-                Act::Late | Act::LateAnswer | Act::Reorder => 0,
-                Act::Double => u64::MAX,
-                _ => 30,
-            };
-            all.push(message(act, of, 1_000, time, any));
-            let ms = if time == 0 { 30 } else { 0 };
-            all.push(message(act, of, 0, ms, any));
-            if act.needs_streams() {
-                all.extend(
-                    [Of::Votes, Of::Heartbeats, Of::Reads].map(|of| message(act, of, 9, 0, any)),
-                );
-            } else if act.needs_calls() {
-                all.push(message(act, Of::Snapshots, 9, ms, any));
-                all.push(message(act, Of::Peers, 9, ms, entries));
-            }
-        }
-        all
-    }
-
-    #[test]
-    fn what_would_change_nothing_is_refused_whatever_its_kind() {
-        let among = Among {
-            nodes: &[1, 2, 3],
-            streams: true,
-        };
-        for fault in without_effect() {
-            let why = fault.check_among(among);
-            assert!(why.is_err(), "{fault}: {fault:?}");
-        }
-        let alone = Among {
-            nodes: &[1],
-            streams: true,
-        };
-        let way = Way::Both;
-        assert!(Fault::Isolate { node: 1, way }.check_among(alone).is_err());
-        for act in Act::ALL.into_iter().filter(|act| act.needs_streams()) {
-            let fault = Fault::Message {
-                act,
-                of: Of::Appends,
-                node: None,
-                per_mille: 1_000,
-                ms: 0,
-                to: None,
-                only: Only::default(),
-            };
-            assert_eq!(fault.check_among(among), Ok(()));
-            assert!(fault.check_among(alone).is_err());
-            let calls = Among {
-                streams: false,
-                ..among
-            };
-            assert!(fault.check_among(calls).is_err(), "{fault}");
-        }
-    }
-
-    #[test]
-    fn a_number_that_nothing_can_be_as_large_as_is_refused() {
-        for fault in [
-            Fault::Slow {
-                from: 1,
-                to: 2,
-                delay_ms: u64::MAX,
-                jitter_ms: 0,
-            },
-            Fault::Slow {
-                from: 1,
-                to: 2,
-                delay_ms: 1,
-                jitter_ms: u64::MAX,
-            },
-            Fault::Throttle {
-                node: 1,
-                run_ms: 9,
-                stand_ms: u64::MAX,
-            },
-            Fault::Freeze {
-                nodes: vec![1],
-                stagger_ms: u64::MAX,
-            },
-            Fault::CrashLoop {
-                node: 1,
-                up_ms: u64::MAX,
-            },
-            Fault::Disk {
-                node: 1,
-                harm: DiskHarm::SlowSync,
-                ms: u64::MAX,
-            },
-            Fault::Clock {
-                node: 1,
-                rate_percent: u32::MAX,
-                step_ms: 0,
-            },
-            Fault::Clock {
-                node: 1,
-                rate_percent: 0,
-                step_ms: u64::MAX,
-            },
-        ] {
-            let why = fault.check().expect_err("too much").to_string();
-            assert!(why.contains("at most"), "{fault}: {why}");
-        }
-    }
-
-    #[test]
-    fn a_ring_names_every_node_once() {
-        let ring = |order: &[NodeId]| Fault::Ring {
-            order: order.to_vec(),
-        };
-        let nodes = [1, 2, 3, 4, 5];
-        let among = Among {
-            nodes: &nodes,
-            streams: true,
-        };
-        assert_eq!(ring(&nodes).check_among(among), Ok(()));
-        let short = ring(&[1, 2, 4, 5]).check_among(among).unwrap_err();
-        assert!(short.why.contains("n3 is not in it"), "{short}");
-        let twice = ring(&[1, 2, 3, 4, 4, 5]).check_among(among).unwrap_err();
-        assert!(twice.why.contains("n4 stands in the ring twice"), "{twice}");
-    }
-}
+mod tests;

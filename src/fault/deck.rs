@@ -9,94 +9,76 @@ use std::collections::BTreeMap;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::Way;
-use super::plan::{Aim, Wish};
+use super::{Fault, Kind, NodeSelector, Role, Way};
 
 /// Rings of more nodes than this are too many to be written down.
-const MOST_IN_A_RING: usize = 5;
+pub(super) const MOST_IN_A_RING: usize = 5;
 
 /// What is left to deal, by kind.
 #[derive(Debug, Default)]
-pub(super) struct Decks(BTreeMap<&'static str, Vec<Wish>>);
+pub(super) struct Decks(BTreeMap<Kind, Vec<Fault<Role>>>);
 
 impl Decks {
-    /// The next one of a kind; `None` where a cluster of this size has none.
+    /// The next one of a kind; `None` where there is none. `every`: all of them.
     pub(super) fn deal(
         &mut self,
         rng: &mut ChaCha8Rng,
-        kind: &'static str,
-        nodes: usize,
-    ) -> Option<Wish> {
+        kind: Kind,
+        every: impl FnOnce() -> Vec<Fault<Role>>,
+    ) -> Option<Fault<Role>> {
         let deck = self.0.entry(kind).or_default();
         if deck.is_empty() {
-            *deck = every(kind, nodes);
+            *deck = every();
             deck.shuffle(rng);
         }
         deck.pop()
     }
 
-    /// Puts one that could not be used under the others.
-    pub(super) fn put_back(&mut self, wish: Wish) {
-        if let Some(deck) = self.0.get_mut(wish.kind()) {
-            deck.insert(0, wish);
+    /// Puts one that could not be used under the others of its kind, where they are dealt.
+    pub(super) fn put_back(&mut self, fault: Fault<Role>) {
+        if let Some(deck) = self.0.get_mut(&fault.kind()) {
+            deck.insert(0, fault);
         }
-    }
-}
-
-/// Whether a kind is dealt, in a cluster of this size.
-pub(super) fn is_dealt(kind: &str, nodes: usize) -> bool {
-    match kind {
-        "isolate" | "split" | "bridge" => true,
-        "ring" => nodes <= MOST_IN_A_RING,
-        _ => false,
     }
 }
 
 /// The node at a position relative to the leader.
-pub(super) fn aim(position: usize) -> Aim {
+pub(super) fn position(position: usize) -> NodeSelector {
     match position {
-        0 => Aim::Leader,
-        k => Aim::Follower(k - 1),
+        0 => NodeSelector::Leader,
+        k => NodeSelector::Follower(k - 1),
     }
 }
 
-/// Every way to part so many nodes in this kind of way, each once.
-fn every(kind: &str, nodes: usize) -> Vec<Wish> {
-    match kind {
-        "isolate" => {
-            let ways = [Way::Both, Way::In, Way::Out];
-            let whom = (0..nodes).map(aim);
-            whom.flat_map(|who| ways.map(|way| Wish::Isolate { who, way }))
-                .collect()
-        }
-        // The side with the leader: everybody else is the other, which must not be empty.
-        "split" => sides(&(0..nodes).collect::<Vec<_>>())
-            .into_iter()
-            .map(|side| Wish::Split { side })
-            .collect(),
-        "bridge" => {
-            let over = |over: usize| {
-                let rest: Vec<usize> = (0..nodes).filter(|&other| other != over).collect();
-                let sides = sides(&rest).into_iter();
-                sides.map(move |side| Wish::Bridge {
-                    over: aim(over),
-                    side,
-                })
-            };
-            (0..nodes).flat_map(over).collect()
-        }
-        "ring" if nodes >= 4 => rings(nodes)
-            .into_iter()
-            .map(|order| Wish::Ring {
-                order: order.into_iter().map(aim).collect(),
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
+/// Each node alone, in each way.
+pub(super) fn isolations(nodes: usize) -> Vec<Fault<Role>> {
+    let ways = [Way::Both, Way::In, Way::Out];
+    let whom = (0..nodes).map(position);
+    whom.flat_map(|who| ways.map(|way| Fault::Isolate { who, way }))
+        .collect()
+}
+
+/// Every side with the leader: everybody else is the other, which must not be empty.
+pub(super) fn splits(nodes: usize) -> Vec<Fault<Role>> {
+    let sides = sides(&(0..nodes).collect::<Vec<_>>()).into_iter();
+    sides.map(|side| Fault::Split { side }).collect()
+}
+
+/// Every node as a bridge, between every two sides of the others.
+pub(super) fn bridges(nodes: usize) -> Vec<Fault<Role>> {
+    let over = |over: usize| {
+        let rest: Vec<usize> = (0..nodes).filter(|&other| other != over).collect();
+        let sides = sides(&rest).into_iter();
+        sides.map(move |side| Fault::Bridge {
+            over: position(over),
+            side,
+        })
+    };
+    (0..nodes).flat_map(over).collect()
 }
 
 /// Every way to part these into two sides, as the side with the first of them.
-fn sides(all: &[usize]) -> Vec<Vec<Aim>> {
+fn sides(all: &[usize]) -> Vec<Vec<NodeSelector>> {
     let Some((first, others)) = all.split_first() else {
         return Vec::new();
     };
@@ -104,14 +86,18 @@ fn sides(all: &[usize]) -> Vec<Vec<Aim>> {
     let every_side = (0..(1_usize << others.len()) - 1).map(|taken| {
         let along = others.iter().enumerate();
         let along = along.filter(move |(bit, _)| taken & (1 << bit) != 0);
-        let along = along.map(|(_, &position)| aim(position));
-        std::iter::once(aim(*first)).chain(along).collect()
+        let along = along.map(|(_, &other)| position(other));
+        std::iter::once(position(*first)).chain(along).collect()
     });
     every_side.collect()
 }
 
-/// Every ring, whichever way round it is read, as an order that begins with 0.
-fn rings(nodes: usize) -> Vec<Vec<usize>> {
+/// Every ring, whichever way round it is read, as an order that begins with the leader; none of fewer than four, in which
+/// all are neighbours.
+pub(super) fn rings(nodes: usize) -> Vec<Fault<Role>> {
+    if nodes < 4 {
+        return Vec::new();
+    }
     let mut orders = vec![vec![0]];
     for _ in 1..nodes {
         let longer = orders.into_iter().flat_map(|order| {
@@ -125,7 +111,10 @@ fn rings(nodes: usize) -> Vec<Vec<usize>> {
         orders = longer.collect();
     }
     orders.retain(|order| order[1] <= order[nodes - 1]);
-    orders
+    let orders = orders.into_iter().map(|order| Fault::Ring {
+        order: order.into_iter().map(position).collect(),
+    });
+    orders.collect()
 }
 
 #[cfg(test)]
@@ -136,34 +125,34 @@ mod tests {
 
     #[test]
     fn every_way_is_there_once() {
-        let check = |kind, nodes, expected: usize| {
-            let mut all: Vec<String> = every(kind, nodes)
-                .iter()
-                .map(|wish| format!("{wish:?}"))
-                .collect();
+        let check = |every: fn(usize) -> Vec<Fault<Role>>, nodes, expected: usize| {
+            let mut all = every(nodes);
             all.sort();
             all.dedup();
-            assert_eq!(all.len(), expected, "{kind} of {nodes}");
+            assert_eq!(all.len(), expected, "of {nodes}: {all:?}");
         };
-        check("isolate", 3, 9);
-        check("split", 3, 3);
-        check("bridge", 3, 3);
-        check("ring", 3, 0);
-        check("split", 5, 15);
-        check("bridge", 5, 35);
-        check("ring", 5, 12);
-        check("split", 1, 0);
-        check("bridge", 2, 0);
+        check(isolations, 3, 9);
+        check(splits, 3, 3);
+        check(bridges, 3, 3);
+        check(rings, 3, 0);
+        check(splits, 5, 15);
+        check(bridges, 5, 35);
+        check(rings, 5, 12);
+        check(splits, 1, 0);
+        check(bridges, 2, 0);
     }
 
     #[test]
     fn nothing_is_dealt_twice_before_everything_was_dealt_once() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let mut decks = Decks::default();
-        let mut deal = || decks.deal(&mut rng, "isolate", 3).expect("there are nine");
-        let first: Vec<Wish> = (0..9).map(|_| deal()).collect();
-        for (at, wish) in first.iter().enumerate() {
-            assert!(!first[..at].contains(wish), "{wish:?} twice in {first:?}");
+        let mut deal = || {
+            let dealt = decks.deal(&mut rng, Kind::Isolate, || isolations(3));
+            dealt.expect("there are nine")
+        };
+        let first: Vec<Fault<Role>> = (0..9).map(|_| deal()).collect();
+        for (at, fault) in first.iter().enumerate() {
+            assert!(!first[..at].contains(fault), "{fault:?} twice in {first:?}");
         }
         assert!(first.contains(&deal()), "then they come again");
     }

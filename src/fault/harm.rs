@@ -2,26 +2,56 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Kind;
+
+/// Which way the packets of a cut node or link stop.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Nothing passes.
+    #[default]
+    Both,
+    /// What others send to the node stops; what it sends flows.
+    In,
+    /// What the node sends stops; what others send to it flows.
+    Out,
+}
+
+/// How a child that starts again is ended.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// SIGTERM: gracefully.
+    #[default]
+    Term,
+    /// SIGKILL: as it stands.
+    Kill,
+}
+
 /// What becomes of bytes on their way, or of those who dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WireHarm {
     /// At most so many bytes pass in a second.
-    Narrow,
+    Bandwidth,
     /// They come in slices of so many bytes, a millisecond apart.
-    Sliced,
+    Slicer,
     /// Now and then some are so many milliseconds late, and all behind them.
     Spikes,
     /// They are late, mostly less and seldom much more than so many milliseconds: an exponential distribution.
     LongTail,
     /// Each connection is reset after so many bytes, in the middle of whatever it carries.
-    CutShort,
+    LimitData,
     /// The end of a connection arrives so many milliseconds after its last byte.
     SlowClose,
     /// The receiver is told that there will be no more bytes; what it sends back flows.
     HalfClose,
     /// Connections are reset, and so is every new one as soon as it is there.
-    Reset,
+    ResetPeer,
     /// Connections are reset, and new ones are refused.
     Refuse,
     /// Connections are reset, and nobody answers who dials.
@@ -31,14 +61,14 @@ pub enum WireHarm {
 impl WireHarm {
     /// Every one of them.
     pub const ALL: [WireHarm; 10] = [
-        WireHarm::Narrow,
-        WireHarm::Sliced,
+        WireHarm::Bandwidth,
+        WireHarm::Slicer,
         WireHarm::Spikes,
         WireHarm::LongTail,
-        WireHarm::CutShort,
+        WireHarm::LimitData,
         WireHarm::SlowClose,
         WireHarm::HalfClose,
-        WireHarm::Reset,
+        WireHarm::ResetPeer,
         WireHarm::Refuse,
         WireHarm::Unanswered,
     ];
@@ -47,16 +77,33 @@ impl WireHarm {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            WireHarm::Narrow => "narrow",
-            WireHarm::Sliced => "sliced",
+            WireHarm::Bandwidth => "bandwidth",
+            WireHarm::Slicer => "slicer",
             WireHarm::Spikes => "spikes",
             WireHarm::LongTail => "long-tail",
-            WireHarm::CutShort => "cut-short",
+            WireHarm::LimitData => "limit-data",
             WireHarm::SlowClose => "slow-close",
             WireHarm::HalfClose => "half-close",
-            WireHarm::Reset => "reset",
+            WireHarm::ResetPeer => "reset-peer",
             WireHarm::Refuse => "refuse",
             WireHarm::Unanswered => "unanswered",
+        }
+    }
+
+    /// What it does, in words, where it counts so much.
+    #[must_use]
+    pub(super) fn words(self, amount: u64) -> String {
+        match self {
+            WireHarm::Bandwidth => format!("at {amount} bytes a second"),
+            WireHarm::Slicer => format!("in slices of {amount} bytes"),
+            WireHarm::Spikes => format!("late by {amount} ms now and then"),
+            WireHarm::LongTail => format!("late by {amount} ms on average, seldom much later"),
+            WireHarm::LimitData => format!("reset after {amount} bytes"),
+            WireHarm::SlowClose => format!("closes {amount} ms late"),
+            WireHarm::HalfClose => "half closed".to_owned(),
+            WireHarm::ResetPeer => "reset, and again as soon as it is dialled".to_owned(),
+            WireHarm::Refuse => "reset, and refused".to_owned(),
+            WireHarm::Unanswered => "reset, and dialled in vain".to_owned(),
         }
     }
 }
@@ -126,14 +173,13 @@ impl DiskHarm {
         DiskHarm::FlippedBits,
     ];
 
-    /// The name of its kind in [`KINDS`]: what is outside of the fault model has a kind of its own, so that nobody
-    /// draws it who has not named it.
+    /// Its kind: what is outside of the fault model has a kind of its own, so that nobody draws it who has not named it.
     #[must_use]
-    pub fn kind(self) -> &'static str {
+    pub fn kind(self) -> Kind {
         match self {
-            DiskHarm::LyingSync => "lying-disk",
-            DiskHarm::FlippedBits => "bit-flip",
-            _ => "disk",
+            DiskHarm::LyingSync => Kind::LyingDisk,
+            DiskHarm::FlippedBits => Kind::BitFlip,
+            _ => Kind::Disk,
         }
     }
 

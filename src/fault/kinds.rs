@@ -1,185 +1,575 @@
-//! The kinds of faults by name, which is what people type and read: the only place where they are written.
+//! The kinds of faults: the only place where their names are written, which is what people type and read, and all that
+//! is known of a kind whoever it meets.
 
-/// A kind of fault: its name wherever a name is typed or shown, and what it does, in a sentence.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Kind {
-    /// One word, as in `--faults kill,pause`.
-    pub name: &'static str,
-    /// For `whitewater list faults` and the fault menu.
-    pub about: &'static str,
+use std::fmt;
+use std::str::FromStr;
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::deck;
+use super::draw::Hat;
+use super::{
+    Act, DiskHarm, Fault, LimitOf, NodeSelector, NodeSet, Of, Only, Role, Signal, Who, WireHarm,
+};
+
+/// What a fault acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Children of the bench.
+    Process,
+    /// The links between nodes, or between a node and its clients.
+    Network,
+    /// Single messages.
+    Messages,
+    /// What a node reads and writes.
+    Disk,
+    /// A node's own time.
+    Clock,
+    /// Who has a vote.
+    Members,
+    /// Who leads.
+    Leadership,
 }
 
-/// Every kind of fault, in the order in which people meet them.
-pub const KINDS: &[Kind] = &[
-    Kind {
-        name: "isolate",
-        about: "cut a node off from its peers, both ways or one way; its clients still reach it",
-    },
-    Kind {
-        name: "kill",
-        about: "SIGKILL a node, start it again on its own disk",
-    },
-    Kind {
-        name: "pause",
-        about: "SIGSTOP a node, SIGCONT it later; it does not notice",
-    },
-    Kind {
-        name: "restart",
-        about: "end a node, gracefully or not, and start it again at once",
-    },
-    Kind {
-        name: "kill-several",
-        about: "SIGKILL a minority, a majority, all followers or all nodes at once",
-    },
-    Kind {
-        name: "freeze",
-        about: "SIGSTOP a minority, a majority, all followers or all nodes at once, SIGCONT one after the other",
-    },
-    Kind {
-        name: "limit",
-        about: "let a node write no file (EFBIG) or open none (EMFILE): it stops or refuses",
-    },
-    Kind {
-        name: "split",
-        about: "part the nodes into two sides that do not hear each other",
-    },
-    Kind {
-        name: "bridge",
-        about: "part the nodes into two sides that hear each other only through one node between them",
-    },
-    Kind {
-        name: "ring",
-        about: "let only neighbours in a ring hear each other: majorities everywhere, no two the same",
-    },
-    Kind {
-        name: "graph",
-        about: "stop a random set of directed links",
-    },
-    Kind {
-        name: "hide",
-        about: "cut a node off from its clients; its peers still hear it",
-    },
-    Kind {
-        name: "crash-loop",
-        about: "SIGKILL a node again and again, soon after each start",
-    },
-    Kind {
-        name: "throttle",
-        about: "let a node run and stand in turns of some milliseconds: a slow processor",
-    },
-    Kind {
-        name: "cut",
-        about: "stop the packets from one node to another; the other way flows",
-    },
-    Kind {
-        name: "slow",
-        about: "delay the packets from one node to another, in order",
-    },
-    Kind {
-        name: "wire",
-        about: "narrow, slice, delay at random, half close, reset or refuse the connections from one node to another",
-    },
-    Kind {
-        name: "crash",
-        about: "cut the power of one node, a minority, a majority or all: what was not synced is lost",
-    },
-    Kind {
-        name: "drop",
-        about: "lose requests: votes, appends, heartbeats, or clients' own",
-    },
-    Kind {
-        name: "swallow",
-        about: "lose answers: the request does its work, and nobody hears of it",
-    },
-    Kind {
-        name: "late",
-        about: "deliver requests late, also those that their sender has given up",
-    },
-    Kind {
-        name: "late-answer",
-        about: "deliver answers late: the request did its work in time",
-    },
-    Kind {
-        name: "double",
-        about: "deliver requests twice",
-    },
-    Kind {
-        name: "reorder",
-        about: "let requests overtake one another",
-    },
-    Kind {
-        name: "refuse",
-        about: "answer requests with an error, without delivering them",
-    },
-    Kind {
-        name: "disk",
-        about: "slow, held or failing syncs (EIO), failing reads (EIO), a full disk (ENOSPC), random or torn write-back under a node",
-    },
-    Kind {
-        name: "lying-disk",
-        about: "syncs say that they are done and are not; OUTSIDE of the fault model, never drawn: no store can keep its word",
-    },
-    Kind {
-        name: "bit-flip",
-        about: "what is read from the disk has one bit wrong; OUTSIDE of the fault model, never drawn: the node has to notice",
-    },
-    Kind {
-        name: "clock",
-        about: "let a node's own clock run fast or slow, stand still or step forward; leases may break",
-    },
-    Kind {
-        name: "shrink",
-        about: "take a node's vote away by a change of the membership, give it back later",
-    },
-    Kind {
-        name: "transfer",
-        about: "hand the leadership to another node",
-    },
-    Kind {
-        name: "replay",
-        about: "deliver an old request between nodes again, before a new one",
-    },
-    Kind {
-        name: "cut-stream",
-        about: "reset streams of appends or snapshots after their first request",
-    },
-    Kind {
-        name: "stall",
-        about: "let streams of appends or snapshots stand after their first request",
-    },
-    Kind {
-        name: "corrupt",
-        about: "flip a bit of each request; OUTSIDE of the fault model, never drawn: TCP does not do that",
-    },
-    Kind {
-        name: "replace",
-        about: "take a voter out of the membership, end it and empty its disk; later it joins as a new one",
-    },
-    Kind {
-        name: "grow",
-        about: "let a node that is no member join and vote; later it leaves again",
-    },
-    Kind {
-        name: "wipe",
-        about: "start a voter again on an empty disk; OUTSIDE of the fault model, never drawn: it forgets its vote",
-    },
-];
+/// What a fault needs of the target, and of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A process of its own for each node.
+    Child,
+    /// A disk that forgets with its node what was not synced.
+    UnsyncedDisk,
+    /// Links that go through the proxy.
+    Links,
+    /// Calls that the proxy can tell apart.
+    Calls,
+    /// A node that turns its own disk and clock wrong at a word.
+    Switches,
+    /// Somebody to ask for other members, or for another leader.
+    Admin,
+}
 
-/// The kinds that change who has a vote.
-pub const MEMBERSHIP: &[&str] = &["shrink", "replace", "grow"];
+/// How the screen marks what a fault meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It is dead.
+    Dead,
+    /// It stands.
+    Paused,
+    /// It goes on, worse than it should.
+    Slow,
+    /// Nothing passes.
+    Cut,
+}
 
-/// The kinds that no quorum protocol need survive. A plan never draws them; whoever writes one down gets what is found
-/// labelled.
-pub const OUTSIDE: &[&str] = &["lying-disk", "bit-flip", "wipe", "corrupt"];
+/// What else is true of some kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Is {
+    /// Its nodes die by it, as they stand.
+    Ends,
+    /// Its nodes stand, and hear nothing, until it is taken out.
+    Stops,
+    /// It is over as soon as it is done: an event, not a state.
+    Once,
+}
 
-/// Among fewer nodes than this a fault of that kind would do nothing, or nothing that another kind does not do.
-#[must_use]
-pub fn least_nodes(kind: &str) -> usize {
-    match kind {
-        "kill" | "pause" | "restart" | "crash-loop" | "throttle" | "hide" | "limit" | "crash"
-        | "disk" | "lying-disk" | "bit-flip" | "clock" | "wipe" => 1,
-        "bridge" | "kill-several" | "freeze" => 3,
-        "ring" => 4,
-        _ => 2,
+/// Draws one, for roles; `None` where a cluster has none like that.
+type Draw = fn(&mut Hat<'_>) -> Option<Fault<Role>>;
+
+/// A plan never draws what no quorum protocol need survive.
+const OUTSIDE: Option<Draw> = None;
+
+/// What is known of a kind.
+struct Row {
+    name: &'static str,
+    about: &'static str,
+    class: Class,
+    least_nodes: usize,
+    mark: Mark,
+    is: &'static [Is],
+    need: Need,
+    draw: Option<Draw>,
+}
+
+macro_rules! kinds {
+    ($($kind:ident $name:literal $class:ident $least:literal $mark:ident $is:tt $need:ident $draw:tt $about:literal;)+) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "&'static str")]
+        pub enum Kind {
+            $(#[doc = $about] $kind,)+
+        }
+
+        impl Kind {
+            /// Every kind, in the order in which people meet them.
+            pub const ALL: &[Kind] = &[$(Kind::$kind),+];
+
+            fn row(self) -> &'static Row {
+                match self {
+                    $(Kind::$kind => &Row {
+                        name: $name,
+                        about: $about,
+                        class: Class::$class,
+                        least_nodes: $least,
+                        mark: Mark::$mark,
+                        is: &$is,
+                        need: Need::$need,
+                        draw: $draw,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+// Its name; what it acts on; among fewer nodes than this it would do nothing, or nothing that another kind does not do;
+// how the screen marks it; what else it is; what it needs; how it is drawn; what it does, for `whitewater list faults`.
+#[rustfmt::skip]
+kinds! {
+    Isolate     "isolate"      Network    2 Cut    [] Links (Some(isolate))
+        "cut a node off from its peers, both ways or one way; its clients still reach it";
+    Kill        "kill"         Process    1 Dead   [Is::Ends] Child (Some(kill))
+        "SIGKILL a node, start it again on its own disk";
+    Pause       "pause"        Process    1 Paused [Is::Stops] Child (Some(pause))
+        "SIGSTOP a node, SIGCONT it later; it does not notice";
+    Restart     "restart"      Process    1 Dead   [Is::Once] Child (Some(restart))
+        "end a node, gracefully or not, and start it again at once";
+    KillSeveral "kill-several" Process    3 Dead   [Is::Ends] Child (Some(kill_several))
+        "SIGKILL a minority, a majority, all followers or all nodes at once";
+    Freeze      "freeze"       Process    3 Paused [Is::Stops] Child (Some(freeze))
+        "SIGSTOP a minority, a majority, all followers or all nodes at once, SIGCONT one after the other";
+    Rlimit       "rlimit"        Process    1 Slow   [] Child (Some(rlimit))
+        "let a node write no file (EFBIG) or open none (EMFILE): it stops or refuses";
+    Split       "split"        Network    2 Cut    [] Links (Some(split))
+        "part the nodes into two sides that do not hear each other";
+    Bridge      "bridge"       Network    3 Cut    [] Links (Some(bridge))
+        "part the nodes into two sides that hear each other only through one node between them";
+    Ring        "ring"         Network    4 Cut    [] Links (Some(ring))
+        "let only neighbours in a ring hear each other: majorities everywhere, no two the same";
+    Graph       "graph"        Network    2 Cut    [] Links (Some(graph))
+        "stop a random set of directed links";
+    IsolateClients        "isolate-clients"         Network    1 Cut    [] Links (Some(isolate_clients))
+        "cut a node off from its clients; its peers still hear it";
+    KillLoop   "kill-loop"   Process    1 Dead   [Is::Ends] Child (Some(kill_loop))
+        "SIGKILL a node again and again, soon after each start";
+    Throttle    "throttle"     Process    1 Paused [] Child (Some(throttle))
+        "let a node run and stand in turns of some milliseconds: a slow processor";
+    Cut         "cut"          Network    2 Cut    [] Links (Some(cut))
+        "stop the packets from one node to another; the other way flows";
+    Slow        "slow"         Network    2 Slow   [] Links (Some(slow))
+        "delay the packets from one node to another, in order";
+    Wire        "wire"         Network    2 Slow   [] Links (Some(wire))
+        "throttle, slice, delay at random, cut off, half close, reset or refuse the connections from one node to another";
+    PowerLoss       "power-loss"        Process    1 Dead   [Is::Ends] UnsyncedDisk (Some(power_loss))
+        "cut the power of one node, a minority, a majority or all: what was not synced is lost";
+    Drop        "drop"         Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Drop)))
+        "lose requests: votes, appends, heartbeats, or clients' own";
+    DropResponse     "drop-response"      Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::DropResponse)))
+        "lose answers: the request does its work, and nobody hears of it";
+    DelayRequest        "delay-request"         Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::DelayRequest)))
+        "deliver requests late, also those that their sender has given up";
+    DelayResponse  "delay-response"  Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::DelayResponse)))
+        "deliver answers late: the request did its work in time";
+    Duplicate      "duplicate"       Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Duplicate)))
+        "deliver requests twice";
+    Reorder     "reorder"      Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Reorder)))
+        "let requests overtake one another";
+    Refuse      "refuse"       Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Refuse)))
+        "answer requests with an error, without delivering them";
+    Disk        "disk"         Disk       1 Slow   [] Switches (Some(disk))
+        "slow, held or failing syncs (EIO), failing reads (EIO), a full disk (ENOSPC), random or torn write-back under a node";
+    LyingDisk   "lying-disk"   Disk       1 Slow   [] Switches (OUTSIDE)
+        "syncs say that they are done and are not; OUTSIDE of the fault model, never drawn: no store can keep its word";
+    BitFlip     "bit-flip"     Disk       1 Slow   [] Switches (OUTSIDE)
+        "what is read from the disk has one bit wrong; OUTSIDE of the fault model, never drawn: the node has to notice";
+    Clock       "clock"        Clock      1 Slow   [] Switches (Some(clock))
+        "let a node's own clock run fast or slow, stand still or step forward; leases may break";
+    RemoveVoter      "remove-voter"       Members    2 Slow   [] Admin (Some(remove_voter))
+        "take a node's vote away by a change of the membership, give it back later";
+    Transfer    "transfer"     Leadership 2 Slow   [Is::Once] Admin (Some(transfer))
+        "hand the leadership to another node";
+    Replay      "replay"       Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Replay)))
+        "deliver an old request between nodes again, before a new one";
+    CutStream   "cut-stream"   Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::CutStream)))
+        "reset streams of appends or snapshots after their first request";
+    Stall       "stall"        Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Stall)))
+        "let streams of appends or snapshots stand after their first request";
+    Corrupt     "corrupt"      Messages   2 Slow   [] Calls (OUTSIDE)
+        "flip a bit of each request; OUTSIDE of the fault model, never drawn: TCP does not do that";
+    Replace     "replace"      Members    2 Dead   [Is::Ends] Admin (Some(replace))
+        "take a voter out of the membership, end it and empty its disk; later it joins as a new one";
+    AddVoter        "add-voter"         Members    2 Slow   [] Admin (Some(add_voter))
+        "let a node that is no member join and vote; later it leaves again";
+    Wipe        "wipe"         Process    1 Dead   [Is::Ends, Is::Once] Child (OUTSIDE)
+        "start a voter again on an empty disk; OUTSIDE of the fault model, never drawn: it forgets its vote";
+    Flap            "flap"            Network    2 Slow   [] Links (Some(flap))
+        "stop the packets from one node to another and let them flow, in turns";
+}
+
+impl Kind {
+    /// One word, as in `--faults kill,pause`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().name
     }
+
+    /// What it does, in a sentence.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        self.row().about
+    }
+
+    /// What it acts on.
+    #[must_use]
+    pub fn class(self) -> Class {
+        self.row().class
+    }
+
+    /// What it needs.
+    #[must_use]
+    pub fn need(self) -> Need {
+        self.row().need
+    }
+
+    /// How the screen marks what it meets.
+    #[must_use]
+    pub fn mark(self) -> Mark {
+        self.row().mark
+    }
+
+    /// Among fewer nodes than this it would do nothing, or nothing that another kind does not do.
+    #[must_use]
+    pub fn least_nodes(self) -> usize {
+        self.row().least_nodes
+    }
+
+    /// Whether a correct cluster need not survive it. A plan never draws it; whoever writes it down gets what is found
+    /// labelled.
+    #[must_use]
+    pub fn is_outside_the_model(self) -> bool {
+        self.row().draw.is_none()
+    }
+
+    /// Draws one.
+    pub(super) fn draw(self, hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+        let possible = hat.nodes >= self.least_nodes();
+        self.row().draw.filter(|_| possible)?(hat)
+    }
+
+    pub(super) fn ends(self) -> bool {
+        self.row().is.contains(&Is::Ends)
+    }
+
+    pub(super) fn stops(self) -> bool {
+        self.row().is.contains(&Is::Stops)
+    }
+
+    pub(super) fn is_once(self) -> bool {
+        self.row().is.contains(&Is::Once)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl From<Kind> for &'static str {
+    fn from(kind: Kind) -> &'static str {
+        kind.name()
+    }
+}
+
+/// A word that names no kind.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no kind of fault {0:?}; there are {known}", known = names())]
+pub struct UnknownKind(String);
+
+fn names() -> String {
+    let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    names.join(", ")
+}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Kind, UnknownKind> {
+        let known = Kind::ALL.iter().find(|kind| kind.name() == name);
+        known.copied().ok_or_else(|| UnknownKind(name.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Kind {
+    type Error = UnknownKind;
+
+    fn try_from(name: String) -> Result<Kind, UnknownKind> {
+        name.parse()
+    }
+}
+
+impl<W: Who> Fault<W> {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Fault::Kill { .. } => Kind::Kill,
+            Fault::Pause { .. } => Kind::Pause,
+            Fault::Restart { .. } => Kind::Restart,
+            Fault::KillSeveral { .. } => Kind::KillSeveral,
+            Fault::Freeze { .. } => Kind::Freeze,
+            Fault::Rlimit { .. } => Kind::Rlimit,
+            Fault::Isolate { .. } => Kind::Isolate,
+            Fault::Split { .. } => Kind::Split,
+            Fault::Bridge { .. } => Kind::Bridge,
+            Fault::Ring { .. } => Kind::Ring,
+            Fault::Graph { .. } => Kind::Graph,
+            Fault::IsolateClients { .. } => Kind::IsolateClients,
+            Fault::KillLoop { .. } => Kind::KillLoop,
+            Fault::Throttle { .. } => Kind::Throttle,
+            Fault::Cut { .. } => Kind::Cut,
+            Fault::Slow { .. } => Kind::Slow,
+            Fault::Wire { .. } => Kind::Wire,
+            Fault::PowerLoss { .. } => Kind::PowerLoss,
+            Fault::Message { act, .. } => act.kind(),
+            Fault::Disk { harm, .. } => harm.kind(),
+            Fault::Clock { .. } => Kind::Clock,
+            Fault::RemoveVoter { .. } => Kind::RemoveVoter,
+            Fault::Transfer { .. } => Kind::Transfer,
+            Fault::Replace { .. } => Kind::Replace,
+            Fault::AddVoter { .. } => Kind::AddVoter,
+            Fault::Wipe { .. } => Kind::Wipe,
+            Fault::Flap { .. } => Kind::Flap,
+        }
+    }
+}
+
+fn isolate(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    hat.deal(Kind::Isolate, deck::isolations)
+}
+
+fn kill(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::Kill { who: hat.any() })
+}
+
+fn pause(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::Pause { who: hat.any() })
+}
+
+fn restart(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::Restart {
+        who: hat.any(),
+        signal: hat.pick(&[Signal::Term, Signal::Kill]),
+    })
+}
+
+/// So many at once, and how long after one the next one goes on.
+fn several(hat: &mut Hat<'_>) -> (NodeSet, u64) {
+    use NodeSet::{All, Followers, Majority, Minority};
+    let who = hat.pick(&[Minority, Majority, Followers, All]);
+    (who, hat.pick(&[0, 100, 400]))
+}
+
+fn kill_several(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let (who, _) = several(hat);
+    Some(Fault::KillSeveral { who })
+}
+
+fn freeze(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let (who, stagger_ms) = several(hat);
+    Some(Fault::Freeze { who, stagger_ms })
+}
+
+fn rlimit(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::Rlimit {
+        who: hat.any(),
+        of: hat.pick(&[LimitOf::FileSize, LimitOf::OpenFiles]),
+    })
+}
+
+fn split(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    hat.deal(Kind::Split, deck::splits)
+}
+
+fn bridge(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    hat.deal(Kind::Bridge, deck::bridges)
+}
+
+fn ring(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    if hat.nodes <= deck::MOST_IN_A_RING {
+        return hat.deal(Kind::Ring, deck::rings);
+    }
+    let mut order: Vec<usize> = (0..hat.nodes).collect();
+    order.shuffle(&mut hat.rng);
+    let order = order.into_iter().map(deck::position).collect();
+    Some(Fault::Ring { order })
+}
+
+fn graph(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let nodes = hat.nodes;
+    let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
+    let mut pairs: Vec<(usize, usize)> = pairs.filter(|(from, to)| from != to).collect();
+    pairs.shuffle(&mut hat.rng);
+    let some = hat.rng.random_range(1..pairs.len());
+    pairs.truncate(some);
+    pairs.sort_unstable();
+    let cut = pairs.into_iter();
+    let cut = cut.map(|(from, to)| (deck::position(from), deck::position(to)));
+    Some(Fault::Graph { cut: cut.collect() })
+}
+
+fn isolate_clients(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::IsolateClients { who: hat.any() })
+}
+
+fn kill_loop(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::KillLoop {
+        who: hat.any(),
+        up_ms: hat.pick(&[100, 300, 800]),
+    })
+}
+
+fn throttle(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let (run_ms, stand_ms) = hat.pick(&[(50, 50), (20, 80), (100, 300)]);
+    Some(Fault::Throttle {
+        who: hat.any(),
+        run_ms,
+        stand_ms,
+    })
+}
+
+fn cut(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let (from, to) = hat.link();
+    Some(Fault::Cut { from, to })
+}
+
+fn slow(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let (from, to) = hat.link();
+    let delay_ms = hat.log_uniform(5.0, 40.0);
+    Some(Fault::Slow {
+        from,
+        to,
+        delay_ms,
+        jitter_ms: delay_ms / 4,
+    })
+}
+
+fn wire(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let (from, to) = hat.link();
+    let harm = hat.pick(&WireHarm::ALL);
+    let (least, times) = match harm {
+        WireHarm::Bandwidth => (2_000.0, 100.0),
+        WireHarm::Slicer => (1.0, 200.0),
+        WireHarm::LimitData => (10.0, 2_000.0),
+        WireHarm::Spikes | WireHarm::SlowClose => (20.0, 20.0),
+        WireHarm::LongTail => (5.0, 20.0),
+        WireHarm::HalfClose | WireHarm::ResetPeer | WireHarm::Refuse | WireHarm::Unanswered => {
+            (0.0, 1.0)
+        }
+    };
+    let amount = hat.log_uniform(least, times);
+    Some(Fault::Wire {
+        from,
+        to,
+        harm,
+        amount,
+    })
+}
+
+fn power_loss(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    use NodeSet::{All, Follower, Leader, Majority};
+    let who = hat.pick(&[Leader, Follower, Majority, All]);
+    (hat.nodes > 1 || who != Follower).then_some(Fault::PowerLoss { who })
+}
+
+/// A fault of single messages: on one node's links or everywhere, of some or all of them.
+fn message(hat: &mut Hat<'_>, act: Act) -> Option<Fault<Role>> {
+    let of = match act {
+        Act::Drop | Act::Refuse => hat.pick(&[Of::Votes, Of::Heartbeats, Of::Peers]),
+        Act::DropResponse => hat.pick(&[Of::Votes, Of::Heartbeats, Of::Clients, Of::Writes]),
+        Act::DelayRequest | Act::DelayResponse => {
+            hat.pick(&[Of::Votes, Of::Appends, Of::Peers, Of::Snapshots])
+        }
+        Act::CutStream | Act::Stall if hat.streams => hat.pick(&[Of::Appends, Of::Snapshots]),
+        Act::CutStream | Act::Stall => Of::Snapshots,
+        // A client's request has no number of its own: a second one may be applied twice, and legally so.
+        Act::Duplicate | Act::Reorder | Act::Replay | Act::Corrupt => {
+            hat.pick(&[Of::Votes, Of::Heartbeats, Of::Appends])
+        }
+    };
+    let somewhere = hat.rng.random_bool(0.5);
+    let who = somewhere.then(|| hat.any());
+    let ms = match act {
+        Act::DelayRequest | Act::DelayResponse | Act::Duplicate | Act::Reorder => {
+            hat.log_uniform(10.0, 30.0)
+        }
+        _ => 0,
+    };
+    Some(Fault::Message {
+        act,
+        of,
+        who,
+        per_mille: hat.pick(&[100, 300, 1000]),
+        ms,
+        to: None,
+        only: Only::default(),
+    })
+}
+
+fn disk(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let harm = hat.pick(&[
+        DiskHarm::SlowSync,
+        DiskHarm::SlowSync,
+        DiskHarm::HoldSync,
+        DiskHarm::SyncFails,
+        DiskHarm::ReadFails,
+        DiskHarm::WriteBack,
+        DiskHarm::TornWrites,
+    ]);
+    let ms = hat.log_uniform(5.0, 30.0);
+    let ms = if harm == DiskHarm::SlowSync { ms } else { 0 };
+    let who = hat.any();
+    Some(Fault::Disk { who, harm, ms })
+}
+
+fn clock(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let rate_percent = hat.pick(&[0, 50, 200, 300, 1_000]);
+    Some(Fault::Clock {
+        who: hat.any(),
+        rate_percent,
+        step_ms: hat.pick(&[0, 0, 500, 5_000]),
+    })
+}
+
+fn remove_voter(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::RemoveVoter { who: hat.any() })
+}
+
+fn transfer(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let heir = hat.rng.random_range(0..hat.nodes - 1);
+    Some(Fault::Transfer {
+        to: NodeSelector::Follower(heir),
+    })
+}
+
+fn replace(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::Replace { who: hat.any() })
+}
+
+fn add_voter(_: &mut Hat<'_>) -> Option<Fault<Role>> {
+    Some(Fault::AddVoter {
+        who: NodeSelector::Newcomer,
+    })
+}
+
+fn flap(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
+    let (from, to) = hat.link();
+    let (cut_ms, open_ms) = hat.pick(&[(100, 100), (300, 300), (500, 100), (100, 500)]);
+    Some(Fault::Flap {
+        from,
+        to,
+        cut_ms,
+        open_ms,
+    })
 }

@@ -1,6 +1,10 @@
 //! Faults of single messages: what becomes of them, and which they are.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use super::Kind;
 
 /// What becomes of single messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -9,13 +13,13 @@ pub enum Act {
     /// The request never arrives and is never answered.
     Drop,
     /// The request arrives and does its work; its answer is never delivered.
-    Swallow,
+    DropResponse,
     /// The request comes late, also when its sender has given up.
-    Late,
+    DelayRequest,
     /// The request is done in time, and its answer comes late.
-    LateAnswer,
+    DelayResponse,
     /// The request arrives twice.
-    Double,
+    Duplicate,
     /// The request waits while others overtake it.
     Reorder,
     /// The request never arrives and is answered with an error at once.
@@ -34,10 +38,10 @@ impl Act {
     /// Every one of them.
     pub const ALL: [Act; 11] = [
         Act::Drop,
-        Act::Swallow,
-        Act::Late,
-        Act::LateAnswer,
-        Act::Double,
+        Act::DropResponse,
+        Act::DelayRequest,
+        Act::DelayResponse,
+        Act::Duplicate,
         Act::Reorder,
         Act::Refuse,
         Act::Replay,
@@ -46,28 +50,39 @@ impl Act {
         Act::Corrupt,
     ];
 
-    /// The name of its kind in [`KINDS`].
+    /// Its kind.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Act::Drop => Kind::Drop,
+            Act::DropResponse => Kind::DropResponse,
+            Act::DelayRequest => Kind::DelayRequest,
+            Act::DelayResponse => Kind::DelayResponse,
+            Act::Duplicate => Kind::Duplicate,
+            Act::Reorder => Kind::Reorder,
+            Act::Refuse => Kind::Refuse,
+            Act::Replay => Kind::Replay,
+            Act::CutStream => Kind::CutStream,
+            Act::Stall => Kind::Stall,
+            Act::Corrupt => Kind::Corrupt,
+        }
+    }
+
+    /// Its name, in a plan and as a kind.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Act::Drop => "drop",
-            Act::Swallow => "swallow",
-            Act::Late => "late",
-            Act::LateAnswer => "late-answer",
-            Act::Double => "double",
-            Act::Reorder => "reorder",
-            Act::Refuse => "refuse",
-            Act::Replay => "replay",
-            Act::CutStream => "cut-stream",
-            Act::Stall => "stall",
-            Act::Corrupt => "corrupt",
-        }
+        self.kind().name()
+    }
+
+    /// Whether answers meet it, and not requests.
+    fn is_of_answers(self) -> bool {
+        matches!(self, Act::DropResponse | Act::DelayResponse)
     }
 
     /// Whether a request arrives more than once by it.
     #[must_use]
     pub fn repeats(self) -> bool {
-        matches!(self, Act::Double | Act::Replay)
+        matches!(self, Act::Duplicate | Act::Replay)
     }
 }
 
@@ -93,6 +108,46 @@ impl Only {
     #[must_use]
     pub fn is_all(&self) -> bool {
         *self == Only::default()
+    }
+}
+
+impl fmt::Display for Only {
+    /// ` of terms 3-5 with 1-9 entries, number 1-3 of each link`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some([least, most]) = self.terms {
+            write!(f, " of terms {least}-{most}")?;
+        }
+        if let Some([least, most]) = self.entries {
+            write!(f, " with {least}-{most} entries")?;
+        }
+        if let Some([first, last]) = self.nth {
+            write!(f, ", number {first}-{last} of each link")?;
+        }
+        Ok(())
+    }
+}
+
+/// `delay-response answers to appends 60 ms n1 → n2`: between whom, where it is said.
+pub(super) fn words(
+    f: &mut fmt::Formatter<'_>,
+    act: Act,
+    of: Of,
+    ms: u64,
+    ends: [Option<String>; 2],
+) -> fmt::Result {
+    let answers = match act.is_of_answers() {
+        true => "answers to ",
+        false => "",
+    };
+    write!(f, "{} {answers}{}", act.name(), of.name())?;
+    if ms > 0 {
+        write!(f, " {ms} ms")?;
+    }
+    match ends {
+        [Some(from), Some(to)] => write!(f, " {from} → {to}"),
+        [Some(who), None] => write!(f, " at {who}"),
+        [None, Some(to)] => write!(f, " to {to}"),
+        [None, None] => Ok(()),
     }
 }
 

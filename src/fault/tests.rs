@@ -11,21 +11,21 @@ fn a_network_fault_names_exactly_its_directed_links() {
     links(Fault::Cut { from: 1, to: 3 }, &[(1, 3)]);
     links(
         Fault::Isolate {
-            node: 2,
+            who: 2,
             way: Way::Both,
         },
         &[(1, 2), (2, 1), (2, 3), (3, 2)],
     );
     links(
         Fault::Isolate {
-            node: 2,
+            who: 2,
             way: Way::In,
         },
         &[(1, 2), (3, 2)],
     );
     links(
         Fault::Isolate {
-            node: 2,
+            who: 2,
             way: Way::Out,
         },
         &[(2, 1), (2, 3)],
@@ -34,7 +34,7 @@ fn a_network_fault_names_exactly_its_directed_links() {
         Fault::Split { side: vec![1] },
         &[(1, 2), (1, 3), (2, 1), (3, 1)],
     );
-    links(Fault::Kill { node: 1 }, &[]);
+    links(Fault::Kill { who: 1 }, &[]);
     let cut = vec![(1, 2), (3, 1)];
     links(Fault::Graph { cut: cut.clone() }, &cut);
     let bridge = Fault::Bridge {
@@ -69,15 +69,15 @@ fn in_a_ring_everybody_hears_a_majority_and_no_two_the_same() {
 
 #[test]
 fn every_fault_is_of_a_listed_kind() {
-    let all = [
-        Fault::Kill { node: 1 },
-        Fault::Pause { node: 1 },
+    let all: [Fault; 28] = [
+        Fault::Kill { who: 1 },
+        Fault::Pause { who: 1 },
         Fault::Restart {
-            node: 1,
+            who: 1,
             signal: Signal::Term,
         },
         Fault::Isolate {
-            node: 1,
+            who: 1,
             way: Way::Both,
         },
         Fault::Split { side: vec![1] },
@@ -87,23 +87,29 @@ fn every_fault_is_of_a_listed_kind() {
         },
         Fault::Ring { order: vec![1, 2] },
         Fault::Graph { cut: vec![(1, 2)] },
-        Fault::Hide { node: 1 },
-        Fault::CrashLoop { node: 1, up_ms: 9 },
-        Fault::KillSeveral { nodes: vec![1, 2] },
+        Fault::IsolateClients { who: 1 },
+        Fault::KillLoop { who: 1, up_ms: 9 },
+        Fault::KillSeveral { who: vec![1, 2] },
         Fault::Freeze {
-            nodes: vec![1, 2],
+            who: vec![1, 2],
             stagger_ms: 9,
         },
-        Fault::Limit {
-            node: 1,
+        Fault::Rlimit {
+            who: 1,
             of: LimitOf::FileSize,
         },
         Fault::Throttle {
-            node: 1,
+            who: 1,
             run_ms: 9,
             stand_ms: 9,
         },
         Fault::Cut { from: 1, to: 2 },
+        Fault::Flap {
+            from: 1,
+            to: 2,
+            cut_ms: 9,
+            open_ms: 9,
+        },
         Fault::Slow {
             from: 1,
             to: 2,
@@ -113,51 +119,55 @@ fn every_fault_is_of_a_listed_kind() {
         Fault::Wire {
             from: 1,
             to: 2,
-            harm: WireHarm::Narrow,
+            harm: WireHarm::Bandwidth,
             amount: 2_000,
         },
-        Fault::Crash { nodes: vec![1, 2] },
+        Fault::PowerLoss { who: vec![1, 2] },
         Fault::Disk {
-            node: 1,
+            who: 1,
             harm: DiskHarm::SlowSync,
             ms: 50,
         },
         Fault::Disk {
-            node: 1,
+            who: 1,
             harm: DiskHarm::LyingSync,
             ms: 0,
         },
         Fault::Disk {
-            node: 1,
+            who: 1,
             harm: DiskHarm::FlippedBits,
             ms: 0,
         },
         Fault::Clock {
-            node: 1,
+            who: 1,
             rate_percent: 300,
             step_ms: 0,
         },
-        Fault::Shrink { node: 1 },
+        Fault::RemoveVoter { who: 1 },
         Fault::Transfer { to: 1 },
-        Fault::Replace { node: 1 },
-        Fault::Grow { node: 4 },
-        Fault::Wipe { node: 1 },
+        Fault::Replace { who: 1 },
+        Fault::AddVoter { who: 4 },
+        Fault::Wipe { who: 1 },
     ];
     let messages = Act::ALL.map(|act| Fault::Message {
         act,
         of: Of::Votes,
-        node: None,
+        who: None,
         per_mille: 500,
         ms: 0,
         to: None,
         only: Only::default(),
     });
-    assert_eq!(all.len() + messages.len(), KINDS.len());
-    for fault in all.into_iter().chain(messages) {
-        assert!(
-            KINDS.iter().any(|kind| kind.name == fault.kind()),
-            "{fault}"
-        );
+    let kinds: Vec<Kind> = all
+        .iter()
+        .chain(&messages)
+        .map(|fault| fault.kind())
+        .collect();
+    let mut every = kinds.clone();
+    every.sort_unstable();
+    assert_eq!(every, Kind::ALL, "each once");
+    for &kind in Kind::ALL {
+        assert_eq!(kind.name().parse(), Ok(kind));
     }
 }
 
@@ -167,10 +177,10 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
         let fault = Fault::Message {
             act,
             of,
-            node: Some(1),
+            who: Some(1),
             per_mille: 500,
             ms: match act {
-                Act::Late | Act::LateAnswer | Act::Reorder | Act::Double => 9,
+                Act::DelayRequest | Act::DelayResponse | Act::Reorder | Act::Duplicate => 9,
                 _ => 0,
             },
             to,
@@ -194,19 +204,35 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
         },
     };
     for (act, of, to, only) in [
-        (Act::LateAnswer, Of::Appends, Some(2), only("nth", [1, 3])),
+        (
+            Act::DelayResponse,
+            Of::Appends,
+            Some(2),
+            only("nth", [1, 3]),
+        ),
         (Act::Drop, Of::Heartbeats, None, only("entries", [0, 0])),
-        (Act::Late, Of::Appends, None, only("entries", [1, 100])),
-        (Act::Double, Of::Votes, None, only("terms", [2, 2])),
-        (Act::Swallow, Of::Clients, None, only("nth", [1, 1])),
+        (
+            Act::DelayRequest,
+            Of::Appends,
+            None,
+            only("entries", [1, 100]),
+        ),
+        (Act::Duplicate, Of::Votes, None, only("terms", [2, 2])),
+        (Act::DropResponse, Of::Clients, None, only("nth", [1, 1])),
         (Act::CutStream, Of::Appends, Some(2), all),
     ] {
         assert_eq!(check(act, of, to, only), Ok(()), "{act:?} {of:?}");
     }
     for (act, of, to, only, why) in [
-        (Act::Double, Of::Writes, None, all, "two writes"),
+        (Act::Duplicate, Of::Writes, None, all, "two writes"),
         (Act::Drop, Of::Reads, Some(2), all, "without a receiver"),
-        (Act::LateAnswer, Of::Heartbeats, None, all, "name appends"),
+        (
+            Act::DelayResponse,
+            Of::Heartbeats,
+            None,
+            all,
+            "name appends",
+        ),
         (
             Act::Drop,
             Of::Votes,
@@ -244,7 +270,7 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
             "no entries",
         ),
         (
-            Act::LateAnswer,
+            Act::DelayResponse,
             Of::Appends,
             None,
             only("terms", [1, 2]),
@@ -272,13 +298,13 @@ fn what_no_message_can_meet_is_refused_with_the_reason() {
 
 #[test]
 fn a_kind_is_outside_of_the_model_just_where_it_says_so() {
-    for kind in KINDS {
-        let says = kind.about.contains("OUTSIDE of the fault model");
-        assert_eq!(says, OUTSIDE.contains(&kind.name), "{}", kind.name);
+    for kind in Kind::ALL {
+        let says = kind.about().contains("OUTSIDE of the fault model");
+        assert_eq!(says, kind.is_outside_the_model(), "{kind}");
     }
     for harm in DiskHarm::ALL {
         let fault = Fault::Disk {
-            node: 1,
+            who: 1,
             harm,
             ms: 0,
         };

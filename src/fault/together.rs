@@ -31,7 +31,7 @@ impl Fault {
             Fault::Kill { .. }
                 | Fault::KillSeveral { .. }
                 | Fault::Restart { .. }
-                | Fault::Crash { .. }
+                | Fault::PowerLoss { .. }
         );
         if self.is_a_switch() {
             let others_switch = other.is_a_switch() && other.kind() != self.kind();
@@ -63,12 +63,6 @@ impl Fault {
                 }
         )
     }
-
-    /// Whether its nodes stand, and hear nothing, until it is taken out.
-    #[must_use]
-    pub fn stops(&self) -> bool {
-        matches!(self, Fault::Pause { .. } | Fault::Freeze { .. })
-    }
 }
 
 #[cfg(test)]
@@ -77,19 +71,19 @@ mod tests {
 
     fn disk(harm: DiskHarm) -> Fault {
         let ms = if harm == DiskHarm::SlowSync { 50 } else { 0 };
-        Fault::Disk { node: 1, harm, ms }
+        Fault::Disk { who: 1, harm, ms }
     }
 
     fn clock() -> Fault {
         Fault::Clock {
-            node: 1,
+            who: 1,
             rate_percent: 300,
             step_ms: 0,
         }
     }
 
     fn pause(node: u64) -> Fault {
-        Fault::Pause { node }
+        Fault::Pause { who: node }
     }
 
     #[test]
@@ -108,29 +102,29 @@ mod tests {
 
     #[test]
     fn what_ends_a_node_goes_on_top_of_what_ends_with_it() {
-        let crash = Fault::Crash { nodes: vec![1] };
-        let kill = Fault::Kill { node: 1 };
-        let restart = |signal| Fault::Restart { node: 1, signal };
+        let power_loss = Fault::PowerLoss { who: vec![1] };
+        let kill = Fault::Kill { who: 1 };
+        let restart = |signal| Fault::Restart { who: 1, signal };
         for first in [
             disk(DiskHarm::HoldSync),
             disk(DiskHarm::LyingSync),
             clock(),
             pause(1),
         ] {
-            assert_eq!(crash.refused_by(&first), None, "{first}");
+            assert_eq!(power_loss.refused_by(&first), None, "{first}");
             assert_eq!(kill.refused_by(&first), None, "{first}");
             assert_eq!(restart(Signal::Kill).refused_by(&first), None, "{first}");
             assert!(first.refused_by(&kill).is_some(), "{first}");
         }
         assert!(restart(Signal::Term).refused_by(&pause(1)).is_some());
         assert_eq!(restart(Signal::Term).refused_by(&clock()), None);
-        assert!(crash.refused_by(&disk(DiskHarm::Full)).is_some());
+        assert!(power_loss.refused_by(&disk(DiskHarm::Full)).is_some());
     }
 
     #[test]
     fn what_cannot_be_is_refused_in_a_sentence_that_names_what_is_in() {
         let throttle = Fault::Throttle {
-            node: 1,
+            who: 1,
             run_ms: 50,
             stand_ms: 50,
         };
@@ -146,8 +140,8 @@ mod tests {
         );
         let [slow, held] = [DiskHarm::SlowSync, DiskHarm::HoldSync].map(disk);
         assert!(held.refused_by(&slow).is_some(), "one disk does one thing");
-        let (shrink, replace) = (Fault::Shrink { node: 2 }, Fault::Replace { node: 2 });
-        let why = replace.refused_by(&shrink).expect("one vote");
+        let (removed, replaced) = (Fault::RemoveVoter { who: 2 }, Fault::Replace { who: 2 });
+        let why = replaced.refused_by(&removed).expect("one vote");
         assert!(why.contains("n2's vote"), "{why}");
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Event, MessageFate, Phase};
 use super::node::{ChildState, LinkState, NodeView, Role};
 use super::unexplained::{self, Unexplained};
-use crate::fault::{By, Fault, MEMBERSHIP, NodeId};
+use crate::fault::{By, Class, Fault, Kind, NodeId};
 use crate::scenario::Promises;
 
 /// After the last fault went out, operations count as calm again: a failover takes 0.9 to 1.2 s.
@@ -55,7 +55,7 @@ pub(super) struct Coverage {
     cut: BTreeSet<(NodeId, NodeId)>,
     snapshots: u64,
     sessions: Sessions,
-    faults: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<Kind, u64>,
     messages: BTreeMap<String, u64>,
     dropped: BTreeMap<String, u64>,
     /// Leaders that, as they said last, had more in their log than was committed.
@@ -123,7 +123,7 @@ pub struct Counts {
     /// How the bench's own ended: the writes that try the healed cluster, and the final reads.
     pub own_ops: Outcomes,
     /// Faults that took effect, by kind.
-    pub faults: BTreeMap<String, u64>,
+    pub faults: BTreeMap<Kind, u64>,
     /// Single messages that met a fate, by the fate.
     pub messages: BTreeMap<String, u64>,
     /// Single messages that were lost, requests, answers and refused ones together, by the method.
@@ -263,7 +263,7 @@ impl Coverage {
                 self.active += 1;
                 self.edge();
                 let hit = match fault {
-                    Fault::Isolate { node, .. } => vec![*node],
+                    Fault::Isolate { who: node, .. } => vec![*node],
                     other => other.children(),
                 };
                 for node in hit {
@@ -281,7 +281,7 @@ impl Coverage {
             Event::FaultIndeterminate { id, fault, .. } => {
                 self.indeterminate += 1;
                 // What was never told to be in was not counted.
-                let counted = id.and_then(|_| self.faults.get_mut(fault.kind()));
+                let counted = id.and_then(|_| self.faults.get_mut(&fault.kind()));
                 if let Some(count) = counted {
                     *count -= 1;
                 }
@@ -413,12 +413,10 @@ impl Coverage {
         ops.unknown += self.open.len() as u64;
         let mut own_ops = self.own;
         own_ops.unknown += self.own_open.len() as u64;
-        let faults = self.faults.iter();
-        let faults = faults.map(|(name, n)| ((*name).to_owned(), *n));
         Counts {
             ops,
             own_ops,
-            faults: faults.collect(),
+            faults: self.faults.clone(),
             messages: self.messages.clone(),
             dropped: self.dropped.clone(),
             tails: self.tails,
@@ -451,8 +449,9 @@ impl Counts {
                 self.elections, promises.elections
             ));
         }
-        let took_effect = |kinds: &[&str]| -> u64 {
-            kinds.iter().filter_map(|&kind| self.faults.get(kind)).sum()
+        let took_effect = |counts: fn(Kind) -> bool| -> u64 {
+            let counted = self.faults.iter().filter(|(kind, _)| counts(**kind));
+            counted.map(|(_, times)| times).sum()
         };
         let Promises {
             kinds,
@@ -461,7 +460,7 @@ impl Counts {
             leaders_in_minority,
             tails,
             changes,
-            crashes,
+            power_losses,
             ..
         } = *promises;
         for (done, promised, what) in [
@@ -483,11 +482,15 @@ impl Counts {
                 "leaders were killed with entries that were not committed",
             ),
             (
-                took_effect(MEMBERSHIP),
+                took_effect(|kind| kind.class() == Class::Members),
                 changes,
                 "changes of the membership took effect",
             ),
-            (took_effect(&["crash"]), crashes, "power losses took effect"),
+            (
+                took_effect(|kind| kind == Kind::PowerLoss),
+                power_losses,
+                "power losses took effect",
+            ),
         ] {
             if done < promised {
                 unmet.push(format!("{done} {what}, promised {promised}"));

@@ -14,8 +14,18 @@ use serde::{Deserialize, Serialize};
 
 use super::coverage::Sessions;
 use super::node::{LinkState, NodeView, RpcView};
-use crate::fault::{By, Fault, FaultId, NodeId, Remains};
+use crate::fault::{self, By, Fault, FaultId, NodeId, Remains};
 use crate::oracle::Finding;
+
+/// In what a person has a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// In what went wrong: that is in the run's plan, and comes again with it.
+    Faults,
+    /// In what was asked of the cluster: that does not.
+    Load,
+}
 
 /// How much the workload asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +213,15 @@ pub enum Event {
         /// Why not.
         why: String,
     },
+    /// A fault for whose roles there was nobody, and why. It never counts as installed.
+    FaultUnresolved {
+        /// What.
+        fault: Fault<fault::Role>,
+        /// Whose doing.
+        by: By,
+        /// Why not.
+        why: String,
+    },
     /// A fault of which nobody can say whether it had any effect. It does not count as one that had.
     FaultIndeterminate {
         /// The number under which it was in; absent where it was never seen to be.
@@ -235,7 +254,12 @@ pub enum Event {
         paused: bool,
     },
     /// From now on somebody's hands have a part in what happens.
-    ByHand,
+    ByHand {
+        /// In what.
+        part: Part,
+        /// How to run it again from here on, as a command.
+        again: String,
+    },
     /// The workload asks for so much from now on.
     Load {
         /// How much.

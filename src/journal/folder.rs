@@ -18,6 +18,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use checkers::format::{self, Format};
@@ -54,6 +55,53 @@ pub fn create(parent: &Path, scenario: &str, seed: u64) -> io::Result<PathBuf> {
         }
     }
     unreachable!("the numbers do not end")
+}
+
+/// What a run does, kept in its folder so that it can be run again.
+#[derive(Debug)]
+pub struct Kept {
+    path: PathBuf,
+    last: Mutex<Resolved>,
+}
+
+impl Kept {
+    /// Keeps this in a run's folder.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn new(dir: &Path, resolved: Resolved) -> io::Result<Kept> {
+        let kept = Kept {
+            path: dir.join("scenario.toml"),
+            last: Mutex::new(resolved.clone()),
+        };
+        kept.keep(resolved).map(|()| kept)
+    }
+
+    /// Keeps this in place of what was kept: whoever reads it finds one or the other, whole.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    ///
+    /// # Panics
+    /// If another thread panicked while it kept something.
+    pub fn keep(&self, resolved: Resolved) -> io::Result<()> {
+        let text = toml::to_string(&resolved).map_err(io::Error::other)?;
+        let new = self.path.with_extension("toml.new");
+        fs::write(&new, text)?;
+        fs::rename(new, &self.path)?;
+        *self.last.lock().expect("nobody panics while keeping") = resolved;
+        Ok(())
+    }
+
+    /// What is kept.
+    ///
+    /// # Panics
+    /// As [`Kept::keep`].
+    #[must_use]
+    pub fn last(&self) -> Resolved {
+        let last = self.last.lock().expect("nobody panics while keeping");
+        last.clone()
+    }
 }
 
 /// The name of the file that holds the token.

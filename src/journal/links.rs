@@ -27,20 +27,20 @@ impl Links {
     /// Gives the links that changed by what happened.
     pub fn after(&mut self, event: &Event) -> Vec<Event> {
         match event {
-            Event::FaultIn { id, fault, .. } => self.put_in(*id, fault.clone()),
-            Event::FaultOut { id, .. } => self.take_out(*id),
+            Event::FaultIn { id, fault, .. } => self.inject(*id, fault.clone()),
+            Event::FaultOut { id, .. } => self.heal(*id),
             _ => Vec::new(),
         }
     }
 
     /// A fault is in; gives the links that changed by it.
-    fn put_in(&mut self, id: FaultId, fault: Fault) -> Vec<Event> {
+    fn inject(&mut self, id: FaultId, fault: Fault) -> Vec<Event> {
         self.active.insert(id, fault);
         self.changes()
     }
 
     /// A fault is out; gives the links that changed by it.
-    fn take_out(&mut self, id: FaultId) -> Vec<Event> {
+    fn heal(&mut self, id: FaultId) -> Vec<Event> {
         self.active.remove(&id);
         self.changes()
     }
@@ -51,7 +51,7 @@ impl Links {
             for link in fault.links(&self.nodes) {
                 let state = now.entry(link).or_insert(LinkState::Slow);
                 // A harmed wire still carries something, if only what goes the other way.
-                if !matches!(fault, Fault::Slow { .. } | Fault::Wire { .. }) {
+                if fault.cuts() {
                     *state = LinkState::Cut;
                 }
             }
@@ -89,14 +89,14 @@ mod tests {
             delay_ms: 5,
             jitter_ms: 0,
         };
-        assert_eq!(links.put_in(1, slow), [state(1, 2, LinkState::Slow)]);
+        assert_eq!(links.inject(1, slow), [state(1, 2, LinkState::Slow)]);
         assert_eq!(
-            links.put_in(2, Fault::Cut { from: 1, to: 2 }),
+            links.inject(2, Fault::Cut { from: 1, to: 2 }),
             [state(1, 2, LinkState::Cut)]
         );
-        assert_eq!(links.put_in(3, Fault::Cut { from: 1, to: 2 }), []);
-        assert_eq!(links.take_out(2), []);
-        assert_eq!(links.take_out(3), [state(1, 2, LinkState::Slow)]);
-        assert_eq!(links.take_out(1), [state(1, 2, LinkState::Open)]);
+        assert_eq!(links.inject(3, Fault::Cut { from: 1, to: 2 }), []);
+        assert_eq!(links.heal(2), []);
+        assert_eq!(links.heal(3), [state(1, 2, LinkState::Slow)]);
+        assert_eq!(links.heal(1), [state(1, 2, LinkState::Open)]);
     }
 }

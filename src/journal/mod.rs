@@ -29,10 +29,11 @@ mod view;
 
 pub use coverage::{Counts, Outcomes, Sessions, Share};
 pub use event::{
-    DefectCounts, Entry, Event, Load, MessageFate, Phase, Progress, VerdictWord, not_linearizable,
+    DefectCounts, Entry, Event, Load, MessageFate, Part, Phase, Progress, VerdictWord,
+    not_linearizable,
 };
 pub use folder::{
-    FolderError, ReadBack, TOKEN_FILE, TokenFile, create, found_in, history_in, read_folder,
+    FolderError, Kept, ReadBack, TOKEN_FILE, TokenFile, create, found_in, history_in, read_folder,
     read_result, utc_stamp,
 };
 pub use links::Links;

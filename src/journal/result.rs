@@ -10,20 +10,20 @@ use checkers::verdict::Verdict;
 
 use super::beliefs::Beliefs;
 use super::coverage::{Counts, Coverage};
-use super::event::{DefectCounts, Entry, Event, Phase, VerdictWord};
+use super::event::{DefectCounts, Entry, Event, Part, Phase, VerdictWord};
 use crate::exit::{Ended, Exit};
 use crate::fault::{FaultId, FaultSpan, Remains};
 use crate::oracle::Finding;
 use crate::oracle::blame::{self, RECENT_NS};
 use crate::scenario::Resolved;
 
-/// How to run a run again, in a sentence: by its command, where nobody's hands had a part in it.
+/// How to run a run again, in a sentence: by its command; `load_by_hand`: but for what somebody asked of the workload.
 #[must_use]
-pub fn again_in_words(command: &str, by_hand: bool) -> String {
-    match by_hand {
-        true => {
-            format!("again, without what was done by hand, which no command repeats: {command}")
-        }
+pub fn again_in_words(command: &str, load_by_hand: bool) -> String {
+    match load_by_hand {
+        true => format!(
+            "again, but for what was asked of the workload by hand, which no command repeats: {command}"
+        ),
         false => format!("again: {command}"),
     }
 }
@@ -60,7 +60,9 @@ pub struct RunResult {
     /// Whether somebody ended it before its time, at once.
     pub interrupted: bool,
     /// Whether somebody's hands broke, healed, held or changed something: no command repeats that.
-    pub by_hand: bool,
+    pub faults_by_hand: bool,
+    /// Whether one had a part in what was asked of the cluster, which [`again`](RunResult::again) does not repeat.
+    pub load_by_hand: bool,
     /// How many events of the nodes' traces the model's rules explained; absent when they did not explain all.
     pub trace_events: Option<u64>,
     /// How long the rules took for one of them, in microseconds.
@@ -141,7 +143,13 @@ impl ResultFold {
                 result.bench_errors.push(text.clone());
             }
             Event::Interrupted => result.interrupted = true,
-            Event::ByHand => result.by_hand = true,
+            Event::ByHand { part, again } => {
+                result.again.clone_from(again);
+                match part {
+                    Part::Faults => result.faults_by_hand = true,
+                    Part::Load => result.load_by_hand = true,
+                }
+            }
             Event::Explained { events, took_ns } => {
                 result.trace_events = Some(*events);
                 result.trace_us = *took_ns as f64 / 1e3 / (*events).max(1) as f64;
@@ -247,10 +255,19 @@ impl ResultFold {
         self.result.bench_errors.iter().any(|known| known == text)
     }
 
-    /// Whether somebody's hands had a part in it so far.
+    /// Whether somebody's hands had a part in it so far, and in that part of it.
     #[must_use]
-    pub fn is_by_hand(&self) -> bool {
-        self.result.by_hand
+    pub fn is_by_hand(&self, part: Part) -> bool {
+        match part {
+            Part::Faults => self.result.faults_by_hand,
+            Part::Load => self.result.load_by_hand,
+        }
+    }
+
+    /// How to run it again, as far as it has gone.
+    #[must_use]
+    pub fn again(&self) -> String {
+        self.result.again.clone()
     }
 
     /// The result.
@@ -283,7 +300,8 @@ impl RunResult {
             seconds: 0.0,
             alarm_seconds: None,
             interrupted: false,
-            by_hand: false,
+            faults_by_hand: false,
+            load_by_hand: false,
             trace_events: None,
             trace_us: 0.0,
             certificate: None,

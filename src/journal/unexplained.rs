@@ -68,7 +68,9 @@ impl Calm {
                 self.edge(now_ns);
             }
             // It may have had an effect all the same.
-            Event::FaultSkipped { .. } | Event::FaultIndeterminate { .. } => self.edge(now_ns),
+            Event::FaultSkipped { .. }
+            | Event::FaultUnresolved { .. }
+            | Event::FaultIndeterminate { .. } => self.edge(now_ns),
             Event::PausedByViolation { paused } => {
                 self.held = *paused;
                 self.edge(now_ns);
@@ -136,7 +138,7 @@ mod tests {
     }
 
     fn fault(goes_in: bool) -> Event {
-        let (id, fault, by) = (1, Fault::Kill { node: 1 }, By::Plan);
+        let (id, fault, by) = (1, Fault::Kill { who: 1 }, By::Plan);
         match goes_in {
             true => Event::FaultIn { id, fault, by },
             false => Event::FaultOut {

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use checkers::verdict::Counterexample;
 
-use super::event::{Entry, Event, Load, Phase, Progress, VerdictWord};
+use super::event::{Entry, Event, Load, Part, Phase, Progress, VerdictWord};
 use super::node::{ChildState, LinkState, NodeView, Role, RpcView};
 use super::operations::Operations;
 use super::result::again_in_words;
-use crate::fault::{By, Fault, FaultSpan, NodeId, Remains};
+use crate::fault::{By, Fault, FaultSpan, NodeId, Remains, Who};
 use crate::oracle::Finding;
 
 /// The most lines that the Events panel keeps: the oldest half goes when it is full.
@@ -119,8 +119,8 @@ pub struct RunView {
     pub alarm_ns: u64,
     /// What other oracles found, each once.
     pub findings: Vec<Finding>,
-    /// Whether somebody's hands had a part in what happened.
-    pub by_hand: bool,
+    /// Whether somebody's hands had a part in what was asked of the cluster.
+    pub load_by_hand: bool,
     /// Since when a violation or a finding holds everything: nothing happens on the timeline after that.
     pub paused_since_ns: Option<u64>,
     /// How it ended.
@@ -169,6 +169,7 @@ impl RunView {
             event @ (Event::FaultIn { .. }
             | Event::FaultOut { .. }
             | Event::FaultSkipped { .. }
+            | Event::FaultUnresolved { .. }
             | Event::FaultIndeterminate { .. }) => self.fault(time_ns, event),
             event @ (Event::Nemesis { .. }
             | Event::Workload { .. }
@@ -180,7 +181,10 @@ impl RunView {
             }
             Event::Progress { progress } => self.progress = progress,
             Event::Alarm { counterexample } => self.alarm(time_ns, counterexample),
-            Event::ByHand => self.by_hand = true,
+            Event::ByHand { part, again } => {
+                self.load_by_hand |= part == Part::Load;
+                self.again = again;
+            }
             Event::Found { finding } => {
                 if self.findings.iter().any(|known| known.is_same(&finding)) {
                     return;
@@ -224,44 +228,35 @@ impl RunView {
 
     /// The first fact.
     fn started(&mut self, event: Event) {
-        match event {
-            Event::Started {
-                scenario,
-                seed,
-                nodes,
-                seconds,
-                load,
-                defect,
-                dir,
-                again,
-            } => {
-                (self.scenario, self.load, self.clients) = (scenario, load, load.clients);
-                (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
-                self.again = again;
-                self.phase = Some(Phase::Starting);
-                self.nemesis = true;
-                self.nodes = nodes
-                    .into_iter()
-                    .map(|id| {
-                        (
-                            id,
-                            NodeView {
-                                id,
-                                ..NodeView::default()
-                            },
-                        )
-                    })
-                    .collect();
-            }
-            _ => {}
-        }
+        let Event::Started {
+            scenario,
+            seed,
+            nodes,
+            seconds,
+            load,
+            defect,
+            dir,
+            again,
+        } = event
+        else {
+            return;
+        };
+        (self.scenario, self.load, self.clients) = (scenario, load, load.clients);
+        (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
+        self.again = again;
+        self.phase = Some(Phase::Starting);
+        self.nemesis = true;
+        let unheard = |id| NodeView {
+            id,
+            ..NodeView::default()
+        };
+        self.nodes = nodes.into_iter().map(|id| (id, unheard(id))).collect();
     }
 
     /// A fault went in or out, or did not.
     fn fault(&mut self, time_ns: u64, event: Event) {
         match event {
             Event::FaultIn { id, fault, by } => {
-                self.by_hand |= by == By::You;
                 self.line(time_ns, Tone::Fault, format!("{}{fault}", who(by)));
                 self.faults.push(FaultSpan {
                     id,
@@ -289,6 +284,9 @@ impl RunView {
                 );
             }
             Event::FaultSkipped { fault, by, why } => {
+                self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
+            }
+            Event::FaultUnresolved { fault, by, why } => {
                 self.line(time_ns, Tone::Dim, not_done(&fault, by, &why));
             }
             Event::FaultIndeterminate { fault, why, .. } => {
@@ -414,10 +412,12 @@ impl RunView {
 
     fn is_killed(&self, id: NodeId) -> bool {
         self.active().any(|span| match &span.fault {
-            Fault::Kill { node } | Fault::Restart { node, .. } | Fault::CrashLoop { node, .. } => {
-                *node == id
+            Fault::Kill { who: node }
+            | Fault::Restart { who: node, .. }
+            | Fault::KillLoop { who: node, .. } => *node == id,
+            Fault::PowerLoss { who: nodes } | Fault::KillSeveral { who: nodes } => {
+                nodes.contains(&id)
             }
-            Fault::Crash { nodes } | Fault::KillSeveral { nodes } => nodes.contains(&id),
             _ => false,
         })
     }
@@ -484,7 +484,7 @@ impl RunView {
     /// How to run it again, in a sentence.
     #[must_use]
     pub fn again_in_words(&self) -> String {
-        again_in_words(&self.again_command(), self.by_hand)
+        again_in_words(&self.again_command(), self.load_by_hand)
     }
 
     /// The command that runs it again.
@@ -511,7 +511,7 @@ fn who(by: By) -> &'static str {
 
 /// A fault that was asked for or planned, and is not in.
 #[must_use]
-pub fn not_done(fault: &Fault, by: By, why: &str) -> String {
+pub fn not_done<W: Who>(fault: &Fault<W>, by: By, why: &str) -> String {
     match by {
         By::You => format!("refused: {fault}: {why}"),
         By::Plan | By::End => format!("no {fault}: {why}"),
@@ -521,10 +521,10 @@ pub fn not_done(fault: &Fault, by: By, why: &str) -> String {
 /// What taking a fault out is called.
 fn undone(fault: &Fault) -> String {
     match fault {
-        Fault::Kill { node } => format!("started n{node} again"),
-        Fault::Pause { node } => format!("resumed n{node}"),
+        Fault::Kill { who: node } => format!("started n{node} again"),
+        Fault::Pause { who: node } => format!("resumed n{node}"),
         Fault::Freeze { .. } => format!("resumed after {fault}"),
-        Fault::Restart { node, .. } => format!("restarted n{node}"),
+        Fault::Restart { who: node, .. } => format!("restarted n{node}"),
         _ => format!("healed: {fault}"),
     }
 }

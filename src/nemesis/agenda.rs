@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::fault::plan::Plan;
+use crate::fault::plan::{Episode, Plan};
 
 /// One end of an episode, or the beginning of its wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,15 @@ pub(super) enum Turn {
     Out,
 }
 
+impl Edge {
+    /// With which an episode begins that stands at this place.
+    pub(super) fn first(episode: usize, planned: &Episode) -> Edge {
+        let turn = planned.when.map_or(Turn::In, |_| Turn::Watch);
+        let at = Duration::from_millis(planned.at_ms);
+        Edge { at, episode, turn }
+    }
+}
+
 /// The edges to come and those that are done, in their order.
 #[derive(Debug)]
 pub(super) struct Agenda {
@@ -32,11 +41,8 @@ pub(super) struct Agenda {
 
 impl Agenda {
     pub(super) fn of(plan: &Plan) -> Agenda {
-        let edges = plan.episodes.iter().enumerate().map(|(episode, planned)| {
-            let turn = planned.when.map_or(Turn::In, |_| Turn::Watch);
-            let at = Duration::from_millis(planned.at_ms);
-            Edge { at, episode, turn }
-        });
+        let edges = plan.episodes.iter().enumerate();
+        let edges = edges.map(|(episode, planned)| Edge::first(episode, planned));
         let mut edges: Vec<Edge> = edges.collect();
         edges.sort_by_key(|edge| edge.at);
         Agenda { edges, next: 0 }
@@ -55,6 +61,13 @@ impl Agenda {
     pub(super) fn insert(&mut self, edge: Edge) {
         let later = self.edges[self.next..].partition_point(|other| other.at <= edge.at);
         self.edges.insert(self.next + later, edge);
+    }
+
+    /// Nothing begins any more.
+    pub(super) fn cancel(&mut self) {
+        let to_come = self.edges.split_off(self.next);
+        let ends = to_come.into_iter().filter(|edge| edge.turn == Turn::Out);
+        self.edges.extend(ends);
     }
 
     /// Puts the next edge off behind the ends that were planned before it and are late, if there are any.
@@ -86,7 +99,6 @@ impl Agenda {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::plan::Episode;
 
     fn plan(episodes: &[(u64, u64)]) -> Plan {
         let episodes = episodes.iter();

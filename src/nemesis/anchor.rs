@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::hand::Hand;
+use super::injector::Injector;
 use crate::fault::NodeId;
 use crate::fault::plan::{Seen, When};
 use crate::proxy::Method;
@@ -43,13 +43,13 @@ struct DiskWatch {
 }
 
 impl DiskWatch {
-    fn begin(hand: Hand) -> DiskWatch {
+    fn begin(injector: Injector) -> DiskWatch {
         let (stop, syncing) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
         let (stopped, seen) = (stop.clone(), syncing.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
             loop {
-                if let Some(leader) = hand.leader()
-                    && let Ok(disk) = hand.cluster.disk(leader).await
+                if let Some(leader) = injector.leader()
+                    && let Ok(disk) = injector.cluster.disk(leader).await
                 {
                     // The last word counts: a sync that has ended is not pending.
                     seen.store(disk.syncing > 0, Ordering::Relaxed);
@@ -65,39 +65,44 @@ impl DiskWatch {
 }
 
 impl Watched {
-    pub(super) fn begin(hand: &Hand, episode: usize, when: When, until: Duration) -> Watched {
+    pub(super) fn begin(
+        injector: &Injector,
+        episode: usize,
+        when: When,
+        until: Duration,
+    ) -> Watched {
         Watched {
             episode,
             until,
             when,
-            led: hand.leads(),
-            messages: count(hand, when),
+            led: injector.leads(),
+            messages: count(injector, when),
             tail: None,
-            disk: (when == When::SyncPending).then(|| DiskWatch::begin(hand.clone())),
+            disk: (when == When::SyncPending).then(|| DiskWatch::begin(injector.clone())),
         }
     }
 
     /// Whether it has happened by now.
-    pub(super) fn is_there(&mut self, hand: &Hand) -> bool {
+    pub(super) fn is_there(&mut self, injector: &Injector) -> bool {
         match self.when {
-            When::LeaderChange => hand.leads().is_some_and(|now| Some(now) > self.led),
-            When::UncommittedTail => self.has_tail(hand),
+            When::LeaderChange => injector.leads().is_some_and(|now| Some(now) > self.led),
+            When::UncommittedTail => self.has_tail(injector),
             When::SyncPending => {
                 let disk = self.disk.as_ref();
                 disk.is_some_and(|disk| disk.syncing.load(Ordering::Relaxed))
             }
             When::Message { count: wanted, .. } => {
-                count(hand, self.when).saturating_sub(self.messages) >= wanted
+                count(injector, self.when).saturating_sub(self.messages) >= wanted
             }
         }
     }
 
     /// A leader that says twice, at two instants, that it has more than the same entries committed.
-    fn has_tail(&mut self, hand: &Hand) -> bool {
-        let Some((_, leader)) = hand.leads() else {
+    fn has_tail(&mut self, injector: &Injector) -> bool {
+        let Some((_, leader)) = injector.leads() else {
             return false;
         };
-        let status = hand.cluster.view(leader).and_then(|view| view.status);
+        let status = injector.cluster.view(leader).and_then(|view| view.status);
         let Some(status) = status else {
             return false;
         };
@@ -115,14 +120,14 @@ impl Watched {
     }
 }
 
-fn count(hand: &Hand, when: When) -> u64 {
+fn count(injector: &Injector, when: When) -> u64 {
     let methods: &[Method] = match when {
         When::LeaderChange | When::UncommittedTail | When::SyncPending => return 0,
         When::Message { message, .. } => match message {
             Seen::Append => &[Method::AppendEntries, Method::StreamAppend],
             Seen::Vote => &[Method::Vote],
-            Seen::Snapshot => return hand.network.snapshot_pieces_between_nodes(),
+            Seen::Snapshot => return injector.network.snapshot_pieces_between_nodes(),
         },
     };
-    hand.network.requests_between_nodes(methods)
+    injector.network.requests_between_nodes(methods)
 }

@@ -1,6 +1,6 @@
 //! Which child of a node it was: whether nothing is left of a disk's lie depends on it.
 
-use super::hand::Hand;
+use super::injector::Injector;
 use crate::cluster::ChildState;
 use crate::fault::{DiskHarm, Fault, NodeId};
 
@@ -12,12 +12,12 @@ pub(super) struct Life {
     restarts: u32,
 }
 
-impl Hand {
+impl Injector {
     /// The child whose syncs lie by this fault, which is in.
     pub(super) fn liar(&self, fault: &Fault) -> Option<Life> {
         match fault {
             Fault::Disk {
-                node,
+                who: node,
                 harm: DiskHarm::LyingSync,
                 ..
             } => self.life(*node),

@@ -1,4 +1,4 @@
-//! The hand on the membership: takes votes away and gives them back, lets nodes join and leave, replaces one by an empty
+//! What the injector does to the membership: it takes votes away and gives them back, lets nodes join and leave, replaces one by an empty
 //! one.
 //!
 //! What every change goes by is who is to have a vote as far as the faults go that are in ([`Votes`]), so that two of
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::hand::{Hand, NotIn, ended_and_not_started};
+use super::injector::{Injector, NotIn, ended_and_not_started};
 use crate::cluster::ClusterError;
 use crate::fault::NodeId;
 
@@ -57,9 +57,9 @@ impl Votes {
     }
 }
 
-impl Hand {
+impl Injector {
     /// Takes a vote away; its node learns on.
-    pub(super) async fn shrink(&self, node: NodeId) -> Result<(), NotIn> {
+    pub(super) async fn remove_voter(&self, node: NodeId) -> Result<(), NotIn> {
         let others = self.voters_without(node)?;
         self.votes.take(node);
         match self.cluster.set_voters(&others, MEMBERS_WITHIN).await {
@@ -72,7 +72,7 @@ impl Hand {
     }
 
     /// Lets a node without a vote join and gives it one.
-    pub(super) async fn grow(&self, node: NodeId) -> Result<(), NotIn> {
+    pub(super) async fn add_voter(&self, node: NodeId) -> Result<(), NotIn> {
         if !self.votes.away().contains(&node) {
             return Err(format!("n{node} has a vote already").into());
         }
@@ -96,7 +96,7 @@ impl Hand {
             Ok(()) => "the voters are those that were".to_owned(),
             Err(error) => format!("and the voters that were are not taken either: {error}"),
         };
-        NotIn::Unsure(format!("{error}; {again}"))
+        NotIn::Indeterminate(format!("{error}; {again}"))
     }
 
     /// Gives a vote back that a fault took. What a majority does not take now is taken at the end of the run.
@@ -120,7 +120,9 @@ impl Hand {
             started.map_err(|error| NotIn::Lost(node, error))?;
         }
         // It may have forgotten a part: who reads a violation after that shall know.
-        wiped.map_err(|error| NotIn::Unsure(format!("{error}; it was started again as it is")))
+        wiped.map_err(|error| {
+            NotIn::Indeterminate(format!("{error}; it was started again as it is"))
+        })
     }
 
     /// The voters but for this one, which must be one of several.
@@ -152,7 +154,9 @@ impl Hand {
         if let Err(error) = self.cluster.kill(node).await {
             // It has left, and goes on as it was: it is given its vote now, or at the end.
             self.give_back(node).await;
-            return Err(NotIn::Unsure(format!("it has left, and lives: {error}")));
+            return Err(NotIn::Indeterminate(format!(
+                "it has left, and lives: {error}"
+            )));
         }
         // Half emptied, or emptied and not known to be, it must not come back.
         let emptied = self.cluster.replace(left).await;

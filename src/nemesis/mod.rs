@@ -7,10 +7,11 @@
 
 mod agenda;
 mod anchor;
-mod hand;
+mod injector;
 mod life;
 mod members;
 mod terms;
+mod track;
 mod wires;
 
 use std::collections::BTreeMap;
@@ -22,26 +23,29 @@ use tokio::time::Instant;
 
 use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::plan::{Episode, Plan};
-use crate::fault::{By, Fault, FaultId, NodeId, Remains};
+use crate::fault::{By, Fault, FaultId, NodeId, Remains, Roles};
 use crate::journal::Event;
 use crate::proxy::Network;
 use crate::recorder::Recorder;
-use agenda::{Agenda, Edge, Turn};
+use agenda::{Edge, Turn};
 use anchor::Watched;
-use hand::{Active, Hand, NotIn};
+use injector::{Active, Injector, NotIn};
 use members::Votes;
+use track::Track;
 
 /// What the nemesis is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Put a fault in.
-    Inject(Fault),
+    /// Begin these episodes now: their instants count from here on.
+    Inject(Vec<Episode>),
     /// Take one out.
     Heal(FaultId),
     /// Take every fault out.
     HealAll,
     /// Let the plan go on, or hold it.
     Plan(bool),
+    /// Hold everything that is still to come, the plan or whatever was asked for; or let it go on.
+    Hold(bool),
     /// The workload has begun: the plan's clock starts.
     Begin,
     /// Take every fault out and end.
@@ -50,6 +54,20 @@ pub enum Order {
 
 /// Called with each event, in order. It must not block.
 pub type Listener = Box<dyn Fn(Event) + Send + Sync>;
+
+/// The plan as it has gone so far, where somebody had a part in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Went {
+    /// What went in, and, while it is not over, what is still to come.
+    pub plan: Plan,
+    /// How long the run has lasted.
+    pub lasted: Duration,
+    /// Whether nothing more will come.
+    pub over: bool,
+}
+
+/// Called whenever somebody had a part in the plan, and at the end. It must not block.
+pub type Keeper = Box<dyn Fn(Went) + Send + Sync>;
 
 /// A plan's edge that needs a leader waits this long for one.
 const LEADER_WITHIN: Duration = Duration::from_millis(1_500);
@@ -73,42 +91,33 @@ pub struct Parties {
 
 /// Carries out one plan, and orders in between.
 pub struct Nemesis {
-    hand: Hand,
+    injector: Injector,
     active: BTreeMap<FaultId, Active>,
     /// Faults that are to be healed when their nodes go on, and by whom.
     waiting: Vec<(FaultId, By)>,
     next_id: FaultId,
-    clock: PlanClock,
-    agenda: Agenda,
-    /// The episode whose faults go in now: who led when it began, and how many of its faults were seen to.
-    under_way: Option<(Option<NodeId>, usize)>,
-    watched: Vec<Watched>,
+    /// What the run planned.
+    planned: Track,
+    /// What somebody asked for. Its clock is the run's: it runs while the plan is held, too.
+    asked: Track,
+    /// Whether the plan is to go on, and whether everything is held.
+    plan_on: bool,
+    all_held: bool,
+    begun: bool,
+    /// Whether a person had a part in what happened.
+    by_hand: bool,
     listener: Listener,
+    keeper: Keeper,
 }
 
-/// Time on the plan: it stands while the plan is held.
-#[derive(Debug, Default)]
-struct PlanClock {
-    passed: Duration,
-    running_since: Option<Instant>,
-}
-
-impl PlanClock {
-    fn at(&self, now: Instant) -> Duration {
-        let since = |since| now.saturating_duration_since(since);
-        self.passed + self.running_since.map_or(Duration::ZERO, since)
-    }
-
-    fn set(&mut self, running: bool, now: Instant) {
-        self.passed = self.at(now);
-        self.running_since = running.then_some(now);
-    }
-
-    /// When the plan will be at `at`; never while it stands.
-    fn instant_of(&self, at: Duration, now: Instant) -> Option<Instant> {
-        self.running_since
-            .map(|_| now + at.saturating_sub(self.at(now)))
-    }
+/// What came of a fault that was to be put in.
+enum Came {
+    /// Nothing.
+    Nothing,
+    /// It has happened and is over, or nobody can say.
+    Over,
+    /// It is in.
+    Lasts(FaultId),
 }
 
 impl Nemesis {
@@ -119,7 +128,7 @@ impl Nemesis {
         network: Arc<Network>,
         recorder: Arc<Recorder>,
         parties: Parties,
-        plan: &Plan,
+        plan: Plan,
         listener: Listener,
     ) -> Nemesis {
         let Parties {
@@ -129,7 +138,7 @@ impl Nemesis {
         } = parties;
         let votes = Arc::new(Votes::begin(&nodes, &voters));
         Nemesis {
-            hand: Hand {
+            injector: Injector {
                 cluster,
                 network,
                 recorder,
@@ -142,24 +151,33 @@ impl Nemesis {
             active: BTreeMap::new(),
             waiting: Vec::new(),
             next_id: 1,
-            clock: PlanClock::default(),
-            agenda: Agenda::of(plan),
-            under_way: None,
-            watched: Vec::new(),
+            planned: Track::of(By::Plan, plan),
+            asked: Track::of(By::You, Plan::default()),
+            plan_on: true,
+            all_held: false,
+            begun: false,
+            by_hand: false,
             listener,
+            keeper: Box::new(|_| ()),
         }
     }
 
     /// While this is true nothing of the plan goes in, and what is done to a child again and again waits.
     #[must_use]
     pub fn held_by(mut self, held: watch::Receiver<bool>) -> Nemesis {
-        self.hand.held = held;
+        self.injector.held = held;
+        self
+    }
+
+    /// Whom it tells how the plan went, where somebody had a part in it.
+    #[must_use]
+    pub fn kept_by(mut self, keeper: Keeper) -> Nemesis {
+        self.keeper = keeper;
         self
     }
 
     /// Works until it is told to end, or until nobody can tell it any more; everything is out by then.
-    pub async fn work(mut self, plan: Plan, mut orders: mpsc::Receiver<Order>) {
-        let mut put_in: Vec<Vec<FaultId>> = vec![Vec::new(); plan.episodes.len()];
+    pub async fn work(mut self, mut orders: mpsc::Receiver<Order>) {
         loop {
             let wake = self.wake(Instant::now());
             let order = tokio::select! {
@@ -168,60 +186,149 @@ impl Nemesis {
                 () = sleep_until(wake) => None,
             };
             match order {
-                Some(Order::Inject(fault)) => {
-                    self.inject(fault, By::You).await;
-                }
-                Some(Order::Heal(id)) => self.heal(id, By::You).await,
-                Some(Order::HealAll) => self.heal_all(By::You).await,
-                Some(Order::Plan(on)) => {
-                    self.clock.set(on, Instant::now());
-                    (self.listener)(Event::Nemesis { on });
-                }
-                Some(Order::Begin) => self.clock.set(true, Instant::now()),
-                Some(Order::End) => {
-                    self.heal_all(By::End).await;
-                    if let Err(why) = self.hand.restore_votes(VOTES_WITHIN).await {
-                        self.say(format!("not every vote was given back: {why}"));
-                    }
-                    return;
-                }
+                Some(Order::End) => return self.end().await,
+                Some(order) => self.obey(order).await,
                 None => {
-                    self.look_at_anchors(&plan);
-                    let now = self.clock.at(Instant::now());
-                    if let Some(edge) = self.agenda.next().filter(|edge| edge.at <= now) {
-                        self.edge(edge, &plan, &mut put_in).await;
+                    self.look_at_anchors(By::You);
+                    self.look_at_anchors(By::Plan);
+                    self.do_what_is_asked().await;
+                    if let Some(edge) = self.planned.due(Instant::now()) {
+                        self.edge(By::Plan, edge).await;
                     }
                 }
             }
         }
     }
 
-    /// When the plan wants something next.
+    async fn obey(&mut self, order: Order) {
+        let now = Instant::now();
+        match order {
+            Order::Inject(episodes) => {
+                self.by_hand = true;
+                self.asked.add(episodes, now);
+                self.do_what_is_asked().await;
+            }
+            Order::Heal(id) => {
+                self.by_hand = true;
+                self.note_healed(id);
+                self.heal(id, By::You).await;
+            }
+            Order::HealAll => {
+                self.by_hand = true;
+                self.asked.cancel();
+                let all: Vec<FaultId> = self.active.keys().copied().collect();
+                all.into_iter().for_each(|id| self.note_healed(id));
+                self.heal_all(By::You).await;
+            }
+            Order::Plan(on) => {
+                self.by_hand = true;
+                self.plan_on = on;
+                self.set_clocks(now);
+                let on = on && !self.all_held;
+                (self.listener)(Event::Nemesis { on });
+            }
+            Order::Hold(held) => {
+                self.all_held = held;
+                self.set_clocks(now);
+                let on = self.plan_on && !held;
+                (self.listener)(Event::Nemesis { on });
+                return;
+            }
+            Order::Begin => {
+                self.begun = true;
+                self.set_clocks(now);
+                return;
+            }
+            Order::End => {}
+        }
+        self.tell_what_is_done(true);
+    }
+
+    /// A person takes a fault out.
+    fn note_healed(&mut self, id: FaultId) {
+        if self.active.contains_key(&id) {
+            let run = self.run_time();
+            self.planned.healed(id, run);
+            self.asked.healed(id, run);
+        }
+    }
+
+    async fn end(mut self) {
+        self.heal_all(By::End).await;
+        self.tell_what_is_done(false);
+        if let Err(why) = self.injector.restore_votes(VOTES_WITHIN).await {
+            self.say(format!("not every vote was given back: {why}"));
+        }
+    }
+
+    fn set_clocks(&mut self, now: Instant) {
+        let goes_on = self.begun && !self.all_held;
+        self.asked.clock.set(goes_on, now);
+        self.planned.clock.set(goes_on && self.plan_on, now);
+    }
+
+    fn track(&mut self, by: By) -> &mut Track {
+        match by {
+            By::You => &mut self.asked,
+            By::Plan | By::End => &mut self.planned,
+        }
+    }
+
+    /// How long the run goes on already, but for when everything was held.
+    fn run_time(&self) -> Duration {
+        self.asked.clock.at(Instant::now())
+    }
+
+    /// Where a person had a part in it: the plan by which the same would happen again. `still_to_come`: with what is
+    /// planned from here on.
+    fn tell_what_is_done(&self, still_to_come: bool) {
+        if !self.by_hand {
+            return;
+        }
+        let run = self.run_time();
+        let tracks = [&self.planned, &self.asked];
+        let episodes = tracks.map(|track| track.as_done(run, still_to_come));
+        let mut episodes = episodes.concat();
+        episodes.sort_by_key(|episode| episode.at_ms);
+        (self.keeper)(Went {
+            plan: Plan { episodes },
+            lasted: run,
+            over: !still_to_come,
+        });
+    }
+
+    /// When a track wants something next.
     fn wake(&self, now: Instant) -> Option<Instant> {
-        let edge = self.agenda.next();
-        let edge = edge.and_then(|edge| self.clock.instant_of(edge.at, now));
-        let look = !self.watched.is_empty() && self.clock.running_since.is_some();
-        edge.into_iter()
-            .chain(look.then(|| now + LOOK_AT_ANCHORS_EVERY))
+        let tracks = [&self.planned, &self.asked].into_iter();
+        tracks
+            .filter_map(|track| track.wake(now, LOOK_AT_ANCHORS_EVERY))
             .min()
     }
 
-    /// Gives the episodes whose anchor has come their place in the plan, and skips those that waited for too long.
-    fn look_at_anchors(&mut self, plan: &Plan) {
-        let now = self.clock.at(Instant::now());
-        for mut watched in std::mem::take(&mut self.watched) {
-            let planned = &plan.episodes[watched.episode];
-            if watched.is_there(&self.hand) {
+    /// What somebody asked for is done before anything else.
+    async fn do_what_is_asked(&mut self) {
+        while let Some(edge) = self.asked.due(Instant::now()) {
+            self.edge(By::You, edge).await;
+        }
+    }
+
+    /// Gives the episodes whose anchor has come their place in their track, and skips those that waited for too long.
+    fn look_at_anchors(&mut self, by: By) {
+        let track = self.track(by);
+        let now = track.clock.at(Instant::now());
+        for mut watched in std::mem::take(&mut track.watched) {
+            let planned = self.track(by).plan.episodes[watched.episode].clone();
+            if watched.is_there(&self.injector) {
                 if let Some(when) = planned.when {
-                    self.hand.recorder.mark(format!("anchor {when}"));
+                    self.injector.recorder.mark(format!("anchor {when}"));
                     let text = when.to_string();
                     (self.listener)(Event::Anchor { text });
                 }
                 let at = now + Duration::from_millis(planned.after_ms);
                 let (episode, turn) = (watched.episode, Turn::In);
-                self.agenda.insert(Edge { at, episode, turn });
+                self.track(by).agenda.insert(Edge { at, episode, turn });
             } else if now < watched.until {
-                self.watched.push(watched);
+                self.track(by).watched.push(watched);
             } else if let Some(when) = planned.when {
                 let within = planned.within_ms();
                 self.say(format!(
@@ -231,115 +338,137 @@ impl Nemesis {
         }
     }
 
-    /// Does the next edge of the plan, or a part of it.
-    async fn edge(&mut self, edge: Edge, plan: &Plan, put_in: &mut [Vec<FaultId>]) {
+    /// Does the next edge of a track, or a part of it.
+    async fn edge(&mut self, by: By, edge: Edge) {
+        let run = self.run_time();
         let Edge { at, episode, turn } = edge;
-        match (turn, plan.episodes[episode].when) {
+        let planned = &self.track(by).plan.episodes[episode];
+        match (turn, planned.when) {
             (Turn::Out, _) => {
-                for id in std::mem::take(&mut put_in[episode]) {
-                    self.heal(id, By::Plan).await;
+                for id in self.track(by).lasting(episode) {
+                    self.heal(id, by).await;
                 }
-                self.agenda.pass();
+                self.track(by).ends(episode, run);
+                self.track(by).agenda.pass();
             }
             (Turn::Watch, Some(when)) => {
-                let until = at + Duration::from_millis(plan.episodes[episode].within_ms());
-                let watched = Watched::begin(&self.hand, episode, when, until);
-                self.watched.push(watched);
-                self.agenda.pass();
+                let until = at + Duration::from_millis(planned.within_ms());
+                let watched = Watched::begin(&self.injector, episode, when, until);
+                let track = self.track(by);
+                track.begins(episode, run);
+                track.watched.push(watched);
+                track.agenda.pass();
             }
-            _ => self.next_fault(edge, plan, &mut put_in[episode]).await,
+            _ => self.next_fault(by, edge).await,
         }
     }
 
     /// Puts the next fault of an episode in, so that an order is heard between two of them; behind the last one it
     /// writes down when they go out.
-    async fn next_fault(&mut self, edge: Edge, plan: &Plan, put_in: &mut Vec<FaultId>) {
-        if self.hand.is_held() {
+    async fn next_fault(&mut self, by: By, edge: Edge) {
+        let planned = by == By::Plan;
+        if planned && self.injector.is_held() {
             // The order that lets the plan stand is on its way.
             tokio::time::sleep(LOOK_EVERY).await;
             return;
         }
-        let planned = &plan.episodes[edge.episode];
-        let (leader, done) = match self.under_way.take() {
+        let leader = self.injector.leader();
+        let (leader, done) = match self.track(by).under_way.take() {
             Some(under_way) => under_way,
-            None if self.agenda.puts_off(plan) => return,
-            None => {
-                let leader = self.hand.leader();
-                // Between two leaders: the edge waits, and what comes after it does, too.
-                if leader.is_none()
-                    && self.needs_a_leader(planned)
-                    && self.clock.at(Instant::now()) < edge.at + LEADER_WITHIN
-                {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                    return;
-                }
-                (leader, 0)
+            None if planned && self.planned.puts_off() => return,
+            // Between two leaders: the edge waits, and what comes after it does, too.
+            None if planned && leader.is_none() && self.waits_for_a_leader(edge) => {
+                tokio::time::sleep(LOOK_EVERY).await;
+                return;
             }
+            None => (leader, 0),
         };
-        let Some(wish) = planned.faults.get(done) else {
-            self.agenda.pass();
-            let lasts = Duration::from_millis(planned.for_ms);
-            self.agenda.insert(Edge {
-                at: self.clock.at(Instant::now()) + lasts,
-                turn: Turn::Out,
-                ..edge
-            });
+        let run = self.run_time();
+        let track = self.track(by);
+        track.begins(edge.episode, run);
+        let episode = &track.plan.episodes[edge.episode];
+        let Some(fault) = episode.faults.get(done).cloned() else {
+            let lasts = Duration::from_millis(episode.for_ms);
+            let at = track.clock.at(Instant::now()) + lasts;
+            let turn = Turn::Out;
+            track.agenda.pass();
+            track.agenda.insert(Edge { at, turn, ..edge });
             return;
         };
-        self.under_way = Some((leader, done + 1));
-        match wish.resolve(&self.hand.nodes, leader, self.hand.votes.newcomer()) {
-            Ok(fault) => put_in.extend(self.inject(fault, By::Plan).await),
-            Err(why) => self.say(format!(
-                "the plan's {} fault was skipped: {why}",
-                wish.kind()
-            )),
+        track.under_way = Some((leader, done + 1));
+        let roles = Roles {
+            nodes: &self.injector.nodes,
+            leader,
+            newcomer: self.injector.votes.newcomer(),
+        };
+        match fault.resolve(roles) {
+            Ok(fault) => {
+                let (run, came) = (self.run_time(), self.inject(fault, by).await);
+                let id = match came {
+                    Came::Nothing => return,
+                    Came::Over => None,
+                    Came::Lasts(id) => Some(id),
+                };
+                self.track(by).takes(edge.episode, done, id, run);
+            }
+            Err(why) => {
+                let why = why.to_string();
+                (self.listener)(Event::FaultUnresolved { fault, by, why });
+            }
         }
     }
 
-    /// Whether one of its faults aims at the leader, or at somebody beside it.
-    fn needs_a_leader(&self, planned: &Episode) -> bool {
+    /// Whether one of an episode's faults is for the leader, or for somebody beside it, and there is time to wait for one.
+    fn waits_for_a_leader(&self, edge: Edge) -> bool {
         // Who joins does not depend on a leader; whether anybody can is said when it does.
-        let nodes = &self.hand.nodes;
-        let newcomer = Some(nodes[0]);
-        let mut faults = planned.faults.iter();
-        faults.any(|wish| wish.resolve(nodes, None, newcomer).is_err())
+        let nodes = &self.injector.nodes;
+        let nobody = Roles {
+            nodes,
+            leader: None,
+            newcomer: nodes.first().copied(),
+        };
+        let mut faults = self.planned.plan.episodes[edge.episode].faults.iter();
+        let now = self.planned.clock.at(Instant::now());
+        now < edge.at + LEADER_WITHIN && faults.any(|fault| fault.resolve(nobody).is_err())
     }
 
-    /// Puts a fault in; gives its number if it took effect and lasts.
-    async fn inject(&mut self, fault: Fault, by: By) -> Option<FaultId> {
+    /// Puts a fault in, and gives what came of it.
+    async fn inject(&mut self, fault: Fault, by: By) -> Came {
         if let Some(why) = self.in_the_way(&fault) {
             (self.listener)(Event::FaultSkipped { fault, by, why });
-            return None;
+            return Came::Nothing;
         }
-        match self.hand.put_in(&fault).await {
+        match self.injector.inject(&fault).await {
             Ok(active) => {
                 let id = self.is_in(&fault, by);
                 if fault.is_over_at_once() {
                     self.is_out(id, fault, by, Remains::Perhaps);
-                    return None;
+                    return Came::Over;
                 }
                 self.active.insert(id, active);
-                Some(id)
+                Came::Lasts(id)
             }
             Err(NotIn::Skipped(why)) => {
-                self.hand.recorder.mark(format!("skipped {fault}: {why}"));
+                self.injector
+                    .recorder
+                    .mark(format!("skipped {fault}: {why}"));
                 (self.listener)(Event::FaultSkipped { fault, by, why });
-                None
+                Came::Nothing
             }
-            Err(NotIn::Unsure(why)) => {
-                self.hand
+            Err(NotIn::Indeterminate(why)) => {
+                self.injector
                     .recorder
                     .mark(format!("indeterminate {fault}: {why}"));
                 let id = None;
                 (self.listener)(Event::FaultIndeterminate { id, fault, by, why });
-                None
+                Came::Over
             }
             Err(NotIn::Lost(node, error)) => {
                 // It has happened, and it is over.
                 let id = self.is_in(&fault, by);
                 self.is_out(id, fault, by, Remains::Perhaps);
                 self.tell_loss(node, &error);
-                None
+                Came::Over
             }
         }
     }
@@ -347,16 +476,18 @@ impl Nemesis {
     fn is_in(&mut self, fault: &Fault, by: By) -> FaultId {
         let id = self.next_id;
         self.next_id += 1;
-        self.hand.recorder.mark(format!("in #{id} {fault}"));
+        self.injector.recorder.mark(format!("in #{id} {fault}"));
         let fault = fault.clone();
         (self.listener)(Event::FaultIn { id, fault, by });
         id
     }
 
     fn is_out(&self, id: FaultId, fault: Fault, by: By, remains: Remains) {
-        self.hand.recorder.mark(format!("out #{id} {fault}"));
+        self.injector.recorder.mark(format!("out #{id} {fault}"));
         if remains == Remains::Nothing {
-            self.hand.recorder.mark(format!("nothing is left of #{id}"));
+            self.injector
+                .recorder
+                .mark(format!("nothing is left of #{id}"));
         }
         (self.listener)(Event::FaultOut {
             id,
@@ -370,7 +501,7 @@ impl Nemesis {
     /// does not answer in time, or a host that has no port or no space for it, accuse nobody.
     fn tell_loss(&self, node: NodeId, error: &ClusterError) {
         let text = error.to_string();
-        self.hand.recorder.mark(format!("lost n{node}: {text}"));
+        self.injector.recorder.mark(format!("lost n{node}: {text}"));
         (self.listener)(match error.shortage() {
             _ if error.accuses() => Event::NodeLost { node, why: text },
             Some(shortage) => Event::BenchError {
@@ -389,15 +520,8 @@ impl Nemesis {
 
     /// Why a fault makes no sense on top of what is in.
     fn in_the_way(&self, fault: &Fault) -> Option<String> {
-        if let Some(unknown) = fault
-            .nodes()
-            .into_iter()
-            .find(|node| !self.hand.nodes.contains(node))
-        {
-            return Some(format!("there is no n{unknown}"));
-        }
         if let Fault::Transfer { to } = fault
-            && self.hand.leader() == Some(*to)
+            && self.injector.leader() == Some(*to)
         {
             return Some(format!("n{to} leads already"));
         }
@@ -434,10 +558,10 @@ impl Nemesis {
         let Some(active) = self.active.remove(&id) else {
             return false;
         };
-        let unproven = self.hand.unproven(&active);
+        let unproven = self.injector.unproven(&active);
         let liar = active.liar;
-        let lost = self.hand.take_out(active).await;
-        let remains = match liar.is_some_and(|liar| self.hand.lives_on(liar)) {
+        let lost = self.injector.heal(active).await;
+        let remains = match liar.is_some_and(|liar| self.injector.lives_on(liar)) {
             true => Remains::Nothing,
             false => Remains::Perhaps,
         };
@@ -447,7 +571,7 @@ impl Nemesis {
         }
         let stopped = fault.stops();
         if let Some(why) = unproven {
-            self.hand
+            self.injector
                 .recorder
                 .mark(format!("indeterminate #{id} {fault}: {why}"));
             let id = Some(id);
@@ -460,7 +584,7 @@ impl Nemesis {
     fn stands(&self, fault: &Fault) -> Option<NodeId> {
         let children = fault.children();
         let node = *children.first().filter(|_| fault.is_a_switch())?;
-        let view = self.hand.cluster.view(node)?;
+        let view = self.injector.cluster.view(node)?;
         (view.state == ChildState::Paused).then_some(node)
     }
 
@@ -483,25 +607,5 @@ async fn sleep_until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_plans_clock_stands_while_the_plan_is_held() {
-        let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        let mut clock = PlanClock::default();
-        assert_eq!(clock.at(after(5)), Duration::ZERO);
-        assert_eq!(clock.instant_of(Duration::from_secs(1), after(5)), None);
-        clock.set(true, after(5));
-        clock.set(false, after(7));
-        assert_eq!(clock.at(after(16)), Duration::from_secs(2));
-        clock.set(true, after(16));
-        let due = clock.instant_of(Duration::from_secs(3), after(16));
-        assert_eq!(due, Some(after(17)));
     }
 }

@@ -1,11 +1,12 @@
 //! A fault's words in the terms of those who do it: the proxy's actions, the kernel's limits, the disk's switches. And
 //! whether what a probe of a disk saw is what was switched on.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::cluster::{DiskProbe, DiskSwitches, Limit};
-use crate::fault::{Act, DiskHarm, LimitOf, Of};
-use crate::proxy::{Action, Delay, Method, Methods};
+use crate::fault::{Act, DiskHarm, LimitOf, Of, Only};
+use crate::proxy::{Action, Delay, Match, Method, Methods};
 
 /// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
 const UNAVAILABLE: u8 = 14;
@@ -24,10 +25,10 @@ impl From<LimitOf> for Limit {
 pub(super) fn action(act: Act, time: Duration) -> Action {
     match act {
         Act::Drop => Action::DropRequest,
-        Act::Swallow => Action::DropResponse,
-        Act::Late => Action::DelayRequest(Delay::around(time, time / 4)),
-        Act::LateAnswer => Action::DelayResponse(Delay::around(time, time / 4)),
-        Act::Double => Action::Duplicate {
+        Act::DropResponse => Action::DropResponse,
+        Act::DelayRequest => Action::DelayRequest(Delay::around(time, time / 4)),
+        Act::DelayResponse => Action::DelayResponse(Delay::around(time, time / 4)),
+        Act::Duplicate => Action::Duplicate {
             copies: 1,
             gap: time,
         },
@@ -43,7 +44,19 @@ pub(super) fn action(act: Act, time: Duration) -> Action {
     }
 }
 
-pub(super) fn methods(of: Of) -> Methods {
+/// Which messages are meant: so many in a thousand of those.
+pub(super) fn matching(of: Of, only: Only, per_mille: u32) -> Match {
+    let range = |[least, most]: [u64; 2]| -> RangeInclusive<u64> { least..=most };
+    Match {
+        methods: methods(of),
+        terms: only.terms.map(range),
+        entries: only.entries.map(range),
+        nth: only.nth.map(range),
+        per_mille,
+    }
+}
+
+fn methods(of: Of) -> Methods {
     match of {
         Of::Peers => Methods::All,
         Of::Votes => Methods::Votes,

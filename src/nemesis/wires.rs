@@ -1,14 +1,11 @@
-//! What the hand does to the network but for plain cuts: single messages, the bytes of a link, clients' links.
+//! What the injector does to the network but for plain cuts: single messages, the bytes of a link, clients' links.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::hand::{Hand, NotIn};
-use super::terms::{action, methods};
-use crate::fault::{Fault, NodeId, WireHarm};
+use super::injector::{Injector, NotIn};
+use crate::fault::{Fault, NodeId, Of, WireHarm};
 use crate::proxy::{
-    ByteFault, ConnectFault, Delay, Direction, Guard, LinkSnapshot, Match, MessageRule, Party,
-    Route,
+    ByteFault, ConnectFault, Delay, Direction, Endpoint, Guard, LinkSnapshot, Route,
 };
 
 /// Between two slices.
@@ -16,37 +13,25 @@ const SLICE_PAUSE: Duration = Duration::from_millis(1);
 /// Of a thousand pieces so many are late in spikes.
 const SPIKES_PER_MILLE: u32 = 50;
 
-impl Hand {
+impl Injector {
     /// Cuts a node's links with every group of clients, both ways.
-    pub(super) fn hide(&self, node: NodeId) -> Guard {
-        let node = Party::Node(node);
+    pub(super) fn isolate_clients(&self, node: NodeId) -> Guard {
+        let node = Endpoint::Node(node);
         let directions = self.groups.iter().flat_map(|&group| {
-            let clients = Party::Clients(group);
+            let clients = Endpoint::Clients(group);
             let [from, to] = [clients, node];
             [Direction { from, to }, Direction { from: to, to: from }]
         });
         Guard::join(directions.map(|direction| self.network.cut(direction)))
     }
 
-    /// The rules of a fault of single messages, on the routes that it names.
-    pub(super) fn put_rules(&self, fault: &Fault) -> Guard {
-        let Fault::Message {
-            act,
-            of,
-            node,
-            per_mille,
-            ms,
-            to: receiver,
-            only,
-        } = fault
-        else {
-            unreachable!("the caller checked")
-        };
-        let routes: Vec<Route> = if of.is_of_clients() {
+    /// The routes on which such messages meet a fault, at one node or everywhere, and whoever receives them or one node.
+    pub(super) fn routes(&self, of: Of, at: Option<NodeId>, to: Option<NodeId>) -> Vec<Route> {
+        if of.is_of_clients() {
             let nodes = self
                 .nodes
                 .iter()
-                .filter(|id| node.is_none_or(|n| n == **id));
+                .filter(|&&id| at.is_none_or(|at| at == id));
             let links =
                 nodes.flat_map(|&to| self.groups.iter().map(move |&g| Route::clients(g, to)));
             links.collect()
@@ -55,24 +40,15 @@ impl Hand {
                 .nodes
                 .iter()
                 .flat_map(|&from| self.nodes.iter().map(move |&to| (from, to)));
-            let meant = |from: NodeId, to: NodeId| match (*node, *receiver) {
+            let receiver = to;
+            let meant = |from: NodeId, to: NodeId| match (at, receiver) {
                 (Some(sender), Some(receiver)) => (from, to) == (sender, receiver),
                 (None, Some(receiver)) => to == receiver,
-                (node, None) => node.is_none_or(|node| node == from || node == to),
+                (at, None) => at.is_none_or(|at| at == from || at == to),
             };
             let links = pairs.filter(|&(from, to)| from != to && meant(from, to));
             links.map(|(from, to)| Route::nodes(from, to)).collect()
-        };
-        let action = action(*act, Duration::from_millis(*ms));
-        let matching = Match {
-            methods: methods(*of),
-            terms: only.terms.map(range),
-            entries: only.entries.map(range),
-            nth: only.nth.map(range),
-            per_mille: *per_mille,
-        };
-        self.network
-            .put_rule(&routes, &MessageRule { matching, action })
+        }
     }
 
     /// What the link of a fault that harms its bytes has carried by now.
@@ -125,15 +101,11 @@ impl Hand {
     }
 }
 
-fn range([least, most]: [u64; 2]) -> RangeInclusive<u64> {
-    least..=most
-}
-
 /// Whether a harm shows where connections end, and not in each byte.
 fn shows_at_ends(harm: WireHarm) -> bool {
     matches!(
         harm,
-        WireHarm::CutShort | WireHarm::SlowClose | WireHarm::HalfClose
+        WireHarm::LimitData | WireHarm::SlowClose | WireHarm::HalfClose
     )
 }
 
@@ -148,10 +120,10 @@ enum Wire {
 fn wire_fault(harm: WireHarm, amount: u64) -> Wire {
     let time = Duration::from_millis(amount);
     let bytes = match harm {
-        WireHarm::Narrow => ByteFault::Bandwidth {
+        WireHarm::Bandwidth => ByteFault::Bandwidth {
             bytes_per_second: amount,
         },
-        WireHarm::Sliced => ByteFault::Slice {
+        WireHarm::Slicer => ByteFault::Slice {
             at_most: usize::try_from(amount).unwrap_or(usize::MAX),
             pause: SLICE_PAUSE,
         },
@@ -161,10 +133,10 @@ fn wire_fault(harm: WireHarm, amount: u64) -> Wire {
             per_mille: SPIKES_PER_MILLE,
         }),
         WireHarm::LongTail => ByteFault::Delay(Delay::Exponential { mean: time }),
-        WireHarm::CutShort => ByteFault::Limit { bytes: amount },
+        WireHarm::LimitData => ByteFault::Limit { bytes: amount },
         WireHarm::SlowClose => ByteFault::SlowClose(time),
         WireHarm::HalfClose => ByteFault::HalfClose,
-        WireHarm::Reset => return Wire::Dials(ConnectFault::Reset),
+        WireHarm::ResetPeer => return Wire::Dials(ConnectFault::Reset),
         WireHarm::Refuse => return Wire::Dials(ConnectFault::Refuse),
         WireHarm::Unanswered => return Wire::Dials(ConnectFault::Unanswered),
     };

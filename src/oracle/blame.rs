@@ -83,7 +83,7 @@ fn own_words(finding: &Finding) -> Option<Shortage> {
 /// Whether a fault of the run took that away: then it is the node's own affair how it goes on.
 fn is_planned(shortage: Shortage, faults: &[FaultSpan]) -> bool {
     let takes = |fault: &Fault| match (shortage, fault) {
-        (Shortage::OpenFiles, Fault::Limit { of, .. }) => *of == LimitOf::OpenFiles,
+        (Shortage::OpenFiles, Fault::Rlimit { of, .. }) => *of == LimitOf::OpenFiles,
         (Shortage::Space, Fault::Disk { harm, .. }) => *harm == DiskHarm::Full,
         _ => false,
     };
@@ -269,7 +269,7 @@ mod tests {
         };
         let excused = |finding: &Finding, spans: &[FaultSpan]| excuse(finding, &[], spans);
         let files = panicked("Too many open files (os error 24)");
-        let limit = |of| span(Fault::Limit { node: 1, of });
+        let limit = |of| span(Fault::Rlimit { who: 1, of });
         assert!(excused(&files, &[]).is_some());
         assert!(excused(&files, &[limit(LimitOf::FileSize)]).is_some());
         assert_eq!(excused(&files, &[limit(LimitOf::OpenFiles)]), None);

@@ -25,7 +25,7 @@ const MS: Duration = Duration::from_millis(1);
 const SOON: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(60);
 const ROUTE: Route = Route {
-    from: Party::Node(1),
+    from: super::Endpoint::Node(1),
     to: 2,
 };
 

@@ -43,18 +43,18 @@ pub const MAX_NODE: u64 = 9;
 
 /// Who can send and receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Party {
+pub enum Endpoint {
     /// A node, by its id, 1 to [`MAX_NODE`].
     Node(u64),
     /// A group of clients that share their links.
     Clients(u32),
 }
 
-impl fmt::Display for Party {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Party::Node(id) => write!(f, "n{id}"),
-            Party::Clients(group) => write!(f, "clients{group}"),
+            Endpoint::Node(id) => write!(f, "n{id}"),
+            Endpoint::Clients(group) => write!(f, "clients{group}"),
         }
     }
 }
@@ -63,7 +63,7 @@ impl fmt::Display for Party {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Route {
     /// Who dials.
-    pub from: Party,
+    pub from: Endpoint,
     /// The node that is dialled.
     pub to: u64,
 }
@@ -73,7 +73,7 @@ impl Route {
     #[must_use]
     pub fn nodes(from: u64, to: u64) -> Route {
         Route {
-            from: Party::Node(from),
+            from: Endpoint::Node(from),
             to,
         }
     }
@@ -82,7 +82,7 @@ impl Route {
     #[must_use]
     pub fn clients(group: u32, to: u64) -> Route {
         Route {
-            from: Party::Clients(group),
+            from: Endpoint::Clients(group),
             to,
         }
     }
@@ -92,8 +92,8 @@ impl Route {
     /// A number of its own, for what is drawn from a seed.
     fn number(self) -> u64 {
         match self.from {
-            Party::Node(from) => (from << 32) | self.to,
-            Party::Clients(group) => (1 << 63) | (u64::from(group) << 16) | self.to,
+            Endpoint::Node(from) => (from << 32) | self.to,
+            Endpoint::Clients(group) => (1 << 63) | (u64::from(group) << 16) | self.to,
         }
     }
 }
@@ -126,9 +126,9 @@ pub struct Leg {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Direction {
     /// Who sends.
-    pub from: Party,
+    pub from: Endpoint,
     /// Who receives.
-    pub to: Party,
+    pub to: Endpoint,
 }
 
 impl Direction {
@@ -136,15 +136,15 @@ impl Direction {
     #[must_use]
     pub fn nodes(from: u64, to: u64) -> Direction {
         Direction {
-            from: Party::Node(from),
-            to: Party::Node(to),
+            from: Endpoint::Node(from),
+            to: Endpoint::Node(to),
         }
     }
 
     /// The direction of the packets of one leg.
     #[must_use]
     pub fn of(leg: Leg) -> Direction {
-        let node = Party::Node(leg.route.to);
+        let node = Endpoint::Node(leg.route.to);
         match leg.half {
             Half::Request => Direction {
                 from: leg.route.from,
@@ -161,7 +161,7 @@ impl Direction {
     #[must_use]
     pub fn legs(self) -> Vec<Leg> {
         let mut legs = Vec::with_capacity(2);
-        if let Party::Node(to) = self.to {
+        if let Endpoint::Node(to) = self.to {
             legs.push(Leg {
                 route: Route {
                     from: self.from,
@@ -170,7 +170,7 @@ impl Direction {
                 half: Half::Request,
             });
         }
-        if let Party::Node(from) = self.from {
+        if let Endpoint::Node(from) = self.from {
             legs.push(Leg {
                 route: Route {
                     from: self.to,

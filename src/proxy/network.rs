@@ -13,7 +13,7 @@ use super::effect::{ByteFault, ConnectFault, Delay};
 use super::gate::LegState;
 use super::listener::{Accept, RouteState, Upstreams};
 use super::rule::{Decisions, Journal, MessageCounters, MessageRule};
-use super::{Direction, Leg, Level, MAX_NODE, Party, Route};
+use super::{Direction, Endpoint, Leg, Level, MAX_NODE, Route};
 use crate::host::Shortages;
 use crate::wire::metadata::Token;
 
@@ -196,7 +196,7 @@ impl Network {
         let routes = self.shared.routes.values();
         let legs = routes.clone().flat_map(|route| &route.legs);
         let legs = legs.map(|leg| leg.leg);
-        let legs = legs.filter(|&leg| Direction::of(leg).from == Party::Node(node));
+        let legs = legs.filter(|&leg| Direction::of(leg).from == Endpoint::Node(node));
         let to_it = routes
             .map(|route| route.route)
             .filter(|route| route.to == node);
@@ -315,7 +315,7 @@ impl Network {
     #[must_use]
     pub fn requests_between_nodes(&self, methods: &[super::Method]) -> u64 {
         let routes = self.shared.routes.values();
-        let between = routes.filter(|state| matches!(state.route.from, Party::Node(_)));
+        let between = routes.filter(|state| matches!(state.route.from, Endpoint::Node(_)));
         let counted = between.flat_map(|state| {
             let rules = &state.rules;
             methods
@@ -330,7 +330,7 @@ impl Network {
     #[must_use]
     pub fn snapshot_pieces_between_nodes(&self) -> u64 {
         let routes = self.shared.routes.values();
-        let between = routes.filter(|state| matches!(state.route.from, Party::Node(_)));
+        let between = routes.filter(|state| matches!(state.route.from, Endpoint::Node(_)));
         between
             .map(|state| {
                 state
@@ -344,7 +344,7 @@ impl Network {
     #[must_use]
     pub fn snapshots_between_nodes(&self) -> u64 {
         let routes = self.shared.routes.values();
-        let between = routes.filter(|state| matches!(state.route.from, Party::Node(_)));
+        let between = routes.filter(|state| matches!(state.route.from, Endpoint::Node(_)));
         let method = super::Method::InstallSnapshot;
         between
             .map(|state| state.rules.counted(method, super::Half::Response))
@@ -659,8 +659,8 @@ impl NetworkSnapshot {
     #[must_use]
     pub fn between(&self, from: u64, to: u64) -> LinkSnapshot {
         let direction = Direction {
-            from: Party::Node(from),
-            to: Party::Node(to),
+            from: Endpoint::Node(from),
+            to: Endpoint::Node(to),
         };
         self.links.get(&direction).cloned().unwrap_or_default()
     }

@@ -17,7 +17,7 @@ use crate::wire::metadata::{AuthorizedChannel, Credentials, Token};
 const MS: Duration = Duration::from_millis(1);
 const SOON: Duration = Duration::from_secs(20);
 const ROUTE: Route = Route {
-    from: Party::Node(1),
+    from: super::Endpoint::Node(1),
     to: 2,
 };
 

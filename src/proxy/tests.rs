@@ -103,12 +103,12 @@ async fn verified(network: &Network, guard: &Guard) {
 }
 
 const ONE_TWO: Direction = Direction {
-    from: Party::Node(1),
-    to: Party::Node(2),
+    from: Endpoint::Node(1),
+    to: Endpoint::Node(2),
 };
 const TWO_ONE: Direction = Direction {
-    from: Party::Node(2),
-    to: Party::Node(1),
+    from: Endpoint::Node(2),
+    to: Endpoint::Node(1),
 };
 
 fn leg(half: Half) -> Leg {
@@ -140,12 +140,12 @@ fn packets_between_nodes_are_carried_by_two_legs() {
 #[test]
 fn packets_of_clients_are_carried_by_the_one_leg_of_the_route_that_they_dial() {
     let to_node = Direction {
-        from: Party::Clients(1),
-        to: Party::Node(2),
+        from: Endpoint::Clients(1),
+        to: Endpoint::Node(2),
     };
     let back = Direction {
-        from: Party::Node(2),
-        to: Party::Clients(1),
+        from: Endpoint::Node(2),
+        to: Endpoint::Clients(1),
     };
     for (direction, half) in [(to_node, Half::Request), (back, Half::Response)] {
         let route = Route::clients(1, 2);

@@ -47,7 +47,7 @@ pub fn json(result: &RunResult) -> Value {
         "alarm_seconds": result.alarm_seconds,
         "dir": result.dir,
         "again": result.again,
-        "by_hand": result.by_hand,
+        "by_hand": result.faults_by_hand || result.load_by_hand,
         "coverage": coverage(result),
     });
     match &result.verdict {

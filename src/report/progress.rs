@@ -112,6 +112,7 @@ impl Progress {
             Event::FaultIn { fault, by, .. } => format!("{fault}{}", whose(*by)),
             Event::FaultOut { fault, by, .. } => format!("{fault}: out{}", whose(*by)),
             Event::FaultSkipped { fault, why, .. } => format!("{fault} was skipped: {why}"),
+            Event::FaultUnresolved { fault, why, .. } => format!("{fault} was skipped: {why}"),
             Event::FaultIndeterminate { fault, why, .. } => {
                 format!("nobody knows whether {fault} had any effect: {why}")
             }

@@ -144,7 +144,11 @@ pub fn text(out: &mut impl Write, result: &RunResult) -> io::Result<()> {
     if let Some(dir) = &result.dir {
         writeln!(out, "folder: {}", dir.display())?;
     }
-    writeln!(out, "{}", again_in_words(&result.again, result.by_hand))
+    writeln!(
+        out,
+        "{}",
+        again_in_words(&result.again, result.load_by_hand)
+    )
 }
 
 /// The most operations that are listed: more is nothing for a person, and all of them stand in the verdict's file.

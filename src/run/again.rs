@@ -1,5 +1,7 @@
 //! How to run a run again: its command line, complete but for where its folder goes.
 
+use std::path::Path;
+
 use super::{Defect, Scenario, ScenarioError, Setup};
 use crate::fault::defects;
 use crate::scenario::Changes;
@@ -41,6 +43,20 @@ impl Setup {
         let words = self.arguments();
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         format!("whitewater {}", words.join(" "))
+    }
+
+    /// The command line of this run where somebody had a hand in its faults: what its folder keeps, as it went.
+    #[must_use]
+    pub fn again_as_it_went(&self, dir: &Path) -> String {
+        let kept = dir.join("scenario.toml");
+        let kept = kept.to_string_lossy();
+        // What begins like a flag is none.
+        let kept = match kept.starts_with('-') {
+            true => format!("./{kept}"),
+            false => kept.into_owned(),
+        };
+        let direct = if self.direct { " --direct" } else { "" };
+        format!("whitewater run {}{direct}", quoted(&kept))
     }
 
     /// The same, as the arguments that the program takes.
@@ -85,7 +101,11 @@ impl Setup {
 pub fn flags(changes: &Changes) -> Vec<(&'static str, String)> {
     let faults = changes.faults.as_ref().map(|kinds| match kinds.len() {
         0 => "none".to_owned(),
-        _ => kinds.join(","),
+        _ => kinds
+            .iter()
+            .map(|kind| kind.name())
+            .collect::<Vec<_>>()
+            .join(","),
     });
     let guard = changes.vote_guard.map(|on| if on { "on" } else { "off" });
     let all = [
@@ -132,6 +152,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::fault::Kind;
     use crate::run::Found;
 
     fn again(given: &str, changes: Changes, defect: Option<&str>) -> String {
@@ -167,7 +188,7 @@ mod tests {
             rate: Some(10),
             clients: Some(2),
             keys: Some(4),
-            faults: Some(vec!["kill".to_owned(), "slow".to_owned()]),
+            faults: Some(vec![Kind::Kill, Kind::Slow]),
             reads: Some("read-index".to_owned()),
             append: Some("unary".to_owned()),
             vote_guard: Some(false),

@@ -1,13 +1,14 @@
 //! What whoever watches a run may ask of it.
 
-use crate::fault::{Fault, FaultId};
-use crate::journal::Load;
+use crate::fault::FaultId;
+use crate::fault::plan::Episode;
+use crate::journal::{Load, Part};
 
 /// What a person or a script may ask of a live run. The answer is an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Put a fault in, now, until it is healed.
-    Inject(Fault),
+    /// Begin these episodes now: their instants count from here on.
+    Inject(Vec<Episode>),
     /// Take one fault out.
     Heal(FaultId),
     /// Take every fault out, start what is dead, resume what is paused.
@@ -27,9 +28,15 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it has a part in what happens, so that the run's command line alone does not repeat it.
+    /// In what a person has a part by it, if in anything.
     #[must_use]
-    pub fn is_by_hand(&self) -> bool {
-        !matches!(self, Command::GoOn | Command::Finish | Command::Stop)
+    pub fn part(&self) -> Option<Part> {
+        match self {
+            Command::Inject(_) | Command::Heal(_) | Command::HealAll | Command::Nemesis(_) => {
+                Some(Part::Faults)
+            }
+            Command::HoldWorkload(_) | Command::Load(_) => Some(Part::Load),
+            Command::GoOn | Command::Finish | Command::Stop => None,
+        }
     }
 }

@@ -282,6 +282,7 @@ impl RunContext {
             recorder,
             judge,
             host,
+            kept,
             ..
         } = self;
         recorder.flush();
@@ -318,7 +319,9 @@ impl RunContext {
             let dir = dir.display();
             failed(format!("could not write all in {dir}: {missing}"));
         }
-        let result = log.so_far(ResultFold::result);
+        let mut result = log.so_far(ResultFold::result);
+        // As it went, where somebody had a hand in it.
+        result.resolved = kept.last();
         log.log(Event::Ended {
             verdict: result.word(),
             exit: result.exit(),

@@ -1,6 +1,5 @@
 //! What records and logs in a run: history, judge and journal. It is there before the first child and after the last.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +13,8 @@ use super::fitness;
 use super::watch::Watch;
 use crate::host::Host;
 use crate::journal::{
-    self, Entry, Event, EventLog, Listener, Opened, Phase, Progress, ResultFold, not_linearizable,
+    self, Entry, Event, EventLog, Kept, Listener, Opened, Phase, Progress, ResultFold,
+    not_linearizable,
 };
 use crate::judge::{Judge, SoFar};
 use crate::oracle::Finding;
@@ -30,6 +30,8 @@ pub(super) struct RunContext {
     pub(super) dir: PathBuf,
     pub(super) log: EventLog,
     pub(super) recorder: Arc<Recorder>,
+    /// What the run does, so that it can be run again.
+    pub(super) kept: Arc<Kept>,
     pub(super) judge: Judge,
     pub(super) watch: Watch,
     /// The machine under the run.
@@ -60,8 +62,7 @@ impl RunContext {
             })?;
         let wrong = |e: std::io::Error| format!("could not write in {}: {e}", dir.display());
         let host = Host::watch(&dir).map_err(|e| format!("could not watch this machine: {e}"))?;
-        let recipe = toml::to_string(resolved).expect("a scenario is plain data");
-        fs::write(dir.join("scenario.toml"), recipe).map_err(wrong)?;
+        let kept = Kept::new(&dir, resolved.clone()).map_err(wrong)?;
 
         let (ring, bell) = oneshot::channel();
         let found = setup.found.clone();
@@ -100,6 +101,7 @@ impl RunContext {
                 dir,
                 log,
                 recorder,
+                kept: Arc::new(kept),
                 judge,
                 watch,
                 host: Arc::new(host),

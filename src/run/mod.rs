@@ -40,7 +40,7 @@ use tokio::sync::mpsc;
 use crate::journal::{Entry, RunResult};
 
 pub use crate::cluster::end_all_children;
-pub use crate::fault::KINDS as FAULT_KINDS;
+pub use crate::fault::Kind;
 pub use crate::fault::defects::{DEFECTS, Defect, Place as DefectPlace};
 pub use crate::scenario::{
     APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, Given, READ_MODES,

@@ -12,10 +12,10 @@ use super::decoy::{double_everything, patience, planted};
 use super::inspect::Inspector;
 use super::sessions::Tally;
 use crate::cluster::{ChildState, Cluster, ClusterConfig, Ready};
-use crate::fault::NodeId;
 use crate::fault::defects::Place;
+use crate::fault::{Need, NodeId};
 use crate::journal::{Event, Links, TokenFile};
-use crate::nemesis::{self, Nemesis, Order, Parties};
+use crate::nemesis::{self, Nemesis, Order, Parties, Went};
 use crate::oracle::blame::{self, Blame};
 use crate::oracle::exit;
 use crate::proxy::{Guard, Level, Network, NetworkConfig, Route};
@@ -123,13 +123,13 @@ impl Stage {
                 voters,
                 groups: groups.clone(),
             },
-            &resolved.plan,
+            resolved.plan.clone(),
             logs_deeds(context, nodes.clone(), tell_lost),
         );
         let (held, is_held) = watch::channel(false);
-        let nemesis = nemesis.held_by(is_held);
+        let nemesis = nemesis.held_by(is_held).kept_by(keeps(setup, context));
         let (orders, asked) = mpsc::channel(ORDERS);
-        let nemesis = Some(tokio::spawn(nemesis.work(resolved.plan.clone(), asked)));
+        let nemesis = Some(tokio::spawn(nemesis.work(asked)));
         let inspector = Inspector::default();
         let defect = place == Some(Place::Node);
         let inspecting = tokio::spawn(inspector.clone().work(cluster.clone(), defect));
@@ -248,8 +248,9 @@ fn cluster_config(setup: &Setup, context: &RunContext) -> ClusterConfig {
         config.more_flags.extend(flags);
     }
     scenario.append().clone_into(&mut config.append);
-    // A person at the screen may crash a machine at any time.
-    config.power_loss = setup.hold || setup.resolved.plan.kinds().contains(&"crash");
+    // A person at the screen may cut a power at any time.
+    let mut planned = setup.resolved.plan.kinds().into_iter();
+    config.power_loss = setup.hold || planned.any(|kind| kind.need() == Need::UnsyncedDisk);
     match planted(&setup.resolved) {
         Some(Place::Node) => config.defect.clone_from(&setup.resolved.defect),
         Some(Place::Flags) => {
@@ -260,6 +261,21 @@ fn cluster_config(setup: &Setup, context: &RunContext) -> ClusterConfig {
         _ => {}
     }
     config
+}
+
+/// Keeps the plan as it goes in the run's folder, once somebody has a part in it.
+fn keeps(setup: &Setup, context: &RunContext) -> nemesis::Keeper {
+    let (kept, log) = (context.kept.clone(), context.log.clone());
+    let resolved = setup.resolved.clone();
+    Box::new(move |went| {
+        let Went { plan, lasted, over } = went;
+        let went = resolved.clone().as_it_went(plan, lasted, over);
+        if let Err(error) = kept.keep(went) {
+            log.say(format!(
+                "what was done by hand was not written down: {error}"
+            ));
+        }
+    })
 }
 
 /// Logs what the nemesis does, and what follows from it for the links.

@@ -14,7 +14,7 @@ use super::context::{Bell, RunContext};
 use super::drill::When;
 use super::fates::fates;
 use super::stage::Stage;
-use crate::journal::{Event, Phase, ResultFold};
+use crate::journal::{Event, Part, Phase, ResultFold};
 use crate::nemesis::Order;
 use crate::proxy::Guard;
 
@@ -46,8 +46,6 @@ pub(super) struct WorkloadPhase<'a> {
     held: Option<Guard>,
     /// Since when nothing is asked: the run's time stands meanwhile.
     quiet_since: Option<Instant>,
-    /// What goes on when nothing holds it any more.
-    plan_on: bool,
     workload_held: bool,
     /// Whether the judge has called, and whether another oracle has: each is answered once.
     alarmed: bool,
@@ -79,7 +77,6 @@ impl<'a> WorkloadPhase<'a> {
             over: begun + span,
             held: None,
             quiet_since: None,
-            plan_on: true,
             workload_held: false,
             alarmed: false,
             found: false,
@@ -112,8 +109,8 @@ impl<'a> WorkloadPhase<'a> {
 
     /// Does what somebody asked for; gives why the workload ends, where that was it.
     async fn obey(&mut self, command: Command) -> Option<Why> {
-        if command.is_by_hand() && !self.context.log.so_far(ResultFold::is_by_hand) {
-            self.context.log.log(Event::ByHand);
+        if let Some(part) = command.part() {
+            self.by_hand(part);
         }
         match command {
             Command::Stop => return Some(Why::Stopped),
@@ -125,17 +122,25 @@ impl<'a> WorkloadPhase<'a> {
                 self.context.recorder.mark(format!("workload: {load}"));
                 self.context.log.log(Event::Load { load });
             }
-            Command::Inject(fault) => self.stage.order(Order::Inject(fault)).await,
+            Command::Inject(episodes) => self.stage.order(Order::Inject(episodes)).await,
             Command::Heal(id) => self.stage.order(Order::Heal(id)).await,
             Command::HealAll => self.stage.order(Order::HealAll).await,
-            Command::Nemesis(on) => {
-                self.plan_on = on;
-                if self.held.is_none() {
-                    self.stage.order(Order::Plan(on)).await;
-                }
-            }
+            Command::Nemesis(on) => self.stage.order(Order::Plan(on)).await,
         }
         None
+    }
+
+    /// A person has a part in this run, and perhaps in another part of it than before.
+    fn by_hand(&self, part: Part) {
+        let log = &self.context.log;
+        if log.so_far(|fold| fold.is_by_hand(part)) {
+            return;
+        }
+        let again = match part {
+            Part::Faults => self.setup.again_as_it_went(&self.context.dir),
+            Part::Load => log.so_far(ResultFold::again),
+        };
+        log.log(Event::ByHand { part, again });
     }
 
     fn hold_workload(&mut self, held: bool) {
@@ -206,7 +211,7 @@ impl<'a> WorkloadPhase<'a> {
             let network = self.stage.network.hold();
             self.gate.send_replace(Gate::Held);
             self.stage.held.send_replace(true);
-            self.stage.order(Order::Plan(false)).await;
+            self.stage.order(Order::Hold(true)).await;
             self.held = Some(network);
             self.count_time();
             self.tell_held(true);
@@ -221,7 +226,7 @@ impl<'a> WorkloadPhase<'a> {
             self.count_time();
             self.open_gate();
             self.stage.held.send_replace(false);
-            self.stage.order(Order::Plan(self.plan_on)).await;
+            self.stage.order(Order::Hold(false)).await;
             self.tell_held(false);
         }
     }

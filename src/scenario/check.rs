@@ -3,8 +3,8 @@
 
 use super::wrong::{Step, Wrong};
 use super::{APPEND_MODES, MOST_NODES, READ_MODES, Scenario, Timings};
+use crate::fault::Kind;
 use crate::fault::plan::{Episode, MOST_PLANNED_MS, Unfit};
-use crate::fault::{KINDS, OUTSIDE};
 use crate::workload::{Keys, Mix};
 
 /// A run lasts no longer than this; 0 seconds is without an end, for a year.
@@ -188,21 +188,15 @@ impl Scenario {
             }
         }
         let at = |at: usize| ["random".into(), "kinds".into(), at.into()];
-        for (place, kind) in self.random.kinds.iter().enumerate() {
-            if !KINDS.iter().any(|known| known.name == kind) {
-                let known = KINDS.iter().map(|kind| kind.name);
-                let known = known.collect::<Vec<_>>().join(", ");
-                let why = format!("there is no kind of fault {kind:?}; there are {known}");
-                return wrong(&at(place), why);
-            }
-            if OUTSIDE.contains(&kind.as_str()) {
+        for (place, &kind) in self.random.kinds.iter().enumerate() {
+            if kind.is_outside_the_model() {
                 let why = format!(
                     "{kind} is outside of the fault model and never drawn: write it into the opening"
                 );
                 return wrong(&at(place), why);
             }
-            if kind == "grow" && self.voters.is_none() {
-                let why = "grow: every node has a vote already; voters says how many have";
+            if kind == Kind::AddVoter && self.voters.is_none() {
+                let why = "add-voter: every node has a vote already; voters says how many have";
                 return wrong(&at(place), why);
             }
         }

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::check::check_episodes;
 use super::{Changes, Error, Resolved, Scenario};
-use crate::fault::defects;
+use crate::fault::{Kind, defects};
 
 /// What somebody gave a run to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ fn as_it_stands(
         )));
     }
     let trusts_clocks = changes.reads.as_deref() == Some("lease") && scenario.reads() != "lease";
-    if trusts_clocks && resolved.plan.kinds().contains(&"clock") {
+    if trusts_clocks && resolved.plan.kinds().contains(&Kind::Clock) {
         return Err(Error::Senseless(
             "--reads lease: the plan that is drawn already has wrong clocks, which break leases"
                 .to_owned(),
@@ -137,8 +137,7 @@ fn as_it_stands(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::WireHarm;
-    use crate::fault::plan::{Aim, Wish};
+    use crate::fault::{Fault, NodeSelector, WireHarm};
 
     fn resolved() -> Resolved {
         let mut given = Given::find("lease-restart").unwrap();
@@ -146,8 +145,8 @@ mod tests {
             unreachable!("it is built in")
         };
         // Drawn again it would lose its clocks, and have its opening once more.
-        scenario.random.kinds = vec!["clock".to_owned(), "kill".to_owned()];
-        let faults = Some(vec!["clock".to_owned(), "kill".to_owned()]);
+        scenario.random.kinds = vec![Kind::Clock, Kind::Kill];
+        let faults = Some(vec![Kind::Clock, Kind::Kill]);
         let changes = Changes {
             faults,
             rate: Some(77),
@@ -162,7 +161,7 @@ mod tests {
     #[test]
     fn what_a_runs_folder_keeps_runs_as_it_stands() {
         let first = resolved();
-        assert!(first.plan.kinds().contains(&"clock"));
+        assert!(first.plan.kinds().contains(&Kind::Clock));
         let again = Given::parse(&toml::to_string(&first).unwrap()).unwrap();
         let seed = again.seed().unwrap();
         let again = again.resolve(&Changes::default(), seed, None).unwrap();
@@ -228,7 +227,7 @@ mod tests {
             ),
             ("per_mille = 1000", "per_mille = 3330", "3330"),
             ("at_ms = 28500", "at_ms = 90000", "the run ends at 33000 ms"),
-            ("act = \"late\"", "act = \"late-answer\"", ""),
+            ("act = \"delay-request\"", "act = \"delay-response\"", ""),
         ] {
             assert!(scenario.contains(right), "{right}: {scenario}");
             let given = Given::parse(&scenario.replacen(right, wrong, 1));
@@ -248,14 +247,14 @@ mod tests {
             assert!(why.contains(word), "{text:?}: {why}");
         }
         let mut reversed = resolved();
-        reversed.plan.episodes[0].faults = vec![Wish::Wire {
-            from: Aim::Leader,
-            to: Aim::Follower(0),
-            harm: WireHarm::Narrow,
+        reversed.plan.episodes[0].faults = vec![Fault::Wire {
+            from: NodeSelector::Leader,
+            to: NodeSelector::Follower(0),
+            harm: WireHarm::Bandwidth,
             amount: 0,
         }];
         let why = Given::parse(&toml::to_string(&reversed).unwrap()).unwrap_err();
-        assert!(why.contains("narrow of 0"), "{why}");
+        assert!(why.contains("bandwidth of 0"), "{why}");
         let mut unknown = resolved();
         unknown.defect = Some("no-such".to_owned());
         let why = Given::parse(&toml::to_string(&unknown).unwrap()).unwrap_err();

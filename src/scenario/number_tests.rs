@@ -2,6 +2,7 @@
 
 use super::tests::{parse, written};
 use super::*;
+use crate::fault::Roles;
 use crate::workload::Generator;
 
 /// Numbers that break what nobody has thought of.
@@ -66,8 +67,13 @@ fn begin(recipe: &toml::Value) {
     let nodes = scenario.node_ids();
     for episode in plan.episodes.iter().take(1_000) {
         assert!(episode.ends_by_ms() >= episode.at_ms);
-        for wish in &episode.faults {
-            if let Ok(fault) = wish.resolve(&nodes, nodes.first().copied(), None) {
+        for fault in &episode.faults {
+            let roles = Roles {
+                nodes: &nodes,
+                leader: nodes.first().copied(),
+                newcomer: None,
+            };
+            if let Ok(fault) = fault.resolve(roles) {
                 // What so few nodes cannot have is skipped, and that is said.
                 let _ = (fault.check(), fault.to_string(), fault.links(&nodes));
             }

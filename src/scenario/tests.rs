@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fault::plan::When;
-use crate::fault::{DiskHarm, KINDS, WireHarm};
+use crate::fault::{DiskHarm, Kind, Role, WireHarm};
 
 fn resolve(changes: &Changes) -> Result<Resolved, Error> {
     Scenario::find(DEFAULT).unwrap().resolve(changes, 1, None)
@@ -27,7 +27,7 @@ fn every_built_in_scenario_makes_sense_and_survives_toml() {
 #[test]
 fn the_page_names_every_word_that_a_scenario_may_hold() {
     let page = include_str!("../scenarios/README.md");
-    let words = KINDS.iter().map(|kind| kind.name);
+    let words = Kind::ALL.iter().map(|kind| kind.name());
     let words = words.chain(READ_MODES.iter().copied());
     let words = words.chain(WireHarm::ALL.map(WireHarm::name));
     let words = words.map(str::to_owned);
@@ -69,7 +69,7 @@ fn the_page_names_every_word_that_a_scenario_may_hold() {
             leaders_in_minority: 1,
             tails: 1,
             changes: 1,
-            crashes: 1,
+            power_losses: 1,
         },
         ..Scenario::find("calm").unwrap()
     })
@@ -84,9 +84,9 @@ fn the_page_names_every_word_that_a_scenario_may_hold() {
     }
 }
 
-fn disk(harm: DiskHarm) -> Wish {
-    let (who, ms) = (Aim::Leader, 1);
-    Wish::Disk { who, harm, ms }
+fn disk(harm: DiskHarm) -> Fault<Role> {
+    let (who, ms) = (NodeSelector::Leader, 1);
+    Fault::Disk { who, harm, ms }
 }
 
 #[test]
@@ -107,16 +107,22 @@ fn the_default_is_the_one_that_the_design_settles() {
 
 #[test]
 fn what_is_outside_of_the_model_may_be_named_where_the_opening_has_it_and_is_never_drawn() {
-    let changes = |names: &[&str]| Changes {
-        faults: Some(names.iter().map(|&name| name.to_owned()).collect()),
+    let changes = |kinds: &[Kind]| Changes {
+        faults: Some(kinds.to_vec()),
         ..Changes::default()
     };
     let scenario = Scenario::find("lying-disk").unwrap();
-    let named = scenario.resolve(&changes(&["lying-disk", "crash"]), 1, None);
+    let named = scenario.resolve(&changes(&[Kind::LyingDisk, Kind::PowerLoss]), 1, None);
     let Resolved { scenario, plan, .. } = named.unwrap();
-    assert!(plan.kinds().contains(&"lying-disk"), "{:?}", plan.kinds());
-    assert_eq!(scenario.random.kinds, ["crash"]);
-    let refused = resolve(&changes(&["lying-disk"])).unwrap_err().to_string();
+    assert!(
+        plan.kinds().contains(&Kind::LyingDisk),
+        "{:?}",
+        plan.kinds()
+    );
+    assert_eq!(scenario.random.kinds, [Kind::PowerLoss]);
+    let refused = resolve(&changes(&[Kind::LyingDisk]))
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("outside of the fault model"), "{refused}");
 }
 
@@ -148,25 +154,25 @@ fn a_recipe_promises_what_it_is_for_and_a_part_of_it_only_what_it_holds() {
     assert_eq!(promises("figure-8", None).tails, 2);
     assert_eq!(promises("late-heir", None).snapshots, 1);
     assert_eq!(promises("kill-on-append", None).leaders_hit, 3);
-    assert_eq!(promises("power-loss", None).crashes, 90);
+    assert_eq!(promises("power-loss", None).power_losses, 90);
     assert_eq!(promises("changing-members", None).changes, 3);
     assert_eq!(promises("partitions", None).leaders_in_minority, 1);
     assert_eq!(promises("late-heir", Some(3)).snapshots, 0);
     let some = promises("power-loss", Some(20));
-    assert!((4..20).contains(&some.crashes), "{some:?}");
+    assert!((4..20).contains(&some.power_losses), "{some:?}");
     assert_eq!(some.elections, 2, "of 20 in 225 s");
     assert_eq!(promises("changing-members", Some(1)).changes, 0);
 }
 
 #[test]
 fn a_recipe_without_newcomers_does_not_let_them_grow() {
-    let faults = |kinds: &[&str]| Changes {
-        faults: Some(kinds.iter().map(|&kind| kind.to_owned()).collect()),
+    let faults = |kind| Changes {
+        faults: Some(vec![kind]),
         ..Changes::default()
     };
-    let refused = resolve(&faults(&["grow"])).unwrap_err().to_string();
+    let refused = resolve(&faults(Kind::AddVoter)).unwrap_err().to_string();
     assert!(refused.contains("voters"), "{refused}");
-    let refused = resolve(&faults(&["wipe"])).unwrap_err().to_string();
+    let refused = resolve(&faults(Kind::Wipe)).unwrap_err().to_string();
     assert!(refused.contains("outside"), "{refused}");
     // As many nodes as voters: the recipe goes without.
     let three = Changes {
@@ -176,19 +182,19 @@ fn a_recipe_without_newcomers_does_not_let_them_grow() {
     let scenario = Scenario::find("changing-members").unwrap();
     let resolved = scenario.resolve(&three, 1, None).unwrap();
     assert_eq!(resolved.scenario.voter_ids(), [1, 2, 3]);
-    assert!(!resolved.scenario.random.kinds.contains(&"grow".to_owned()));
+    assert!(!resolved.scenario.random.kinds.contains(&Kind::AddVoter));
 }
 
 #[test]
 fn kinds_that_are_named_are_all_drawn_and_from_the_beginning() {
     for seed in 0..20 {
         let changes = Changes {
-            faults: Some(vec!["kill".to_owned(), "pause".to_owned()]),
+            faults: Some(vec![Kind::Kill, Kind::Pause]),
             ..Changes::default()
         };
         let scenario = Scenario::find(DEFAULT).unwrap();
         let Resolved { plan, .. } = scenario.resolve(&changes, seed, None).unwrap();
-        assert_eq!(plan.kinds(), ["kill", "pause"], "seed {seed}");
+        assert_eq!(plan.kinds(), [Kind::Kill, Kind::Pause], "seed {seed}");
         assert!(plan.episodes[0].at_ms < 3_000, "seed {seed}: {plan:?}");
         assert!(plan.episodes.len() >= 5, "seed {seed}: {plan:?}");
         let mut free_from = 0;
@@ -245,18 +251,17 @@ fn nonsense_is_refused_with_the_reason() {
     );
     refused(
         Changes {
-            faults: Some(vec!["lying-disk".to_owned()]),
+            faults: Some(vec![Kind::LyingDisk]),
             ..Changes::default()
         },
         "outside of the fault model",
     );
-    refused(
-        Changes {
-            faults: Some(vec!["flood".to_owned()]),
-            ..Changes::default()
-        },
-        "\"flood\"",
+    let no_kind = parse(&written("[random]\nkinds = [\"kill\", \"flood\"]\n")).unwrap_err();
+    assert!(
+        no_kind.contains("there is no kind of fault \"flood\"; there are isolate, kill"),
+        "{no_kind}"
     );
+    assert!(no_kind.contains("line "), "{no_kind}");
     assert!(
         Scenario::find("nosuch")
             .unwrap_err()
@@ -316,7 +321,7 @@ fn a_fault_without_effect_is_refused_with_its_line() {
             "they are no stream",
         ),
         (
-            "fault = \"message\", act = \"double\", of = \"appends\", only = { entries = [1, 9] }",
+            "fault = \"message\", act = \"duplicate\", of = \"appends\", only = { entries = [1, 9] }",
             "entries travel in streams",
         ),
         (
@@ -462,12 +467,17 @@ fn a_name_is_a_part_of_a_folders_name() {
 
 #[test]
 fn kinds_that_so_few_nodes_cannot_have_are_refused_by_name() {
-    let faults = |kind: &str, nodes| Changes {
-        faults: Some(vec![kind.to_owned()]),
+    let faults = |kind, nodes| Changes {
+        faults: Some(vec![kind]),
         nodes: Some(nodes),
         ..Changes::default()
     };
-    for (kind, nodes) in [("ring", 3), ("bridge", 2), ("isolate", 1), ("freeze", 2)] {
+    for (kind, nodes) in [
+        (Kind::Ring, 3),
+        (Kind::Bridge, 2),
+        (Kind::Isolate, 1),
+        (Kind::Freeze, 2),
+    ] {
         let why = resolve(&faults(kind, nodes)).unwrap_err().to_string();
         assert!(why.contains("without effect"), "{why}");
         assert!(resolve(&faults(kind, nodes + 1)).is_ok(), "{kind}");

@@ -17,8 +17,7 @@ use super::model_view::{Checked, ModelView};
 use super::picker::Picker;
 use super::replay::Replay;
 use super::theme::Theme;
-use crate::fault::By;
-use crate::fault::{Fault, NodeId};
+use crate::fault::{By, Fault, Impossible, NodeId, NodeSelector, Role, Roles};
 use crate::journal::{Entry, Event};
 use crate::journal::{RunView, not_done};
 use crate::run::Command;
@@ -221,31 +220,9 @@ pub struct App {
     pub picker: Picker,
     /// Set when this is a replay.
     pub replay: Option<Replay>,
-    /// What is to be done later: the fault menu's slow entries.
-    pub errands: Vec<Errand>,
     /// The person has asked to leave, and the run is ending.
     pub leaving: bool,
     zoom_checked_ns: u64,
-}
-
-/// Something to be done at an instant of the session's clock.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Errand {
-    /// When.
-    pub due_ns: u64,
-    /// What.
-    pub what: What,
-    /// Done again every so often, swapping in and out; 0: once.
-    pub every_ns: u64,
-}
-
-/// What an [`Errand`] does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// Put faults in.
-    Inject(Vec<Fault>),
-    /// Take the same faults out again.
-    Heal(Vec<Fault>),
 }
 
 impl App {
@@ -286,7 +263,6 @@ impl App {
             model: ModelView::default(),
             picker: Picker::default(),
             replay: None,
-            errands: Vec::new(),
             leaving: false,
             zoom_checked_ns: 0,
         }
@@ -339,6 +315,9 @@ impl App {
             Event::FaultSkipped { fault, by, why } if *by == By::You => {
                 self.flash(not_done(fault, *by, why));
             }
+            Event::FaultUnresolved { fault, by, why } if *by == By::You => {
+                self.flash(not_done(fault, *by, why));
+            }
             Event::FaultIndeterminate {
                 id: None,
                 fault,
@@ -379,7 +358,7 @@ impl App {
     }
 
     /// Moves the clock.
-    pub(super) fn clock(&mut self, clock_ns: u64) -> Option<Action> {
+    pub(super) fn clock(&mut self, clock_ns: u64) {
         let passed_ns = clock_ns.saturating_sub(self.clock_ns);
         self.clock_ns = clock_ns;
         if self.replay.is_some() {
@@ -393,18 +372,11 @@ impl App {
             self.zoom_checked_ns = self.clock_ns;
             self.fit_median();
         }
-        if self.present().paused_by_violation {
-            // Nothing more goes wrong while somebody looks at what did.
-            for errand in &mut self.errands {
-                errand.due_ns = errand.due_ns.saturating_add(passed_ns);
-            }
-        }
         self.history.refresh(
             &self.picture.operations,
             self.clock_ns,
             self.screen == Screen::History,
         );
-        self.due()
     }
 
     /// The recorder's clock now: as last heard, plus what has passed since. An ended run's clock stands.
@@ -421,36 +393,35 @@ impl App {
         expected.max(heard)
     }
 
-    fn due(&mut self) -> Option<Action> {
-        let mut commands = Vec::new();
-        let mut errands = std::mem::take(&mut self.errands);
-        for errand in errands
-            .iter_mut()
-            .filter(|errand| errand.due_ns <= self.clock_ns)
-        {
-            match &errand.what {
-                What::Inject(faults) => {
-                    commands.extend(faults.iter().cloned().map(Command::Inject))
-                }
-                What::Heal(faults) => {
-                    let active = self.present().active();
-                    let ours = active.filter(|span| faults.contains(&span.fault));
-                    commands.extend(ours.map(|span| Command::Heal(span.id)));
-                }
-            }
-            errand.due_ns = if errand.every_ns == 0 {
-                u64::MAX
-            } else {
-                self.clock_ns + errand.every_ns
-            };
-            errand.what = match std::mem::replace(&mut errand.what, What::Heal(Vec::new())) {
-                What::Inject(faults) => What::Heal(faults),
-                What::Heal(faults) => What::Inject(faults),
-            };
+    /// The node that a role means now.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn resolved(&self, fault: &Fault<Role>) -> Result<Fault, Impossible> {
+        fault.resolve(Roles {
+            nodes: &self.present().ids(),
+            leader: self.present().leader(),
+            newcomer: None,
+        })
+    }
+
+    /// What a node is now beside the leader: the leader, its k-th follower, or only itself where nobody leads.
+    pub(super) fn role_of(&self, node: NodeId) -> NodeSelector {
+        let ids = self.present().ids();
+        let Some(leader) = self
+            .present()
+            .leader()
+            .filter(|leader| ids.contains(leader))
+        else {
+            return NodeSelector::Node(node);
+        };
+        let after = ids.iter().filter(|&&id| id > leader);
+        let mut followers = after.chain(ids.iter().filter(|&&id| id < leader));
+        match followers.position(|&id| id == node) {
+            Some(k) => NodeSelector::Follower(k),
+            None if node == leader => NodeSelector::Leader,
+            None => NodeSelector::Node(node),
         }
-        errands.retain(|errand| errand.due_ns != u64::MAX && self.is_live());
-        self.errands = errands;
-        (!commands.is_empty()).then_some(Action::Send(commands))
     }
 
     /// Stops the picture, to be looked at closely.

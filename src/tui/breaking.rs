@@ -2,36 +2,50 @@
 
 use super::app::{Action, App};
 use super::keys::Verb;
-use crate::fault::FaultId;
-use crate::fault::{DiskHarm, Fault, NodeId, Signal, Way};
+use crate::fault::plan::Episode;
+use crate::fault::{DiskHarm, Fault, FaultId, NodeId, NodeSelector, NodeSet, Role, Signal, Way};
 use crate::journal::RunView;
 use crate::journal::{ChildState, LinkState, Load};
 use crate::run::Command;
 
 /// What a node's key sends now, or why it can do nothing.
 pub(super) fn node_commands(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
-    let commands = wished(app, verb)?;
-    can_go_in(app, &commands)?;
-    Ok(commands)
-}
-
-/// Whether what is asked for can go in beside what is in: the same that the nemesis asks itself.
-pub(super) fn can_go_in(app: &App, commands: &[Command]) -> Result<(), String> {
-    let active: Vec<&Fault> = app.present().active().map(|span| &span.fault).collect();
-    for command in commands {
-        if let Command::Inject(fault) = command
-            && let Some(why) = active.iter().find_map(|other| fault.refused_by(other))
-        {
-            return Err(format!("{fault}: {why}"));
-        }
-    }
-    Ok(())
-}
-
-fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
     if verb == Verb::Delay && app.selected_link().is_some() {
         return link_commands(app, verb);
     }
+    Ok(match wished(app, verb)? {
+        Wished::Inject(faults) => vec![injected(app, faults)?],
+        Wished::Heal(ids) => ids.into_iter().map(Command::Heal).collect(),
+    })
+}
+
+/// What a key asks for.
+enum Wished {
+    /// These faults, until they are healed.
+    Inject(Vec<Fault<Role>>),
+    /// That these are healed.
+    Heal(Vec<FaultId>),
+}
+
+fn injected(app: &App, faults: Vec<Fault<Role>>) -> Result<Command, String> {
+    faults.iter().try_for_each(|fault| can_go_in(app, fault))?;
+    Ok(Command::Inject(vec![Episode::until_healed(faults)]))
+}
+
+/// Whether a fault can go in beside what is in: the same that the nemesis asks itself.
+pub(super) fn can_go_in(app: &App, fault: &Fault<Role>) -> Result<(), String> {
+    let Ok(fault) = app.resolved(fault) else {
+        // Whom it means is found when it goes in.
+        return Ok(());
+    };
+    let mut active = app.present().active();
+    match active.find_map(|span| fault.refused_by(&span.fault)) {
+        Some(why) => Err(format!("{fault}: {why}")),
+        None => Ok(()),
+    }
+}
+
+fn wished(app: &App, verb: Verb) -> Result<Wished, String> {
     let id = app.selected_node().ok_or("no node is selected")?;
     let child = app.present().nodes[&id].child;
     let active = |wanted: &dyn Fn(&Fault) -> bool| -> Vec<FaultId> {
@@ -41,46 +55,53 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
             .map(|span| span.id)
             .collect()
     };
-    let heal = |ids: Vec<FaultId>| ids.into_iter().map(Command::Heal).collect::<Vec<_>>();
+    let who = NodeSelector::Node(id);
+    let one = |fault| Ok(Wished::Inject(vec![fault]));
     let starting = || Err(format!("n{id} is starting; wait until it is up"));
     match (verb, child) {
         (Verb::Kill, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
-        (Verb::Kill, _) => Ok(vec![Command::Inject(Fault::Kill { node: id })]),
+        (Verb::Kill, _) => one(Fault::Kill { who }),
         (Verb::Restart, ChildState::Starting) | (Verb::Pause, ChildState::Starting) => starting(),
         (Verb::Restart, ChildState::Paused) => Err(format!(
             "n{id} is paused and would not hear it; p resumes it"
         )),
         (Verb::Restart, ChildState::Dead) => {
             let killed = active(&|fault| match fault {
-                Fault::Kill { node } => *node == id,
-                Fault::Crash { nodes } | Fault::KillSeveral { nodes } => nodes.contains(&id),
+                Fault::Kill { who: node } => *node == id,
+                Fault::PowerLoss { who: nodes } | Fault::KillSeveral { who: nodes } => {
+                    nodes.contains(&id)
+                }
                 _ => false,
             });
             if killed.is_empty() {
-                Ok(vec![Command::Inject(Fault::Restart {
-                    node: id,
+                one(Fault::Restart {
+                    who,
                     signal: Signal::Term,
-                })])
+                })
             } else {
-                Ok(heal(killed))
+                Ok(Wished::Heal(killed))
             }
         }
-        (Verb::Restart, ChildState::Up) => Ok(vec![Command::Inject(Fault::Restart {
-            node: id,
+        (Verb::Restart, ChildState::Up) => one(Fault::Restart {
+            who,
             signal: Signal::Term,
-        })]),
+        }),
         (Verb::Pause, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
-        (Verb::Pause, ChildState::Up) => Ok(vec![Command::Inject(Fault::Pause { node: id })]),
+        (Verb::Pause, ChildState::Up) => one(Fault::Pause { who }),
         (Verb::Pause, ChildState::Paused) => {
-            let paused = active(&|fault| *fault == Fault::Pause { node: id });
+            let paused = active(&|fault| *fault == Fault::Pause { who: id });
             if paused.is_empty() {
                 Err(format!("n{id} was paused by somebody else"))
             } else {
-                Ok(heal(paused))
+                Ok(Wished::Heal(paused))
             }
         }
-        (Verb::Crash, ChildState::Dead) => Err(format!("n{id} is not running; r starts it again")),
-        (Verb::Crash, _) => Ok(vec![Command::Inject(Fault::Crash { nodes: vec![id] })]),
+        (Verb::PowerLoss, ChildState::Dead) => {
+            Err(format!("n{id} is not running; r starts it again"))
+        }
+        (Verb::PowerLoss, _) => one(Fault::PowerLoss {
+            who: NodeSet::Nodes(vec![who]),
+        }),
         (Verb::Disk | Verb::Clock, ChildState::Dead) => {
             Err(format!("n{id} is not running; r starts it again"))
         }
@@ -89,47 +110,49 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
         )),
         (Verb::Disk | Verb::Clock, ChildState::Starting) => starting(),
         (Verb::Disk, _) => {
-            let slowed = active(&|fault| matches!(fault, Fault::Disk { node, .. } if *node == id));
+            let slowed =
+                active(&|fault| matches!(fault, Fault::Disk { who: node, .. } if *node == id));
             if slowed.is_empty() {
-                Ok(vec![Command::Inject(Fault::Disk {
-                    node: id,
+                one(Fault::Disk {
+                    who,
                     harm: DiskHarm::SlowSync,
                     ms: 50,
-                })])
+                })
             } else {
-                Ok(heal(slowed))
+                Ok(Wished::Heal(slowed))
             }
         }
         (Verb::Clock, _) => {
-            let wrong = active(&|fault| matches!(fault, Fault::Clock { node, .. } if *node == id));
+            let wrong =
+                active(&|fault| matches!(fault, Fault::Clock { who: node, .. } if *node == id));
             if wrong.is_empty() {
-                Ok(vec![Command::Inject(Fault::Clock {
-                    node: id,
+                one(Fault::Clock {
+                    who,
                     rate_percent: 300,
                     step_ms: 0,
-                })])
+                })
             } else {
-                Ok(heal(wrong))
+                Ok(Wished::Heal(wrong))
             }
         }
         (Verb::Transfer, _) if app.present().leader() == Some(id) => {
             Err(format!("n{id} leads already; select its heir"))
         }
-        (Verb::Transfer, ChildState::Up) => Ok(vec![Command::Inject(Fault::Transfer { to: id })]),
+        (Verb::Transfer, ChildState::Up) => one(Fault::Transfer { to: who }),
         (Verb::Transfer, _) => Err(format!("n{id} is not up and cannot lead")),
         (Verb::Isolate, _) if app.present().nodes.len() < 2 => {
             Err("there is no peer to isolate it from".to_owned())
         }
         (Verb::Isolate, _) => {
             let isolated =
-                active(&|fault| matches!(fault, Fault::Isolate { node, .. } if *node == id));
+                active(&|fault| matches!(fault, Fault::Isolate { who: node, .. } if *node == id));
             if isolated.is_empty() {
-                Ok(vec![Command::Inject(Fault::Isolate {
-                    node: id,
+                one(Fault::Isolate {
+                    who,
                     way: Way::Both,
-                })])
+                })
             } else {
-                Ok(heal(isolated))
+                Ok(Wished::Heal(isolated))
             }
         }
         (Verb::Delay, _) => {
@@ -137,28 +160,26 @@ fn wished(app: &App, verb: Verb) -> Result<Vec<Command>, String> {
                 &|fault| matches!(fault, Fault::Slow { from, to, .. } if *from == id || *to == id),
             );
             if !slowed.is_empty() {
-                return Ok(heal(slowed));
+                return Ok(Wished::Heal(slowed));
             }
             let peers = app.present().ids().into_iter().filter(|&peer| peer != id);
             let links: Vec<_> = peers.flat_map(|peer| [(id, peer), (peer, id)]).collect();
             if links.is_empty() {
                 Err("there is no link to delay".to_owned())
             } else {
-                Ok(slow(&links))
+                Ok(Wished::Inject(slow(&links)))
             }
         }
-        _ => Ok(Vec::new()),
+        _ => Ok(Wished::Heal(Vec::new())),
     }
 }
 
-fn slow(links: &[(NodeId, NodeId)]) -> Vec<Command> {
-    let slow = |&(from, to)| {
-        Command::Inject(Fault::Slow {
-            from,
-            to,
-            delay_ms: 40,
-            jitter_ms: 10,
-        })
+fn slow(links: &[(NodeId, NodeId)]) -> Vec<Fault<Role>> {
+    let slow = |&(from, to): &(NodeId, NodeId)| Fault::Slow {
+        from: NodeSelector::Node(from),
+        to: NodeSelector::Node(to),
+        delay_ms: 40,
+        jitter_ms: 10,
     };
     links.iter().map(slow).collect()
 }
@@ -191,9 +212,7 @@ pub(super) fn link_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
         return Ok(heal);
     }
     if slowed {
-        let slow = slow(links);
-        can_go_in(app, &slow)?;
-        return Ok(slow);
+        return Ok(vec![injected(app, slow(links))?]);
     }
     if links
         .iter()
@@ -212,30 +231,34 @@ pub(super) fn link_commands(app: &App, verb: Verb) -> Result<Vec<Command>, Strin
             "n{from} → n{to} is cut {cause}; H heals everything"
         ));
     }
-    Ok(links
-        .iter()
-        .map(|&(from, to)| Command::Inject(Fault::Cut { from, to }))
-        .collect())
+    let cut = |&(from, to): &(NodeId, NodeId)| Fault::Cut {
+        from: NodeSelector::Node(from),
+        to: NodeSelector::Node(to),
+    };
+    Ok(vec![injected(app, links.iter().map(cut).collect())?])
 }
 
 /// Says at once what was asked for: nothing waits for the cluster.
 pub(super) fn send(app: &mut App, commands: Vec<Command>) -> Action {
     let texts: Vec<String> = commands
         .iter()
-        .map(|command| match command {
-            Command::Inject(fault) => fault.to_string(),
-            Command::Heal(id) => match app
+        .flat_map(|command| match command {
+            Command::Inject(episodes) => {
+                let faults = episodes.iter().flat_map(|episode| &episode.faults);
+                faults.map(ToString::to_string).collect()
+            }
+            Command::Heal(id) => vec![match app
                 .present()
                 .active()
                 .find(|span| span.id == *id)
                 .map(|span| &span.fault)
             {
-                Some(Fault::Kill { node }) => format!("start n{node}"),
-                Some(Fault::Pause { node }) => format!("resume n{node}"),
+                Some(Fault::Kill { who: node }) => format!("start n{node}"),
+                Some(Fault::Pause { who: node }) => format!("resume n{node}"),
                 Some(fault) => format!("heal: {fault}"),
                 None => format!("heal fault {id}"),
-            },
-            other => format!("{other:?}"),
+            }],
+            other => vec![format!("{other:?}")],
         })
         .collect();
     let text = match texts.as_slice() {

@@ -348,12 +348,12 @@ fn cut_teller(nodes: u64) -> Teller {
 /// Five nodes: one paused, one dead, one isolated.
 pub(super) fn five() -> App {
     let mut teller = cut_teller(5);
-    teller.fault_in(4850, Fault::Pause { node: 2 }, By::Plan);
-    teller.fault_in(4860, Fault::Kill { node: 4 }, By::You);
+    teller.fault_in(4850, Fault::Pause { who: 2 }, By::Plan);
+    teller.fault_in(4860, Fault::Kill { who: 4 }, By::You);
     teller.fault_in(
         4870,
         Fault::Isolate {
-            node: 5,
+            who: 5,
             way: Way::In,
         },
         By::Plan,

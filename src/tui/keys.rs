@@ -45,7 +45,7 @@ pub enum Verb {
     Restart,
     Pause,
     Isolate,
-    Crash,
+    PowerLoss,
     Disk,
     Clock,
     Transfer,
@@ -237,7 +237,7 @@ pub const KEYS: &[Binding] = keys! {
     Restart   [Char('r')] "restart" Break EVERYWHERE 8 "restart the selected node, or start it again when it is dead";
     Pause     [Char('p')] "pause"   Break EVERYWHERE 3 "pause the selected node (SIGSTOP), or resume it";
     Isolate   [Char('i')] "isolate" Break EVERYWHERE 7 "isolate the selected node from its peers, or let it back";
-    Crash     [Char('X')] "crash"   Break EVERYWHERE 0 "crash the selected node's machine: it falls silent and loses what it had not synced";
+    PowerLoss [Char('X')] "power loss" Break EVERYWHERE 0 "cut the power of the selected node's machine: it falls silent and loses what it had not synced";
     Disk      [Char('D')] "slow disk" Break EVERYWHERE 0 "slow the selected node's disk (each sync takes 50 ms more), or undo it";
     Clock     [Char('T')] "fast clock" Break EVERYWHERE 0 "run the selected node's clock at three times the pace, or undo it";
     Transfer  [Char('L')] "lead"    Break EVERYWHERE 0 "hand the leadership to the selected node";

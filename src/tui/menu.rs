@@ -1,10 +1,12 @@
 //! The fault menu: what can go wrong now, resolved against the picture, or why it cannot.
 
-use super::app::{App, Errand, What};
+use super::app::App;
 use super::breaking::can_go_in;
-use crate::fault::{Act, DiskHarm, Fault, NodeId, Of, Only, Signal, Way, WireHarm};
+use crate::fault::plan::Episode;
+use crate::fault::{
+    Act, DiskHarm, Fault, NodeId, NodeSelector, NodeSet, Of, Only, Role, Signal, Way, WireHarm,
+};
 use crate::journal::ChildState;
-use crate::run::Command;
 
 /// One entry of the menu.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,17 +15,8 @@ pub struct Entry {
     pub name: &'static str,
     /// What exactly it would do now; or why it cannot.
     pub detail: Result<String, String>,
-    /// What it does.
-    pub does: Deed,
-}
-
-/// What an entry does.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Deed {
-    /// At once.
-    pub now: Vec<Command>,
-    /// Later, and perhaps again and again.
-    pub later: Vec<Errand>,
+    /// The episodes with which it does it. Whom it means by a role is a role in them, too.
+    pub does: Vec<Episode>,
 }
 
 /// The entries as they are now. Their order and number never change, so that a digit always means the same.
@@ -43,12 +36,24 @@ pub fn entries(app: &App) -> Vec<Entry> {
         flap(app, leader),
         isolate_leader(&ids, leader, Way::In),
         isolate_leader(&ids, leader, Way::Out),
-        crash_leader(leader),
+        leader_loses_power(leader),
         power_loss(app),
-        messages("lose answers to clients", Act::Swallow, Of::Clients, 300, 0),
+        messages(
+            "lose answers to clients",
+            Act::DropResponse,
+            Of::Clients,
+            300,
+            0,
+        ),
         messages("drop every vote", Act::Drop, Of::Votes, 1_000, 0),
         messages("drop heartbeats", Act::Drop, Of::Heartbeats, 500, 0),
-        messages("peers' messages late", Act::Late, Of::Peers, 300, 300),
+        messages(
+            "peers' messages late",
+            Act::DelayRequest,
+            Of::Peers,
+            300,
+            300,
+        ),
         disk_of_leader("fill the leader's disk", leader, DiskHarm::Full),
         disk_of_leader("fail the leader's syncs", leader, DiskHarm::SyncFails),
         transfer(app, leader),
@@ -62,16 +67,14 @@ pub fn entries(app: &App) -> Vec<Entry> {
         messages("stall append streams", Act::Stall, Of::Appends, 1_000, 0),
         kill_followers(app, leader),
         replace_a_follower(app, leader),
-        wire(app, leader, "narrow a link", WireHarm::Narrow, 2_000),
+        wire(app, leader, "narrow a link", WireHarm::Bandwidth, 2_000),
         wire(app, leader, "reset and refuse a link", WireHarm::Refuse, 0),
     ];
     for entry in &mut entries {
         // Of several that one entry puts in, those that can go in do.
-        let mut refused = entry
-            .does
-            .now
-            .iter()
-            .map(|one| can_go_in(app, std::slice::from_ref(one)));
+        let first = entry.does.first().into_iter();
+        let faults = first.flat_map(|episode| &episode.faults);
+        let mut refused = faults.map(|fault| can_go_in(app, fault));
         if let Some(Err(why)) = refused.next()
             && refused.all(|one| one.is_err())
         {
@@ -81,7 +84,7 @@ pub fn entries(app: &App) -> Vec<Entry> {
     entries
 }
 
-fn entry(name: &'static str, done: Result<(String, Deed), String>) -> Entry {
+fn entry(name: &'static str, done: Result<(String, Vec<Episode>), String>) -> Entry {
     match done {
         Ok((detail, does)) => Entry {
             name,
@@ -91,15 +94,25 @@ fn entry(name: &'static str, done: Result<(String, Deed), String>) -> Entry {
         Err(why) => Entry {
             name,
             detail: Err(why),
-            does: Deed::default(),
+            does: Vec::new(),
         },
     }
 }
 
-fn inject(faults: Vec<Fault>) -> Deed {
-    Deed {
-        now: faults.into_iter().map(Command::Inject).collect(),
-        later: Vec::new(),
+/// Faults that are in until somebody takes them out.
+fn inject(faults: Vec<Fault<Role>>) -> Vec<Episode> {
+    vec![Episode::until_healed(faults)]
+}
+
+fn several(ids: &[NodeId]) -> Vec<NodeSelector> {
+    ids.iter().copied().map(NodeSelector::Node).collect()
+}
+
+/// All nodes, where all of them run; else those that do.
+fn everybody(app: &App, up: &[NodeId]) -> NodeSet {
+    match up.len() == app.present().nodes.len() {
+        true => NodeSet::All,
+        false => NodeSet::Nodes(several(up)),
     }
 }
 
@@ -128,7 +141,8 @@ fn isolate_leader(ids: &[NodeId], leader: Option<NodeId>, way: Way) -> Entry {
             Way::In => format!("n{node} hears nobody, they hear it"),
             Way::Out => format!("nobody hears n{node}, it hears them"),
         };
-        Ok((detail, inject(vec![Fault::Isolate { node, way }])))
+        let who = NodeSelector::Leader;
+        Ok((detail, inject(vec![Fault::Isolate { who, way }])))
     });
     entry(name, done)
 }
@@ -147,7 +161,7 @@ fn split_halves(ids: &[NodeId]) -> Entry {
         (
             format!("{} | {}", names(side), names(rest)),
             inject(vec![Fault::Split {
-                side: side.to_vec(),
+                side: several(side),
             }]),
         )
     });
@@ -156,10 +170,9 @@ fn split_halves(ids: &[NodeId]) -> Entry {
 
 fn cut_one_way(app: &App, leader: Option<NodeId>) -> Entry {
     let done = a_link(app, leader).map(|(from, to)| {
-        (
-            format!("n{from} → n{to} stops, n{to} → n{from} flows"),
-            inject(vec![Fault::Cut { from, to }]),
-        )
+        let detail = format!("n{from} → n{to} stops, n{to} → n{from} flows");
+        let [from, to] = [from, to].map(|node| app.role_of(node));
+        (detail, inject(vec![Fault::Cut { from, to }]))
     });
     entry("cut one way", done)
 }
@@ -173,9 +186,10 @@ fn wire(
 ) -> Entry {
     let done = a_link(app, leader).map(|(from, to)| {
         let detail = match harm {
-            WireHarm::Narrow => format!("n{from} → n{to} at {amount} bytes/s"),
+            WireHarm::Bandwidth => format!("n{from} → n{to} at {amount} bytes/s"),
             _ => format!("n{from} can't dial n{to}"),
         };
+        let [from, to] = [from, to].map(|node| app.role_of(node));
         let fault = Fault::Wire {
             from,
             to,
@@ -205,13 +219,13 @@ fn bridge(ids: &[NodeId]) -> Entry {
     let done = at_least(ids, 5).map(|()| {
         let middle = ids.len() / 2;
         let (left, right) = (&ids[..middle], &ids[middle + 1..]);
-        let pairs = left
-            .iter()
-            .flat_map(|&a| right.iter().flat_map(move |&b| [(a, b), (b, a)]));
-        let cuts = pairs.map(|(from, to)| Fault::Cut { from, to }).collect();
+        let bridge = Fault::Bridge {
+            over: NodeSelector::Node(ids[middle]),
+            side: several(left),
+        };
         (
             format!("{} | n{} | {}", names(left), ids[middle], names(right)),
-            inject(cuts),
+            inject(vec![bridge]),
         )
     });
     entry("bridge", done)
@@ -221,12 +235,12 @@ fn slow_all(ids: &[NodeId]) -> Entry {
     let done = at_least(ids, 2).map(|()| {
         let pairs = ids
             .iter()
-            .flat_map(|&from| ids.iter().map(move |&to| (from, to)))
+            .flat_map(|from| ids.iter().map(move |to| (from, to)))
             .filter(|(from, to)| from != to);
         let slow = pairs
-            .map(|(from, to)| Fault::Slow {
-                from,
-                to,
+            .map(|(&from, &to)| Fault::Slow {
+                from: NodeSelector::Node(from),
+                to: NodeSelector::Node(to),
                 delay_ms: 20,
                 jitter_ms: 5,
             })
@@ -241,7 +255,9 @@ fn pause_leader(leader: Option<NodeId>) -> Entry {
     let done = done.map(|node| {
         (
             format!("SIGSTOP n{node}; it will not know"),
-            inject(vec![Fault::Pause { node }]),
+            inject(vec![Fault::Pause {
+                who: NodeSelector::Leader,
+            }]),
         )
     });
     entry("pause the leader", done)
@@ -261,9 +277,8 @@ fn freeze(app: &App) -> Entry {
         Err("no node runs".to_owned())
     } else {
         let detail = format!("{} stop; go on one by one", names(&up));
-        let nodes = up;
         let fault = Fault::Freeze {
-            nodes,
+            who: everybody(app, &up),
             stagger_ms: 300,
         };
         Ok((detail, inject(vec![fault])))
@@ -287,7 +302,10 @@ fn kill_minority(app: &App, leader: Option<NodeId>) -> Entry {
             up.len()
         ))
     } else {
-        let faults = victims.iter().map(|&node| Fault::Kill { node }).collect();
+        let kill = |node: &NodeId| Fault::Kill {
+            who: app.role_of(*node),
+        };
+        let faults = victims.iter().map(kill).collect();
         Ok((format!("SIGKILL {}", names(&victims)), inject(faults)))
     };
     entry("kill a minority", done)
@@ -301,7 +319,11 @@ fn kill_followers(app: &App, leader: Option<NodeId>) -> Entry {
             return Err("no follower runs".to_owned());
         }
         let detail = format!("SIGKILL {} at once", names(&nodes));
-        Ok((detail, inject(vec![Fault::KillSeveral { nodes }])))
+        let who = match nodes.len() + 1 == app.present().nodes.len() {
+            true => NodeSet::Followers,
+            false => NodeSet::Nodes(several(&nodes)),
+        };
+        Ok((detail, inject(vec![Fault::KillSeveral { who }])))
     });
     entry("kill all followers", done)
 }
@@ -311,34 +333,29 @@ fn rolling_restart(app: &App) -> Entry {
     let done = if up.is_empty() {
         Err("no node runs".to_owned())
     } else {
-        let step = |(i, &node): (usize, &NodeId)| Errand {
-            due_ns: app.clock_ns + i as u64 * 2_000_000_000,
-            what: What::Inject(vec![Fault::Restart {
-                node,
+        let step = |(at, &node): (u64, &NodeId)| {
+            let restart = Fault::Restart {
+                who: NodeSelector::Node(node),
                 signal: Signal::Term,
-            }]),
-            every_ns: 0,
+            };
+            Episode::at(at * 2_000, 0, vec![restart])
         };
-        let later = up.iter().enumerate().map(step).collect();
-        Ok((
-            format!("{}, every 2 s", names(&up)),
-            Deed {
-                now: Vec::new(),
-                later,
-            },
-        ))
+        let steps = (0..).zip(&up).map(step).collect();
+        Ok((format!("{}, every 2 s", names(&up)), steps))
     };
     entry("restart all, one by one", done)
 }
 
-fn crash_leader(leader: Option<NodeId>) -> Entry {
+fn leader_loses_power(leader: Option<NodeId>) -> Entry {
     let done = leader.ok_or(NO_LEADER.to_owned()).map(|node| {
         (
             format!("n{node} loses what it had not synced"),
-            inject(vec![Fault::Crash { nodes: vec![node] }]),
+            inject(vec![Fault::PowerLoss {
+                who: NodeSet::Leader,
+            }]),
         )
     });
-    entry("crash the leader", done)
+    entry("power loss of the leader", done)
 }
 
 fn power_loss(app: &App) -> Entry {
@@ -347,7 +364,8 @@ fn power_loss(app: &App) -> Entry {
         Err("no node runs".to_owned())
     } else {
         let detail = format!("{} at once", names(&up));
-        Ok((detail, inject(vec![Fault::Crash { nodes: up }])))
+        let who = everybody(app, &up);
+        Ok((detail, inject(vec![Fault::PowerLoss { who }])))
     };
     entry("power loss of everybody", done)
 }
@@ -355,14 +373,14 @@ fn power_loss(app: &App) -> Entry {
 fn messages(name: &'static str, act: Act, of: Of, per_mille: u32, ms: u64) -> Entry {
     let share = format!("{} %", per_mille / 10);
     let detail = match act {
-        Act::Late => format!("{share} of them by {ms} ms"),
+        Act::DelayRequest => format!("{share} of them by {ms} ms"),
         Act::CutStream | Act::Stall => format!("{share}, after one request"),
         _ => format!("{share} of {}", of.name()),
     };
     let fault = Fault::Message {
         act,
         of,
-        node: None,
+        who: None,
         per_mille,
         ms,
         to: None,
@@ -380,7 +398,8 @@ fn disk_of_leader(name: &'static str, leader: Option<NodeId>, harm: DiskHarm) ->
             DiskHarm::FlippedBits => format!("n{node} reads one bit wrong"),
             other => format!("n{node}: {}", other.name()),
         };
-        (detail, inject(vec![Fault::Disk { node, harm, ms: 0 }]))
+        let who = NodeSelector::Leader;
+        (detail, inject(vec![Fault::Disk { who, harm, ms: 0 }]))
     });
     entry(name, done)
 }
@@ -388,7 +407,7 @@ fn disk_of_leader(name: &'static str, leader: Option<NodeId>, harm: DiskHarm) ->
 fn clock_of_leader(leader: Option<NodeId>) -> Entry {
     let done = leader.ok_or(NO_LEADER.to_owned()).map(|node| {
         let stands = Fault::Clock {
-            node,
+            who: NodeSelector::Leader,
             rate_percent: 0,
             step_ms: 0,
         };
@@ -403,7 +422,8 @@ fn take_a_vote(app: &App, leader: Option<NodeId>) -> Entry {
         .ok_or(NO_LEADER.to_owned())
         .and_then(|_| follower.ok_or("nobody else is up".to_owned()))
         .map(|node| {
-            let taken = inject(vec![Fault::Shrink { node }]);
+            let who = app.role_of(node);
+            let taken = inject(vec![Fault::RemoveVoter { who }]);
             (format!("n{node} learns on without one"), taken)
         });
     entry("take a vote away", done)
@@ -415,7 +435,8 @@ fn replace_a_follower(app: &App, leader: Option<NodeId>) -> Entry {
         .ok_or(NO_LEADER.to_owned())
         .and_then(|_| follower.ok_or("nobody else is up".to_owned()))
         .map(|node| {
-            let replaced = inject(vec![Fault::Replace { node }]);
+            let who = app.role_of(node);
+            let replaced = inject(vec![Fault::Replace { who }]);
             (format!("n{node} comes back on an empty disk"), replaced)
         });
     entry("replace a follower", done)
@@ -426,25 +447,23 @@ fn transfer(app: &App, leader: Option<NodeId>) -> Entry {
     let done = leader
         .ok_or(NO_LEADER.to_owned())
         .and_then(|_| heir.ok_or("nobody else is up".to_owned()))
-        .map(|to| (format!("to n{to}"), inject(vec![Fault::Transfer { to }])));
+        .map(|node| {
+            let to = app.role_of(node);
+            (format!("to n{node}"), inject(vec![Fault::Transfer { to }]))
+        });
     entry("hand over the leadership", done)
 }
 
 fn flap(app: &App, leader: Option<NodeId>) -> Entry {
     let done = a_link(app, leader).map(|(from, to)| {
-        let faults = vec![Fault::Cut { from, to }, Fault::Cut { from: to, to: from }];
-        let later = vec![Errand {
-            due_ns: app.clock_ns,
-            what: What::Inject(faults),
-            every_ns: 300_000_000,
-        }];
-        (
-            format!("n{from} ↔ n{to}, 300 ms on, 300 ms off"),
-            Deed {
-                now: Vec::new(),
-                later,
-            },
-        )
+        let detail = format!("n{from} ↔ n{to}, 300 ms on, 300 ms off");
+        let flap = |(from, to)| Fault::Flap {
+            from: app.role_of(from),
+            to: app.role_of(to),
+            cut_ms: 300,
+            open_ms: 300,
+        };
+        (detail, inject([(from, to), (to, from)].map(flap).to_vec()))
     });
     entry("flap a link", done)
 }

@@ -8,6 +8,7 @@ use super::menu;
 use super::picker::Field;
 use super::update::{leave, press};
 use crate::fault::NodeId;
+use crate::run::Command;
 
 /// Takes a key while `overlay` lies over the screen.
 pub(super) fn in_overlay(
@@ -108,8 +109,7 @@ fn in_fault_menu(app: &mut App, row: usize, code: KeyCode) -> Option<Action> {
         Ok(detail) => {
             app.overlay = None;
             app.flash(format!("{}: {detail} …", entry.name));
-            app.errands.extend(entry.does.later);
-            (!entry.does.now.is_empty()).then_some(Action::Send(entry.does.now))
+            Some(Action::Send(vec![Command::Inject(entry.does)]))
         }
     }
 }

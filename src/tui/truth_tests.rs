@@ -6,7 +6,9 @@ use super::fixtures;
 use super::keys::{self, Verb};
 use super::update::{possible_now, update};
 use super::update_tests::{drawn, inject, press, refuses, sends, tell};
+use crate::fault::plan::Episode;
 use crate::fault::{DiskHarm, Fault};
+use crate::journal::Part;
 use crate::oracle::Evidence;
 use crate::oracle::state_hash::differences::{Differences, Key, Value};
 use crate::oracle::state_hash::{Differ, States};
@@ -25,7 +27,7 @@ fn what_was_refused_is_said_to_be_in_the_last_line() {
     press(&mut app, "down x");
     assert_eq!(app.flashing(), Some("kill n2 …"));
     let skipped = |by, why: &str| crate::journal::Event::FaultSkipped {
-        fault: Fault::Kill { node: 2 },
+        fault: Fault::Kill { who: 2 },
         by,
         why: why.to_owned(),
     };
@@ -64,7 +66,7 @@ fn a_sentence_that_is_longer_than_the_last_line_takes_those_above_it() {
 #[test]
 fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
     let throttle = Fault::Throttle {
-        node: 1,
+        who: 1,
         run_ms: 50,
         stand_ms: 50,
     };
@@ -91,13 +93,13 @@ fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
     );
     // A slow disk and a wrong clock are the node's own doing: it can stand on top of them, and each has its own key.
     let slow = Fault::Disk {
-        node: 1,
+        who: 1,
         harm: DiskHarm::SlowSync,
         ms: 50,
     };
-    sends(with(slow.clone()), "p", &[inject(Fault::Pause { node: 1 })]);
+    sends(with(slow.clone()), "p", &[inject(Fault::Pause { who: 1 })]);
     let fast = Fault::Clock {
-        node: 1,
+        who: 1,
         rate_percent: 300,
         step_ms: 0,
     };
@@ -108,7 +110,7 @@ fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
         "down D",
         "n2 is paused and would not hear it; p resumes it",
     );
-    let mut app = with(Fault::Pause { node: 1 });
+    let mut app = with(Fault::Pause { who: 1 });
     press(&mut app, "f down down down down down enter");
     let said = app.flashing().unwrap_or_default().to_owned();
     assert!(
@@ -120,18 +122,17 @@ fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
 #[test]
 fn every_fault_of_the_menu_and_of_a_key_does_something() {
     for app in [fixtures::cut(), fixtures::five(), fixtures::calm()] {
-        let nodes = app.picture.ids();
-        let among = crate::fault::Among {
-            nodes: &nodes,
-            streams: true,
+        let nodes = app.picture.nodes.len() as u64;
+        let check = |app: &App, episode: &Episode, name: &str| {
+            assert_eq!(episode.check(nodes), Ok(()), "{name}");
+            assert_eq!(episode.check_among(nodes, true), Ok(()), "{name}");
+            for fault in &episode.faults {
+                assert!(app.resolved(fault).is_ok(), "{name}: {fault}");
+            }
         };
         for entry in super::menu::entries(&app) {
-            let now = entry.does.now.iter();
-            for fault in now.filter_map(|command| match command {
-                Command::Inject(fault) => Some(fault),
-                _ => None,
-            }) {
-                assert_eq!(fault.check_among(among), Ok(()), "{}", entry.name);
+            for episode in &entry.does {
+                check(&app, episode, entry.name);
             }
         }
         for row in keys::KEYS {
@@ -141,8 +142,9 @@ fn every_fault_of_the_menu_and_of_a_key_does_something() {
                 continue;
             };
             for command in commands {
-                if let Command::Inject(fault) = command {
-                    assert_eq!(fault.check_among(among), Ok(()), "{}", row.hint);
+                if let Command::Inject(episodes) = command {
+                    let episodes = episodes.iter();
+                    episodes.for_each(|episode| check(&app, episode, row.hint));
                 }
             }
         }
@@ -206,12 +208,24 @@ fn the_command_that_runs_it_again_is_copied_whole() {
     let mut app = fixtures::calm();
     let command = "whitewater run rapids --nodes 3 --time 60 --seed 7141";
     assert_eq!(press(&mut app, "Y"), Some(Action::Copy(command.to_owned())));
-    tell(&mut app, 4_000, crate::journal::Event::ByHand);
+    // What somebody breaks is in the run's folder, and the command is another one from then on.
+    let again = "whitewater run runs/x/scenario.toml".to_owned();
+    let by_hand = |part| crate::journal::Event::ByHand {
+        part,
+        again: again.clone(),
+    };
+    tell(&mut app, 4_000, by_hand(Part::Faults));
+    assert_eq!(press(&mut app, "Y"), Some(Action::Copy(again.clone())));
+    assert_eq!(
+        app.flashing(),
+        Some("copied whitewater run runs/x/scenario.toml")
+    );
+    tell(&mut app, 4_100, by_hand(Part::Load));
     press(&mut app, "Y");
     assert!(
         app.flashing()
             .unwrap_or_default()
-            .contains("without what was done by hand")
+            .contains("without what was asked of the workload by hand")
     );
     refuses(
         fixtures::empty(),

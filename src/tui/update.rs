@@ -25,7 +25,10 @@ pub fn update(app: &mut App, input: Input) -> Option<Action> {
             app.take(entry);
             None
         }
-        Input::Clock(clock_ns) => app.clock(clock_ns),
+        Input::Clock(clock_ns) => {
+            app.clock(clock_ns);
+            None
+        }
         Input::Behind(count) => {
             app.behind = count;
             None
@@ -120,7 +123,7 @@ pub fn possible_now(app: &App, verb: Verb) -> Result<(), String> {
         | Verb::Restart
         | Verb::Pause
         | Verb::Isolate
-        | Verb::Crash
+        | Verb::PowerLoss
         | Verb::Disk
         | Verb::Clock
         | Verb::Transfer
@@ -203,7 +206,7 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         | Verb::Restart
         | Verb::Pause
         | Verb::Isolate
-        | Verb::Crash
+        | Verb::PowerLoss
         | Verb::Disk
         | Verb::Clock
         | Verb::Transfer
@@ -258,8 +261,10 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
         }
         Verb::CopyAgain => {
             let command = app.picture.again_command();
-            app.flash(match app.picture.by_hand {
-                true => format!("copied, without what was done by hand: {command}"),
+            app.flash(match app.picture.load_by_hand {
+                true => {
+                    format!("copied, without what was asked of the workload by hand: {command}")
+                }
                 false => format!("copied {command}"),
             });
             Some(Action::Copy(command))
@@ -311,7 +316,6 @@ pub(super) fn leave(app: &mut App) -> Option<Action> {
 }
 
 fn heal_all(app: &mut App) -> Action {
-    app.errands.clear();
     app.flash("healing everything …");
     Action::Send(vec![Command::HealAll])
 }

@@ -10,7 +10,8 @@ use super::app::{Action, App, Input, Overlay, Panel};
 use super::fixtures;
 use super::keys::{self, Key, Screen, Verb};
 use super::update::{possible_now, update};
-use crate::fault::{DiskHarm, Fault, Signal, Way, WireHarm};
+use crate::fault::plan::Episode;
+use crate::fault::{DiskHarm, Fault, NodeSelector, NodeSet, Signal, Way, WireHarm};
 use crate::journal::Load;
 use crate::run::Command;
 
@@ -36,14 +37,28 @@ pub(super) fn press(app: &mut App, keys: &str) -> Option<Action> {
     last
 }
 
+/// What is asked for, with every fault for the nodes that it means now: each an episode of its own, in order.
+pub(super) fn asked(app: &App, action: Option<Action>) -> Vec<Command> {
+    let Some(Action::Send(commands)) = action else {
+        panic!("nothing is sent: {:?}", app.flashing());
+    };
+    let each = |command| match command {
+        Command::Inject(episodes) => {
+            let faults = episodes.iter().flat_map(|episode| &episode.faults);
+            let resolved =
+                faults.map(|fault| inject(app.resolved(fault).expect("it means somebody")));
+            resolved.collect()
+        }
+        other => vec![other],
+    };
+    commands.into_iter().flat_map(each).collect()
+}
+
 #[track_caller]
 pub(super) fn sends(app: App, keys: &str, expected: &[Command]) {
     let mut app = app;
-    assert_eq!(
-        press(&mut app, keys),
-        Some(Action::Send(expected.to_vec())),
-        "{keys}"
-    );
+    let action = press(&mut app, keys);
+    assert_eq!(asked(&app, action), expected, "{keys}");
     assert!(
         app.flashing().is_some() || keys.ends_with(['n', 'w']),
         "{keys}: the screen says at once what was asked"
@@ -58,20 +73,20 @@ pub(super) fn refuses(app: App, keys: &str, expected: &str) {
 }
 
 pub(super) fn inject(fault: Fault) -> Command {
-    Command::Inject(fault)
+    Command::Inject(vec![Episode::until_healed(vec![fault.by_id()])])
 }
 
 #[test]
 fn a_key_of_a_node_acts_on_the_selected_one() {
     let three = fixtures::cut;
-    sends(three(), "x", &[inject(Fault::Kill { node: 1 })]);
-    sends(three(), "down down x", &[inject(Fault::Kill { node: 3 })]);
-    sends(three(), "down p", &[inject(Fault::Pause { node: 2 })]);
+    sends(three(), "x", &[inject(Fault::Kill { who: 1 })]);
+    sends(three(), "down down x", &[inject(Fault::Kill { who: 3 })]);
+    sends(three(), "down p", &[inject(Fault::Pause { who: 2 })]);
     sends(
         three(),
         "r",
         &[inject(Fault::Restart {
-            node: 1,
+            who: 1,
             signal: Signal::Term,
         })],
     );
@@ -79,11 +94,11 @@ fn a_key_of_a_node_acts_on_the_selected_one() {
         three(),
         "i",
         &[inject(Fault::Isolate {
-            node: 1,
+            who: 1,
             way: Way::Both,
         })],
     );
-    sends(three(), "G x", &[inject(Fault::Kill { node: 3 })]);
+    sends(three(), "G x", &[inject(Fault::Kill { who: 3 })]);
     // n1 has no slow link yet; n3 has, and d undoes it.
     let slow = |from, to| {
         inject(Fault::Slow {
@@ -190,14 +205,14 @@ fn the_fault_menu_does_what_it_says_or_says_why_not() {
         fixtures::cut(),
         "f 1",
         &[inject(Fault::Isolate {
-            node: 1,
+            who: 1,
             way: Way::Both,
         })],
     );
     sends(
         fixtures::cut(),
         "f down down down down down enter",
-        &[inject(Fault::Pause { node: 1 })],
+        &[inject(Fault::Pause { who: 1 })],
     );
     sends(
         fixtures::cut(),
@@ -212,12 +227,12 @@ fn the_fault_menu_does_what_it_says_or_says_why_not() {
     sends(
         fixtures::cut(),
         "f G up up enter",
-        &[inject(Fault::Replace { node: 2 })],
+        &[inject(Fault::Replace { who: 2 })],
     );
     sends(
         fixtures::cut(),
         "f G up up up enter",
-        &[inject(Fault::KillSeveral { nodes: vec![2, 3] })],
+        &[inject(Fault::KillSeveral { who: vec![2, 3] })],
     );
     refuses(
         fixtures::cut(),
@@ -246,25 +261,47 @@ fn the_fault_menu_does_what_it_says_or_says_why_not() {
 }
 
 #[test]
-fn a_rolling_restart_goes_on_every_two_seconds_and_heal_ends_it() {
+fn a_rolling_restart_is_an_episode_every_two_seconds() {
     let mut app = fixtures::cut();
-    assert_eq!(press(&mut app, "f 8"), None);
-    let clock = app.clock_ns;
-    let restart = |node| {
-        Some(Action::Send(vec![inject(Fault::Restart {
-            node,
-            signal: Signal::Term,
-        })]))
+    let restart = |(at_ms, node)| {
+        let who = NodeSelector::Node(node);
+        let signal = Signal::Term;
+        Episode::at(at_ms, 0, vec![Fault::Restart { who, signal }])
     };
-    let at = |app: &mut App, ms: u64| update(app, Input::Clock(clock + ms * 1_000_000));
-    assert_eq!(at(&mut app, 1), restart(1));
-    assert_eq!(at(&mut app, 1900), None);
-    assert_eq!(at(&mut app, 2001), restart(2));
+    let restarts = [(0, 1), (2_000, 2), (4_000, 3)].map(restart).to_vec();
     assert_eq!(
-        press(&mut app, "H"),
-        Some(Action::Send(vec![Command::HealAll]))
+        press(&mut app, "f 8"),
+        Some(Action::Send(vec![Command::Inject(restarts)]))
     );
-    assert_eq!(at(&mut app, 4001), None);
+    let flap = |from, to| {
+        inject(Fault::Flap {
+            from,
+            to,
+            cut_ms: 300,
+            open_ms: 300,
+        })
+    };
+    sends(fixtures::cut(), "f 9", &[flap(1, 3), flap(3, 1)]);
+}
+
+#[test]
+fn who_is_meant_by_a_role_is_a_role_in_the_plan_and_who_is_selected_is_a_node() {
+    let faults = |keys: &str| {
+        let mut app = fixtures::cut();
+        match press(&mut app, keys) {
+            Some(Action::Send(commands)) => match &commands[..] {
+                [Command::Inject(episodes)] => episodes[0].faults.clone(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    let (who, way) = (NodeSelector::Leader, Way::Both);
+    assert_eq!(faults("f 1"), [Fault::Isolate { who, way }]);
+    let who = NodeSelector::Node(1);
+    assert_eq!(faults("i"), [Fault::Isolate { who, way }]);
+    let who = NodeSet::Followers;
+    assert_eq!(faults("f G up up up enter"), [Fault::KillSeveral { who }]);
 }
 
 #[test]
@@ -514,18 +551,18 @@ fn the_picker_filters_and_leads_to_the_model() {
 #[test]
 fn machines_disks_the_leadership_and_the_rate_have_keys() {
     let slow = Fault::Disk {
-        node: 1,
+        who: 1,
         harm: DiskHarm::SlowSync,
         ms: 50,
     };
     sends(
         fixtures::cut(),
         "X",
-        &[inject(Fault::Crash { nodes: vec![1] })],
+        &[inject(Fault::PowerLoss { who: vec![1] })],
     );
     sends(fixtures::cut(), "D", &[inject(slow)]);
     let fast = Fault::Clock {
-        node: 1,
+        who: 1,
         rate_percent: 300,
         step_ms: 0,
     };
@@ -609,7 +646,7 @@ fn a_click_selects_and_a_click_on_a_hint_presses_it() {
     // The first hint of the Live screen is x.
     assert_eq!(
         click(&mut app, 1, 23),
-        Some(Action::Send(vec![inject(Fault::Kill { node: 2 })]))
+        Some(Action::Send(vec![inject(Fault::Kill { who: 2 })]))
     );
     click(&mut app, 75, 0);
     assert_eq!(
@@ -726,10 +763,8 @@ pub(super) fn tell(app: &mut App, ms: u64, event: crate::journal::Event) {
 #[test]
 fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
     let mut app = fixtures::cut();
-    assert_eq!(press(&mut app, "space p"), {
-        let pause = Command::Inject(Fault::Pause { node: 1 });
-        Some(Action::Send(vec![pause]))
-    });
+    let action = press(&mut app, "space p");
+    assert_eq!(asked(&app, action), [inject(Fault::Pause { who: 1 })]);
     // What came of it is not drawn yet.
     let mut paused = fixtures::view(1, 1, 4, 1204);
     paused.child = crate::journal::ChildState::Paused;
@@ -738,7 +773,7 @@ fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
         5_200,
         crate::journal::Event::FaultIn {
             id: 77,
-            fault: Fault::Pause { node: 1 },
+            fault: Fault::Pause { who: 1 },
             by: crate::fault::By::You,
         },
     );
@@ -762,34 +797,6 @@ fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
         Some(Action::Send(vec![Command::GoOn]))
     );
     assert!(app.frozen.is_some(), "and the picture stands all the while");
-}
-
-#[test]
-fn nothing_more_goes_wrong_while_a_violation_holds_the_network() {
-    let mut app = fixtures::cut();
-    press(&mut app, "f 8");
-    let clock = app.clock_ns;
-    let at = |app: &mut App, ms: u64| update(app, Input::Clock(clock + ms * 1_000_000));
-    assert!(at(&mut app, 1).is_some(), "the first restart");
-    tell(
-        &mut app,
-        5_200,
-        crate::journal::Event::PausedByViolation { paused: true },
-    );
-    for ms in [1_001, 2_001, 3_001, 4_001] {
-        assert_eq!(at(&mut app, ms), None, "the second one waits");
-    }
-    tell(
-        &mut app,
-        9_300,
-        crate::journal::Event::PausedByViolation { paused: false },
-    );
-    assert_eq!(
-        at(&mut app, 5_501),
-        None,
-        "and not only for its old instant"
-    );
-    assert!(at(&mut app, 6_101).is_some());
 }
 
 #[test]

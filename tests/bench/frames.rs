@@ -176,7 +176,7 @@ fn loaded(operations: u64) -> App {
         last_ns = event.time_ns;
         update(&mut app, Input::Entry(Entry::from(event)));
     }
-    let fault = Fault::Pause { node: 2 };
+    let fault = Fault::Pause { who: 2 };
     update(
         &mut app,
         told(

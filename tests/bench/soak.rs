@@ -29,8 +29,8 @@ mix = { read = 50, write = 35, cas = 10, delete = 5 }
 at_ms = 500
 for_ms = 9000
 faults = [
-  { fault = "crash-loop", who = "n4", up_ms = 120 },
-  { fault = "crash-loop", who = "n5", up_ms = 170 },
+  { fault = "kill-loop", who = "n4", up_ms = 120 },
+  { fault = "kill-loop", who = "n5", up_ms = 170 },
 ]
 "#;
 

@@ -16,11 +16,11 @@ use checkers::history::Header;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash};
-use whitewater::fault::plan::Plan;
+use whitewater::fault::plan::{Episode, Plan};
 use whitewater::fault::{Fault, FaultId};
 use whitewater::journal::Event;
-use whitewater::nemesis::{Nemesis, Order, Parties};
-use whitewater::proxy::{Level, Network, NetworkConfig, Party, Route};
+use whitewater::nemesis::{Nemesis, Order, Parties, Went};
+use whitewater::proxy::{Endpoint, Level, Network, NetworkConfig, Route};
 use whitewater::recorder::Recorder;
 use whitewater::testbed::Testbed;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
@@ -38,6 +38,8 @@ pub struct Stage {
     orders: mpsc::Sender<Order>,
     deeds: mpsc::UnboundedReceiver<Event>,
     held: watch::Sender<bool>,
+    /// The plan as it has gone, where somebody had a part in it.
+    went: watch::Receiver<Went>,
     pub cluster: Arc<Cluster>,
     pub network: Arc<Network>,
     dir: tempfile::TempDir,
@@ -82,6 +84,7 @@ impl Stage {
         let path = dir.path().join("history.jsonl");
         let recorder = Recorder::create(&path, &Header::register(1), Vec::new()).unwrap();
         let (tell, deeds) = mpsc::unbounded_channel();
+        let (keep, went) = watch::channel(Went::default());
         let nemesis = Nemesis::new(
             cluster.clone(),
             network.clone(),
@@ -91,33 +94,39 @@ impl Stage {
                 voters,
                 groups,
             },
-            &plan,
-            Box::new(move |deed| {
+            plan,
+            Box::new(move |event| {
                 // A test that has ended does not listen.
-                let _ = tell.send(deed);
+                let _ = tell.send(event);
             }),
         );
+        let nemesis = nemesis.kept_by(Box::new(move |went| drop(keep.send_replace(went))));
         let (orders, asked) = mpsc::channel(8);
         let (held, is_held) = watch::channel(false);
-        tokio::spawn(nemesis.held_by(is_held).work(plan, asked));
+        tokio::spawn(nemesis.held_by(is_held).work(asked));
         Stage {
             nodes,
             orders,
             deeds,
             held,
+            went,
             cluster,
             network,
             dir,
         }
     }
 
-    /// Lets the plan go on, or stand.
-    pub async fn plan(&mut self, on: bool) {
-        self.orders.send(Order::Plan(on)).await.unwrap();
-        match self.deeds.recv().await {
-            Some(Event::Nemesis { on: is }) => assert_eq!(is, on),
-            other => panic!("{other:?}"),
-        }
+    /// The workload begins, and the plan with it.
+    pub async fn begin(&self) {
+        self.order(Order::Begin).await;
+    }
+
+    /// The plan as it went, once everything is over.
+    pub async fn went(mut self) -> Plan {
+        self.order(Order::End).await;
+        let over = tokio::time::timeout(SOON, self.went.wait_for(|went| went.over)).await;
+        let went = over.expect("it ends").expect("it says how it went").clone();
+        went.plan
     }
 
     /// Holds the nemesis, as somebody who looks at a violation does.
@@ -136,8 +145,9 @@ impl Stage {
     }
 
     /// Puts a fault in; it must take effect.
-    pub async fn put_in(&mut self, fault: Fault) -> FaultId {
-        self.orders.send(Order::Inject(fault)).await.unwrap();
+    pub async fn inject(&mut self, fault: Fault) -> FaultId {
+        let episode = Episode::until_healed(vec![fault.by_id()]);
+        self.order(Order::Inject(vec![episode])).await;
         match self.deeds.recv().await {
             Some(Event::FaultIn { id, .. }) => id,
             other => panic!("{other:?}"),
@@ -146,7 +156,8 @@ impl Stage {
 
     /// Asks for a fault that is not to be had; gives why.
     pub async fn is_refused(&mut self, fault: Fault) -> String {
-        self.orders.send(Order::Inject(fault)).await.unwrap();
+        let episode = Episode::until_healed(vec![fault.by_id()]);
+        self.order(Order::Inject(vec![episode])).await;
         match self.deeds.recv().await {
             Some(Event::FaultSkipped { why, .. }) => why,
             other => panic!("{other:?}"),
@@ -155,14 +166,14 @@ impl Stage {
 
     /// Puts a fault in that is over at once.
     pub async fn do_once(&mut self, fault: Fault) {
-        let id = self.put_in(fault).await;
+        let id = self.inject(fault).await;
         match self.deeds.recv().await {
             Some(Event::FaultOut { id: out, .. }) => assert_eq!(out, id),
             other => panic!("{other:?}"),
         }
     }
 
-    pub async fn take_out(&mut self, id: FaultId) {
+    pub async fn heal(&mut self, id: FaultId) {
         self.orders.send(Order::Heal(id)).await.unwrap();
         match self.deeds.recv().await {
             Some(Event::FaultOut { id: out, .. }) => assert_eq!(out, id),
@@ -245,7 +256,7 @@ impl Stage {
 
     /// Writes a key through the clients' link to a node.
     pub async fn write(&self, to: u64, key: &str, deadline: Duration) -> Result<(), Status> {
-        let from = Party::Clients(1);
+        let from = Endpoint::Clients(1);
         let address = self.network.address(Route { from, to });
         let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
             .unwrap()

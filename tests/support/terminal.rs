@@ -164,6 +164,20 @@ impl Terminal {
         }
     }
 
+    /// What is in a file below the terminal's folder; `*` is the one folder that is there.
+    #[track_caller]
+    pub fn file(&self, path: &str) -> String {
+        let mut at = self.dir.path().to_owned();
+        for part in path.split('/') {
+            let only = |at: &Path| std::fs::read_dir(at).unwrap().next().unwrap().unwrap();
+            at = match part {
+                "*" => only(&at).path(),
+                part => at.join(part),
+            };
+        }
+        std::fs::read_to_string(&at).unwrap_or_else(|error| panic!("{}: {error}", at.display()))
+    }
+
     /// Closes the terminal, as a connection that is lost does.
     pub fn close(&self) {
         self.tmux(&["kill-session"]);

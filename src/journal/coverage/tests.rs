@@ -44,7 +44,7 @@ fn an_operation_that_met_a_fault_is_not_calm_and_an_open_one_is_unknown() {
     coverage.history(&invoke(0, 1));
     coverage.history(&complete(1, 1, Outcome::Ok(None)));
     coverage.history(&invoke(2, 2));
-    let fault = Fault::Kill { node: 1 };
+    let fault = Fault::Kill { who: 1 };
     coverage.event(
         3,
         &Event::FaultIn {
@@ -192,7 +192,7 @@ fn a_fault_that_nothing_met_does_not_count_as_one_that_took_effect() {
     let fault = || Fault::Message {
         act: crate::fault::Act::Drop,
         of: crate::fault::Of::Votes,
-        node: None,
+        who: None,
         per_mille: 1_000,
         ms: 0,
         to: None,
@@ -212,7 +212,10 @@ fn a_fault_that_nothing_met_does_not_count_as_one_that_took_effect() {
         };
         coverage.event(3, &event);
         let counts = coverage.counts();
-        (counts.indeterminate, counts.faults.get("drop").copied())
+        (
+            counts.indeterminate,
+            counts.faults.get(&Kind::Drop).copied(),
+        )
     };
     assert_eq!(unproven(&mut coverage), (1, Some(1)));
     assert_eq!(unproven(&mut coverage), (2, None));
@@ -236,20 +239,20 @@ fn a_leader_that_dies_with_a_tail_is_counted_and_one_without_is_not() {
         coverage.event(now_ns, &Event::FaultIn { id: 1, fault, by });
         coverage.counts().tails
     };
-    let killed = |node| Fault::Kill { node };
+    let killed = |node| Fault::Kill { who: node };
     assert_eq!(kill(1, Role::Leader, 7, killed(1)), 0, "all is committed");
     assert_eq!(kill(2, Role::Follower, 9, killed(2)), 0, "it does not lead");
-    assert_eq!(kill(3, Role::Leader, 9, Fault::Pause { node: 3 }), 0);
+    assert_eq!(kill(3, Role::Leader, 9, Fault::Pause { who: 3 }), 0);
     assert_eq!(kill(3, Role::Leader, 9, killed(3)), 1);
     let nodes = vec![1, 4];
-    assert_eq!(kill(4, Role::Leader, 8, Fault::Crash { nodes }), 2);
+    assert_eq!(kill(4, Role::Leader, 8, Fault::PowerLoss { who: nodes }), 2);
 }
 
 #[test]
 fn a_leader_whose_last_word_is_told_after_the_fault_was_hit_and_a_later_one_was_not() {
     for (told_ns, hits) in [(100_000_000, 1), (2_000_000_000, 0)] {
         let mut coverage = Coverage::of(8);
-        let fault = Fault::Pause { node: 1 };
+        let fault = Fault::Pause { who: 1 };
         let by = By::Plan;
         coverage.event(0, &Event::FaultIn { id: 1, fault, by });
         let node = NodeView {
@@ -286,19 +289,19 @@ fn hit(coverage: &mut Coverage, ms: u64, fault: Fault) -> (u64, u64) {
 fn a_corpse_leads_nobody_and_neither_does_its_next_life_before_it_says_so() {
     use ChildState::{Dead, Starting, Up};
     let isolate = || Fault::Isolate {
-        node: 1,
+        who: 1,
         way: crate::fault::Way::Both,
     };
     let mut coverage = Coverage::of(8);
     says(&mut coverage, 0, Up, Role::Leader);
-    assert_eq!(hit(&mut coverage, 10, Fault::Kill { node: 1 }), (1, 1));
+    assert_eq!(hit(&mut coverage, 10, Fault::Kill { who: 1 }), (1, 1));
     says(&mut coverage, 20, Dead, Role::Leader);
     assert_eq!(hit(&mut coverage, 30, isolate()), (1, 1));
     says(&mut coverage, 40, Dead, Role::Leader);
     says(&mut coverage, 50, Starting, Role::Unheard);
     assert_eq!(hit(&mut coverage, 60, isolate()), (1, 1));
     says(&mut coverage, 70, Up, Role::Unheard);
-    assert_eq!(hit(&mut coverage, 80, Fault::Pause { node: 1 }), (1, 1));
+    assert_eq!(hit(&mut coverage, 80, Fault::Pause { who: 1 }), (1, 1));
     for (from, to) in [(1, 2), (2, 1), (1, 3), (3, 1)] {
         let state = LinkState::Cut;
         coverage.event(90_000_000, &Event::Link { from, to, state });
@@ -313,7 +316,7 @@ fn a_leader_that_was_seen_dead_before_its_fault_was_told_was_hit_once() {
     use ChildState::{Dead, Starting, Up};
     for early in [Dead, Starting] {
         let mut coverage = Coverage::of(8);
-        let several = || Fault::KillSeveral { nodes: vec![1] };
+        let several = || Fault::KillSeveral { who: vec![1] };
         says(&mut coverage, 0, Up, Role::Leader);
         says(&mut coverage, 50, early, Role::Leader);
         assert_eq!(hit(&mut coverage, 60, several()), (1, 1), "{early:?}");
@@ -329,7 +332,7 @@ fn a_leader_that_was_seen_dead_before_its_fault_was_told_was_hit_once() {
         says(&mut coverage, 0, Up, Role::Leader);
         says(&mut coverage, 50, Up, Role::Unheard);
         says(&mut coverage, 100, Up, Role::Follower);
-        let restart = Fault::Restart { node: 1, signal };
+        let restart = Fault::Restart { who: 1, signal };
         assert_eq!(hit(&mut coverage, told, restart), hits, "{told}");
     }
 }
@@ -337,7 +340,7 @@ fn a_leader_that_was_seen_dead_before_its_fault_was_told_was_hit_once() {
 #[test]
 fn what_was_never_seen_to_be_in_takes_nothing_from_what_was() {
     let mut coverage = Coverage::of(8);
-    let (fault, by) = (Fault::Shrink { node: 1 }, By::Plan);
+    let (fault, by) = (Fault::RemoveVoter { who: 1 }, By::Plan);
     let (id, why) = (None, String::new());
     let event = Event::FaultIndeterminate {
         id,
@@ -349,7 +352,10 @@ fn what_was_never_seen_to_be_in_takes_nothing_from_what_was() {
     coverage.event(1, &event);
     let counts = coverage.counts();
     assert_eq!(
-        (counts.indeterminate, counts.faults.get("shrink").copied()),
+        (
+            counts.indeterminate,
+            counts.faults.get(&Kind::RemoveVoter).copied()
+        ),
         (1, Some(1))
     );
 }
@@ -368,7 +374,7 @@ fn what_was_promised_and_not_done_is_named() {
         leaders_in_minority: 1,
         tails: 1,
         changes: 1,
-        crashes: 1,
+        power_losses: 1,
     });
     assert_eq!(broken.len(), 9, "{broken:?}");
     let kept = Counts {

@@ -122,7 +122,7 @@ fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> RunResult {
 fn a_violation_after_a_disk_has_lied_says_so_and_one_before_it_does_not() {
     let disk = |harm, at| {
         let fault = Fault::Disk {
-            node: 1,
+            who: 1,
             harm,
             ms: 0,
         };
@@ -139,7 +139,7 @@ fn a_violation_after_a_disk_has_lied_says_so_and_one_before_it_does_not() {
 fn a_lie_that_was_made_true_excuses_nothing_and_one_that_somebody_died_under_does_for_ever() {
     let disk = |remains, at| {
         let fault = Fault::Disk {
-            node: 1,
+            who: 1,
             harm: DiskHarm::LyingSync,
             ms: 0,
         };
@@ -152,7 +152,7 @@ fn a_lie_that_was_made_true_excuses_nothing_and_one_that_somebody_died_under_doe
         assert_eq!(disk(Remains::Nothing, at), 0, "{at}");
         assert_eq!(disk(Remains::Perhaps, at), 1, "{at}");
     }
-    let mut found = violated(Fault::Wipe { node: 2 }, Call::Delete, 9, "read-index");
+    let mut found = violated(Fault::Wipe { who: 2 }, Call::Delete, 9, "read-index");
     found.findings = vec![some(Oracle::StateHash)];
     assert_eq!(found.outside_the_model().len(), 1);
 }
@@ -161,7 +161,7 @@ fn a_lie_that_was_made_true_excuses_nothing_and_one_that_somebody_died_under_doe
 fn a_wrong_clock_excuses_a_stale_read_of_a_trusted_lease_and_nothing_else() {
     let clock = |call, at, reads| {
         let fault = Fault::Clock {
-            node: 1,
+            who: 1,
             rate_percent: 50,
             step_ms: 0,
         };
@@ -179,13 +179,13 @@ fn a_wrong_clock_excuses_a_stale_read_of_a_trusted_lease_and_nothing_else() {
 #[test]
 fn what_the_certificate_alone_finds_under_a_trusted_lease_and_a_wrong_clock_is_labelled() {
     let clock = |rate_percent| Fault::Clock {
-        node: 1,
+        who: 1,
         rate_percent,
         step_ms: 0,
     };
     let labelled = |oracles: &[Oracle], reads: &str, rate_percent| {
         let fault = match rate_percent {
-            100 => Fault::Kill { node: 1 },
+            100 => Fault::Kill { who: 1 },
             rate_percent => clock(rate_percent),
         };
         let oracles = oracles.iter();
@@ -219,7 +219,7 @@ fn a_fault_that_went_out_within_three_seconds_is_recent() {
     let span = |in_ns, out_ns| FaultSpan {
         id: 1,
         by: By::Plan,
-        fault: Fault::Kill { node: 1 },
+        fault: Fault::Kill { who: 1 },
         in_ns,
         out_ns,
         remains: Remains::Perhaps,
@@ -255,14 +255,14 @@ fn what_is_found_after_a_fault_outside_of_the_model_says_so() {
         faults,
         ..ending(Some(Verdict::Linearizable))
     };
-    let wiped = found(vec![span(Fault::Wipe { node: 2 })]);
+    let wiped = found(vec![span(Fault::Wipe { who: 2 })]);
     assert_eq!(wiped.exit(), 1);
     assert!(
         wiped.summary().contains("outside of the model"),
         "{}",
         wiped.summary()
     );
-    let killed = found(vec![span(Fault::Kill { node: 2 })]);
+    let killed = found(vec![span(Fault::Kill { who: 2 })]);
     assert!(
         !killed.summary().contains("outside"),
         "{}",
@@ -281,7 +281,7 @@ fn a_fault_is_active_from_its_mark_in_to_its_mark_out() {
     let span = |in_ns, out_ns| FaultSpan {
         id: 1,
         by: By::Plan,
-        fault: Fault::Kill { node: 1 },
+        fault: Fault::Kill { who: 1 },
         in_ns,
         out_ns,
         remains: Remains::Perhaps,

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::text;
-use crate::fault::Fault;
+use crate::fault::{Fault, Mark};
 use crate::journal::ChildState;
 use crate::tui::app::{App, Panel};
 use crate::tui::keys::{self, Verb};
@@ -147,27 +147,11 @@ impl Faults<'_> {
 
 pub(super) fn glyph(app: &App, fault: &Fault) -> &'static str {
     let glyphs = app.theme.glyphs;
-    match fault {
-        Fault::Kill { .. } | Fault::Restart { .. } | Fault::Crash { .. } => glyphs.dead,
-        Fault::CrashLoop { .. } | Fault::KillSeveral { .. } => glyphs.dead,
-        Fault::Replace { .. } | Fault::Wipe { .. } => glyphs.dead,
-        Fault::Pause { .. } | Fault::Throttle { .. } | Fault::Freeze { .. } => glyphs.paused,
-        Fault::Slow { .. }
-        | Fault::Wire { .. }
-        | Fault::Message { .. }
-        | Fault::Disk { .. }
-        | Fault::Limit { .. }
-        | Fault::Clock { .. }
-        | Fault::Shrink { .. }
-        | Fault::Grow { .. }
-        | Fault::Transfer { .. } => glyphs.slow,
-        Fault::Isolate { .. }
-        | Fault::Split { .. }
-        | Fault::Bridge { .. }
-        | Fault::Ring { .. }
-        | Fault::Graph { .. }
-        | Fault::Hide { .. }
-        | Fault::Cut { .. } => glyphs.cut,
+    match fault.kind().mark() {
+        Mark::Dead => glyphs.dead,
+        Mark::Paused => glyphs.paused,
+        Mark::Slow => glyphs.slow,
+        Mark::Cut => glyphs.cut,
     }
 }
 

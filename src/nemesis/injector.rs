@@ -1,4 +1,4 @@
-//! The hand itself: puts one fault in, sees that it is, and takes it out.
+//! Puts one fault in, sees that it is, and takes it out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::life::Life;
 use super::members::Votes;
-use super::terms::{disk_is, is_whole, switches};
+use super::terms::{action, disk_is, is_whole, matching, switches};
 use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches, Limit, Ready};
 use crate::fault::{DiskHarm, Fault, NodeId, Signal};
-use crate::proxy::{Delay, Direction, Guard, LinkSnapshot, Network};
+use crate::proxy::{Delay, Direction, Guard, LinkSnapshot, MessageRule, Network};
 use crate::recorder::Recorder;
 
 /// What is needed to act.
 #[derive(Clone)]
-pub(super) struct Hand {
+pub(super) struct Injector {
     pub(super) cluster: Arc<Cluster>,
     pub(super) network: Arc<Network>,
     pub(super) recorder: Arc<Recorder>,
@@ -37,7 +37,7 @@ pub(super) enum NotIn {
     /// It did not take effect, and nothing of it is left.
     Skipped(String),
     /// Nobody can say whether it took effect, or will.
-    Unsure(String),
+    Indeterminate(String),
     /// It took effect, and its node did not come back.
     Lost(NodeId, ClusterError),
 }
@@ -54,7 +54,7 @@ pub(super) fn ended_and_not_started(node: NodeId, error: ClusterError) -> NotIn 
         // There was nobody to end.
         ClusterError::State { .. } | ClusterError::Thread(_) => NotIn::Skipped(error.to_string()),
         // It was not seen to end.
-        ClusterError::Signal { .. } => NotIn::Unsure(error.to_string()),
+        ClusterError::Signal { .. } => NotIn::Indeterminate(error.to_string()),
         error => NotIn::Lost(node, error),
     }
 }
@@ -106,15 +106,15 @@ impl Worker {
 }
 
 /// Kills a node whenever it has been up so long, and starts it again.
-fn crash_again(
-    hand: Hand,
+fn kill_again(
+    injector: Injector,
     node: NodeId,
     up: Duration,
 ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
     move |stop| {
         async move {
-            while hand.goes_on(&stop, up).await {
-                hand.kill_and_start(node).await?;
+            while injector.goes_on(&stop, up).await {
+                injector.kill_and_start(node).await?;
             }
             Ok(())
         }
@@ -124,15 +124,15 @@ fn crash_again(
 
 /// Lets a node stand whenever it has run so long.
 fn stand_again(
-    hand: Hand,
+    injector: Injector,
     node: NodeId,
     run: Duration,
     stand: Duration,
 ) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
     move |stop| {
         async move {
-            while hand.goes_on(&stop, run).await {
-                hand.cluster.stand(node, stand).await?;
+            while injector.goes_on(&stop, run).await {
+                injector.cluster.stand(node, stand).await?;
             }
             Ok(())
         }
@@ -140,7 +140,30 @@ fn stand_again(
     }
 }
 
-impl Hand {
+/// Lets a link flow whenever it has been cut so long, and cuts it again.
+fn cut_again(
+    injector: Injector,
+    direction: Direction,
+    cut: Guard,
+    [closed, open]: [Duration; 2],
+) -> impl FnOnce(CancellationToken) -> BoxFuture<'static, Result<(), ClusterError>> {
+    move |stop| {
+        async move {
+            let mut cut = Some(cut);
+            while injector.goes_on(&stop, closed).await {
+                cut.take().into_iter().for_each(Guard::heal);
+                if !injector.goes_on(&stop, open).await {
+                    break;
+                }
+                cut = Some(injector.network.cut(direction));
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Injector {
     /// Whether somebody holds the run.
     pub(super) fn is_held(&self) -> bool {
         *self.held.borrow()
@@ -178,32 +201,32 @@ impl Hand {
     ///
     /// # Errors
     /// Why it is not in, or not any more.
-    pub(super) async fn put_in(&self, fault: &Fault) -> Result<Active, NotIn> {
+    pub(super) async fn inject(&self, fault: &Fault) -> Result<Active, NotIn> {
         let words = |error: crate::cluster::ClusterError| error.to_string();
         fault.check().map_err(|why| why.to_string())?;
         let mut worker = None;
         let guard = match fault {
-            Fault::Kill { node } => {
+            Fault::Kill { who: node } => {
                 self.cluster.kill(*node).await.map_err(words)?;
                 None
             }
-            Fault::Pause { node } => {
+            Fault::Pause { who: node } => {
                 self.cluster.pause(*node).await.map_err(words)?;
                 None
             }
-            Fault::KillSeveral { nodes } => {
+            Fault::KillSeveral { who: nodes } => {
                 self.kill_all(nodes).await?;
                 None
             }
-            Fault::Freeze { nodes, .. } => {
+            Fault::Freeze { who: nodes, .. } => {
                 self.freeze(nodes).await?;
                 None
             }
-            Fault::Limit { node, of } => {
+            Fault::Rlimit { who: node, of } => {
                 self.limit(*node, (*of).into()).await?;
                 None
             }
-            Fault::Restart { node, signal } => {
+            Fault::Restart { who: node, signal } => {
                 let restarted = match signal {
                     Signal::Term => self.cluster.restart(*node).await,
                     Signal::Kill => self.kill_and_start(*node).await,
@@ -211,15 +234,15 @@ impl Hand {
                 restarted.map_err(|error| ended_and_not_started(*node, error))?;
                 None
             }
-            Fault::CrashLoop { node, up_ms } => {
+            Fault::KillLoop { who: node, up_ms } => {
                 let begun = self.kill_and_start(*node).await;
                 begun.map_err(|error| ended_and_not_started(*node, error))?;
                 let up = Duration::from_millis(*up_ms);
-                worker = Some(Worker::start(crash_again(self.clone(), *node, up)));
+                worker = Some(Worker::start(kill_again(self.clone(), *node, up)));
                 None
             }
             Fault::Throttle {
-                node,
+                who: node,
                 run_ms,
                 stand_ms,
             } => {
@@ -242,7 +265,25 @@ impl Hand {
                     self.network.cut(Direction::nodes(from, to))
                 })))
             }
-            Fault::Hide { node } => Some(self.hide(*node)),
+            &Fault::Flap {
+                from,
+                to,
+                cut_ms,
+                open_ms,
+            } => {
+                let direction = Direction::nodes(from, to);
+                let cut = self.network.cut(direction);
+                self.is_seen(&cut).await?;
+                let turns = [cut_ms, open_ms].map(Duration::from_millis);
+                worker = Some(Worker::start(cut_again(
+                    self.clone(),
+                    direction,
+                    cut,
+                    turns,
+                )));
+                None
+            }
+            Fault::IsolateClients { who: node } => Some(self.isolate_clients(*node)),
             Fault::Slow {
                 from,
                 to,
@@ -261,15 +302,33 @@ impl Hand {
                 harm,
                 amount,
             } => Some(self.harm_wire(*from, *to, *harm, *amount).await?),
-            Fault::Crash { nodes } => Some(self.crash(nodes).await?),
-            Fault::Message { .. } => Some(self.put_rules(fault)),
-            Fault::Disk { node, harm, ms } => {
+            Fault::PowerLoss { who: nodes } => Some(self.power_loss(nodes).await?),
+            &Fault::Message {
+                act,
+                of,
+                who,
+                per_mille,
+                ms,
+                to,
+                only,
+            } => {
+                let action = action(act, Duration::from_millis(ms));
+                let matching = matching(of, only, per_mille);
+                let rule = MessageRule { matching, action };
+                let routes = self.routes(of, who, to);
+                Some(self.network.put_rule(&routes, &rule))
+            }
+            Fault::Disk {
+                who: node,
+                harm,
+                ms,
+            } => {
                 self.harm_disk(*node, *harm, Duration::from_millis(*ms))
                     .await?;
                 None
             }
             Fault::Clock {
-                node,
+                who: node,
                 rate_percent,
                 step_ms,
             } => {
@@ -278,19 +337,19 @@ impl Hand {
                 self.set_clock(*node, rate, step).await?;
                 None
             }
-            Fault::Shrink { node } => {
-                self.shrink(*node).await?;
+            Fault::RemoveVoter { who: node } => {
+                self.remove_voter(*node).await?;
                 None
             }
-            Fault::Replace { node } => {
+            Fault::Replace { who: node } => {
                 self.replace(*node).await?;
                 None
             }
-            Fault::Grow { node } => {
-                self.grow(*node).await?;
+            Fault::AddVoter { who: node } => {
+                self.add_voter(*node).await?;
                 None
             }
-            Fault::Wipe { node } => {
+            Fault::Wipe { who: node } => {
                 self.wipe(*node).await?;
                 None
             }
@@ -433,7 +492,7 @@ impl Hand {
 
     /// Takes a fault out. Gives the nodes that it could not bring back to what they were, each with why. Where a node
     /// does not take it back itself, a new child does.
-    pub(super) async fn take_out(&self, active: Active) -> Vec<(NodeId, ClusterError)> {
+    pub(super) async fn heal(&self, active: Active) -> Vec<(NodeId, ClusterError)> {
         let Active {
             fault,
             guard,
@@ -453,56 +512,63 @@ impl Hand {
             };
         }
         let back = match fault {
-            Fault::Kill { node } => self.start(&[node]).await,
-            Fault::Crash { nodes } | Fault::KillSeveral { nodes } => self.start(&nodes).await,
-            Fault::Freeze { nodes, stagger_ms } => {
+            Fault::Kill { who: node } => self.start(&[node]).await,
+            Fault::PowerLoss { who: nodes } | Fault::KillSeveral { who: nodes } => {
+                self.start(&nodes).await
+            }
+            Fault::Freeze {
+                who: nodes,
+                stagger_ms,
+            } => {
                 let stagger = Duration::from_millis(stagger_ms);
                 let standing: Vec<NodeId> = nodes.into_iter().filter(|&n| self.stands(n)).collect();
                 self.thaw(&standing, stagger).await
             }
             // A new child has the limits of the bench.
-            Fault::Limit { node, .. } => {
+            Fault::Rlimit { who: node, .. } => {
                 let _ = self.cluster.kill(node).await;
                 self.start(&[node]).await
             }
-            Fault::Pause { node } if self.stands(node) => {
+            Fault::Pause { who: node } if self.stands(node) => {
                 vec![(node, self.cluster.resume(node).await)]
             }
             // It was ended as it stood; its next child does not stand.
             Fault::Pause { .. } => Vec::new(),
-            Fault::Disk { node, harm, .. }
-                if harm.excuses_an_end() || harm.ends_in_a_power_loss() =>
-            {
+            Fault::Disk {
+                who: node, harm, ..
+            } if harm.excuses_an_end() || harm.ends_in_a_power_loss() => {
                 // It may have ended by itself; a disk that failed is not trusted by a node that lives on, either.
                 let _ = self.cluster.kill(node).await;
                 self.start(&[node]).await
             }
             // The harm has ended with its child.
-            Fault::Disk { node, .. } | Fault::Clock { node, .. } if !self.is_up(node) => Vec::new(),
-            Fault::Disk { node, .. } => {
+            Fault::Disk { who: node, .. } | Fault::Clock { who: node, .. } if !self.is_up(node) => {
+                Vec::new()
+            }
+            Fault::Disk { who: node, .. } => {
                 let probe = self.cluster.set_disk(node, DiskSwitches::default()).await;
                 match probe {
                     Ok(probe) if is_whole(&probe) => Vec::new(),
                     _ => vec![(node, self.renewed(node).await)],
                 }
             }
-            Fault::Clock { node, .. } => {
+            Fault::Clock { who: node, .. } => {
                 let right = self.cluster.set_clock(node, 1.0, Duration::ZERO).await;
                 match right {
                     Ok(_) => Vec::new(),
                     Err(_) => vec![(node, self.renewed(node).await)],
                 }
             }
-            Fault::Shrink { node } => {
+            Fault::RemoveVoter { who: node } => {
                 self.give_back(node).await;
                 Vec::new()
             }
-            Fault::Replace { node } => {
+            Fault::Replace { who: node } => {
                 let back = self.start(&[node]).await;
                 self.give_back(node).await;
                 back
             }
-            Fault::Grow { node } => {
+            Fault::AddVoter { who: node } => {
                 self.let_go(node).await;
                 Vec::new()
             }
@@ -523,7 +589,7 @@ impl Hand {
     }
 
     /// The power goes: the machines' links fall silent first, so that nobody hears of the end, then SIGKILL for all.
-    async fn crash(&self, nodes: &[NodeId]) -> Result<Guard, NotIn> {
+    async fn power_loss(&self, nodes: &[NodeId]) -> Result<Guard, NotIn> {
         let guard = Guard::join(nodes.iter().map(|&node| self.network.vanish(node)));
         self.is_seen(&guard).await?;
         // Where one cannot be killed, dropping the guard heals the links.
