@@ -51,6 +51,30 @@ fn a_file_in_the_wrong_folder_is_a_mismatch() {
 }
 
 #[test]
+fn what_keys_held_at_first_can_be_told_and_is_asked_for() {
+    let path = corpus().join("violating/begins-otherwise-than-it-says.jsonl");
+    let path = path.to_str().unwrap();
+    let (code, out, _) = said(&["check", path]);
+    assert_eq!(code, 1, "{out}");
+    assert!(
+        out.contains("--initial 0 ") && out.contains("--initial any "),
+        "{out}"
+    );
+    for (initial, expected) in [("0", 0), ("any", 0), ("-1", 1), ("nil", 1), ("[1", 64)] {
+        let (code, out, err) = said(&["check", path, "--initial", initial]);
+        assert_eq!(code, expected, "{initial}: {out}\n{err}");
+    }
+    let lists = corpus().join("linearizable/begins-with-elements.jsonl");
+    let (code, out, err) = said(&["check", lists.to_str().unwrap(), "--initial", "3"]);
+    assert_eq!(code, 64, "{out}\n{err}");
+    let (_, made, _) = said(&["gen", "--initial", "any", "--ops", "40"]);
+    assert!(
+        made.lines().next().unwrap().contains("\"initial\":\"any\""),
+        "{made}"
+    );
+}
+
+#[test]
 fn every_file_has_a_line_in_the_readme() {
     let readme = fs::read_to_string(corpus().join("README.md")).unwrap();
     for path in VERDICTS.iter().flat_map(|verdict| files(verdict)) {

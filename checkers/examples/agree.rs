@@ -7,6 +7,7 @@ mod support;
 
 use support::agree;
 use support::flags::{Flags, each_seed};
+use support::starts;
 
 fn main() {
     let flags = Flags::of(&["--cases", "--seed", "--ops"]);
@@ -17,6 +18,12 @@ fn main() {
     });
     each_seed(seed, cases / 4, "lists, violations", |seed| {
         agree::check_list(seed, ops)
+    });
+    each_seed(seed, cases / 2, "begun registers, violations", |seed| {
+        starts::check_started(seed, ops.min(7))
+    });
+    each_seed(seed, cases / 4, "begun lists, violations", |seed| {
+        starts::check_started_list(seed, ops)
     });
     each_seed(seed, cases / 4, "certificates, that hold", |seed| {
         agree::check_certificate(seed, ops)

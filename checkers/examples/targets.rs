@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use checkers::format::{binary, jsonl};
 use checkers::generate::{Domain, Generator, Recipe, Violation};
 use checkers::history::{Builder, Event, EventKind, History, KeyHistory, Kind, Outcome};
-use checkers::linear::stream::{self, Read};
+use checkers::linear::stream::{self, Read, Reading};
 use checkers::linear::{self, Judgement, Options, judge_key, online::Online, zones};
 use checkers::verdict::Algorithm;
 use todc_utils::linearizability::WGLChecker;
@@ -434,7 +434,7 @@ fn check(path: &str, megabytes: u64) {
     let (started, before) = (Instant::now(), cpu());
     let file = std::fs::File::open(path).expect("a file to read");
     let file = std::io::BufReader::with_capacity(1 << 16, file);
-    let (ops, said) = match stream::read(file, path, None, None, &options, false) {
+    let (ops, said) = match stream::read(file, path, &Reading::default(), &options) {
         Ok(Read::Whole(loaded)) => {
             let report = linear::check(&loaded.history, &options);
             let _ = loaded.history.lint();

@@ -36,7 +36,9 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::{At, Call, End, History, KeyHistory, Kind, Op, Operation, Outcome, Value};
+use crate::history::{
+    At, Call, End, History, KeyHistory, Kind, Op, Operation, Outcome, Start, Value,
+};
 use crate::verdict::Counterexample;
 
 /// What a violation is called. The [module](self) defines each.
@@ -266,6 +268,14 @@ impl Act {
     }
 }
 
+/// What a key held at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Began {
+    With(Option<Value>),
+    /// Nobody knows.
+    Somehow,
+}
+
 /// A counterexample with whatever is known around it.
 struct Case<'a> {
     /// Its operations, by begin.
@@ -296,6 +306,18 @@ impl<'a> Case<'a> {
                 let key = history.keys.iter().find(|key| key.name == found.key)?;
                 Some((history, key))
             }),
+        }
+    }
+
+    /// What the key held before the first event.
+    fn began(&self) -> Began {
+        let Some((_, key)) = self.whole else {
+            return Began::Somehow;
+        };
+        match key.start {
+            Start::Absent => Began::With(None),
+            Start::Value(number) => Began::With(key.values.known(number)),
+            Start::Any => Began::Somehow,
         }
     }
 

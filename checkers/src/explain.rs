@@ -36,10 +36,39 @@ pub fn words(op: &Operation, names: Option<&Names>) -> String {
     words
 }
 
+/// What a key held before anything else, as far as a sentence wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Began {
+    Absent,
+    With(Value),
+    /// Nobody knows.
+    Somehow,
+}
+
 /// Why the operations can't be ordered, in sentences.
 pub(crate) fn why(
     operations: &[Operation],
     culprit: Option<&Operation>,
+    began: Began,
+    names: Option<&Names>,
+) -> Vec<String> {
+    let mut why = why_from(operations, culprit, began, names);
+    let text = |value: Value| match names {
+        Some(names) => names.text(value).into_owned(),
+        None => value.to_string(),
+    };
+    match began {
+        Began::Absent => {}
+        Began::With(value) => why.push(format!("Before all of it, {} was there.", text(value))),
+        Began::Somehow => why.push("That is so whatever was there before all of it.".to_owned()),
+    }
+    why
+}
+
+fn why_from(
+    operations: &[Operation],
+    culprit: Option<&Operation>,
+    began: Began,
     names: Option<&Names>,
 ) -> Vec<String> {
     let lists = operations
@@ -61,6 +90,7 @@ pub(crate) fn why(
     if let Some(culprit) = culprit
         && !lists
         && let Some(value) = found(culprit)
+        && began != Began::With(value)
         && !operations
             .iter()
             .any(|op| op.id != culprit.id && !op.outcome.is_failed() && sets(op) == Some(value))

@@ -28,6 +28,7 @@ mod members;
 mod packed;
 pub(crate) mod sink;
 mod sniff;
+mod start;
 mod text;
 mod tree;
 
@@ -41,6 +42,7 @@ use crate::history::{Builder, Header, History, Nil};
 use packed::{Bytes, End};
 use sink::Sink;
 use sniff::{Refusal, sniff};
+pub use start::initial;
 use text::Text;
 
 /// Why a file is no history.
@@ -59,6 +61,14 @@ pub enum Error {
         reason: String,
         /// What the file was taken for, and what would be read.
         advice: Option<String>,
+    },
+    /// Its keys can't have begun as the caller says.
+    #[error("{name}: {reason}")]
+    Begun {
+        /// The file, as the caller called it.
+        name: String,
+        /// Why not, in words.
+        reason: String,
     },
     /// The bytes could not be read.
     #[error("{name}: {source}")]

@@ -12,7 +12,7 @@ pub use plant::{Planted, Violation};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::history::{At, Call, ClientId, Event, EventKind, Header, Outcome, Value};
+use crate::history::{ANY, At, Call, ClientId, Event, EventKind, Header, Initial, Outcome, Value};
 
 /// What a synthetic history looks like. Fractions are of all operations.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub struct Recipe {
     pub read: f64,
     /// What is written.
     pub values: Domain,
+    /// What each key holds at first. Where nobody knows, that is a value of its own, below zero.
+    pub initial: Initial,
     /// The violation to put in, half way.
     pub violate: Option<Violation>,
     /// Everything random comes from here.
@@ -53,6 +55,7 @@ impl Default for Recipe {
             delete: 0.0,
             read: 0.5,
             values: Domain::Unique,
+            initial: Initial::Absent,
             violate: None,
             seed: 0,
         }
@@ -64,8 +67,18 @@ impl Recipe {
     #[must_use]
     pub fn header(&self) -> Header {
         let mut header = Header::register(self.seed);
+        header.initial = match self.initial {
+            Initial::Absent => None,
+            Initial::Value(value) => Some(value.into()),
+            Initial::Any => Some(ANY.into()),
+        };
+        let initial = match self.initial {
+            Initial::Absent => String::new(),
+            Initial::Value(value) => format!(" --initial {value}"),
+            Initial::Any => format!(" --initial {ANY}"),
+        };
         let note = format!(
-            "gen --ops {} --clients {} --keys {} --pending {} --failed {} --cas {} --delete {} --values {}{}",
+            "gen --ops {} --clients {} --keys {} --pending {} --failed {} --cas {} --delete {} --values {}{initial}{}",
             self.ops,
             self.clients,
             self.keys,
@@ -193,7 +206,11 @@ impl Generator {
         let keys = (0..recipe.keys.max(1))
             .map(|i| Cell {
                 name: format!("k{i}"),
-                value: None,
+                value: match recipe.initial {
+                    Initial::Absent => None,
+                    Initial::Value(value) => Some(value),
+                    Initial::Any => Some(-1 - i as Value),
+                },
             })
             .collect();
         let plant = Plant::of(&recipe);
@@ -443,6 +460,37 @@ mod tests {
                     ..rough(seed)
                 };
                 assert_eq!(verdict(recipe.clone()), Verdict::Linearizable, "{recipe:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_history_that_begins_somehow_holds_from_its_start_and_only_so() {
+        for seed in 0..20 {
+            for initial in [Initial::Value(0), Initial::Any] {
+                let recipe = Recipe {
+                    initial,
+                    values: [Domain::Unique, Domain::Small(4)][seed as usize % 2],
+                    ..rough(seed)
+                };
+                assert_eq!(verdict(recipe.clone()), Verdict::Linearizable, "{recipe:?}");
+                let events: Vec<Event> = Generator::new(recipe.clone()).collect();
+                let header = Header {
+                    initial: None,
+                    ..recipe.header()
+                };
+                let found = |event: &Event| match event.kind {
+                    EventKind::Complete { outcome, .. } => outcome == Outcome::Ok(Some(0)),
+                    _ => false,
+                };
+                let seen = events.iter().any(found);
+                let history = History::from_events(header, &events).expect("well formed");
+                let Verdict::Violation(found) = check(&history, &Options::default()).verdict else {
+                    assert!(!seen, "{recipe:?}");
+                    continue;
+                };
+                let said = found.why.join(" ");
+                assert!(said.contains("--initial any"), "{recipe:?}: {said}");
             }
         }
     }

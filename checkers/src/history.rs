@@ -16,6 +16,7 @@ mod builder;
 mod lint;
 mod little;
 mod names;
+mod start;
 mod values;
 
 use std::cmp::Reverse;
@@ -29,6 +30,8 @@ pub use builder::{Answer, Builder, Malformed, Nil};
 pub use lint::Lint;
 pub use names::Names;
 pub(crate) use names::{Named, is_datum, is_kept, kept, quoted, written};
+pub(crate) use start::{ANY, initial_of, quotes_needed};
+pub use start::{Initial, Start};
 pub use values::Values;
 
 /// A register's value. Formats whose values are not integers intern them, and keep their names in [`History::names`]:
@@ -192,6 +195,10 @@ pub struct Header {
     /// lost: only then a violation behind a gap is proof. Deletes do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<String>,
+    /// What each key holds before the first event, as a value of the format; null, or nothing, is absent. The string
+    /// `any` says that nobody knows: whatever explains the most. The string itself is said in quotes, `"\"any\""`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<serde_json::Value>,
     /// The budget in configurations under which this file is to be checked, where it is pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u64>,
@@ -213,6 +220,7 @@ impl Default for Header {
             spec: Self::default_spec(),
             seed: None,
             values: None,
+            initial: None,
             budget: None,
             extra: BTreeMap::new(),
         }
@@ -375,6 +383,8 @@ pub struct KeyHistory {
     pub lists: Option<Lists>,
     /// How many of `ops` are looks: reads with the row of a failed cas, right behind it, of what that one found.
     pub looks: u32,
+    /// What it holds before the first event.
+    pub start: Start,
     /// The rows, in order, of failed cas that compared and did not say what they found.
     pub compared: Vec<u32>,
 }

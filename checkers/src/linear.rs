@@ -11,6 +11,7 @@ mod lists;
 pub mod online;
 pub mod rename;
 mod sources;
+mod starts;
 pub mod stream;
 pub mod strict;
 pub mod weaker;
@@ -20,7 +21,7 @@ pub mod zones;
 pub use certificate::certificate;
 use rayon::prelude::*;
 
-use crate::history::{End, History, KeyHistory, NEVER, Op};
+use crate::history::{End, History, KeyHistory, NEVER, Op, Start, Values};
 use crate::spec::Register;
 use crate::verdict::{Algorithm, Exhausted, Verdict};
 
@@ -229,6 +230,9 @@ fn judge_key_of(history: Option<&History>, key: &KeyHistory, options: &Options) 
     if without.judgement != Judgement::Holds || !word.given(key) {
         return without;
     }
+    if key.start == Start::Any {
+        return judge_each(history, key, options);
+    }
     let (judgement, spent) = strict::judge_further(key, word, history, options);
     KeyReport {
         judgement,
@@ -238,6 +242,29 @@ fn judge_key_of(history: Option<&History>, key: &KeyHistory, options: &Options) 
         },
         configurations: without.configurations + spent,
         ..without
+    }
+}
+
+/// Judges a key of which nobody knows what it began as, from each start that it may have had.
+fn judge_each(history: Option<&History>, key: &KeyHistory, options: &Options) -> KeyReport {
+    let keys = starts::each(key);
+    let mut each = starts::Each::new(keys.len(), options);
+    for started in keys {
+        let report = judge_key_of(history, &started, &each.options());
+        if each.came(report.judgement, report.configurations, 0) {
+            return KeyReport {
+                configurations: each.spent,
+                ..report
+            };
+        }
+        each.algorithm = each.algorithm.max(report.algorithm);
+    }
+    KeyReport {
+        key: key.name.clone(),
+        ops: (key.ops.len() as u64).saturating_sub(u64::from(key.looks)),
+        algorithm: each.algorithm,
+        configurations: each.spent,
+        judgement: each.judgement,
     }
 }
 
@@ -292,12 +319,13 @@ fn judge_parts(history: Option<&History>, key: &KeyHistory, options: &Options) -
 fn judge_without(key: &KeyHistory, options: &Options) -> KeyReport {
     let (judgement, algorithm, configurations) = match &key.lists {
         Some(of_key) => {
-            let (judgement, spent) = lists::judge(&key.ops, &key.values, of_key, options);
+            let (judgement, spent) =
+                lists::judge(&key.ops, key.start, &key.values, of_key, options);
             (judgement, Algorithm::DepthFirst, spent)
         }
         None => {
             let (judgement, algorithm, spent, _) =
-                judge(&key.ops, key.values.len(), key.events, options);
+                judge(&key.ops, key.start, &key.values, key.events, options);
             (judgement, algorithm, spent)
         }
     };
@@ -313,6 +341,21 @@ fn judge_without(key: &KeyHistory, options: &Options) -> KeyReport {
 /// Judges operations of one key with the cheapest algorithm that applies: what it came to, what decided, configurations
 /// visited, and for a failure a position before which it can't show.
 fn judge(
+    ops: &[Op],
+    start: Start,
+    values: &Values,
+    events: u32,
+    options: &Options,
+) -> (Judgement, Algorithm, u64, u32) {
+    match start {
+        Start::Absent => judge_absent(ops, values.len(), events, options),
+        Start::Value(start) => starts::judge_from(start, ops, values.len(), events, options),
+        Start::Any => starts::judge_any(ops, values, events, options),
+    }
+}
+
+/// As [`judge`], of a key that was absent at first.
+fn judge_absent(
     ops: &[Op],
     values: usize,
     events: u32,
@@ -349,7 +392,7 @@ fn judge(
         };
         return (judgement, Algorithm::Frontier, budget.spent(), 0);
     }
-    let judgement = match dfs::search(&Register, &Register::timed(ops), &mut budget) {
+    let judgement = match dfs::search(&Register::default(), &Register::timed(ops), &mut budget) {
         dfs::Found::Order(_) => Judgement::Holds,
         dfs::Found::Nothing => Judgement::Fails,
         dfs::Found::Exhausted { proven_to } => Judgement::Unknown {

@@ -4,6 +4,7 @@ mod support;
 
 use proptest::prelude::*;
 use support::agree::{check_certificate, check_explanation, check_list, check_long, check_one};
+use support::starts::{check_started, check_started_list};
 
 #[test]
 fn twenty_thousand_random_histories_agree_with_the_definition() {
@@ -21,6 +22,22 @@ fn random_lists_agree_with_the_definition() {
     assert!(
         (500..4_500).contains(&violations),
         "{violations} violations"
+    );
+}
+
+#[test]
+fn histories_that_begin_somehow_agree_with_the_definition() {
+    let violations = (0..20_000).filter(|seed| check_started(*seed, 6)).count();
+    assert!(
+        (4_000..16_000).contains(&violations),
+        "{violations} violations"
+    );
+    let violations = (0..8_000)
+        .filter(|seed| check_started_list(*seed, 7))
+        .count();
+    assert!(
+        (800..7_200).contains(&violations),
+        "{violations} violations of lists"
     );
 }
 

@@ -5,7 +5,7 @@ mod support;
 use checkers::format::jsonl;
 use checkers::history::{Call, Event, EventKind, Header, History, Outcome};
 use checkers::linear::online::Online;
-use checkers::linear::stream::{self, Read};
+use checkers::linear::stream::{self, Read, Reading};
 use checkers::linear::{Options, check};
 use checkers::verdict::{Counterexample, Verdict};
 use support::random;
@@ -68,7 +68,7 @@ fn evidence_that_takes_everything_is_shown_without_shrinking_it_to_the_end() {
         memory: 1 << 18,
         ..Options::default()
     };
-    let streamed = match stream::read(text.as_slice(), "h", None, None, &options, false) {
+    let streamed = match stream::read(text.as_slice(), "h", &Reading::default(), &options) {
         Ok(Read::Judged(judged)) => Some(violation(judged.verdict)),
         Ok(Read::Whole(_)) => panic!("it was to be too large"),
         Err(error) => panic!("{error}"),

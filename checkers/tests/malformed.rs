@@ -225,6 +225,16 @@ const MESSAGES: &[(&str, u64, &str)] = &[
         "what the output maybe of a write means is not known",
     ),
     (
+        "begins-as-no-value.jsonl",
+        1,
+        "initial: the value {\"value\":3} is neither an integer, a string, a list nor null",
+    ),
+    (
+        "list-that-begins-as-a-number.jsonl",
+        1,
+        "initial: each key is a list, and can't begin as 3",
+    ),
+    (
         "unknown-request.json",
         1,
         "the request \"merge\" is not known; range, txn, leaseGrant, leaseRevoke, compact and defragment are",

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 
 use anyhow::Context;
-use checkers::format::Format;
+use checkers::format::{self, Format};
 use checkers::history::LIST_APPEND;
 use clap::{Args, ValueEnum};
 use rayon::prelude::*;
@@ -41,6 +41,11 @@ pub(crate) struct CheckArgs {
     /// What an ok read of nil means: the key was absent (checked), or nothing. Each format has its own default.
     #[arg(long)]
     nil: Option<NilArg>,
+    /// What each key held before the first event, written as the file writes values: 0, "jam", [1 2], nil; or any, where
+    /// nobody knows: then a key is accused only if it breaks whatever was there. Else what the file's header says, or
+    /// absent.
+    #[arg(long, value_name = "VALUE|any", value_parser = format::initial, allow_hyphen_values = true)]
+    initial: Option<serde_json::Value>,
     /// Take failed cas at their word, as Knossos does: "the value was not what you expect" is an answer, too. Only for
     /// histories in which a cas fails by comparison alone: one that was refused for another reason would be accused.
     #[arg(long)]

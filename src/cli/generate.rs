@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use checkers::format::{self, Format, binary, jsonl};
 use checkers::generate::{Domain, Generator, Planted, Recipe, Violation};
-use checkers::history::{Builder, Event};
+use checkers::history::{Builder, Event, Initial};
 use clap::Args;
 
 use super::Usage;
@@ -40,6 +40,9 @@ pub(crate) struct GenArgs {
     /// The values written: unique, or small:N for 1 to N.
     #[arg(long, default_value = "unique")]
     values: Domain,
+    /// What each key holds at first: an integer, or any: a value of its own, of which the header says that nobody knows it.
+    #[arg(long, value_name = "VALUE|any", value_parser = initial, default_value = "nil", hide_default_value = true, allow_hyphen_values = true)]
+    initial: Initial,
     /// Put in one violation: stale-read, lost-write, future-read, aborted-read, double-cas or resurrected-delete.
     #[arg(long, value_name = "KIND")]
     violate: Option<Violation>,
@@ -52,6 +55,16 @@ pub(crate) struct GenArgs {
     /// Where to write, instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+/// What each key holds at first.
+fn initial(text: &str) -> Result<Initial, String> {
+    match (text, text.parse()) {
+        ("nil", _) => Ok(Initial::Absent),
+        ("any", _) => Ok(Initial::Any),
+        (_, Ok(value)) => Ok(Initial::Value(value)),
+        _ => Err("an integer, any or nil".to_owned()),
+    }
 }
 
 /// Writes the history that the arguments describe.
@@ -91,6 +104,7 @@ pub(crate) fn run(args: &GenArgs, out: &mut Out) -> anyhow::Result<u8> {
         cas: args.cas,
         delete: args.delete,
         values: args.values,
+        initial: args.initial,
         violate: args.violate,
         seed: args.seed,
         ..Recipe::default()

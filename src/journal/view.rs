@@ -228,37 +228,29 @@ impl RunView {
 
     /// The first fact.
     fn started(&mut self, event: Event) {
-        match event {
-            Event::Started {
-                scenario,
-                seed,
-                nodes,
-                seconds,
-                load,
-                defect,
-                dir,
-                again,
-            } => {
-                (self.scenario, self.load, self.clients) = (scenario, load, load.clients);
-                (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
-                self.again = again;
-                self.phase = Some(Phase::Starting);
-                self.nemesis = true;
-                self.nodes = nodes
-                    .into_iter()
-                    .map(|id| {
-                        (
-                            id,
-                            NodeView {
-                                id,
-                                ..NodeView::default()
-                            },
-                        )
-                    })
-                    .collect();
-            }
-            _ => {}
-        }
+        let Event::Started {
+            scenario,
+            seed,
+            nodes,
+            seconds,
+            load,
+            defect,
+            dir,
+            again,
+        } = event
+        else {
+            return;
+        };
+        (self.scenario, self.load, self.clients) = (scenario, load, load.clients);
+        (self.seed, self.seconds, self.defect, self.dir) = (seed, seconds, defect, dir);
+        self.again = again;
+        self.phase = Some(Phase::Starting);
+        self.nemesis = true;
+        let unheard = |id| NodeView {
+            id,
+            ..NodeView::default()
+        };
+        self.nodes = nodes.into_iter().map(|id| (id, unheard(id))).collect();
     }
 
     /// A fault went in or out, or did not.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rustc_hash::FxHashMap;
 
-use super::{Act, Anomaly, Case, Claim, claim};
+use super::{Act, Anomaly, Began, Case, Claim, claim};
 use crate::history::{End, Kind, Lists, Value, Values};
 
 /// The elements that an operation found, set or added, by what stands for them in a history.
@@ -40,7 +40,14 @@ pub(super) fn name(case: &Case<'_>, lists: &Lists, values: &Values) -> Anomaly {
         .filter(Act::changes)
         .map(|act| (act, elements.of(act.value)))
         .collect();
-    if let Some(name) = without_a_source(case, &finder, &list, &adds) {
+    let began = match case.began() {
+        Began::With(value) => Some(elements.of(value)),
+        Began::Somehow => None,
+    };
+    // Whatever has no other source may have been there, where nobody knows what was.
+    if let Some(began) = began
+        && let Some(name) = without_a_source(case, &finder, &list, (&adds, &began))
+    {
         return name;
     }
     let sets = |kind: Kind| {
@@ -97,7 +104,7 @@ fn without_a_source(
     case: &Case<'_>,
     finder: &Act,
     list: &[Value],
-    adds: &[(Act, Cow<'_, [Value]>)],
+    (adds, began): (&[(Act, Cow<'_, [Value]>)], &[Value]),
 ) -> Option<Anomaly> {
     let begun = |act: &Act| act.id < finder.ended && act.id != finder.id;
     for element in list {
@@ -107,6 +114,7 @@ fn without_a_source(
             .filter(|(act, _)| begun(act) && !failed_then(act))
             .map(|(_, added)| added.iter().filter(|other| *other == element).count())
             .sum();
+        let happened = happened + began.iter().filter(|other| *other == element).count();
         if happened == 0 {
             return Some(match (of().any(|(act, _)| begun(act)), of().next()) {
                 (true, _) => Anomaly::AbortedRead,

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::{Act, Anomaly, Case, Claim, claim};
+use super::{Act, Anomaly, Began, Case, Claim, claim};
 use crate::history::{At, End, Kind, Value};
 
 /// So many reads that miss a change say that it is lost, where nothing else tells.
@@ -85,6 +85,7 @@ fn taken_twice(case: &Case<'_>) -> bool {
         let took = took.filter(|other| other.old == cas.old).count();
         let wrote = case.acts.iter().filter(|act| act.may_have_happened());
         let wrote = wrote.filter(|act| act.value == cas.old).count();
+        let wrote = wrote + usize::from(case.began() == Began::With(cas.old));
         took > wrote.max(1)
     })
 }
@@ -133,6 +134,9 @@ fn happened(case: &Case<'_>, act: &Act) -> bool {
 fn without_a_source(case: &Case<'_>, finder: &Act, value: Value) -> Option<Anomaly> {
     let of_value = |act: &Act| act.changes() && act.value == Some(value) && act.id != finder.id;
     let begun = |act: &Act| act.id < finder.ended;
+    if case.began() == Began::With(Some(value)) {
+        return None;
+    }
     if case
         .acts
         .iter()
@@ -162,6 +166,9 @@ fn without_a_source(case: &Case<'_>, finder: &Act, value: Value) -> Option<Anoma
 /// Whether the value can have come about without the finder: cas can stand on each other in a circle.
 fn grounded(case: &Case<'_>, finder: &Act, value: Value) -> bool {
     let mut there: FxHashSet<Value> = FxHashSet::default();
+    if let Began::With(value) = case.began() {
+        there.extend(value);
+    }
     let changes: Vec<Act> = case
         .before()
         .filter(|act| act.may_have_happened() && act.id < finder.ended && act.id != finder.id)

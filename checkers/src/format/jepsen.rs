@@ -27,6 +27,9 @@ pub use write::write_edn;
 /// With this begins the first line of the EDN that [`write_edn`] writes: a comment that says what EDN has no place for.
 pub(super) const CLAIM: &str = "; whitewater: spec ";
 
+/// With this goes on what it says of what each key held before.
+pub(super) const BEGINS: &str = ", initial ";
+
 /// Reads EDN: one vector or list of events, or a stream of them. What an ok read of nil means is what `nil` says, else
 /// what the first line says where [`write_edn`] wrote it, else nothing.
 ///
@@ -34,13 +37,21 @@ pub(super) const CLAIM: &str = "; whitewater: spec ";
 /// When a datum can't be read or can't follow those before it; its place is named.
 pub(super) fn read_edn(text: &Text<'_>, nil: Option<Nil>) -> Result<Loaded, Error> {
     let comment = Reader::new(text.bytes, Syntax::Edn).first_comment();
-    let mut spec = None;
+    let (mut spec, mut start) = (None, None);
     if let Some(claim) = comment
         .as_deref()
         .and_then(|comment| comment.strip_prefix(CLAIM))
     {
-        let named = claim.trim_end().strip_suffix(", nil is absent");
+        let claim = claim.trim_end();
+        let (named, begins) = match claim.split_once(BEGINS) {
+            Some((named, text)) => (named, Some(super::initial(text))),
+            None => (claim, None),
+        };
+        let named = named.strip_suffix(", nil is absent");
         spec = named.filter(|spec| ["register", LIST_APPEND].contains(spec));
+        start = begins
+            .transpose()
+            .map_err(|reason| text.malformed(0, reason))?;
         if spec.is_none() {
             let claim = shorten(claim);
             let reason = format!("the first line claims a spec that is not known: {claim}");
@@ -51,6 +62,7 @@ pub(super) fn read_edn(text: &Text<'_>, nil: Option<Nil>) -> Result<Loaded, Erro
         let mut feed = Feed::new(nil.unwrap_or(Nil::Any), numbering);
         if let Some(spec) = spec {
             spec.clone_into(&mut feed.builder.header().spec);
+            feed.builder.header().initial.clone_from(&start);
             feed.spec_is_known = true;
             feed.builder.nil(nil.unwrap_or(Nil::Absent));
         }

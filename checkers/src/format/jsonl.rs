@@ -15,6 +15,9 @@
 //! A cas that failed with an `at` was not refused: it compared, and something else was there. That is judged as an answer
 //! like any other, and where the completion has a `value`, it is what was there. A failure without `at` says nothing.
 //!
+//! What each key holds before the first event is absent, or what the header's `initial` says: a value as below, or
+//! `"any"` where nobody knows; then a key is accused only if it breaks whatever was there. The text itself is `"\"any\""`.
+//!
 //! A line that was cut off by a crash of its writer is tolerated at the end of the file, and
 //! nowhere else.
 //!
@@ -37,7 +40,7 @@ use super::sink::{Again, Moment, Sink, answers, repeats_call};
 use super::{Error, Loaded};
 use crate::history::{
     At, Builder, Call, Event, EventKind, Header, Kind, Malformed, Named, Names, Nil, Outcome,
-    Value, is_datum, is_kept, kept,
+    Value, initial_of,
 };
 use blocks::Blocks;
 use line::{Ended, Line, What};
@@ -275,6 +278,7 @@ pub(super) fn parse_header(line: &[u8]) -> Result<Header, String> {
             header.spec
         ));
     }
+    initial_of(&header, &mut Names::default()).map_err(|reason| format!("initial: {reason}"))?;
     Ok(header)
 }
 
@@ -388,7 +392,7 @@ fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), Refused> {
         }
         "ok" => match (sink.open_call(client), line.value) {
             (Some(Kind::Read), None) => return Err(NO_VALUE.into()),
-            (Some(Kind::Read), Some(raw)) => Outcome::Ok(parse_value(sink.names(), raw.get())?),
+            (Some(Kind::Read), Some(raw)) => Outcome::Ok(sink.names().intern_json(raw.get())?),
             (Some(kind), Some(raw)) => {
                 if let Some(again) = parse_again(sink.names(), kind, raw)? {
                     repeats_call(sink, client, again)?;
@@ -401,7 +405,7 @@ fn take_any(sink: &mut impl Sink, line: &[u8]) -> Result<(), Refused> {
             (Some(Call::Cas { old, new }), Some(raw)) if line.at.is_some() => {
                 match parse_again(sink.names(), Kind::Cas, raw)? {
                     Some(Again::Pair(from, to)) if (from, to) == (old, new) => Outcome::Failed,
-                    _ => Outcome::Differed(parse_value(sink.names(), raw.get())?),
+                    _ => Outcome::Differed(sink.names().intern_json(raw.get())?),
                 }
             }
             _ => Outcome::Failed,
@@ -446,14 +450,14 @@ fn parse_call(names: &mut Names, f: &str, value: Option<&RawValue>) -> Result<Ca
     match f {
         "read" => Ok(Call::Read),
         "delete" => Ok(Call::Delete),
-        "write" => Ok(Call::Write(some(parse_value(names, need()?)?)?)),
-        "append" => Ok(Call::Append(some(parse_value(names, need()?)?)?)),
+        "write" => Ok(Call::Write(some(names.intern_json(need()?)?)?)),
+        "append" => Ok(Call::Append(some(names.intern_json(need()?)?)?)),
         "cas" => {
             let [old, new]: [&RawValue; 2] = serde_json::from_str(need()?)
                 .map_err(|_| "a cas' value must be [old, new]".to_owned())?;
             Ok(Call::Cas {
-                old: some(parse_value(names, old.get())?)?,
-                new: some(parse_value(names, new.get())?)?,
+                old: some(names.intern_json(old.get())?)?,
+                new: some(names.intern_json(new.get())?)?,
             })
         }
         other => Err(unknown_f(other)),
@@ -464,49 +468,12 @@ fn parse_call(names: &mut Names, f: &str, value: Option<&RawValue>) -> Result<Ca
 fn parse_again(names: &mut Names, kind: Kind, raw: &RawValue) -> Result<Option<Again>, String> {
     if kind == Kind::Cas
         && let Ok([old, new]) = serde_json::from_str::<[&RawValue; 2]>(raw.get())
-        && let (Some(old), Some(new)) = (
-            parse_value(names, old.get())?,
-            parse_value(names, new.get())?,
-        )
+        && let (Some(old), Some(new)) =
+            (names.intern_json(old.get())?, names.intern_json(new.get())?)
     {
         return Ok(Some(Again::Pair(old, new)));
     }
-    Ok(parse_value(names, raw.get())?.map(Again::Value))
-}
-
-/// A value: an integer as itself, a string, a list or a datum of EDN by its name, null as absent.
-fn parse_value(names: &mut Names, raw: &str) -> Result<Option<Value>, String> {
-    if let Ok(value) = raw.parse::<Value>() {
-        return if is_kept(value) {
-            Err(kept(value))
-        } else {
-            Ok(Some(value))
-        };
-    }
-    match serde_json::from_str::<serde_json::Value>(raw) {
-        Ok(serde_json::Value::Null) => Ok(None),
-        Ok(serde_json::Value::String(text)) => Ok(Some(names.intern(&text))),
-        Ok(serde_json::Value::Array(items)) => {
-            let mut list = Vec::with_capacity(items.len());
-            for item in items {
-                let item = parse_value(names, &item.to_string())?;
-                list.push(item.ok_or("a list with null in it")?);
-            }
-            Ok(Some(names.intern_list(&list)))
-        }
-        Ok(serde_json::Value::Object(members)) if members.len() == 1 => {
-            let datum = members.get("edn").and_then(|datum| datum.as_str());
-            let datum = datum
-                .filter(|datum| is_datum(datum))
-                .ok_or_else(|| no_value(raw))?;
-            Ok(Some(names.intern_datum(datum)))
-        }
-        _ => Err(no_value(raw)),
-    }
-}
-
-fn no_value(raw: &str) -> String {
-    format!("the value {raw} is neither an integer, a string, a list nor null")
+    Ok(names.intern_json(raw.get())?.map(Again::Value))
 }
 
 /// What serde_json says, without its line number: it saw one line only.

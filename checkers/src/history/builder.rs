@@ -539,6 +539,10 @@ impl Builder {
             self.number_lists();
         }
         self.place_looks();
+        if let Some(initial) = self.history.header.initial.take() {
+            // Readers have refused what is none.
+            drop(self.history.begin_at(initial));
+        }
         let unique = self.history.header.has_unique_values();
         for key in &mut self.history.keys {
             key.unique = unique;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::{End, History, KeyHistory, Kind, Mark, NEVER, Op, Value};
+use super::{End, History, KeyHistory, Kind, Mark, NEVER, Op, Start, Value};
 
 /// An oddity: usually a bug of whoever wrote the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,14 +163,14 @@ impl History {
     fn added<'a>(&self, key: &'a KeyHistory, value: u32) -> Cow<'a, [Value]> {
         match key.lists.as_ref().and_then(|lists| lists.get(&value)) {
             Some(list) => Cow::Borrowed(list),
-            None => Cow::Owned(key.values.value(value).into_iter().collect()),
+            None => Cow::Owned(key.values.known(value).into_iter().collect()),
         }
     }
 
     /// Values that were read although every write of them that had begun by then failed: one lint a value.
     fn failed_writes_that_were_read(&self, key: &KeyHistory) -> Vec<Lint> {
         // What is lost may have written it, too.
-        if !key.gaps.is_empty() {
+        if !key.gaps.is_empty() || key.start == Start::Any {
             return Vec::new();
         }
         let is_write = |op: &&Op| matches!(op.kind, Kind::Write | Kind::Cas | Kind::Append);
@@ -184,6 +184,11 @@ impl History {
         {
             for value in self.added(key, op.value).iter() {
                 failed.entry(*value).or_insert((op, NEVER));
+            }
+        }
+        if let Start::Value(start) = key.start {
+            for value in self.added(key, start).iter() {
+                failed.remove(value);
             }
         }
         if failed.is_empty() {

@@ -72,6 +72,40 @@ impl Names {
         self.intern(text)
     }
 
+    /// The value that JSON says: an integer as itself, a string, a list or a datum of EDN by its name, null as absent.
+    ///
+    /// # Errors
+    /// When it is no value, in words.
+    pub(crate) fn intern_json(&mut self, raw: &str) -> Result<Option<Value>, String> {
+        let no_value =
+            || format!("the value {raw} is neither an integer, a string, a list nor null");
+        if let Ok(value) = raw.parse::<Value>() {
+            return if is_kept(value) {
+                Err(kept(value))
+            } else {
+                Ok(Some(value))
+            };
+        }
+        match serde_json::from_str::<serde_json::Value>(raw) {
+            Ok(serde_json::Value::Null) => Ok(None),
+            Ok(serde_json::Value::String(text)) => Ok(Some(self.intern(&text))),
+            Ok(serde_json::Value::Array(items)) => {
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    let item = self.intern_json(&item.to_string())?;
+                    list.push(item.ok_or("a list with null in it")?);
+                }
+                Ok(Some(self.intern_list(&list)))
+            }
+            Ok(serde_json::Value::Object(members)) if members.len() == 1 => {
+                let datum = members.get("edn").and_then(|datum| datum.as_str());
+                let datum = datum.filter(|datum| is_datum(datum)).ok_or_else(no_value)?;
+                Ok(Some(self.intern_datum(datum)))
+            }
+            _ => Err(no_value()),
+        }
+    }
+
     fn number(&mut self, text: String) -> Value {
         if let Some(value) = self.numbers.get(&text) {
             return *value;
@@ -143,6 +177,17 @@ impl Names {
     #[must_use]
     pub fn get(&self, value: Value) -> Option<&str> {
         self.texts.get(self.place(value)?).map(String::as_str)
+    }
+
+    /// Whether a string is known.
+    pub(crate) fn has(&self, text: &str) -> bool {
+        self.numbers.contains_key(&*written(text))
+    }
+
+    /// Whether there are texts that are lists of their characters.
+    pub(crate) fn has_characters(&self) -> bool {
+        let first = self.numbers.keys().next();
+        first.is_some_and(|known| known.starts_with('\0'))
     }
 
     /// How many values were named before this one, where it is named.

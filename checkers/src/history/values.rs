@@ -64,6 +64,11 @@ impl Values {
         number
     }
 
+    /// Whether `value` has a number.
+    pub(crate) fn has(&self, value: Value) -> bool {
+        self.values.contains(&value)
+    }
+
     /// Another number for `value`, which nobody else gets for it: of an occurrence that none of the others can explain.
     pub(crate) fn another(&mut self, value: Value) -> u32 {
         self.values.push(value);
@@ -95,6 +100,12 @@ impl Values {
     #[must_use]
     pub fn value(&self, number: u32) -> Option<Value> {
         (number != ABSENT).then(|| self.values[number as usize - 1])
+    }
+
+    /// As [`Values::value`], where there is such a number.
+    pub(crate) fn known(&self, number: u32) -> Option<Value> {
+        let at = (number as usize).checked_sub(1)?;
+        self.values.get(at).copied()
     }
 
     /// How many numbers are in use, absent included.

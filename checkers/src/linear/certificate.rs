@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::{ABSENT, At, End, History, KeyHistory, Kind, NEVER, Op};
+use crate::history::{ABSENT, At, End, History, KeyHistory, Kind, NEVER, Op, Start};
 use crate::verdict::Verdict;
 
 /// What the log ids of a history's answers prove.
@@ -189,6 +189,11 @@ fn check(history: &History, keys: &[&KeyHistory]) -> Certificate {
             why: format!("{} events are lost at #{}", gap.lost, gap.index),
         };
     }
+    if keys.iter().any(|key| key.start == Start::Any) {
+        return Certificate::Silent {
+            why: "nobody knows what was there before the first entry".to_owned(),
+        };
+    }
     if silent > 0 {
         return Certificate::Silent {
             why: format!("{silent} ok answers have no log id that an entry can have"),
@@ -290,7 +295,10 @@ fn prefixes(history: &History, keys: &[&KeyHistory], placed: &[Vec<Placed>]) -> 
             key,
             taken: &taken,
             unknown: Unknown::of(history, key, &ended),
-            cell: ABSENT,
+            cell: match key.start {
+                Start::Value(start) => start,
+                Start::Absent | Start::Any => ABSENT,
+            },
             last_entry: 0,
             differed: Vec::new(),
         };
@@ -555,7 +563,7 @@ impl Replay<'_> {
     }
 
     fn name(&self, value: u32) -> String {
-        match self.key.values.value(value) {
+        match self.key.values.known(value) {
             Some(value) => self.history.names.text(value).into_owned(),
             None => "absent".to_owned(),
         }

@@ -14,8 +14,11 @@ use std::cell::Cell;
 use rustc_hash::FxHashSet;
 
 use super::sources::{Closed, Sources, written};
-use super::{Judgement, Options, dfs, frontier, judge, judge_key, prefix, strict, zones};
-use crate::history::{End, History, KeyHistory, Kind, NEVER, Names, Op, Operation, Values};
+use super::{Judgement, Options, dfs, frontier, judge, judge_key, prefix, starts, strict, zones};
+use crate::explain::Began;
+use crate::history::{
+    ABSENT, End, History, KeyHistory, Kind, NEVER, Names, Op, Operation, Start, Value, Values,
+};
 use crate::spec::Register;
 use crate::verdict::{Counterexample, Exhausted, Reason, Staleness};
 
@@ -36,7 +39,7 @@ pub(super) fn explain(
     options: &Options,
 ) -> Counterexample {
     let event = event_at(history, key, first.position);
-    let found = if key.gaps.is_empty() {
+    let mut found = if key.gaps.is_empty() {
         explain_part(history, key, first, options)
     } else {
         let parts = super::gaps::parts(key).into_iter();
@@ -49,6 +52,12 @@ pub(super) fn explain(
         };
         parts.filter_map(within).next().unwrap_or_default()
     };
+    let before_gaps = key.gaps.first().is_none_or(|gap| first.position < gap.at);
+    if before_gaps {
+        let text = |value: Value| history.names.text(value).into_owned();
+        let said = starts::said(key, first.position, options, &text);
+        found.why.extend(said);
+    }
     found.since(event, first.exact)
 }
 
@@ -66,31 +75,36 @@ fn explain_part(
     let describe = |row| history.operation(row);
     let names = Some(&history.names);
     let word = strict::Word::Compared;
-    if word.given(key) && judge(&ops, key.values.len(), key.events, options).0 != Judgement::Fails {
+    let without = || judge(&ops, key.start, &key.values, key.events, options).0;
+    if word.given(key) && without() != Judgement::Fails {
         let teller = strict::Teller {
             describe: &describe,
             names,
         };
         return strict::explain(key, first.position, word, options, &teller);
     }
-    prove_named(ops, &key.values, 0, options, &describe, names)
+    let ground = Ground {
+        start: key.start,
+        values: &key.values,
+    };
+    prove_named(ops, &ground, 0, options, &describe, names)
 }
 
 /// The evidence that `ops` fail, of which the last event is `event`.
 pub(super) fn prove(
     all: Vec<Op>,
-    values: &Values,
+    ground: &Ground<'_>,
     event: u64,
     options: &Options,
     describe: &dyn Fn(u32) -> Operation,
 ) -> Counterexample {
-    prove_named(all, values, event, options, describe, None)
+    prove_named(all, ground, event, options, describe, None)
 }
 
 /// As [`prove`], where values may have names.
 fn prove_named(
     all: Vec<Op>,
-    values: &Values,
+    ground: &Ground<'_>,
     event: u64,
     options: &Options,
     describe: &dyn Fn(u32) -> Operation,
@@ -103,7 +117,7 @@ fn prove_named(
         .map(|op| op.ret + 1)
         .fold(events, u32::max);
     let case = Case {
-        values: values.len(),
+        ground,
         events,
         effort: Effort::new(options),
     };
@@ -123,13 +137,19 @@ fn prove_named(
         .or(ops.last())
         .copied();
     let row = culprit.map_or(0, |op| op.row);
-    let mut order = order_without(&ops, row);
+    let mut order = order_without(&ops, row, ground);
     // What nobody has on record proves nothing by itself, and is not shown.
     ops.retain(|op| !super::gaps::is_nobody(op.row));
     order.retain(|row| !super::gaps::is_nobody(*row));
     let operations: Vec<Operation> = ops.iter().map(|op| describe(op.row)).collect();
     let culprit = culprit.map(|op| (op, describe(row)));
-    let mut why = crate::explain::why(&operations, culprit.as_ref().map(|(_, op)| op), names);
+    let began = ground.began();
+    let mut why = crate::explain::why(
+        &operations,
+        culprit.as_ref().map(|(_, op)| op),
+        began,
+        names,
+    );
     why.extend(unshrunk.then(said_unshrunk));
     Counterexample {
         key: operations
@@ -146,6 +166,25 @@ fn prove_named(
         event,
         at_the_latest: false,
         unshrunk,
+    }
+}
+
+/// What the operations of a key stand on.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    /// What it held at first.
+    pub(super) start: Start,
+    pub(super) values: &'a Values,
+}
+
+impl Ground<'_> {
+    /// What it held at first, in the words of a sentence about it.
+    pub(super) fn began(&self) -> Began {
+        match self.start {
+            Start::Absent => Began::Absent,
+            Start::Value(number) => self.values.known(number).map_or(Began::Absent, Began::With),
+            Start::Any => Began::Somehow,
+        }
     }
 }
 
@@ -277,16 +316,19 @@ pub(super) fn first_bad(key: &KeyHistory, options: &Options) -> First {
         return strict::first_bad(key, strict::Word::Compared, options);
     }
     // A search that dies at a position knows that everything before it has an order; it mostly shows right there.
-    let (_, _, _, first) = judge(&key.ops, key.values.len(), key.events, options);
+    let judged =
+        |ops: &[Op], options: &Options| judge(ops, key.start, &key.values, key.events, options);
+    let (_, _, _, first) = judged(&key.ops, options);
     let (mut good, mut bad) = (first, key.events - 1);
     if first == 0
+        && key.start == Start::Absent
         && let Some(at) = frontier::plainly_fails_at(&key.ops, key.values.len(), key.events)
     {
         // Rarely anything is wrong before it shows so plainly: then one search says so instead of many.
         bad = at;
         if at > 0 {
             let ops = prefix(&key.ops, at - 1);
-            match judge(&ops, key.values.len(), key.events, options).0 {
+            match judged(&ops, options).0 {
                 Judgement::Fails => (good, bad) = (0, at - 1),
                 before => {
                     return First {
@@ -300,7 +342,7 @@ pub(super) fn first_bad(key: &KeyHistory, options: &Options) -> First {
     let step = if first > 0 { 1 } else { key.events };
     first_bad_by((good, bad), step, options, |last, options| {
         let ops = prefix(&key.ops, last);
-        let (judgement, _, spent, _) = judge(&ops, key.values.len(), key.events, options);
+        let (judgement, _, spent, _) = judged(&ops, options);
         (judgement, spent)
     })
 }
@@ -350,7 +392,7 @@ pub(super) fn event_at(history: &History, key: &KeyHistory, position: u32) -> u6
 
 /// How to ask whether operations fail.
 struct Case<'a> {
-    values: usize,
+    ground: &'a Ground<'a>,
     events: u32,
     effort: Effort<'a>,
 }
@@ -358,7 +400,8 @@ struct Case<'a> {
 impl Case<'_> {
     fn fails(&self, ops: &[Op]) -> bool {
         self.effort.ask(ops.len(), |options| {
-            let (judgement, _, spent, _) = judge(ops, self.values, self.events, options);
+            let Ground { start, values } = *self.ground;
+            let (judgement, _, spent, _) = judge(ops, start, values, self.events, options);
             (judgement, spent)
         })
     }
@@ -384,7 +427,11 @@ impl Case<'_> {
 
     /// Where zones know which values clash: their extreme operations, if these fail by themselves.
     fn clashing(&self, ops: &[Op]) -> Option<Vec<Op>> {
-        let zones::Zones::Fails(values) = zones::check(ops, self.values, self.events) else {
+        if self.ground.start != Start::Absent {
+            return None;
+        }
+        let zones::Zones::Fails(values) = zones::check(ops, self.ground.values.len(), self.events)
+        else {
             return None;
         };
         let mut wanted: FxHashSet<u32> = values.into_iter().collect();
@@ -481,7 +528,7 @@ impl Case<'_> {
 const ORDERED: usize = 400;
 
 /// An order of all but the culprit, as rows; of too many none is looked for.
-fn order_without(ops: &[Op], culprit: u32) -> Vec<u32> {
+fn order_without(ops: &[Op], culprit: u32, ground: &Ground<'_>) -> Vec<u32> {
     if ops.len() > ORDERED {
         return Vec::new();
     }
@@ -504,10 +551,19 @@ fn order_without(ops: &[Op], culprit: u32) -> Vec<u32> {
         budget: 10_000,
         ..Options::default()
     });
-    match dfs::search(&Register, &Register::timed(&rest), &mut budget) {
-        dfs::Found::Order(order) => order.into_iter().map(|i| rest[i].row).collect(),
-        dfs::Found::Nothing | dfs::Found::Exhausted { .. } => Vec::new(),
+    let starts = match ground.start {
+        Start::Absent => Some(vec![ABSENT]),
+        Start::Value(start) => Some(vec![start]),
+        Start::Any => starts::candidates(&rest, ground.values),
+    };
+    for start in starts.unwrap_or_default() {
+        let register = Register::from(start);
+        let found = dfs::search(&register, &Register::timed(&rest), &mut budget);
+        if let dfs::Found::Order(order) = found {
+            return order.into_iter().map(|i| rest[i].row).collect();
+        }
     }
+    Vec::new()
 }
 
 /// How old the value was that a read found: how many values had certainly followed it before the read began, and how

@@ -11,7 +11,8 @@ use super::weaker::{Weaker, weaker};
 use super::witness::witness;
 use super::{Judgement, Options, Report, judge_key, prefix};
 use crate::history::{
-    Call, ClientId, End, History, KeyHistory, Kind, NEVER, Op, Operation, Outcome, Value,
+    ABSENT, Call, ClientId, End, History, KeyHistory, Kind, NEVER, Op, Operation, Outcome, Start,
+    Value,
 };
 use crate::verdict::{Counterexample, Staleness, Verdict};
 
@@ -98,7 +99,7 @@ fn failure(
 ) -> Failure {
     Failure {
         key: key.name.clone(),
-        edge: breaking_edge(&found.operations),
+        edge: breaking_edge(key, &found.operations),
         legal: legal_answers(history, key, found, options),
         stalest: stalest(history, key),
         weaker: weaker(history, key),
@@ -109,7 +110,12 @@ fn failure(
 const FEW: usize = 9;
 
 /// The real-time edge without which the operations would have an order.
-fn breaking_edge(operations: &[Operation]) -> Option<(u64, u64)> {
+fn breaking_edge(key: &KeyHistory, operations: &[Operation]) -> Option<(u64, u64)> {
+    let start = match key.start {
+        Start::Absent => None,
+        Start::Value(number) => key.values.known(number),
+        Start::Any => return None,
+    };
     let happened: Vec<&Operation> = operations
         .iter()
         .filter(|op| op.outcome != Outcome::Failed)
@@ -129,7 +135,7 @@ fn breaking_edge(operations: &[Operation]) -> Option<(u64, u64)> {
     // Of several, the one whose two ends are nearest: it takes the least to imagine it away.
     let breaks = |edge: &&(usize, usize)| {
         let rest = |a: usize, b: usize| (a, b) != **edge && before(a, b);
-        ordered(&happened, &rest, &mut vec![false; happened.len()], None)
+        ordered(&happened, &rest, &mut vec![false; happened.len()], start)
     };
     let gap =
         |(a, b): &&(usize, usize)| happened[*b].invoked - ended(happened[*a]).unwrap_or_default();
@@ -198,7 +204,11 @@ fn legal_answers(
     let Some(at) = ops.iter().position(|op| op.row == culprit.row) else {
         return Vec::new();
     };
-    let mut candidates = vec![(0, crate::history::ABSENT)];
+    let start = match key.start {
+        Start::Value(number) if key.values.known(number).is_some() => number,
+        Start::Absent | Start::Value(_) | Start::Any => ABSENT,
+    };
+    let mut candidates = vec![(0, start)];
     let may_have = |op: &&Op| op.kind != Kind::Read && op.end != End::Failed;
     candidates.extend(
         ops.iter()
@@ -307,13 +317,20 @@ fn last_moments(key: &KeyHistory) -> FxHashMap<u32, u32> {
             *first = (*first).min(op.ret);
         }
     }
+    let start = match key.start {
+        Start::Absent => Some(ABSENT),
+        Start::Value(number) => Some(number),
+        Start::Any => None,
+    };
     // The first value of all was there at the beginning, and a value from nowhere never was.
     let moment = |(value, (count, last)): (u32, (u32, u32))| {
-        let once = count == 1 && value != crate::history::ABSENT;
+        let once = count == 1 && start.is_some_and(|start| value != start);
         let first = seen.get(&value).copied().filter(|_| once);
         (value, first.unwrap_or(last))
     };
     let mut moments: FxHashMap<u32, u32> = writers.into_iter().map(moment).collect();
-    moments.entry(crate::history::ABSENT).or_insert(0);
+    if let Some(start) = start {
+        moments.entry(start).or_insert(0);
+    }
     moments
 }

@@ -20,7 +20,7 @@
 use rustc_hash::FxHashMap;
 
 use super::frontier::matters;
-use crate::history::{ABSENT, End, History, KeyHistory, Kind, NEVER, Op, Values};
+use crate::history::{ABSENT, End, History, KeyHistory, Kind, NEVER, Op, Start, Values};
 use crate::verdict::Counterexample;
 
 /// Operations of nobody on record have rows from here on.
@@ -161,6 +161,8 @@ fn behind(key: &KeyHistory, ops: &[Op], span: std::ops::Range<u32>, may_come: u6
             events: span.end - span.start + count,
             gaps: Vec::new(),
             compared: Vec::new(),
+            // Whatever it began as, it may be anything now.
+            start: Start::Absent,
             ..key.clone()
         },
         first: span.start,

@@ -3,22 +3,58 @@
 //! In: the operations of one key of a list-append history. Out: a judgement, and where it fails the few operations
 //! that prove it.
 
-use super::evidence::{Effort, First, brief, event_at, first_bad_by, said_unshrunk};
+use super::evidence::{Effort, First, Ground, brief, event_at, first_bad_by, said_unshrunk};
+use super::starts::Each;
 use super::{Budget, Judgement, Options, dfs, prefix};
-use crate::history::{ABSENT, End, History, KeyHistory, Kind, Lists, Op, Operation, Value, Values};
-use crate::spec::List;
+use crate::history::{
+    ABSENT, End, History, KeyHistory, Kind, Lists, Op, Operation, Start, Value, Values,
+};
+use crate::spec::{List, ListOp, Timed};
 use crate::verdict::Counterexample;
 
 /// Judges operations of one list: what it came to, and configurations visited.
 pub(super) fn judge(
     ops: &[Op],
+    start: Start,
     values: &Values,
     lists: &Lists,
     options: &Options,
 ) -> (Judgement, u64) {
+    let (mut list, timed, _) = List::timed(ops, start, values, lists);
+    if start != Start::Any {
+        return search(&list, &timed, options);
+    }
+    let starts = list.starts(&timed);
+    let mut each = Each::new(starts.len(), options);
+    for start in starts {
+        list.begin(start);
+        let (judgement, spent) = search(&list, &timed, &each.options());
+        if each.came(judgement, spent, 0) {
+            return (judgement, each.spent);
+        }
+    }
+    (each.judgement, each.spent)
+}
+
+/// What a list must have begun as for these operations to have an order, if the budget finds that.
+pub(super) fn start(
+    ops: &[Op],
+    values: &Values,
+    lists: &Lists,
+    options: &Options,
+) -> Option<Vec<Value>> {
+    let (mut list, timed, _) = List::timed(ops, Start::Any, values, lists);
+    let mut starts = list.starts(&timed).into_iter();
+    let start = starts.find(|start| {
+        list.begin(*start);
+        search(&list, &timed, options).0 == Judgement::Holds
+    })?;
+    list.elements(start)
+}
+
+fn search(list: &List, timed: &[Timed<ListOp>], options: &Options) -> (Judgement, u64) {
     let mut budget = Budget::new(options);
-    let (list, timed, _) = List::timed(ops, values, lists);
-    let judgement = match dfs::search(&list, &timed, &mut budget) {
+    let judgement = match dfs::search(list, timed, &mut budget) {
         dfs::Found::Order(_) => Judgement::Holds,
         dfs::Found::Nothing => Judgement::Fails,
         dfs::Found::Exhausted { proven_to } => Judgement::Unknown {
@@ -29,12 +65,37 @@ pub(super) fn judge(
     (judgement, budget.spent())
 }
 
+/// An order of operations of a list, as indices into `ops`, if the budget finds one.
+pub(super) fn order(
+    ops: &[Op],
+    start: Start,
+    values: &Values,
+    lists: &Lists,
+    options: &Options,
+) -> Option<Vec<usize>> {
+    let (mut list, timed, indices) = List::timed(ops, start, values, lists);
+    let places = match start {
+        Start::Any => list.starts(&timed).into_iter().map(Some).collect(),
+        Start::Absent | Start::Value(_) => vec![None],
+    };
+    for place in places {
+        if let Some(place) = place {
+            list.begin(place);
+        }
+        let found = dfs::search(&list, &timed, &mut Budget::new(options));
+        if let dfs::Found::Order(order) = found {
+            return Some(order.into_iter().map(|i| indices[i]).collect());
+        }
+    }
+    None
+}
+
 /// The position with which a list stops being linearizable.
 pub(super) fn first_bad(key: &KeyHistory, lists: &Lists, options: &Options) -> First {
     let all = (0, key.events - 1);
     first_bad_by(all, key.events, options, |last, options| {
         let ops = prefix(&key.ops, last);
-        judge(&ops, &key.values, lists, options)
+        judge(&ops, key.start, &key.values, lists, options)
     })
 }
 
@@ -47,8 +108,11 @@ pub(super) fn explain(
     options: &Options,
 ) -> Counterexample {
     let effort = Effort::new(options);
-    let fails =
-        |ops: &[Op]| effort.ask(ops.len(), |options| judge(ops, &key.values, lists, options));
+    let fails = |ops: &[Op]| {
+        effort.ask(ops.len(), |options| {
+            judge(ops, key.start, &key.values, lists, options)
+        })
+    };
     let mut ops = prefix(&key.ops, last);
     ops.retain(super::frontier::matters);
     shrink(
@@ -69,21 +133,23 @@ pub(super) fn explain(
         .filter(|op| culprit.is_none_or(|culprit| culprit.row != op.row))
         .copied()
         .collect();
-    let (list, timed, indices) = List::timed(&rest, &key.values, lists);
-    let order = match dfs::search(&list, &timed, &mut Budget::new(&brief(options))) {
-        dfs::Found::Order(order) => order,
-        dfs::Found::Nothing | dfs::Found::Exhausted { .. } => Vec::new(),
-    };
+    let order = order(&rest, key.start, &key.values, lists, &brief(options));
     let operations: Vec<Operation> = ops.iter().map(|op| history.operation(op.row)).collect();
     let culprit = culprit.map(|op| history.operation(op.row));
-    let mut why = crate::explain::why(&operations, culprit.as_ref(), Some(&history.names));
+    let began = Ground {
+        start: key.start,
+        values: &key.values,
+    }
+    .began();
+    let mut why = crate::explain::why(&operations, culprit.as_ref(), began, Some(&history.names));
     why.extend(unshrunk.then(said_unshrunk));
     Counterexample {
         key: key.name.clone(),
         why,
         order: order
             .into_iter()
-            .map(|i| history.invoked(rest[indices[i]].row))
+            .flatten()
+            .map(|i| history.invoked(rest[i].row))
             .collect(),
         culprit: culprit.map_or(0, |op| op.id),
         operations,

@@ -15,17 +15,21 @@ mod lasting_tests;
 mod live;
 mod open;
 pub(super) mod record;
+mod several;
 mod tail;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Options;
 use crate::format::sink::Moment;
-use crate::history::{At, Call, ClientId, Event, EventKind, Header, Malformed, Outcome, Value};
+use crate::history::{
+    At, Call, ClientId, Event, EventKind, Header, Initial, Malformed, Outcome, Value,
+};
 use crate::verdict::{Counterexample, Exhausted, Reason, Verdict};
 use live::{Differs, Live, Seen};
 use open::{Open, OpenOp};
 use record::Record;
+use several::Several;
 use tail::{Found, Pace, Tail};
 
 /// Checks a history event by event.
@@ -49,6 +53,8 @@ pub struct Online {
     gap: Option<u64>,
     /// How many events are lost.
     lost: u64,
+    /// What each key held at first.
+    initial: Initial,
 }
 
 /// What a client is doing.
@@ -113,6 +119,8 @@ enum Judge {
     /// The same, behind a gap.
     Behind(Box<Live>),
     Frontier(Box<Tail>),
+    /// Nobody knows what it held at first.
+    Several(Box<Several>),
     /// With how many operations had been proven.
     GaveUp(Box<Reason>, u64),
 }
@@ -179,15 +187,25 @@ impl Online {
             unique: false,
             gap: None,
             lost: 0,
+            initial: Initial::Absent,
+        }
+    }
+
+    /// Nothing seen yet, of keys that all began so.
+    #[must_use]
+    pub fn starting(options: Options, initial: Initial) -> Self {
+        Self {
+            initial,
+            ..Self::new(options)
         }
     }
 
     /// For a history that is all there: a violation is found, but not before it must be.
-    pub(super) fn in_the_end(options: Options, header: &Header) -> Self {
+    pub(super) fn in_the_end(options: Options, header: &Header, initial: Initial) -> Self {
         Self {
             pace: Pace::InTheEnd,
             unique: header.has_unique_values(),
-            ..Self::new(options)
+            ..Self::starting(options, initial)
         }
     }
 
@@ -353,14 +371,10 @@ impl Online {
             if let Some(event) = key.undecided {
                 proven_to = proven_to.min(event.checked_sub(1));
             }
-            match &key.judge {
-                Judge::Zones(_) | Judge::Behind(_) => {}
-                Judge::GaveUp(reason, _) => proven_to = proven_to.min(reason.proven_to),
-                Judge::Frontier(tail) => {
-                    if let Some(first) = tail.first_unsettled() {
-                        proven_to = proven_to.min(first.checked_sub(1));
-                    }
-                }
+            if let Judge::GaveUp(reason, _) = &key.judge {
+                proven_to = proven_to.min(reason.proven_to);
+            } else if let Some(first) = key.first_unsettled() {
+                proven_to = proven_to.min(first.checked_sub(1));
             }
         }
         Progress {
@@ -385,17 +399,7 @@ impl Online {
         if let Some(alarm) = self.alarm {
             return Verdict::Violation(alarm);
         }
-        let gave_up = self.keys.into_iter().find_map(|key| match key.judge {
-            Judge::GaveUp(reason, _) => Some(*reason),
-            Judge::Zones(_) | Judge::Behind(_) | Judge::Frontier(_) => {
-                key.undecided.map(|event| Reason {
-                    exhausted: Exhausted::Compared,
-                    key: key.name,
-                    proven_to: event.checked_sub(1),
-                    blocking: Vec::new(),
-                })
-            }
-        });
+        let gave_up = self.keys.iter().find_map(Key::unknown);
         gave_up.map_or(Verdict::Linearizable, Verdict::Unknown)
     }
 
@@ -403,7 +407,14 @@ impl Online {
         if let Some(Broken { event, exact }) = found {
             let key = &self.keys[key];
             let record = &key.record;
-            let evidence = record.evidence(&key.name, event, key.behind, &self.options);
+            let evidence = record.evidence(
+                &key.name,
+                event,
+                key.behind,
+                self.initial,
+                self.pace,
+                &self.options,
+            );
             self.alarm = Some(Box::new(evidence.since(event, exact)));
         }
     }
@@ -418,16 +429,12 @@ impl Online {
             self.last_key = *number;
             return *number;
         }
-        self.keys.push(Key {
-            name: name.to_owned(),
-            record: Record::new(),
-            judge: Judge::Zones(Box::new(Live::new())),
-            ops: 0,
-            open: Open::new(),
-            undecided: None,
-            behind: 0,
-            repeats: false,
-        });
+        let judge = match self.initial {
+            Initial::Absent => Judge::Zones(Box::new(Live::new())),
+            Initial::Value(value) => Judge::Zones(Box::new(Live::starting(value))),
+            Initial::Any => Judge::Several(Box::new(Several::new())),
+        };
+        self.keys.push(Key::new(name.to_owned(), judge));
         if let (Some(behind), Some(key)) = (self.gap, self.keys.last_mut()) {
             key.go_on_behind(behind, self.lost, self.unique);
         }
@@ -439,6 +446,49 @@ impl Online {
 }
 
 impl Key {
+    fn new(name: String, judge: Judge) -> Self {
+        Self {
+            name,
+            record: Record::new(),
+            judge,
+            ops: 0,
+            open: Open::new(),
+            undecided: None,
+            behind: 0,
+            repeats: false,
+        }
+    }
+
+    /// Why nothing is known of it, where that is so.
+    fn unknown(&self) -> Option<Reason> {
+        let reason = match &self.judge {
+            Judge::GaveUp(reason, _) => return Some((**reason).clone()),
+            Judge::Several(several) => several.unknown(),
+            Judge::Zones(_) | Judge::Behind(_) | Judge::Frontier(_) => None,
+        };
+        let compared = || {
+            self.undecided.map(|event| Reason {
+                exhausted: Exhausted::Compared,
+                key: String::new(),
+                proven_to: event.checked_sub(1),
+                blocking: Vec::new(),
+            })
+        };
+        let key = self.name.clone();
+        reason
+            .or_else(compared)
+            .map(|reason| Reason { key, ..reason })
+    }
+
+    /// The first event that is not proven.
+    fn first_unsettled(&self) -> Option<u64> {
+        match &self.judge {
+            Judge::Frontier(tail) => tail.first_unsettled(),
+            Judge::Several(several) => several.first_unsettled(),
+            Judge::Zones(_) | Judge::Behind(_) | Judge::GaveUp(..) => None,
+        }
+    }
+
     /// An operation begins; gives its place among the open ones.
     fn begin(&mut self, from: &Moment, call: Call, room: usize) -> u32 {
         self.ops += 1;
@@ -460,6 +510,7 @@ impl Key {
         }
         let in_tail = match &mut self.judge {
             Judge::Frontier(tail) => tail.begin(from.index, call),
+            Judge::Several(several) => several.begin(from, call),
             Judge::Zones(_) | Judge::Behind(_) | Judge::GaveUp(..) => 0,
         };
         self.open.push(OpenOp {
@@ -479,7 +530,9 @@ impl Key {
         options: &Options,
     ) -> Option<Broken> {
         // A failed cas that was not refused compared.
-        if let (Call::Cas { old, .. }, Outcome::Failed, Some(_)) = (op.call, outcome, log_id) {
+        if let (Call::Cas { old, .. }, Outcome::Failed, Some(_)) = (op.call, outcome, log_id)
+            && !matches!(self.judge, Judge::Several(_))
+        {
             self.differs(op, event, old);
         }
         match &mut self.judge {
@@ -493,6 +546,9 @@ impl Key {
                 let found = tail.advance(options, pace);
                 self.take(found, options)
             }
+            Judge::Several(several) => {
+                several.end(op.in_tail, (event, outcome, log_id), pace, options)
+            }
             Judge::GaveUp(..) => None,
         }
     }
@@ -503,7 +559,7 @@ impl Key {
             Judge::Zones(live) => live.differs(op.invoked, event, old, &self.open),
             // Whatever is lost may have been there.
             Judge::Behind(_) => Differs::Decided,
-            Judge::Frontier(_) | Judge::GaveUp(..) => Differs::Undecided,
+            Judge::Frontier(_) | Judge::Several(_) | Judge::GaveUp(..) => Differs::Undecided,
         };
         if decided == Differs::Undecided {
             self.undecided.get_or_insert(event);
@@ -512,6 +568,9 @@ impl Key {
 
     /// Looks at what was put off.
     fn settle(&mut self, options: &Options) -> Option<Broken> {
+        if let Judge::Several(several) = &mut self.judge {
+            return several.settle(options);
+        }
         let Judge::Frontier(tail) = &mut self.judge else {
             return None;
         };
@@ -526,6 +585,9 @@ impl Key {
         {
             self.give_up(Exhausted::Lost, self.behind.checked_sub(1));
         }
+        if let Judge::Several(several) = &mut self.judge {
+            return several.finish(options);
+        }
         let Judge::Frontier(tail) = &mut self.judge else {
             return None;
         };
@@ -538,6 +600,12 @@ impl Key {
         self.behind = behind;
         self.repeats |= !unique;
         self.open = Open::new();
+        if let Judge::Several(several) = &self.judge
+            && let Some(reason) = several.unknown()
+        {
+            let key = self.name.clone();
+            self.judge = Judge::GaveUp(Box::new(Reason { key, ..reason }), 0);
+        }
         if !matches!(self.judge, Judge::GaveUp(..)) {
             self.judge = Judge::Behind(Box::new(Live::behind(behind, lost)));
         }
@@ -570,7 +638,7 @@ impl Key {
         blocking.truncate(20);
         let after = match &self.judge {
             Judge::Frontier(tail) => tail.ended_after(proven_to),
-            Judge::Zones(_) | Judge::Behind(_) | Judge::GaveUp(..) => 0,
+            _ => 0,
         };
         let proven = (self.ops - self.open.len()).saturating_sub(after);
         let reason = Reason {
@@ -587,6 +655,7 @@ impl Key {
         let (proven, worlds, unknown) = match &self.judge {
             Judge::Zones(live) | Judge::Behind(live) => (ended, live.worlds(), false),
             Judge::Frontier(tail) => (ended - tail.unsettled_ends(), tail.worlds(), false),
+            Judge::Several(several) => several.progress(ended),
             Judge::GaveUp(_, proven) => (*proven, 0, true),
         };
         let unknown = unknown || self.undecided.is_some();

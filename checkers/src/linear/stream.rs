@@ -18,8 +18,8 @@ use crate::format::{self, Came, Error, Format, Loaded};
 use rustc_hash::FxHashMap;
 
 use crate::history::{
-    At, Builder, Call, ClientId, EventKind, Header, History, Kind, Lint, Malformed, Names, Nil,
-    Outcome, repeats,
+    At, Builder, Call, ClientId, EventKind, Header, History, Initial, Kind, Lint, Malformed, Names,
+    Nil, Outcome, initial_of, repeats,
 };
 use crate::verdict::Verdict;
 
@@ -51,22 +51,37 @@ pub struct Streamed {
     pub early: Option<Error>,
 }
 
-/// Reads a history, and judges it on its way where it would hold more than `options.memory` bytes. The options' budget
-/// gives way to the one that the header pins, unless `pinned` says that the caller insists. Formats that are not ours
-/// and histories of lists are always kept whole; the latter with a note where they are longer.
+/// How a history is to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// In this format, and not in the one that it looks like.
+    pub format: Option<Format>,
+    /// What an ok read of nil means, and not what it does in the format.
+    pub nil: Option<Nil>,
+    /// What each key held at first, as [`format::initial`] gives it, and not what the header says.
+    pub initial: Option<serde_json::Value>,
+    /// Whether the options' budget holds, and not the one that the header pins.
+    pub pinned: bool,
+}
+
+/// Reads a history, and judges it on its way where it would hold more than `options.memory` bytes. Formats that are not
+/// ours and histories of lists are always kept whole; the latter with a note where they are longer.
 ///
 /// # Errors
-/// As [`format::read_to_its_end`].
+/// As [`format::read_to_its_end`], and where the keys can't have begun so.
 pub fn read(
     input: impl BufRead,
     name: &str,
-    format: Option<Format>,
-    nil: Option<Nil>,
+    reading: &Reading,
     options: &Options,
-    pinned: bool,
 ) -> Result<Read, Error> {
-    let begin = |header: Header, nil| {
-        let budget = header.budget.filter(|_| !pinned);
+    let mut refused = None;
+    let begin = |mut header: Header, nil| {
+        if let Some(initial) = &reading.initial {
+            header.initial = Some(initial.clone());
+            refused = initial_of(&header, &mut Names::default()).err();
+        }
+        let budget = header.budget.filter(|_| !reading.pinned);
         let options = Options {
             budget: budget.unwrap_or(options.budget),
             ..*options
@@ -80,9 +95,18 @@ pub fn read(
             kept_for_its_lists: false,
         }
     };
-    let (came, early) = format::read_into(input, name, format, nil, begin)?;
+    let (came, early) = format::read_into(input, name, reading.format, reading.nil, begin)?;
+    if let Some(reason) = refused {
+        return Err(misbegun(name, reason));
+    }
     match came {
-        Came::Whole(loaded) => Ok(Read::Whole(Box::new(Loaded { early, ..*loaded }))),
+        Came::Whole(mut loaded) => {
+            if let Some(initial) = &reading.initial {
+                let begun = loaded.history.begin_as_written(initial.clone());
+                begun.map_err(|reason| misbegun(name, reason))?;
+            }
+            Ok(Read::Whole(Box::new(Loaded { early, ..*loaded })))
+        }
         Came::Through(gauge, mut notes) => Ok(match gauge.taking {
             Taking::Whole(builder) => {
                 if gauge.kept_for_its_lists {
@@ -111,6 +135,14 @@ pub fn read(
                 Read::Judged(Box::new(judged))
             }
         }),
+    }
+}
+
+/// Why keys can't have begun as somebody says.
+fn misbegun(name: &str, reason: String) -> Error {
+    Error::Begun {
+        name: name.to_owned(),
+        reason,
     }
 }
 
@@ -202,8 +234,10 @@ impl Gauge {
         let builder = std::mem::replace(&mut **builder, Builder::new(Header::default()));
         let unknown = builder.unknown_clients();
         let last_index = builder.last_index();
-        let history = builder.finish();
-        let mut passing = Passing::new(self.options, self.nil, &history.header);
+        let mut history = builder.finish();
+        // Its reader has refused what is none.
+        let initial = initial_of(&history.header, &mut history.names).unwrap_or_default();
+        let mut passing = Passing::new(self.options, self.nil, &history.header, initial);
         passing.replay(&history)?;
         // Marks and second completions are not replayed, and count all the same.
         passing.last_index = last_index;
@@ -296,9 +330,9 @@ impl Sink for Gauge {
 }
 
 impl Passing {
-    fn new(options: Options, nil: Nil, header: &Header) -> Self {
+    fn new(options: Options, nil: Nil, header: &Header, initial: Initial) -> Self {
         Self {
-            online: Online::in_the_end(options, header),
+            online: Online::in_the_end(options, header, initial),
             nil,
             spec: header.spec.clone(),
             names: Names::default(),

@@ -20,8 +20,10 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::certificate::{Certificate, certificate_of_key};
-use super::{Budget, Judgement, Options, dfs, evidence, frontier, judge_key_of, prefix, witness};
-use crate::history::{ABSENT, End, History, KeyHistory, Kind, NEVER, Names, Op, Operation};
+use super::{
+    Budget, Judgement, Options, dfs, evidence, frontier, judge_key_of, prefix, starts, witness,
+};
+use crate::history::{ABSENT, End, History, KeyHistory, Kind, NEVER, Names, Op, Operation, Start};
 use crate::spec::{Register, RegisterOp, Spec, Timed};
 use crate::verdict::{Counterexample, Verdict};
 
@@ -100,6 +102,10 @@ fn judge_by(
     history: Option<&History>,
     options: &Options,
 ) -> (Judgement, u64) {
+    let told = key.gaps.is_empty() && key.lists.is_none();
+    if key.start == Start::Any && told && word.given(key) {
+        return judge_each_by(key, word, history, options);
+    }
     let report = judge_key_of(history, key, options);
     let (without, spent) = (report.judgement, report.configurations);
     if without != Judgement::Holds || !key.gaps.is_empty() || !word.given(key) {
@@ -107,6 +113,24 @@ fn judge_by(
     }
     let (judgement, further) = judge_further(key, word, history, options);
     (judgement, spent + further)
+}
+
+/// As [`judge_by`], where nobody knows what the key began as: from each start that it may have had.
+fn judge_each_by(
+    key: &KeyHistory,
+    word: Word,
+    history: Option<&History>,
+    options: &Options,
+) -> (Judgement, u64) {
+    let keys = starts::each(key);
+    let mut each = starts::Each::new(keys.len(), options);
+    for started in keys {
+        let (judgement, spent) = judge_by(&started, word, history, &each.options());
+        if each.came(judgement, spent, 0) {
+            return (judgement, each.spent);
+        }
+    }
+    (each.judgement, each.spent)
 }
 
 /// Judges a key that holds without its failed cas. With the history, the order of the log is asked, too.
@@ -130,7 +154,7 @@ pub(super) fn judge_further(
         return (Judgement::Holds, 0);
     }
     let mut budget = Budget::new(options);
-    let judgement = match dfs::search(&Register, &case.timed(), &mut budget) {
+    let judgement = match dfs::search(&Register::starting(key.start), &case.timed(), &mut budget) {
         dfs::Found::Order(_) => Judgement::Holds,
         dfs::Found::Nothing => Judgement::Fails,
         dfs::Found::Exhausted { proven_to } => Judgement::Unknown {
@@ -153,7 +177,7 @@ fn of_log(history: &History, key: &KeyHistory) -> Option<Vec<u32>> {
         .map(|op| (history.invoked(op.row), op.row))
         .collect();
     let order: Option<Vec<u32>> = ids.iter().map(|id| rows.get(id).copied()).collect();
-    order.filter(|order| witness::explains(&by_row(key, order)))
+    order.filter(|order| witness::explains(key.start, &by_row(key, order)))
 }
 
 /// The operations that take part in a verdict, by their rows.
@@ -312,7 +336,10 @@ impl Case<'_> {
             first_end: NEVER,
             last_begin: 0,
         };
-        let mut seen = vec![nothing; self.key.values.len()];
+        let mut seen = vec![nothing; self.key.values.len() + 1];
+        if let Start::Value(start) = self.key.start {
+            (seen[start as usize].writers, seen[start as usize].first_end) = (1, 0);
+        }
         for op in self.key.ops.iter().filter(|op| frontier::matters(op)) {
             let seen = &mut seen[op.value as usize];
             seen.writers += u32::from(op.kind != Kind::Read);
@@ -323,7 +350,8 @@ impl Case<'_> {
         }
         self.failed_cas().any(|cas| {
             let old = seen[cas.old as usize];
-            old.writers == 1 && old.first_end < cas.call && cas.ret < old.last_begin
+            let before = old.first_end < cas.call || Start::Value(cas.old) == self.key.start;
+            old.writers == 1 && before && cas.ret < old.last_begin
         })
     }
 
@@ -348,10 +376,11 @@ impl Case<'_> {
     fn all_fit(&self, order: &[u32]) -> bool {
         let order = by_row(self.key, order);
         // What is there behind each of them, and behind none.
-        let mut states = vec![ABSENT];
+        let register = Register::starting(self.key.start);
+        let mut states = vec![register.initial()];
         for timed in Register::timed(&order) {
             let state = states[states.len() - 1];
-            states.push(Register.step(&state, &timed.op).unwrap_or(state));
+            states.push(register.step(&state, &timed.op).unwrap_or(state));
         }
         // By end, the last place of what had ended by then; by place, the last begin before it.
         let mut ends: Vec<(u32, usize)> = order

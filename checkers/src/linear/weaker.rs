@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{Block, Blocks, blocks};
 use super::frontier::matters;
-use super::rename;
-use crate::history::{ABSENT, ClientId, End, History, KeyHistory, Kind, Op};
+use super::{rename, starts};
+use crate::history::{ABSENT, ClientId, End, History, KeyHistory, Kind, Op, Start};
 
 /// What a key kept of the weaker promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,13 +51,15 @@ pub enum Session {
 /// What `key` kept.
 #[must_use]
 pub fn weaker(history: &History, key: &KeyHistory) -> Weaker {
-    let renamed = rename::deletes(&key.ops, key.values.len());
+    let own = starts::from_absent(key);
+    let renamed = rename::deletes(&own, key.values.len() + 1);
     let (ops, values) = match &renamed {
         Some(renamed) => (renamed.ops.as_slice(), renamed.values),
-        None => (key.ops.as_slice(), key.values.len()),
+        None => (own.as_slice(), key.values.len() + 1),
     };
-    // Where events are lost, nobody knows which value is older either.
-    let found = if key.lists.is_some() || !key.gaps.is_empty() {
+    // Where events are lost, or what was there at first, nobody knows which value is older either.
+    let unknown = !key.gaps.is_empty() || key.start == Start::Any;
+    let found = if key.lists.is_some() || unknown {
         Blocks::NotUnique
     } else {
         blocks(ops, values)

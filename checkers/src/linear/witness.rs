@@ -7,9 +7,9 @@
 //! Cost: O(n log n) where zones apply, also after the renaming of [`super::rename`]; else as the search.
 
 use super::blocks::{Block, Blocks, blocks};
-use super::{Budget, Options, dfs, rename};
-use crate::history::{ABSENT, End, History, KeyHistory, Kind, NEVER, Op};
-use crate::spec::{List, Register, Spec};
+use super::{Budget, Options, dfs, rename, starts};
+use crate::history::{End, History, KeyHistory, Kind, NEVER, Op, Start};
+use crate::spec::{Register, Spec};
 
 /// An order of the operations of a key that took effect, by id: `None` where there is none, where events are lost, or
 /// where a budget ran out first.
@@ -26,16 +26,19 @@ pub(super) fn rows(key: &KeyHistory, options: &Options) -> Option<Vec<u32>> {
     }
     match &key.lists {
         Some(_) => of_list(key, options),
+        None if key.start == Start::Any => {
+            let keys = starts::each(key).into_iter();
+            let mut orders = keys.filter_map(|started| rows(&started, options));
+            orders.next()
+        }
         None => by_zones(key).or_else(|| by_search(key, options)),
     }
 }
 
 fn of_list(key: &KeyHistory, options: &Options) -> Option<Vec<u32>> {
-    let (list, timed, indices) = List::of_key(key);
-    match dfs::search(&list, &timed, &mut Budget::new(options)) {
-        dfs::Found::Order(order) => Some(order.iter().map(|i| key.ops[indices[*i]].row).collect()),
-        dfs::Found::Nothing | dfs::Found::Exhausted { .. } => None,
-    }
+    let lists = key.lists.as_ref()?;
+    let order = super::lists::order(&key.ops, key.start, &key.values, lists, options)?;
+    Some(order.iter().map(|i| key.ops[*i].row).collect())
 }
 
 fn by_search(key: &KeyHistory, options: &Options) -> Option<Vec<u32>> {
@@ -45,7 +48,8 @@ fn by_search(key: &KeyHistory, options: &Options) -> Option<Vec<u32>> {
         .filter(|op| super::frontier::matters(op))
         .copied()
         .collect();
-    match dfs::search(&Register, &Register::timed(&ops), &mut Budget::new(options)) {
+    let register = Register::starting(key.start);
+    match dfs::search(&register, &Register::timed(&ops), &mut Budget::new(options)) {
         dfs::Found::Order(order) => Some(order.iter().map(|i| ops[*i].row).collect()),
         dfs::Found::Nothing | dfs::Found::Exhausted { .. } => None,
     }
@@ -68,10 +72,11 @@ fn zone(block: &Block) -> (u64, u64) {
 }
 
 pub(super) fn by_zones(key: &KeyHistory) -> Option<Vec<u32>> {
-    let renamed = rename::deletes(&key.ops, key.values.len());
+    let own = starts::from_absent(key);
+    let renamed = rename::deletes(&own, key.values.len() + 1);
     let (ops, values) = match &renamed {
         Some(renamed) => (renamed.ops.as_slice(), renamed.values),
-        None => (key.ops.as_slice(), key.values.len()),
+        None => (own.as_slice(), key.values.len() + 1),
     };
     let Blocks::Found(mut found) = blocks(ops, values) else {
         return None;
@@ -99,14 +104,15 @@ pub(super) fn by_zones(key: &KeyHistory) -> Option<Vec<u32>> {
         .flat_map(|block| block.ops)
         .map(|(op, _)| op)
         .collect();
-    explains(&order).then(|| order.iter().map(|op| op.row).collect())
+    explains(Start::Absent, &order).then(|| order.iter().map(|op| op.row).collect())
 }
 
 /// Whether a register that is asked in this order gives these answers, and nothing comes after what it had ended before.
-pub(super) fn explains(order: &[Op]) -> bool {
-    let mut state = ABSENT;
+pub(super) fn explains(start: Start, order: &[Op]) -> bool {
+    let register = Register::starting(start);
+    let mut state = register.initial();
     for timed in Register::timed(order) {
-        match Register.step(&state, &timed.op) {
+        match register.step(&state, &timed.op) {
             Some(next) => state = next,
             None => return false,
         }

@@ -12,9 +12,9 @@
 use rustc_hash::FxHashMap;
 
 use super::{Spec, Timed};
-use crate::history::{End, KeyHistory, Kind, Lists, Op, Value, Values};
+use crate::history::{End, KeyHistory, Kind, Lists, Op, Start, Value, Values};
 
-/// A list, empty at first, as far as the reads of one history can tell its states apart.
+/// A list, empty at first unless it begins otherwise, as far as the reads of one history can tell its states apart.
 #[derive(Clone, Debug, Default)]
 pub struct List {
     /// From a place by an element to the place behind it. The empty list is place 0.
@@ -23,6 +23,8 @@ pub struct List {
     grows: Option<Vec<bool>>,
     /// Where nothing is ever replaced: the place of the longest read.
     longest: u32,
+    /// The place at which it begins.
+    start: u32,
 }
 
 /// No read can find this list.
@@ -46,7 +48,7 @@ impl Spec for List {
     type Op = ListOp;
 
     fn initial(&self) -> u32 {
-        0
+        self.start
     }
 
     fn step(&self, state: &u32, op: &ListOp) -> Option<u32> {
@@ -69,11 +71,12 @@ impl Spec for List {
 }
 
 impl List {
-    /// The operations of a key that may have taken effect, and the list that can tell their states apart. The second
-    /// of each pair is its index among `ops`.
+    /// The operations of a key that may have taken effect, and the list that can tell their states apart; third, the
+    /// index of each among `ops`. Where nobody knows how it began, it begins empty, and [`List::starts`] knows better.
     #[must_use]
     pub fn timed(
         ops: &[Op],
+        start: Start,
         values: &Values,
         lists: &Lists,
     ) -> (Self, Vec<Timed<ListOp>>, Vec<usize>) {
@@ -88,6 +91,11 @@ impl List {
             |op: &Op| op.end == End::Ok || (op.end == End::Unknown && op.kind != Kind::Read);
         let indices: Vec<usize> = (0..ops.len()).filter(|i| matters(&ops[*i])).collect();
         let mut longest = (0, 0);
+        if let Start::Value(number) = start {
+            let begins = elements(number);
+            list.start = list.plant(&begins);
+            longest = (begins.len(), list.start);
+        }
         let mut only_grows = true;
         let timed = indices.iter().map(|i| {
             let op = ops[*i];
@@ -130,7 +138,84 @@ impl List {
     #[must_use]
     pub fn of_key(key: &KeyHistory) -> (Self, Vec<Timed<ListOp>>, Vec<usize>) {
         let none = Lists::default();
-        Self::timed(&key.ops, &key.values, key.lists.as_ref().unwrap_or(&none))
+        let lists = key.lists.as_ref().unwrap_or(&none);
+        Self::timed(&key.ops, key.start, &key.values, lists)
+    }
+
+    /// The places at which it may have begun, if there is an order at all and nobody knows how it did.
+    ///
+    /// What comes before anything has replaced the list shows a beginning of what was found then. Where nothing ever does,
+    /// it is one of the shortest list that was found, and all behind it has been added by then.
+    #[must_use]
+    pub(crate) fn starts(&self, timed: &[Timed<ListOp>]) -> Vec<u32> {
+        let replaces = |op: &&Timed<ListOp>| matches!(op.op, ListOp::Set(_) | ListOp::Cas(..));
+        let replaced = timed.iter().filter(replaces).map(|op| op.ret).min();
+        let parents = self.parents();
+        let way = |place: u32| {
+            let mut way = vec![place];
+            while let Some((parent, _)) = parents.get(&way[way.len() - 1]) {
+                way.push(*parent);
+            }
+            way
+        };
+        let found = timed.iter().filter_map(|op| match op.op {
+            ListOp::Read(place) | ListOp::Cas(place, _) => Some((place, op)),
+            ListOp::Set(_) | ListOp::Append(_) => None,
+        });
+        let mut places = Vec::new();
+        if self.grows.is_some() {
+            let shortest = found.min_by_key(|(place, _)| way(*place).len());
+            let Some((place, read)) = shortest else {
+                return vec![LOST];
+            };
+            let added = |element: Value| {
+                let mut begun = timed.iter().filter(|op| op.call < read.ret);
+                begun.any(|op| matches!(&op.op, ListOp::Append(added) if added.contains(&element)))
+            };
+            // From the whole of it towards the empty one, as long as what is taken off may have been added.
+            for place in way(place) {
+                places.push(place);
+                if parents.get(&place).is_some_and(|(_, last)| !added(*last)) {
+                    break;
+                }
+            }
+            // Mostly nothing that was there has been added again.
+            places.reverse();
+        } else {
+            places.push(LOST);
+            let first_end = replaced.unwrap_or(crate::history::NEVER);
+            for (place, _) in found.filter(|(_, op)| op.call < first_end) {
+                places.extend(way(place));
+            }
+            places[1..].sort_unstable();
+            places.dedup();
+        }
+        places
+    }
+
+    /// Begins at one of [`List::starts`].
+    pub(crate) fn begin(&mut self, place: u32) {
+        self.start = place;
+    }
+
+    /// The elements on the way to a place; `None` of the list that no read can find.
+    pub(crate) fn elements(&self, place: u32) -> Option<Vec<Value>> {
+        let parents = self.parents();
+        let (mut at, mut elements) = (place, Vec::new());
+        while let Some((parent, element)) = parents.get(&at) {
+            elements.push(*element);
+            at = *parent;
+        }
+        elements.reverse();
+        (place != LOST).then_some(elements)
+    }
+
+    /// By place, the one before it and the element between.
+    fn parents(&self) -> FxHashMap<u32, (u32, Value)> {
+        let links = self.children.iter();
+        links
+            .map(|((parent, element), child)| (*child, (*parent, *element)))
+            .collect()
     }
 
     /// The place of a list, made if there is none.
@@ -157,16 +242,13 @@ impl List {
 
     /// For each place, whether it lies on the way from the empty list to `goal`.
     fn way_to(&self, goal: u32) -> Vec<bool> {
-        let mut parents = vec![0; self.children.len() + 1];
-        for ((parent, _), child) in &self.children {
-            parents[*child as usize] = *parent;
-        }
-        let mut way = vec![false; parents.len()];
+        let parents = self.parents();
+        let mut way = vec![false; self.children.len() + 1];
         way[0] = true;
         let mut at = goal;
-        while at != 0 {
+        while let Some((parent, _)) = parents.get(&at) {
             way[at as usize] = true;
-            at = parents[at as usize];
+            at = *parent;
         }
         way
     }

@@ -1,12 +1,14 @@
 //! One cell: read, write, compare-and-set, delete.
 
 use super::{Spec, Timed};
-use crate::history::{ABSENT, End, Kind, Op};
+use crate::history::{ABSENT, End, Kind, Op, Start};
 
-/// A register, absent at first. A cas that found another value fails, and failed operations never took effect: the
+/// A register, absent at first unless it is [begun](Self::from) otherwise. A cas that found another value fails, and failed operations never took effect: the
 /// machine sees only those that may have.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Register;
+pub struct Register {
+    start: u32,
+}
 
 /// What is asked of a [`Register`], values numbered densely and absent being 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ impl Spec for Register {
     type Op = RegisterOp;
 
     fn initial(&self) -> u32 {
-        ABSENT
+        self.start
     }
 
     fn step(&self, state: &u32, op: &RegisterOp) -> Option<u32> {
@@ -45,6 +47,21 @@ impl Spec for Register {
 }
 
 impl Register {
+    /// One that holds this number of its values at first.
+    #[must_use]
+    pub fn from(start: u32) -> Self {
+        Self { start }
+    }
+
+    /// One that begins as this says; absent where nobody knows.
+    #[must_use]
+    pub(crate) fn starting(start: Start) -> Self {
+        match start {
+            Start::Value(number) => Self::from(number),
+            Start::Absent | Start::Any => Self::from(ABSENT),
+        }
+    }
+
     /// The operations that may have taken effect, for [`linear::dfs`](crate::linear::dfs), with their rows.
     #[must_use]
     pub fn timed(ops: &[Op]) -> Vec<Timed<RegisterOp>> {

@@ -7,3 +7,4 @@ pub(crate) mod flags;
 pub(crate) mod mutate;
 pub(crate) mod oracle;
 pub(crate) mod random;
+pub(crate) mod starts;

@@ -8,15 +8,29 @@ use checkers::history::{Call, Names, Operation, Outcome};
 /// Whether any order explains `operations`, which are all on one register. A cas that failed with a log id says that the
 /// value was another one.
 pub(crate) fn linearizable(operations: &[Operation]) -> bool {
-    with_failed_cas(operations, |op| op.at.is_some())
+    linearizable_from(None, operations)
+}
+
+/// The same, of one that held this at first.
+pub(crate) fn linearizable_from(start: Option<i64>, operations: &[Operation]) -> bool {
+    with_failed_cas(start, operations, |op| op.at.is_some())
 }
 
 /// As [`linearizable`], where every failed cas says that the value was another one.
 pub(crate) fn linearizable_strictly(operations: &[Operation]) -> bool {
-    with_failed_cas(operations, |_| true)
+    linearizable_strictly_from(None, operations)
 }
 
-fn with_failed_cas(operations: &[Operation], counts: impl Fn(&Operation) -> bool) -> bool {
+/// The same, of one that held this at first.
+pub(crate) fn linearizable_strictly_from(start: Option<i64>, operations: &[Operation]) -> bool {
+    with_failed_cas(start, operations, |_| true)
+}
+
+fn with_failed_cas(
+    start: Option<i64>,
+    operations: &[Operation],
+    counts: impl Fn(&Operation) -> bool,
+) -> bool {
     let failed: Vec<u64> = operations
         .iter()
         .filter(|op| op.outcome == Outcome::Failed && matches!(op.call, Call::Cas { .. }))
@@ -31,13 +45,22 @@ fn with_failed_cas(operations: &[Operation], counts: impl Fn(&Operation) -> bool
         Call::Cas { old, .. } if failed.contains(&op.id) => (*cell != Some(old)).then_some(*cell),
         _ => register(op, cell),
     };
-    some_order(&operations, None, &step, &in_real_time)
+    some_order(&operations, start, &step, &in_real_time)
 }
 
 /// Whether any order explains `operations`, which are all on one list.
 pub(crate) fn linearizable_list(operations: &[Operation], names: &Names) -> bool {
+    linearizable_list_from(Vec::new(), operations, names)
+}
+
+/// The same, of one that was this at first.
+pub(crate) fn linearizable_list_from(
+    start: Vec<i64>,
+    operations: &[Operation],
+    names: &Names,
+) -> bool {
     let step = |op: &Operation, list: &Vec<i64>| list_step(op, list, names);
-    some_order(operations, Vec::new(), &step, &in_real_time)
+    some_order(operations, start, &step, &in_real_time)
 }
 
 /// Whether any order that keeps each client's own explains `operations`, which are all on one register.
@@ -142,6 +165,15 @@ fn list_step(op: &Operation, list: &[i64], names: &Names) -> Option<Vec<i64>> {
 
 /// Whether `order`, the ids of operations, is a linearization of `operations`, which may be on several keys.
 pub(crate) fn explains(order: &[u64], operations: &[Operation]) -> Result<(), String> {
+    explains_from(None, order, operations)
+}
+
+/// The same, where each key held this at first.
+pub(crate) fn explains_from(
+    start: Option<i64>,
+    order: &[u64],
+    operations: &[Operation],
+) -> Result<(), String> {
     let mut cells = std::collections::BTreeMap::new();
     let mut left: Vec<&Operation> = operations.iter().collect();
     for id in order {
@@ -152,7 +184,7 @@ pub(crate) fn explains(order: &[u64], operations: &[Operation]) -> Result<(), St
         }) {
             return Err(format!("#{} had ended before #{id} began", late.id));
         }
-        let cell = cells.entry(op.key.clone()).or_insert(None);
+        let cell = cells.entry(op.key.clone()).or_insert(start);
         *cell = register(op, cell).ok_or(format!("#{id} can't be answered so"))?;
     }
     match left.iter().find(|op| matches!(op.outcome, Outcome::Ok(_))) {

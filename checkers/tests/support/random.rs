@@ -63,6 +63,15 @@ pub(crate) fn history(seed: u64, most_ops: usize) -> Vec<Event> {
     shaped(&mut rng, shape)
 }
 
+/// A history of a shape drawn from `seed`, of a cell that held something at first; and what that was.
+pub(crate) fn started(seed: u64, most_ops: usize) -> (Vec<Event>, Option<i64>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let shape = Shape::draw(&mut rng, most_ops);
+    let value = [None, Some(0), Some(1), Some(2), Some(3)][rng.random_range(0..5)];
+    let cell = Cell { value, log: 0 };
+    (from(&mut rng, shape, cell), value)
+}
+
 /// A longer history drawn from `seed`: dozens of operations, few lies.
 pub(crate) fn long(seed: u64) -> Vec<Event> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -78,8 +87,12 @@ pub(crate) fn long(seed: u64) -> Vec<Event> {
 
 /// A history of this shape.
 pub(crate) fn shaped(rng: &mut impl Rng, shape: Shape) -> Vec<Event> {
+    from(rng, shape, Cell::default())
+}
+
+/// The same, of this cell.
+fn from(rng: &mut impl Rng, shape: Shape, mut cell: Cell) -> Vec<Event> {
     let mut events = Vec::new();
-    let mut cell = Cell::default();
     let mut open: Vec<Open> = Vec::new();
     let mut left = shape.ops;
     let mut next_value = 0;

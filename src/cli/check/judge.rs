@@ -10,7 +10,7 @@ use checkers::explain;
 use checkers::format::{Error, Format, Loaded};
 use checkers::history::{History, Lint, Names, Nil};
 use checkers::linear::explanation::explanation;
-use checkers::linear::stream::{self, Read, Streamed};
+use checkers::linear::stream::{self, Read, Reading, Streamed};
 use checkers::linear::{self, Options};
 use checkers::verdict::Verdict;
 use serde_json::json;
@@ -119,7 +119,13 @@ fn came_of(
         memory: args.memory << 20,
         ..Options::default()
     };
-    let read = stream::read(input, name, format, nil, &options, args.budget.is_some());
+    let reading = Reading {
+        format,
+        nil,
+        initial: args.initial.clone(),
+        pinned: args.budget.is_some(),
+    };
+    let read = stream::read(input, name, &reading, &options);
     let (judged, early) = match read {
         Ok(Read::Whole(loaded)) => {
             if let Some(misfit) = misfit(&loaded.history.header.spec, args) {
@@ -187,6 +193,7 @@ fn too_early(error: &Error) -> Came {
             ops: 0,
             keys: 0,
         },
+        Error::Begun { reason, .. } => Came::Refused(usage(format!("--initial: {reason}"))),
         Error::Io { source, .. } => Came::Refused(Refusal::of(source)),
     }
 }

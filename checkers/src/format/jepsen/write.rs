@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use super::CLAIM;
+use super::{BEGINS, CLAIM};
 use crate::history::{
-    Call, EventKind, History, LIST_APPEND, Named, Names, Outcome, Value, is_datum, quoted,
+    ANY, Call, EventKind, History, LIST_APPEND, Named, Names, Outcome, Value, is_datum, quoted,
 };
 
 /// A value as EDN.
@@ -57,7 +57,11 @@ pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()>
     } else {
         "register"
     };
-    writeln!(out, "{CLAIM}{spec}, nil is absent")?;
+    write!(out, "{CLAIM}{spec}, nil is absent")?;
+    if let Some(start) = history.start() {
+        write!(out, "{BEGINS}{}", start.map_or(ANY.to_owned(), text))?;
+    }
+    writeln!(out)?;
     for event in history.to_events() {
         let head = format!("{{:index {}, :time {}, ", event.index, event.time_ns);
         let client = event.client.unwrap_or_default();

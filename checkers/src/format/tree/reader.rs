@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
         }
         let line = self.bytes[self.at..].split(|byte| *byte == b'\n').next();
         let line = line.unwrap_or_default();
-        Some(String::from_utf8_lossy(&line[..line.len().min(256)]).into_owned())
+        Some(String::from_utf8_lossy(&line[..line.len().min(1 << 16)]).into_owned())
     }
 
     /// If the next datum is a list, steps into it; whether it did.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Judge, Online};
 use crate::generate::{Domain, Generator, Recipe, Violation};
-use crate::history::{Call, Event, EventKind, History, Outcome, Value};
+use crate::history::{Call, Event, EventKind, History, Initial, Outcome, Value};
 use crate::linear::{Options, check};
 use crate::verdict::{Exhausted, Verdict};
 
@@ -302,7 +302,7 @@ fn a_violation_that_is_only_looked_for_in_the_end_is_the_same() {
         let (recipe, events, _) = lasting(seed);
         let history = History::from_events(recipe.header(), &events).expect("well formed");
         let whole = check(&history, &Options::default()).verdict;
-        let mut online = Online::in_the_end(Options::default(), &recipe.header());
+        let mut online = Online::in_the_end(Options::default(), &recipe.header(), Initial::Absent);
         for event in &events {
             online.push(event);
         }
@@ -340,7 +340,7 @@ fn a_key_has_one_budget_and_not_one_for_each_look() {
     };
     for mut online in [
         Online::new(options),
-        Online::in_the_end(options, &recipe.header()),
+        Online::in_the_end(options, &recipe.header(), Initial::Absent),
     ] {
         let mut last = 0;
         for event in Generator::new(recipe.clone()) {

@@ -188,6 +188,16 @@ impl Live {
         live
     }
 
+    /// Of a key that held this at first.
+    pub(super) fn starting(value: Value) -> Self {
+        let mut live = Self::new();
+        let cluster = live.absent;
+        live.clusters[cluster].value = Some(value);
+        live.values.insert(value, cluster);
+        live.absent = NONE;
+        live
+    }
+
     /// Behind a gap, of which `event` is the first event on record; so many events were lost by then.
     pub(super) fn behind(event: u64, lost: u64) -> Self {
         let mut live = Self::new();
@@ -571,6 +581,8 @@ impl Live {
             };
             self.stand_in_for(value, at, is_open(value), writes, &mut all);
         }
+        // What was there at first ended before anything began, though the events have no number for that.
+        all.sort_by_key(|one| one.completed > 0 || one.end != End::Ok);
         all
     }
 

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::tail::Pace;
 use crate::format::sink::Moment;
 use crate::history::{
-    ABSENT, At, Call, ClientId, End, KeyHistory, Kind, NEVER, Op, Operation, Outcome, Value, Values,
+    ABSENT, At, Call, ClientId, End, Initial, KeyHistory, Kind, NEVER, Op, Operation, Outcome,
+    Start, Value, Values,
 };
-use crate::linear::evidence::prove;
-use crate::linear::{Judgement, Options, gaps, judge_key, strict};
+use crate::linear::evidence::{Ground, prove};
+use crate::linear::{Judgement, Options, gaps, judge_key, starts, strict};
 use crate::verdict::Counterexample;
 
 /// Operations that each key remembers in any case.
@@ -188,6 +190,8 @@ impl Record {
         key: &str,
         event: u64,
         behind: u64,
+        initial: Initial,
+        pace: Pace,
         options: &Options,
     ) -> Counterexample {
         let mut values = Values::default();
@@ -221,8 +225,15 @@ impl Record {
         if itself.is_none() && behind > 0 {
             (ops, events) = gaps::alone(&ops, &values, events);
         }
+        // What is forgotten, or lost, has come after it.
+        let start = match initial {
+            Initial::Value(value) if all => Start::Value(values.number(value)),
+            Initial::Any if all => Start::Any,
+            Initial::Absent | Initial::Value(_) | Initial::Any => Start::Absent,
+        };
         let on_record = KeyHistory {
             name: key.to_owned(),
+            start,
             compared: match behind {
                 0 => (0..)
                     .zip(&entries)
@@ -241,7 +252,16 @@ impl Record {
                 .unwrap_or_else(|| entries[row as usize].operation(key))
         };
         if all && on_record.compared.is_empty() {
-            return prove(on_record.ops, &on_record.values, event, options, &describe);
+            let values = &on_record.values;
+            let ground = Ground { start, values };
+            let mut found = prove(on_record.ops.clone(), &ground, event, options, &describe);
+            // Who reads a file may not know how it began; who watches a run does.
+            if pace == Pace::InTheEnd && itself.is_none() {
+                let text = |value: Value| value.to_string();
+                let said = starts::said(&on_record, events.saturating_sub(1), options, &text);
+                found.why.extend(said);
+            }
+            return found;
         }
         let brief = Options {
             budget: options.budget.min(PROOF),
@@ -254,7 +274,9 @@ impl Record {
             ..on_record.clone()
         };
         if proves(&without) {
-            return prove(without.ops, &without.values, event, options, &describe);
+            let values = &without.values;
+            let ground = Ground { start, values };
+            return prove(without.ops, &ground, event, options, &describe);
         }
         if on_record.compared.is_empty() || !proves(&on_record) {
             return self.forgotten(key, event);

@@ -52,7 +52,7 @@ fn recipe(seed: u64) -> Recipe {
 
 /// The verdict of whoever keeps nothing.
 fn on_its_way(header: &Header, events: &[Event]) -> Verdict {
-    let mut passing = Passing::new(Options::default(), Nil::Absent, header);
+    let mut passing = Passing::new(Options::default(), Nil::Absent, header, Initial::Absent);
     for event in events {
         let from = Moment {
             index: event.index,

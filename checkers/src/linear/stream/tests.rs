@@ -24,13 +24,87 @@ fn text(violate: Option<Violation>, seed: u64) -> Vec<u8> {
     text
 }
 
+/// The same of keys that held something at first.
+fn begun(initial: Initial, violate: Option<Violation>, seed: u64) -> Vec<u8> {
+    let recipe = Recipe {
+        ops: 20_000,
+        clients: 8,
+        keys: 3,
+        pending: 0.02,
+        cas: 0.1,
+        initial,
+        violate,
+        seed,
+        ..Recipe::default()
+    };
+    let mut text = Vec::new();
+    jsonl::write_header(&mut text, &recipe.header()).expect("a vector takes everything");
+    for event in Generator::new(recipe) {
+        jsonl::write_event(&mut text, &event).expect("a vector takes everything");
+    }
+    text
+}
+
+#[test]
+fn keys_begin_on_their_way_as_they_do_in_the_whole() {
+    for (seed, initial) in [(1, Initial::Value(0)), (2, Initial::Any), (3, Initial::Any)] {
+        for violate in [None, Some(Violation::StaleRead)] {
+            let text = begun(initial, violate, seed);
+            let loaded = format::read(text.as_slice(), "h", None, None).expect("a history");
+            let whole = check(&loaded.history, &Options::default()).verdict;
+            let streamed = streamed(&text, 1 << 20).expect("a history").verdict;
+            match (&streamed, &whole) {
+                (Verdict::Linearizable, Verdict::Linearizable) => assert!(violate.is_none()),
+                (Verdict::Violation(streamed), Verdict::Violation(whole)) => {
+                    assert!(violate.is_some());
+                    assert_eq!(streamed.event, whole.event);
+                }
+                other => panic!("{seed} {initial:?} {violate:?}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_caller_says_how_keys_began_and_the_header_no_longer_does() {
+    let text = begun(Initial::Value(0), None, 4);
+    for memory in [1 << 20, 1 << 30] {
+        for (initial, expected) in [
+            (None, "linearizable"),
+            (Some("0"), "linearizable"),
+            (Some("any"), "linearizable"),
+            (Some("nil"), "violation"),
+            (Some("-5"), "violation"),
+        ] {
+            let reading = Reading {
+                initial: initial.map(|text| format::initial(text).expect(text)),
+                ..Reading::default()
+            };
+            let options = Options {
+                memory,
+                ..Options::default()
+            };
+            let verdict = match read(text.as_slice(), "h", &reading, &options).expect("a history") {
+                Read::Whole(loaded) => check(&loaded.history, &options).verdict,
+                Read::Judged(streamed) => streamed.verdict,
+            };
+            assert_eq!(verdict.name(), expected, "{initial:?} in {memory}");
+            if let (Some("nil"), Verdict::Violation(found)) = (initial, verdict) {
+                let said = found.why.join(" ");
+                assert!(said.contains("--initial 0 "), "{said}");
+                assert!(said.contains("--initial any "), "{said}");
+            }
+        }
+    }
+}
+
 /// Reads within a memory that the history exceeds on its way.
 fn streamed(text: &[u8], memory: u64) -> Result<Streamed, Error> {
     let options = Options {
         memory,
         ..Options::default()
     };
-    match read(text, "h", None, None, &options, false)? {
+    match read(text, "h", &Reading::default(), &options)? {
         Read::Judged(streamed) => Ok(*streamed),
         Read::Whole(_) => panic!("it was to be too large"),
     }
@@ -87,7 +161,7 @@ fn a_long_history_of_lists_is_kept_whole_and_holds() {
         memory: 1 << 20,
         ..Options::default()
     };
-    let came = read(text.as_slice(), "h", None, None, &options, false).expect("a history");
+    let came = read(text.as_slice(), "h", &Reading::default(), &options).expect("a history");
     let Read::Whole(loaded) = came else {
         panic!("lists can't be judged on their way");
     };
