@@ -56,6 +56,9 @@ impl Who for Node {
     }
 }
 
+/// Who sends, and who hears it.
+type Link<W> = (<W as Who>::One, <W as Who>::One);
+
 /// Says for whom a fault is instead of those whom it names.
 pub(super) trait Translate<W: Who, V: Who> {
     /// Why somebody cannot be said.
@@ -68,7 +71,7 @@ pub(super) trait Translate<W: Who, V: Who> {
     fn many(&mut self, who: &W::Many) -> Result<V::Many, Self::Error>;
 
     /// Who the ends of these links are: in order, each link once.
-    fn links(&mut self, links: &[(W::One, W::One)]) -> Result<Vec<(V::One, V::One)>, Self::Error> {
+    fn links(&mut self, links: &[Link<W>]) -> Result<Vec<Link<V>>, Self::Error> {
         let links = links.iter().map(|(a, b)| Ok((self.one(a)?, self.one(b)?)));
         let mut links = links.collect::<Result<Vec<_>, _>>()?;
         links.sort_unstable();

@@ -205,6 +205,7 @@ impl FolderError {
         use checkers::format::Error::{Begun, Io, Malformed};
         let exit = match self {
             FolderError::Unreadable { source, .. } if is_missing(source) => Exit::Usage,
+            FolderError::History(Begun { .. }) => Exit::Usage,
             FolderError::OtherFormat { .. }
             | FolderError::Malformed { .. }
             | FolderError::History(Malformed { .. } | Begun { .. }) => Exit::Malformed,

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::life::Life;
 use super::members::Votes;
-use super::terms::{action, disk_is, is_whole, matching, switches};
-use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches, Limit, Ready};
-use crate::fault::{DiskHarm, Fault, NodeId, Signal};
+use super::terms::{action, is_whole, matching};
+use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches};
+use crate::fault::{Fault, NodeId, Signal};
 use crate::proxy::{Delay, Direction, Guard, LinkSnapshot, MessageRule, Network};
 use crate::recorder::Recorder;
 
@@ -59,8 +59,6 @@ pub(super) fn ended_and_not_started(node: NodeId, error: ClusterError) -> NotIn 
     }
 }
 
-/// A clock is watched for so long before it is believed.
-const CLOCK_SEEN_FOR: Duration = Duration::from_millis(30);
 /// An heir leads within this, or the transfer did not take effect.
 const TRANSFER_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -380,105 +378,14 @@ impl Injector {
         }
     }
 
-    fn stands(&self, node: NodeId) -> bool {
+    pub(super) fn stands(&self, node: NodeId) -> bool {
         let view = self.cluster.view(node);
         view.is_some_and(|view| view.state == ChildState::Paused)
     }
 
-    fn is_up(&self, node: NodeId) -> bool {
+    pub(super) fn is_up(&self, node: NodeId) -> bool {
         let view = self.cluster.view(node);
         view.is_some_and(|view| view.state == ChildState::Up)
-    }
-
-    /// SIGKILL, and a start at once.
-    async fn kill_and_start(&self, node: NodeId) -> Result<Ready, ClusterError> {
-        self.cluster.kill(node).await?;
-        self.cluster.start(node).await
-    }
-
-    /// A new child in place of one that something may still be wrong with, or that has ended by it.
-    async fn renew(&self, node: NodeId) -> Result<(), NotIn> {
-        let renewed = self.renewed(node).await;
-        renewed.map_err(|error| NotIn::Lost(node, error))
-    }
-
-    async fn renewed(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.recorder.mark(format!("renew n{node}"));
-        // It may have ended by itself.
-        let _ = self.cluster.kill(node).await;
-        let mut started = self.start(&[node]).await;
-        started.pop().map_or(Ok(()), |(_, started)| started)
-    }
-
-    /// Leaves a node without files, and sees that the kernel says so.
-    async fn limit(&self, node: NodeId, of: Limit) -> Result<(), NotIn> {
-        if !self.is_up(node) {
-            return Err(format!("n{node} is not up").into());
-        }
-        // A node without files may end at once.
-        self.cluster.excuse(node);
-        let limited = self.cluster.limit(node, of).await;
-        let Err(error) = limited else { return Ok(()) };
-        // Neither the limit nor the excuse may be left.
-        self.renew(node).await?;
-        Err(format!("{error}; it was killed and started again").into())
-    }
-
-    /// Switches the harm on, and sees on a file of the probe's own that it is.
-    async fn harm_disk(&self, node: NodeId, harm: DiskHarm, time: Duration) -> Result<(), NotIn> {
-        if !self.is_up(node) {
-            return Err(format!("n{node} is not up").into());
-        }
-        if harm.excuses_an_end() {
-            // It may end before it has answered.
-            self.cluster.excuse(node);
-        }
-        let set = self.cluster.set_disk(node, switches(harm, time)).await;
-        let why = match set {
-            Ok(probe) if disk_is(harm, time, &probe) => return Ok(()),
-            Ok(probe) => format!("the probe did not see it: {probe:?}"),
-            // A node that stops at once has met it.
-            Err(_) if harm.excuses_an_end() && !self.is_up(node) => return Ok(()),
-            Err(error) => error.to_string(),
-        };
-        // Nothing of it may be left, nor of the excuse: it goes with its child, which may have met the harm already.
-        let whole = self.cluster.set_disk(node, DiskSwitches::default()).await;
-        if harm.excuses_an_end() || !whole.is_ok_and(|probe| is_whole(&probe)) {
-            self.renew(node).await?;
-            return Err(format!("{why}; it was killed and started again").into());
-        }
-        Err(why.into())
-    }
-
-    /// Sets a node's clock, and sees that it stepped and that it runs at that rate.
-    async fn set_clock(&self, node: NodeId, rate: f64, step: Duration) -> Result<(), NotIn> {
-        if !self.is_up(node) {
-            return Err(format!("n{node} is not up").into());
-        }
-        let ask = |rate, step| async move { self.cluster.set_clock(node, rate, step).await };
-        let seen = async {
-            let before = ask(1.0, Duration::ZERO).await?;
-            let begun = ask(rate, step).await?;
-            tokio::time::sleep(CLOCK_SEEN_FOR).await;
-            let after = ask(rate, Duration::ZERO).await?;
-            Ok::<_, ClusterError>((before, begun, after))
-        };
-        let why = match seen.await {
-            Ok((before, begun, after))
-                if before.leads_to(&begun, 1.0, step)
-                    && begun.leads_to(&after, rate, Duration::ZERO) =>
-            {
-                return Ok(());
-            }
-            Ok(seen) => format!("the clock went otherwise: {seen:?}"),
-            Err(error) => error.to_string(),
-        };
-        // Nothing of it may be left.
-        if ask(1.0, Duration::ZERO).await.is_err() {
-            self.renew(node).await?;
-            return Err(format!("{why}; it was killed and started again").into());
-        }
-        Err(why.into())
     }
 
     /// Why nobody can say that a fault which is still in has had any effect: it was there, and nothing met it.
@@ -578,68 +485,5 @@ impl Injector {
             .into_iter()
             .filter_map(|(node, back)| back.err().map(|error| (node, error)));
         lost.collect()
-    }
-
-    /// Starts these nodes at the same time.
-    pub(super) async fn start(&self, nodes: &[NodeId]) -> Vec<(NodeId, Result<(), ClusterError>)> {
-        let starts = nodes
-            .iter()
-            .map(|&node| async move { (node, self.cluster.start(node).await.map(drop)) });
-        join_all(starts).await
-    }
-
-    /// The power goes: the machines' links fall silent first, so that nobody hears of the end, then SIGKILL for all.
-    async fn power_loss(&self, nodes: &[NodeId]) -> Result<Guard, NotIn> {
-        let guard = Guard::join(nodes.iter().map(|&node| self.network.vanish(node)));
-        self.is_seen(&guard).await?;
-        // Where one cannot be killed, dropping the guard heals the links.
-        self.kill_all(nodes).await.map(|()| guard)
-    }
-
-    /// SIGKILL for all of them at the same time, or for none.
-    async fn kill_all(&self, nodes: &[NodeId]) -> Result<(), NotIn> {
-        let killed = join_all(nodes.iter().map(|&node| self.cluster.kill(node))).await;
-        let Some(error) = killed.into_iter().find_map(Result::err) else {
-            return Ok(());
-        };
-        // Whoever was killed comes back; whoever could not be is still there.
-        let started = self.start(nodes).await.into_iter();
-        let lost = started.filter_map(|(node, started)| match started {
-            Ok(()) | Err(ClusterError::State { .. }) => None,
-            Err(error) => Some((node, error)),
-        });
-        // Of several the one that is to blame.
-        let to_blame = |(_, error): &(NodeId, ClusterError)| error.accuses();
-        match lost.max_by_key(to_blame) {
-            Some((node, error)) => Err(NotIn::Lost(node, error)),
-            None => Err(error.to_string().into()),
-        }
-    }
-
-    /// SIGSTOP for all of them at the same time, confirmed for each, or for none.
-    async fn freeze(&self, nodes: &[NodeId]) -> Result<(), String> {
-        let paused = join_all(nodes.iter().map(|&node| self.cluster.pause(node))).await;
-        let Some(error) = paused.into_iter().find_map(Result::err) else {
-            return Ok(());
-        };
-        // Whoever could not be paused does not need it.
-        let _ = join_all(nodes.iter().map(|&node| self.cluster.resume(node))).await;
-        Err(error.to_string())
-    }
-
-    /// SIGCONT for one after the other.
-    async fn thaw(
-        &self,
-        nodes: &[NodeId],
-        stagger: Duration,
-    ) -> Vec<(NodeId, Result<(), ClusterError>)> {
-        let mut back = Vec::new();
-        for &node in nodes {
-            if !back.is_empty() {
-                tokio::time::sleep(stagger).await;
-            }
-            back.push((node, self.cluster.resume(node).await));
-        }
-        back
     }
 }

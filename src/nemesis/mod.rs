@@ -7,9 +7,11 @@
 
 mod agenda;
 mod anchor;
+mod children;
 mod injector;
 mod life;
 mod members;
+mod order;
 mod terms;
 mod track;
 mod wires;
@@ -22,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::cluster::{ChildState, Cluster, ClusterError};
-use crate::fault::plan::{Episode, Plan};
+use crate::fault::plan::Plan;
 use crate::fault::{By, Fault, FaultId, NodeId, Remains, Roles};
 use crate::journal::Event;
 use crate::proxy::Network;
@@ -31,43 +33,8 @@ use agenda::{Edge, Turn};
 use anchor::Watched;
 use injector::{Active, Injector, NotIn};
 use members::Votes;
+pub use order::{Keeper, Listener, Order, Parties, Went};
 use track::Track;
-
-/// What the nemesis is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Begin these episodes now: their instants count from here on.
-    Inject(Vec<Episode>),
-    /// Take one out.
-    Heal(FaultId),
-    /// Take every fault out.
-    HealAll,
-    /// Let the plan go on, or hold it.
-    Plan(bool),
-    /// Hold everything that is still to come, the plan or whatever was asked for; or let it go on.
-    Hold(bool),
-    /// The workload has begun: the plan's clock starts.
-    Begin,
-    /// Take every fault out and end.
-    End,
-}
-
-/// Called with each event, in order. It must not block.
-pub type Listener = Box<dyn Fn(Event) + Send + Sync>;
-
-/// The plan as it has gone so far, where somebody had a part in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Went {
-    /// What went in, and, while it is not over, what is still to come.
-    pub plan: Plan,
-    /// How long the run has lasted.
-    pub lasted: Duration,
-    /// Whether nothing more will come.
-    pub over: bool,
-}
-
-/// Called whenever somebody had a part in the plan, and at the end. It must not block.
-pub type Keeper = Box<dyn Fn(Went) + Send + Sync>;
 
 /// A plan's edge that needs a leader waits this long for one.
 const LEADER_WITHIN: Duration = Duration::from_millis(1_500);
@@ -77,17 +44,6 @@ const VOTES_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AT_ANCHORS_EVERY: Duration = Duration::from_millis(5);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
-
-/// Who there is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parties {
-    /// The nodes that run.
-    pub nodes: Vec<NodeId>,
-    /// Those of them that have a vote at the start; at the end all have one.
-    pub voters: Vec<NodeId>,
-    /// The groups of clients.
-    pub groups: Vec<u32>,
-}
 
 /// Carries out one plan, and orders in between.
 pub struct Nemesis {

@@ -67,7 +67,13 @@ pub fn entries(app: &App) -> Vec<Entry> {
         messages("stall append streams", Act::Stall, Of::Appends, 1_000, 0),
         kill_followers(app, leader),
         replace_a_follower(app, leader),
-        wire(app, leader, "narrow a link", WireHarm::Bandwidth, 2_000),
+        wire(
+            app,
+            leader,
+            "limit a link's bandwidth",
+            WireHarm::Bandwidth,
+            2_000,
+        ),
         wire(app, leader, "reset and refuse a link", WireHarm::Refuse, 0),
     ];
     for entry in &mut entries {
