@@ -75,6 +75,22 @@ fn what_keys_held_at_first_can_be_told_and_is_asked_for() {
 }
 
 #[test]
+fn a_history_that_does_not_show_what_it_must_is_vacuous() {
+    for (file, require, expected) in [
+        ("everything-failed.txt", "success", 3),
+        ("begins-with-the-word-any.jsonl", "success", 0),
+        ("begins-with-the-word-any.jsonl", "overlap", 3),
+        ("begins-with-the-word-any.jsonl", "all", 3),
+        ("begins-at-a-value.jsonl", "success,reads,overlap", 0),
+        ("begins-at-a-value.jsonl", "luck", 64),
+    ] {
+        let path = corpus().join("linearizable").join(file);
+        let (code, out, err) = said(&["check", path.to_str().unwrap(), "--require", require]);
+        assert_eq!(code, expected, "{file} {require}: {out}\n{err}");
+    }
+}
+
+#[test]
 fn every_file_has_a_line_in_the_readme() {
     let readme = fs::read_to_string(corpus().join("README.md")).unwrap();
     for path in VERDICTS.iter().flat_map(|verdict| files(verdict)) {

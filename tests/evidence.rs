@@ -131,7 +131,10 @@ fn a_folder_that_may_not_be_entered_and_a_file_that_may_not_be_read_hide_nothing
     fs::write(at("shut.jsonl"), "").unwrap();
     // For root nothing is closed: somebody else has to look.
     let program = folder.path().join("whitewater");
-    fs::copy(PROGRAM, &program).unwrap();
+    // By a child: what this process has open for writing, another test's child may hold for a moment, and then nobody
+    // may execute it.
+    let copied = Command::new("cp").arg(PROGRAM).arg(&program).status();
+    assert!(copied.unwrap().success());
     let mode = |path: &Path, mode: u32| {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
         fs::set_permissions(path, permissions).unwrap();

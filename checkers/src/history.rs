@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use builder::repeats;
 pub use builder::{Answer, Builder, Malformed, Nil};
 pub use lint::Lint;
+pub use little::Little;
 pub use names::Names;
 pub(crate) use names::{Named, is_datum, is_kept, kept, quoted, written};
 pub(crate) use start::{ANY, initial_of, quotes_needed};

@@ -10,6 +10,7 @@ mod gaps;
 mod lists;
 pub mod online;
 pub mod rename;
+mod searches;
 mod sources;
 mod starts;
 pub mod stream;
@@ -22,7 +23,6 @@ pub use certificate::certificate;
 use rayon::prelude::*;
 
 use crate::history::{End, History, KeyHistory, NEVER, Op, Start, Values};
-use crate::spec::Register;
 use crate::verdict::{Algorithm, Exhausted, Verdict};
 
 /// How much a check may spend, and how.
@@ -35,6 +35,20 @@ pub struct Options {
     /// Use this algorithm instead of the cheapest that applies; where it does not apply, the next that does.
     pub algorithm: Option<Algorithm>,
 }
+
+impl Options {
+    /// The same for a history of so many operations, of which each pays for some configurations more.
+    #[must_use]
+    pub fn for_length(self, ops: usize) -> Self {
+        Self {
+            budget: self.budget.saturating_add(PAID_BY_OPERATION * ops as u64),
+            ..self
+        }
+    }
+}
+
+/// Configurations that each operation pays for.
+const PAID_BY_OPERATION: u64 = 48;
 
 impl Default for Options {
     fn default() -> Self {
@@ -378,29 +392,7 @@ fn judge_absent(
             }
         }
     }
-    let mut budget = Budget::new(options);
-    if options.algorithm != Some(Algorithm::DepthFirst) {
-        let judgement = match frontier::check(ops, values, events, &mut budget) {
-            frontier::Outcome::Holds => Judgement::Holds,
-            frontier::Outcome::Fails(at) => {
-                return (Judgement::Fails, Algorithm::Frontier, budget.spent(), at);
-            }
-            frontier::Outcome::Exhausted(proven_to) => Judgement::Unknown {
-                proven_to,
-                exhausted: budget.reason(),
-            },
-        };
-        return (judgement, Algorithm::Frontier, budget.spent(), 0);
-    }
-    let judgement = match dfs::search(&Register::default(), &Register::timed(ops), &mut budget) {
-        dfs::Found::Order(_) => Judgement::Holds,
-        dfs::Found::Nothing => Judgement::Fails,
-        dfs::Found::Exhausted { proven_to } => Judgement::Unknown {
-            proven_to,
-            exhausted: budget.reason(),
-        },
-    };
-    (judgement, Algorithm::DepthFirst, budget.spent(), 0)
+    searches::search(ops, values, events, options)
 }
 
 /// The operations as they stood right after position `last`: what had not ended is unknown.

@@ -16,7 +16,7 @@ use std::sync::mpsc::channel;
 
 use anyhow::Context;
 use checkers::format::{self, Format};
-use checkers::history::LIST_APPEND;
+use checkers::history::{LIST_APPEND, Little};
 use clap::{Args, ValueEnum};
 use rayon::prelude::*;
 
@@ -50,6 +50,10 @@ pub(crate) struct CheckArgs {
     /// histories in which a cas fails by comparison alone: one that was refused for another reason would be accused.
     #[arg(long)]
     strict: bool,
+    /// What a history must show, else it is vacuous (exit 3) though it holds: success, that something succeeded; reads,
+    /// that a read looks at what was written; overlap, that operations on one key are concurrent; all.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    require: Vec<Require>,
     /// One JSON object a file on stdout, and nothing else.
     #[arg(long)]
     json: bool,
@@ -63,7 +67,8 @@ pub(crate) struct CheckArgs {
     /// its keys and its different texts stay, whatever they take.
     #[arg(long, value_name = "MB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(1..))]
     memory: u64,
-    /// Configurations that one key's search may visit before the verdict is unknown. A file's header may pin its own.
+    /// Configurations that one key's search may visit before the verdict is unknown: 3,000,000, and 48 for each operation,
+    /// unless this says otherwise. A file's header may pin its own.
     #[arg(long, value_name = "CONFIGURATIONS")]
     budget: Option<u64>,
     /// Write the verdicts as JUnit XML, too.
@@ -81,6 +86,31 @@ enum NilArg {
     Absent,
     /// Nothing: such a read is legal anywhere.
     Any,
+}
+
+/// What a history must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Require {
+    /// An operation that succeeded.
+    Success,
+    /// A read of a key that something was written to.
+    Reads,
+    /// Concurrent operations on one key.
+    Overlap,
+    /// All of it.
+    All,
+}
+
+impl Require {
+    /// Whether this is what it asks for.
+    fn misses(self, little: Little) -> bool {
+        match little {
+            // Who shows nothing shows nothing of this.
+            Little::NoOperation | Little::NoSuccess(_) => true,
+            Little::NoReadAfterWrite => matches!(self, Self::Reads | Self::All),
+            Little::NoOverlap => matches!(self, Self::Overlap | Self::All),
+        }
+    }
 }
 
 /// Checks what the arguments name, and gives the exit code: the worst of all files.

@@ -30,6 +30,8 @@ use out::Out;
 const FOUND: u8 = Exit::Found.code();
 /// Unknown: a budget ran out.
 const UNKNOWN: u8 = Exit::Unknown.code();
+/// It held, and did not show what it must.
+const VACUOUS: u8 = Exit::Vacuous.code();
 /// Wrong usage: sysexits' EX_USAGE.
 pub const USAGE: u8 = Exit::Usage.code();
 /// A file is not what it should be: sysexits' EX_DATAERR.

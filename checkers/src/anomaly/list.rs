@@ -46,7 +46,7 @@ pub(super) fn name(case: &Case<'_>, lists: &Lists, values: &Values) -> Anomaly {
     };
     // Whatever has no other source may have been there, where nobody knows what was.
     if let Some(began) = began
-        && let Some(name) = without_a_source(case, &finder, &list, (&adds, &began))
+        && let Some(name) = without_a_source(case, &finder, &list, &adds, &began)
     {
         return name;
     }
@@ -104,7 +104,8 @@ fn without_a_source(
     case: &Case<'_>,
     finder: &Act,
     list: &[Value],
-    (adds, began): (&[(Act, Cow<'_, [Value]>)], &[Value]),
+    adds: &[(Act, Cow<'_, [Value]>)],
+    began: &[Value],
 ) -> Option<Anomaly> {
     let begun = |act: &Act| act.id < finder.ended && act.id != finder.id;
     for element in list {

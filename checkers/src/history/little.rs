@@ -2,29 +2,54 @@
 
 use super::{End, History, KeyHistory, Kind, Op};
 
+/// What a history may lack, so that its verdict means little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Little {
+    /// It has no operation.
+    NoOperation,
+    /// Of so many operations none succeeded or found anything.
+    NoSuccess(usize),
+    /// No answer depends on anything that was written.
+    NoReadAfterWrite,
+    /// No two operations on one key are concurrent.
+    NoOverlap,
+}
+
+impl std::fmt::Display for Little {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoOperation => f.write_str("no operation is in it: it proves nothing"),
+            Self::NoSuccess(many) => write!(
+                f,
+                "none of its {many} operations succeeded or found anything: nothing succeeded, so it proves nothing"
+            ),
+            Self::NoReadAfterWrite => f.write_str(
+                "no read found a key that anything had been written to: what was written was never looked at",
+            ),
+            Self::NoOverlap => f.write_str(
+                "no two operations on one key overlap: it shows nothing of what happens at once",
+            ),
+        }
+    }
+}
+
 impl History {
-    /// Why a history that holds shows little or nothing, as sentences; empty where it shows something.
+    /// Why a history that holds shows little or nothing; empty where it shows something.
     #[must_use]
-    pub fn shows_little(&self) -> Vec<String> {
+    pub fn shows_little(&self) -> Vec<Little> {
         if self.is_empty() {
-            return vec!["no operation is in it: it proves nothing".to_owned()];
+            return vec![Little::NoOperation];
         }
         let ops = || self.keys.iter().flat_map(|key| &key.ops);
         if !ops().any(|op| op.end == End::Ok) {
-            let many = self.len();
-            return vec![format!(
-                "none of its {many} operations succeeded or found anything: nothing succeeded, so it proves nothing"
-            )];
+            return vec![Little::NoSuccess(self.len())];
         }
         let mut little = Vec::new();
         if !self.keys.iter().any(reads_after_a_write) {
-            little.push("no read found a key that anything had been written to: what was written was never looked at".to_owned());
+            little.push(Little::NoReadAfterWrite);
         }
         if !self.keys.iter().any(overlaps) {
-            little.push(
-                "no two operations on one key overlap: it shows nothing of what happens at once"
-                    .to_owned(),
-            );
+            little.push(Little::NoOverlap);
         }
         little
     }
@@ -66,7 +91,7 @@ mod tests {
         let said = loaded.history.shows_little();
         assert_eq!(said.len(), expected.len(), "{text}: {said:?}");
         for (said, expected) in said.iter().zip(expected) {
-            assert!(said.contains(expected), "{text}: {said}");
+            assert!(said.to_string().contains(expected), "{text}: {said}");
         }
     }
 

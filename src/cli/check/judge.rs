@@ -8,7 +8,7 @@ use std::time::Instant;
 use checkers::anomaly::{self, Anomaly};
 use checkers::explain;
 use checkers::format::{Error, Format, Loaded};
-use checkers::history::{History, Lint, Names, Nil};
+use checkers::history::{History, Lint, Little, Names, Nil};
 use checkers::linear::explanation::explanation;
 use checkers::linear::stream::{self, Read, Reading, Streamed};
 use checkers::linear::{self, Options};
@@ -18,7 +18,7 @@ use serde_json::json;
 use super::collect::Refusal;
 use super::{CheckArgs, Item, NilArg};
 use crate::cli::gather;
-use crate::cli::{BENCH_ERROR, FOUND, MALFORMED, UNKNOWN, USAGE};
+use crate::cli::{BENCH_ERROR, FOUND, MALFORMED, UNKNOWN, USAGE, VACUOUS};
 
 /// What came of one file.
 pub(super) struct Checked {
@@ -52,6 +52,8 @@ pub(super) struct Judged {
     pub(super) algorithm: &'static str,
     pub(super) names: Names,
     pub(super) lints: Vec<Lint>,
+    /// Whether it lacks what it must show.
+    pub(super) vacuous: bool,
     /// With `--explain`: as data, and as sentences.
     pub(super) explained: Option<(serde_json::Value, String)>,
 }
@@ -145,6 +147,11 @@ fn came_of(
             if args.strict && streamed.verdict.holds() {
                 let why =
                     "is too long to be held, and --strict needs all of it: allow more --memory";
+                return Came::Refused(usage(why.to_owned()));
+            }
+            if !args.require.is_empty() && streamed.verdict.holds() {
+                let why =
+                    "is too long to be held, and --require needs all of it: allow more --memory";
                 return Came::Refused(usage(why.to_owned()));
             }
             notes.extend(streamed.notes.iter().cloned());
@@ -241,9 +248,10 @@ fn judged(
 ) -> Judged {
     let history = loaded.history;
     let pinned = history.header.budget.filter(|_| args.budget.is_none());
-    let options = Options {
-        budget: pinned.unwrap_or(options.budget),
-        ..options
+    let options = match (pinned, args.budget) {
+        (Some(budget), _) => Options { budget, ..options },
+        (None, Some(_)) => options,
+        (None, None) => options.for_length(history.len()),
     };
     let mut report = linear::check(&history, &options);
     if args.strict && report.verdict.holds() {
@@ -253,12 +261,19 @@ fn judged(
         let explained = explanation(&history, &report, &options);
         (json!(explained), explain::more(&explained, &history))
     });
-    if report.verdict.holds() {
-        let little = history.shows_little().into_iter();
-        notes.extend(little.map(|note| format!("{name}: {note}")));
+    let little = match report.verdict.holds() {
+        true => history.shows_little(),
+        false => Vec::new(),
+    };
+    notes.extend(little.iter().map(|little| format!("{name}: {little}")));
+    let misses = |little: &Little| args.require.iter().any(|require| require.misses(*little));
+    let vacuous = little.iter().any(misses);
+    if vacuous {
+        notes.push(format!("{name}: it does not show what --require asks for"));
     }
     Judged {
         explained,
+        vacuous,
         anomaly: named(&report.verdict, Some(&history)),
         verdict: report.verdict,
         ops: report.ops,
@@ -277,6 +292,7 @@ fn judged_on_its_way(streamed: Streamed) -> Judged {
         keys: streamed.keys,
         algorithm: "online",
         explained: None,
+        vacuous: false,
         lints: Vec::new(),
         names: streamed.names,
     }
@@ -312,6 +328,7 @@ impl Checked {
     pub(super) fn code(&self) -> u8 {
         match (&self.came, self.verdict()) {
             (Came::Refused(refusal), _) => refusal.code,
+            (Came::Judged(judged), _) if judged.vacuous => VACUOUS,
             _ if self.expected.is_some() && self.as_expected() => 0,
             _ if self.expected.is_some() => FOUND,
             (_, "violation") => FOUND,
