@@ -208,7 +208,7 @@ impl FolderError {
             FolderError::History(Begun { .. }) => Exit::Usage,
             FolderError::OtherFormat { .. }
             | FolderError::Malformed { .. }
-            | FolderError::History(Malformed { .. } | Begun { .. }) => Exit::Malformed,
+            | FolderError::History(Malformed { .. }) => Exit::Malformed,
             FolderError::Unreadable { .. } | FolderError::History(Io { .. }) => Exit::BenchError,
         };
         exit.code()
