@@ -144,6 +144,18 @@ fn every_violation_of_the_corpus_has_the_name_that_a_reader_would_give_it() {
         ("append-twice.jsonl", Anomaly::DuplicateAppend),
         ("appends-in-two-orders.jsonl", Anomaly::WrongOrder),
         ("back-and-forth.jsonl", Anomaly::StaleRead),
+        ("begins-as-another-keyword.edn", Anomaly::ValueFromNowhere),
+        (
+            "begins-at-a-value-that-comes-back.jsonl",
+            Anomaly::StaleRead,
+        ),
+        ("begins-at-two-values.jsonl", Anomaly::ValueFromNowhere),
+        (
+            "begins-otherwise-than-it-says.jsonl",
+            Anomaly::ValueFromNowhere,
+        ),
+        ("begins-somehow-and-comes-back.jsonl", Anomaly::StaleRead),
+        ("begins-with-two-beginnings.jsonl", Anomaly::Unclassified),
         ("cas-from-nowhere.jsonl", Anomaly::ValueFromNowhere),
         ("chain-of-unknown-cas-broken.jsonl", Anomaly::StaleRead),
         ("circle-of-cas.jsonl", Anomaly::ValueFromNowhere),

@@ -134,7 +134,10 @@ fn happened(case: &Case<'_>, act: &Act) -> bool {
 fn without_a_source(case: &Case<'_>, finder: &Act, value: Value) -> Option<Anomaly> {
     let of_value = |act: &Act| act.changes() && act.value == Some(value) && act.id != finder.id;
     let begun = |act: &Act| act.id < finder.ended;
-    if case.began() == Began::With(Some(value)) {
+    // Where nobody knows what was there, it was what somebody had found before.
+    let found = |act: Act| act.finds() && act.found() == Some(value) && act.id < finder.id;
+    let somehow = case.whole.is_some() && case.began() == Began::Somehow;
+    if case.began() == Began::With(Some(value)) || somehow && case.before().any(found) {
         return None;
     }
     if case
