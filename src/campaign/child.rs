@@ -143,12 +143,20 @@ mod tests {
 
     fn sleeper(seconds: &str) -> (tempfile::TempDir, Child) {
         let dir = tempfile::tempdir().unwrap();
+        // A shell that starts these tests in the background has its children ignore the signal.
         let command = Errand {
-            program: Path::new("sleep"),
-            arguments: vec![seconds.to_owned()],
+            program: Path::new("env"),
+            arguments: ["--default-signal=INT", "sleep", seconds]
+                .map(str::to_owned)
+                .to_vec(),
             place: dir.path().join("place"),
         };
         let child = spawn(&command).unwrap();
+        let pid = child.id().unwrap();
+        let sleeps = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() == "sleep\n";
+        while !sleeps() {
+            std::thread::yield_now();
+        }
         (dir, child)
     }
 
