@@ -92,6 +92,7 @@ pub mod fault;
 pub mod host;
 pub mod journal;
 pub mod judge;
+pub mod last_words;
 pub mod nemesis;
 pub mod node;
 pub mod oracle;

@@ -8,6 +8,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("shortage", &[]),
     ("exit", &[]),
+    ("last_words", &[]),
     ("node", &["wire", "shortage"]),
     ("host", &["shortage"]),
     ("proxy", &["wire", "host", "shortage"]),
@@ -25,7 +26,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("scenario", &["workload", "fault"]),
     (
         "oracle",
-        &["checkers", "shortage", "host", "cluster", "fault"],
+        &[
+            "checkers",
+            "shortage",
+            "host",
+            "cluster",
+            "fault",
+            "last_words",
+        ],
     ),
     // Of the oracles what they find, as data; of the wire the token that a folder keeps.
     (
@@ -43,7 +51,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["checkers", "fault", "journal"]),
-    ("campaign", &["run", "scenario", "fault", "journal"]),
+    (
+        "campaign",
+        &["run", "scenario", "fault", "journal", "last_words"],
+    ),
     (
         "tui",
         &["run", "fault", "oracle", "journal", "exit", "checkers"],

@@ -133,8 +133,7 @@ pub(super) fn said(place: &Path) -> Option<serde_json::Value> {
 pub(super) fn last_words(place: &Path) -> String {
     let text = fs::read(place.join(PROGRESS)).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(3)..].join(" / ")
+    crate::last_words::last_words(&text, 3).join(" / ")
 }
 
 #[cfg(test)]

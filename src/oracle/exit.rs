@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Evidence, Finding};
 use crate::cluster::ExitByItself;
 use crate::fault::NodeId;
+use crate::last_words::last_words;
 
 /// So many of the last lines of its log are told.
 const LINES: usize = 3;
@@ -48,12 +49,11 @@ impl fmt::Display for Ended {
 /// A child that ended though nobody ended it.
 #[must_use]
 pub fn by_itself(exit: &ExitByItself) -> Finding {
-    let lines: Vec<&str> = exit.log.lines().collect();
-    let last = lines[lines.len().saturating_sub(LINES)..].iter();
+    let last = last_words(&exit.log, LINES).into_iter();
     let ended = Ended::ByItself {
         node: exit.id,
         status: exit.status.to_string(),
-        log: last.map(|line| (*line).to_owned()).collect(),
+        log: last.map(str::to_owned).collect(),
     };
     Evidence::Exit(ended).into()
 }
