@@ -7,7 +7,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::Budget;
+use super::{Budget, Judgement, Options};
 use crate::history::NEVER;
 use crate::spec::{Spec, Timed};
 
@@ -68,6 +68,24 @@ pub fn search<S: Spec>(spec: &S, ops: &[Timed<S::Op>], budget: &mut Budget) -> F
         }
     }
     Found::Order(stack.into_iter().map(|(op, _)| op).collect())
+}
+
+/// The verdict of a search on a budget of its own, and how many configurations it took.
+pub(super) fn judge<S: Spec>(
+    spec: &S,
+    ops: &[Timed<S::Op>],
+    options: &Options,
+) -> (Judgement, u64) {
+    let mut budget = Budget::new(options);
+    let judgement = match search(spec, ops, &mut budget) {
+        Found::Order(_) => Judgement::Holds,
+        Found::Nothing => Judgement::Fails,
+        Found::Exhausted { proven_to } => Judgement::Unknown {
+            proven_to,
+            exhausted: budget.reason(),
+        },
+    };
+    (judgement, budget.spent())
 }
 
 /// What stands at a place of the list.

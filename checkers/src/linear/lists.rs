@@ -9,7 +9,7 @@ use super::{Budget, Judgement, Options, dfs, prefix};
 use crate::history::{
     ABSENT, End, History, KeyHistory, Kind, Lists, Op, Operation, Start, Value, Values,
 };
-use crate::spec::{List, ListOp, Timed};
+use crate::spec::List;
 use crate::verdict::Counterexample;
 
 /// Judges operations of one list: what it came to, and configurations visited.
@@ -22,13 +22,13 @@ pub(super) fn judge(
 ) -> (Judgement, u64) {
     let (mut list, timed, _) = List::timed(ops, start, values, lists);
     if start != Start::Any {
-        return search(&list, &timed, options);
+        return dfs::judge(&list, &timed, options);
     }
     let starts = list.starts(&timed);
     let mut each = Each::new(starts.len(), options);
     for start in starts {
         list.begin(start);
-        let (judgement, spent) = search(&list, &timed, &each.options());
+        let (judgement, spent) = dfs::judge(&list, &timed, &each.options());
         if each.came(judgement, spent, 0) {
             return (judgement, each.spent);
         }
@@ -47,22 +47,9 @@ pub(super) fn start(
     let mut starts = list.starts(&timed).into_iter();
     let start = starts.find(|start| {
         list.begin(*start);
-        search(&list, &timed, options).0 == Judgement::Holds
+        dfs::judge(&list, &timed, options).0 == Judgement::Holds
     })?;
     list.elements(start)
-}
-
-fn search(list: &List, timed: &[Timed<ListOp>], options: &Options) -> (Judgement, u64) {
-    let mut budget = Budget::new(options);
-    let judgement = match dfs::search(list, timed, &mut budget) {
-        dfs::Found::Order(_) => Judgement::Holds,
-        dfs::Found::Nothing => Judgement::Fails,
-        dfs::Found::Exhausted { proven_to } => Judgement::Unknown {
-            proven_to,
-            exhausted: budget.reason(),
-        },
-    };
-    (judgement, budget.spent())
 }
 
 /// An order of operations of a list, as indices into `ops`, if the budget finds one.

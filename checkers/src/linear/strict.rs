@@ -20,9 +20,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::certificate::{Certificate, certificate_of_key};
-use super::{
-    Budget, Judgement, Options, dfs, evidence, frontier, judge_key_of, prefix, starts, witness,
-};
+use super::{Judgement, Options, dfs, evidence, frontier, judge_key_of, prefix, starts, witness};
 use crate::history::{ABSENT, End, History, KeyHistory, Kind, NEVER, Names, Op, Operation, Start};
 use crate::spec::{Register, RegisterOp, Spec, Timed};
 use crate::verdict::{Counterexample, Verdict};
@@ -153,16 +151,7 @@ pub(super) fn judge_further(
     if of_zones().is_some_and(fits) || of_log().is_some_and(fits) {
         return (Judgement::Holds, 0);
     }
-    let mut budget = Budget::new(options);
-    let judgement = match dfs::search(&Register::starting(key.start), &case.timed(), &mut budget) {
-        dfs::Found::Order(_) => Judgement::Holds,
-        dfs::Found::Nothing => Judgement::Fails,
-        dfs::Found::Exhausted { proven_to } => Judgement::Unknown {
-            proven_to,
-            exhausted: budget.reason(),
-        },
-    };
-    (judgement, budget.spent())
+    dfs::judge(&Register::starting(key.start), &case.timed(), options)
 }
 
 /// The order of the log, as rows of the key, where it explains everything. Nodes are not believed: it is played through.

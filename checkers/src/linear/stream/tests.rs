@@ -6,7 +6,7 @@ use crate::generate::{Generator, Recipe, Violation};
 use crate::linear::check;
 
 fn text(violate: Option<Violation>, seed: u64) -> Vec<u8> {
-    let recipe = Recipe {
+    written(Recipe {
         ops: 20_000,
         clients: 8,
         keys: 3,
@@ -15,7 +15,11 @@ fn text(violate: Option<Violation>, seed: u64) -> Vec<u8> {
         violate,
         seed,
         ..Recipe::default()
-    };
+    })
+}
+
+/// As a file has it.
+fn written(recipe: Recipe) -> Vec<u8> {
     let mut text = Vec::new();
     jsonl::write_header(&mut text, &recipe.header()).expect("a vector takes everything");
     for event in Generator::new(recipe) {
@@ -26,7 +30,7 @@ fn text(violate: Option<Violation>, seed: u64) -> Vec<u8> {
 
 /// The same of keys that held something at first.
 fn begun(initial: Initial, violate: Option<Violation>, seed: u64) -> Vec<u8> {
-    let recipe = Recipe {
+    written(Recipe {
         ops: 20_000,
         clients: 8,
         keys: 3,
@@ -36,13 +40,7 @@ fn begun(initial: Initial, violate: Option<Violation>, seed: u64) -> Vec<u8> {
         violate,
         seed,
         ..Recipe::default()
-    };
-    let mut text = Vec::new();
-    jsonl::write_header(&mut text, &recipe.header()).expect("a vector takes everything");
-    for event in Generator::new(recipe) {
-        jsonl::write_event(&mut text, &event).expect("a vector takes everything");
-    }
-    text
+    })
 }
 
 #[test]
