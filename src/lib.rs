@@ -18,6 +18,8 @@
 //!   it does not know that it is tested. [`wire`] is the generated protocol, and what every call carries beside its
 //!   message. [`shortage`] is the table of what a machine may have run out of, by the kernel's error numbers and a node's
 //!   exit codes: bench and node share it. [`last_words`] are what a process left on stderr.
+//! - [`machine`], a crate of its own, is an unmodified program on a host of its own: what it asks the kernel for, the
+//!   bench answers.
 //! - [`host`] is the machine under all that: whether it has what a run needs, and had it when somebody is about to be
 //!   accused.
 //! - [`oracle`] is what is proven beside the history: one property a file, and who is to blame for what was seen.

@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Room, and the rooms (or crates of ours) that it may name. `checkers` is the library crate.
+/// Crates of ours that a room names as `NAME::`.
+const CRATES: &[&str] = &["checkers", "machine"];
+
+/// Room, and the rooms (or crates of ours) that it may name.
 const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("shortage", &[]),
     ("exit", &[]),
     ("last_words", &[]),
+    ("machine", &[]),
     ("node", &["wire", "shortage"]),
     ("host", &["shortage"]),
     ("proxy", &["wire", "host", "shortage"]),
@@ -148,8 +152,15 @@ fn named_rooms(code: &str) -> BTreeSet<String> {
             }
         }
     }
-    if code.contains("checkers::") {
-        rooms.insert("checkers".to_owned());
+    for name in CRATES {
+        let path = format!("{name}::");
+        let whole = |at: usize| {
+            let before = code[..at].chars().next_back();
+            !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+        };
+        if code.match_indices(&path).any(|(at, _)| whole(at)) {
+            rooms.insert((*name).to_owned());
+        }
     }
     rooms.remove("");
     rooms
@@ -190,7 +201,7 @@ fn every_room_imports_only_what_its_arrow_allows() {
         };
         for file in files {
             for named in named_rooms(&code(&file)) {
-                let known = named == "checkers" || arrows.contains_key(named.as_str());
+                let known = CRATES.contains(&named.as_str()) || arrows.contains_key(named.as_str());
                 if known && named != room && !allowed.contains(&named.as_str()) {
                     wrong.push(format!(
                         "{} names {named}, which {room} may not import",
@@ -257,5 +268,6 @@ fn the_reader_of_imports_finds_them_in_every_form() {
         rooms("use whitewater::cli::run; use checkers::history::Event;"),
         ["checkers", "cli"]
     );
-    assert!(rooms("use std::fmt;").is_empty());
+    assert_eq!(rooms("use machine::call::Call;"), ["machine"]);
+    assert!(rooms("use std::fmt; state_machine::new();").is_empty());
 }
