@@ -17,6 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host", &["shortage"]),
     ("proxy", &["wire", "host", "shortage"]),
     ("cluster", &["wire", "host", "shortage"]),
+    (
+        "target",
+        &["checkers", "wire", "host", "shortage", "journal", "fault"],
+    ),
     ("testbed", &["wire", "proxy", "cluster"]),
     ("workload", &["checkers"]),
     ("recorder", &["checkers"]),
