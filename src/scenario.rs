@@ -6,6 +6,7 @@
 
 mod check;
 mod given;
+mod tested;
 mod wrong;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::workload::{Keys, Mix};
 #[cfg(test)]
 pub(crate) use check::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
 pub use given::Given;
+pub use tested::Tested;
 use wrong::Wrong;
 
 const BUILT_IN: &[&str] = &[
@@ -270,6 +272,9 @@ pub struct Resolved {
     /// The planted defect, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defect: Option<String>,
+    /// What is tested, where it is not the program's own node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<Tested>,
     /// The scenario, with the command line's changes.
     pub scenario: Scenario,
     /// What will go wrong, and when.
@@ -443,6 +448,7 @@ impl Scenario {
         Ok(Resolved {
             seed,
             defect,
+            tested: None,
             scenario: self,
             plan,
         })

@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "nemesis",
         &["fault", "cluster", "proxy", "recorder", "journal"],
     ),
-    ("scenario", &["workload", "fault"]),
+    ("scenario", &["workload", "fault", "checkers"]),
     (
         "oracle",
         &[
