@@ -13,6 +13,7 @@ pub mod caller;
 mod filter;
 mod keeper;
 pub mod launch;
+pub mod net;
 mod orders;
 mod processes;
 mod starter;

@@ -280,6 +280,26 @@ pub(crate) fn signals(which: &[libc::c_int]) -> io::Result<OwnedFd> {
     }
 }
 
+/// The kernel's state of a TCP socket (`tcpi_state` of `TCP_INFO`, tcp(7)).
+///
+/// # Errors
+/// `EOPNOTSUPP` for other sockets.
+pub(crate) fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
+    let mut state = 0_u8;
+    let mut length: libc::socklen_t = 1;
+    // SAFETY: the kernel writes at most `length` bytes, and the state is the first one.
+    unsafe {
+        check(libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut length,
+        ))?;
+    }
+    Ok(state)
+}
+
 fn check(answer: libc::c_int) -> io::Result<()> {
     if answer < 0 {
         Err(io::Error::last_os_error())

@@ -1,6 +1,8 @@
 //! What the tests of this crate share.
 #![allow(dead_code)]
 
+pub(crate) mod forward;
+
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
