@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
-use crate::proxy::{MAX_NODE, Network, NetworkConfig, ProxyError, Route};
-use crate::wire::metadata::{Token, TokenError};
+use crate::cluster::{Cluster, ClusterConfig, ClusterError, UpstreamHook};
+use crate::proxy::{Level, MAX_NODE, Network, NetworkConfig, ProxyError, Route};
+use crate::target::{Ready, Wiring};
 
 /// The group of clients whose listener of a node is its entry in the membership.
 const ADVERTISED: u32 = 0;
@@ -18,9 +18,6 @@ const ADVERTISED: u32 = 0;
 /// What could not be had, as what follows "could not".
 #[derive(Debug, thiserror::Error)]
 pub enum TestbedError {
-    /// No random token.
-    #[error("{0}")]
-    Token(#[from] TokenError),
     /// No network.
     #[error("{0}")]
     Network(#[from] ProxyError),
@@ -34,23 +31,28 @@ pub enum TestbedError {
 pub struct Testbed {
     /// The children.
     pub cluster: Arc<Cluster>,
-    /// What every call at a node carries.
-    pub token: Token,
     /// The links. Last, so that they outlive the children.
     pub network: Arc<Network>,
 }
 
 impl Testbed {
-    /// Links for every node that there may be, and no child yet. Both configurations get one token, the same notes of
-    /// shortages, and each other's addresses: what they say of them is not looked at.
+    /// Links for every node that there may be, and no child yet. The links ask for the target's token, and tell single
+    /// messages apart where the target's can be. Both configurations get the same notes of shortages, and each other's
+    /// addresses: what they say of all that is not looked at.
     ///
     /// # Errors
-    /// Without a token, a port, or a thread.
+    /// Without a port or a thread.
     pub fn new(network: NetworkConfig, cluster: ClusterConfig) -> Result<Testbed, TestbedError> {
-        let token = Token::random()?;
+        let target = &cluster.target;
+        let level = |wished| match target.messages() {
+            Some(_) => wished,
+            None => Level::Bytes,
+        };
         let ids = 1..=network.nodes.min(MAX_NODE);
         let network = Arc::new(Network::start(NetworkConfig {
-            token: Some(token.clone()),
+            token: target.token().cloned(),
+            node_level: level(network.node_level),
+            client_level: level(network.client_level),
             shortages: cluster.shortages.clone(),
             ..network
         })?);
@@ -65,9 +67,11 @@ impl Testbed {
         // The links are not kept by the children.
         let links = Arc::downgrade(&network);
         let cluster = Cluster::new(ClusterConfig {
-            token: Some(token.clone()),
-            advertise: advertise.collect(),
-            peers: ids.clone().map(peers).collect(),
+            wiring: Wiring {
+                advertise: advertise.collect(),
+                peers: ids.clone().map(peers).collect(),
+                ..cluster.wiring
+            },
             upstream: UpstreamHook::new(move |node, address| {
                 if let Some(links) = links.upgrade() {
                     links.set_upstream(node, address);
@@ -77,7 +81,6 @@ impl Testbed {
         })?;
         Ok(Testbed {
             cluster: Arc::new(cluster),
-            token,
             network,
         })
     }

@@ -16,20 +16,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["wire", "shortage"]),
     ("host", &["shortage"]),
     ("proxy", &["wire", "host", "shortage"]),
-    ("cluster", &["wire", "host", "shortage"]),
+    ("cluster", &["host", "shortage", "journal", "target"]),
     (
         "target",
         &["checkers", "wire", "host", "shortage", "journal", "fault"],
     ),
-    ("testbed", &["wire", "proxy", "cluster"]),
+    ("testbed", &["proxy", "cluster", "target"]),
     ("workload", &["checkers"]),
     ("recorder", &["checkers"]),
-    ("client", &["checkers", "wire", "host", "shortage"]),
     ("judge", &["checkers"]),
     ("fault", &[]),
     (
         "nemesis",
-        &["fault", "cluster", "proxy", "recorder", "journal"],
+        &["fault", "cluster", "proxy", "recorder", "journal", "target"],
     ),
     ("scenario", &["workload", "fault", "checkers"]),
     (
@@ -41,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cluster",
             "fault",
             "last_words",
+            "target",
         ],
     ),
     // Of the oracles what they find, as data; of the wire the token that a folder keeps.
@@ -54,7 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "run",
         &[
             "checkers", "wire", "shortage", "host", "proxy", "cluster", "workload", "recorder",
-            "client", "judge", "fault", "nemesis", "scenario", "oracle", "journal", "exit",
+            "target", "judge", "fault", "nemesis", "scenario", "oracle", "journal", "exit",
             "testbed",
         ],
     ),

@@ -26,6 +26,7 @@ mod inspect;
 mod name;
 mod sessions;
 mod stage;
+mod target;
 mod watch;
 mod workload_phase;
 
@@ -83,7 +84,9 @@ pub fn election_ms(given: &Given) -> u64 {
         Given::Scenario(scenario) => &scenario.timings,
         Given::Resolved(resolved) => &resolved.scenario.timings,
     };
-    let own = crate::cluster::Timings::default().election_min.as_millis();
+    let own = crate::target::kiwi::Timings::default()
+        .election_min
+        .as_millis();
     let own = u64::try_from(own).unwrap_or(u64::MAX);
     timings.election_min_ms.unwrap_or(own)
 }

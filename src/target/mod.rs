@@ -1,6 +1,159 @@
 //! What is tested: its command line, its protocol and its status, one file for each target.
 //!
+//! ```text
+//!   launches ──▶ cluster: a process a launch, and how each says that it is ready
+//!   status ────▶ cluster, oracles, screen: what a node says of itself, in nobody's protocol
+//!   client ────▶ the clients: an operation, and what is proven by its answer
+//! ```
+//!
+//! A [`Target`] knows nothing of the run: it is asked with a node that is ready, and answers. What a system lacks its
+//! target does not have, and [`Target::offers`] says so in a sentence: it is then not drawn, not shown and not promised.
 //! A [`protocol::Protocol`] asks one node for one operation and says what came of it; who is asked, and who next, is the
-//! same for all of them.
+//! same for all of them ([`client`]).
 
+pub mod admin;
+pub mod client;
+mod error;
+pub mod kiwi;
+mod launch;
 pub mod protocol;
+mod state;
+mod switches;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use crate::fault::Need;
+use crate::journal::NodeStatus;
+use crate::wire::metadata::Token;
+
+pub use admin::{Admin, Departure, LeaderSeen, Member};
+pub use client::{Answer, Client, ClientConfig, Follow};
+pub use error::TargetError;
+pub use launch::{AskReady, Launch, Listening, Readiness, Ready, SaysReady, Wiring};
+pub use state::{StateDump, StateHash, States};
+pub use switches::{ClockSeen, DefectCounters, DiskProbe, DiskSeen, DiskSwitches, Switches};
+
+/// An answer that is waited for.
+pub type Asked<'a, T> = BoxFuture<'a, Result<T, TargetError>>;
+
+/// How the messages of a system can be told apart on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// gRPC calls of Kiwi's services, over HTTP/2.
+    Kiwi,
+}
+
+/// What a way to run a system promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Whether what clients see is to be linearizable.
+    pub holds: bool,
+}
+
+/// What one life of one node says of itself.
+pub trait Statuses: Send {
+    /// What it says now.
+    fn ask(&mut self, within: Duration) -> Asked<'_, NodeStatus>;
+}
+
+/// A system whose nodes say nothing of themselves.
+struct NoStatus(String);
+
+impl Statuses for NoStatus {
+    fn ask(&mut self, _within: Duration) -> Asked<'_, NodeStatus> {
+        let (target, what) = (self.0.clone(), "a node's status");
+        Box::pin(async move { Err(TargetError::NotOffered { target, what }) })
+    }
+}
+
+/// A system under test.
+pub trait Target: fmt::Debug + Send + Sync {
+    /// Its name, as in `--target`.
+    fn name(&self) -> &str;
+
+    /// What every call at one of its nodes carries; `None`: its protocol has no place for it, or nobody asks for one.
+    fn token(&self) -> Option<&Token> {
+        None
+    }
+
+    /// What is started for a node, one a process.
+    fn launches(&self, node: u64, wiring: &Wiring) -> Vec<Launch>;
+
+    /// Makes these nodes a cluster, once, when all of them are ready.
+    fn bootstrap<'a>(&'a self, members: &'a [Member]) -> Asked<'a, ()>;
+
+    /// Whom to ask, again and again, for what a node says of itself.
+    fn statuses(&self, _node: &Ready) -> Box<dyn Statuses> {
+        Box::new(NoStatus(self.name().to_owned()))
+    }
+
+    /// A client, for one logical client after the other.
+    fn client(&self, config: ClientConfig) -> Box<dyn Client>;
+
+    /// How single messages are told apart, so that each can have a fate.
+    fn messages(&self) -> Option<Messages> {
+        None
+    }
+
+    /// Whether its nodes say who leads.
+    fn tells_leader(&self) -> bool {
+        false
+    }
+
+    /// Who can be asked for other members, and for another leader.
+    fn admin(&self) -> Option<&dyn Admin> {
+        None
+    }
+
+    /// Who can be asked for a node's whole state at an applied index.
+    fn states(&self) -> Option<&dyn States> {
+        None
+    }
+
+    /// Who turns a node's own disk and clock wrong, and counts what its defects do.
+    fn switches(&self) -> Option<&dyn Switches> {
+        None
+    }
+
+    /// Whether its nodes write down what their Raft does, in the checkers' format.
+    fn traces(&self) -> bool {
+        false
+    }
+
+    /// The ways to run it, the first one unless another is named.
+    fn modes(&self) -> &[Mode];
+
+    /// Whether faults that need this can be had.
+    ///
+    /// # Errors
+    /// Why not, as a sentence for whoever asked for one.
+    fn offers(&self, need: Need) -> Result<(), String> {
+        let name = self.name();
+        let (there, why) = match need {
+            Need::Child | Need::Links => return Ok(()),
+            Need::Calls => (
+                self.messages().is_some(),
+                "its messages cannot be told apart",
+            ),
+            Need::UnsyncedDisk | Need::Switches => (
+                self.switches().is_some(),
+                "its nodes do not turn their own disk and clock wrong",
+            ),
+            Need::Admin => (
+                self.admin().is_some(),
+                "nobody can be asked for other members or another leader",
+            ),
+        };
+        match there {
+            true => Ok(()),
+            false => Err(format!("{name} does not offer it: {why}")),
+        }
+    }
+}
