@@ -16,6 +16,7 @@ pub mod launch;
 pub mod net;
 mod orders;
 mod processes;
+mod program;
 mod starter;
 mod supervisor;
 mod sys;
