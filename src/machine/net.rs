@@ -18,7 +18,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-pub use host::Host;
+pub use host::{Host, Noticed};
 
 /// A node's number, which is the last part of its address: 1 to 254.
 pub type NodeId = u8;

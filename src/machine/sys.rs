@@ -280,6 +280,21 @@ pub(crate) fn signals(which: &[libc::c_int]) -> io::Result<OwnedFd> {
     }
 }
 
+/// Withholds no signal from the calling thread, and ignores none in this process: what the bench was started with is
+/// not the program's.
+pub(crate) fn default_signals() {
+    // SAFETY: an empty set is plain bits; the default action runs no code of ours. Numbers that may not be set are
+    // refused, which is well.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
 /// The kernel's state of a TCP socket (`tcpi_state` of `TCP_INFO`, tcp(7)).
 ///
 /// # Errors
