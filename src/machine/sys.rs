@@ -315,6 +315,29 @@ pub(crate) fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
     Ok(state)
 }
 
+/// Sets a socket option whose value is bytes: what goes from one socket to another is not looked at.
+///
+/// # Errors
+/// `ENOPROTOOPT` and whatever else setsockopt(2) says.
+pub(crate) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> io::Result<()> {
+    let length = u32::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel reads `length` bytes of `value`.
+    unsafe {
+        check(libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_ptr().cast(),
+            length,
+        ))
+    }
+}
+
 fn check(answer: libc::c_int) -> io::Result<()> {
     if answer < 0 {
         Err(io::Error::last_os_error())

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use machine::launch::{Exit, Launch, Program};
-use machine::net::{Host, Network, NodeId};
+use machine::net::{Host, Network, NodeId, Way};
 use rustix::process::Signal;
 use support::forward::Forward;
 use support::{PATIENCE, launch, state, until};
@@ -27,10 +27,14 @@ struct Three {
 
 impl Three {
     fn new() -> Self {
+        Self::by(Way::here())
+    }
+
+    fn by(way: Way) -> Self {
         let network = Network::claim().expect("addresses are free");
         let links = Forward::new(&network);
         let hosts = (1..=3)
-            .map(|node| Host::new(&network, node, links.clone()))
+            .map(|node| Host::by(way, &network, node, links.clone()))
             .collect();
         let folder = tempfile::tempdir().expect("a folder can be made");
         Self {
@@ -115,9 +119,17 @@ fn etcd(three: &Three, node: NodeId) -> Program {
 
 #[test]
 fn three_etcd_on_their_default_ports_form_a_cluster_by_the_links_alone() {
-    let three = Three::new();
+    etcd_forms_a_cluster(&Three::new());
+}
+
+#[test]
+fn three_etcd_form_one_where_sockets_have_to_be_replaced() {
+    etcd_forms_a_cluster(&Three::by(Way::Replace));
+}
+
+fn etcd_forms_a_cluster(three: &Three) {
     let began = Instant::now();
-    let mut nodes: Vec<Program> = (1..=3).map(|node| etcd(&three, node)).collect();
+    let mut nodes: Vec<Program> = (1..=3).map(|node| etcd(three, node)).collect();
     let put = r#"{"key":"Zm9v","value":"YmFy"}"#;
     let written = |node| {
         post(three.at(node, 2379), "/v3/kv/put", put).is_ok_and(|it| it.contains("revision"))
@@ -140,7 +152,7 @@ fn three_etcd_on_their_default_ports_form_a_cluster_by_the_links_alone() {
 
     // A node that is killed and started again finds its port and its peers again.
     nodes.remove(0).kill().expect("it can be killed");
-    nodes.push(etcd(&three, 1));
+    nodes.push(etcd(three, 1));
     until("the first node's return", || written(1));
 
     let pairs: BTreeSet<_> = three.links.seen().into_keys().collect();
