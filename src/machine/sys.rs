@@ -315,6 +315,20 @@ pub(crate) fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
     Ok(state)
 }
 
+/// Traces a thread of another process, without stopping it, until the calling thread ends.
+///
+/// # Errors
+/// `EPERM` where that is forbidden.
+pub(crate) fn trace(tid: u32) -> io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: PTRACE_SEIZE takes a number and flags, here none, and touches no memory of this process.
+    let done = unsafe { libc::ptrace(libc::PTRACE_SEIZE, tid.cast_signed(), none, none) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Sets a socket option whose value is bytes: what goes from one socket to another is not looked at.
 ///
 /// # Errors
