@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use machine::launch::{Exit, Launch, Program, Stream};
 use machine::net::{Host, Network, NodeId, Way};
 use support::forward::Forward;
+use support::hobbled::{Refused, hobbled};
 use support::{PATIENCE, launch, said, until};
 
 /// Two nodes and what lies between them.
@@ -445,4 +446,32 @@ fn two_programs_have_the_same_port_side_by_side() {
         assert!(answer.ends_with(&format!("node {node}")), "{answer}");
     }
     drop(servers);
+}
+
+/// The tests of this file where containers refuse to copy descriptors, and interrupts cannot be withheld: then sockets are
+/// replaced because they must be.
+#[test]
+fn a_host_that_allows_less_has_the_same_network() {
+    let names = [
+        "a_connection_to_a_peer_goes_by_its_link_and_does_not_show_it",
+        "sockets_that_do_not_block_threads_and_forked_children_go_by_it_too",
+        "a_refusal_is_the_programs_refusal",
+        "localhost_is_the_nodes_own_in_every_spelling",
+        "two_programs_have_the_same_port_side_by_side",
+    ];
+    let test = std::env::current_exe().expect("it has a path");
+    let withheld = Refused {
+        nr: libc::SYS_seccomp,
+        bits: Some((1, libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32)),
+        errno: libc::EINVAL,
+    };
+    let refused = [Refused::always(libc::SYS_pidfd_getfd), withheld];
+    let output = hobbled(&refused, test.to_str().expect("a path of text"))
+        .arg("--exact")
+        .args(names)
+        .output()
+        .expect("python3 runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let passed = format!("{} passed; 0 failed", names.len());
+    assert!(output.status.success() && text.contains(&passed), "{text}");
 }
