@@ -5,12 +5,16 @@
 //! which it is ready to the moment before it is ended. Nobody else tells a link where it leads, so that none can point at
 //! a port which belongs to somebody else by now.
 
+mod hosts;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, ClusterConfig, ClusterError, UpstreamHook};
+use crate::cluster::{Cluster, ClusterConfig, ClusterError, Spawner, UpstreamHook};
 use crate::proxy::{Level, MAX_NODE, Network, NetworkConfig, ProxyError, Route};
 use crate::target::{Ready, Wiring};
+use hosts::Hosts;
 
 /// The group of clients whose listener of a node is its entry in the membership.
 const ADVERTISED: u32 = 0;
@@ -21,6 +25,9 @@ pub enum TestbedError {
     /// No network.
     #[error("{0}")]
     Network(#[from] ProxyError),
+    /// No hosts.
+    #[error("get addresses for the nodes' hosts: {0}")]
+    Hosts(#[source] std::io::Error),
     /// No children.
     #[error("{0}")]
     Cluster(#[from] ClusterError),
@@ -31,6 +38,8 @@ pub enum TestbedError {
 pub struct Testbed {
     /// The children.
     pub cluster: Arc<Cluster>,
+    /// The nodes' own hosts, where each has one.
+    hosts: Option<Arc<Hosts>>,
     /// The links. Last, so that they outlive the children.
     pub network: Arc<Network>,
 }
@@ -66,12 +75,25 @@ impl Testbed {
         };
         // The links are not kept by the children.
         let links = Arc::downgrade(&network);
+        let hosts = target
+            .wants_hosts()
+            .then(|| Hosts::new(ids.clone(), links.clone()));
+        let hosts = hosts.transpose().map_err(TestbedError::Hosts)?;
+        let spawner: Arc<dyn Spawner> = match &hosts {
+            Some(hosts) => hosts.clone(),
+            None => cluster.spawner.clone(),
+        };
         let cluster = Cluster::new(ClusterConfig {
             wiring: Wiring {
                 advertise: advertise.collect(),
                 peers: ids.clone().map(peers).collect(),
+                hosts: hosts
+                    .as_ref()
+                    .map(|hosts| hosts.addresses())
+                    .unwrap_or_default(),
                 ..cluster.wiring
             },
+            spawner,
             upstream: UpstreamHook::new(move |node, address| {
                 if let Some(links) = links.upgrade() {
                     links.set_upstream(node, address);
@@ -81,6 +103,7 @@ impl Testbed {
         })?;
         Ok(Testbed {
             cluster: Arc::new(cluster),
+            hosts,
             network,
         })
     }
@@ -99,5 +122,29 @@ impl Testbed {
         self.cluster.initialize(voters).await?;
         self.cluster.wait_for_leader(voters, leader_within).await?;
         Ok(ready)
+    }
+
+    /// What of the nodes' traffic no link could harm, a sentence each: connections to what is no node, and datagrams.
+    #[must_use]
+    pub fn unharmed(&self) -> Vec<String> {
+        let Some(hosts) = &self.hosts else {
+            return Vec::new();
+        };
+        let foreign = hosts.foreign();
+        let times = |(address, times): (&SocketAddr, &u64)| format!("{address} ({times} times)");
+        let foreign: Vec<String> = foreign.iter().map(times).collect();
+        let mut said = Vec::new();
+        if !foreign.is_empty() {
+            said.push(format!(
+                "nodes connect to what is no node, where no link is harmed: {}",
+                foreign.join(", ")
+            ));
+        }
+        for node in hosts.datagrams() {
+            said.push(format!(
+                "n{node} sends its peers datagrams, which no link harms"
+            ));
+        }
+        said
     }
 }

@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "target",
         &["checkers", "wire", "host", "shortage", "journal", "fault"],
     ),
-    ("testbed", &["proxy", "cluster", "target"]),
+    ("testbed", &["machine", "proxy", "cluster", "target"]),
     ("workload", &["checkers"]),
     ("recorder", &["checkers"]),
     ("judge", &["checkers"]),

@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::{oneshot, watch};
 
 use super::deeds::SIGNAL_DEADLINE;
-use super::spawn::Spawned;
+use super::spawn::{SignalAll, Spawned};
 use super::upstream::Published;
 use super::{ClusterConfig, ClusterError};
 use crate::target::{AskReady, Launch, Listening, Readiness, SaysReady};
@@ -55,8 +55,9 @@ fn signal_group(group: u32, signal: Signal) {
 /// One life of one node.
 pub(super) struct Child {
     pub(super) pid: u32,
-    /// Everything that it has started is in it, too.
+    /// Everything that it has started is in it, too, but where `all` knows more.
     group: u32,
+    all: Option<Arc<SignalAll>>,
     /// Names the process even after its id is used again.
     fd: OwnedFd,
     ended: watch::Receiver<Option<ExitStatus>>,
@@ -103,12 +104,19 @@ impl Child {
         self.expect_end();
         self.published.withdraw();
         if self.ended().is_none() {
+            if let Some(all) = &self.all {
+                // What cannot be sent to one of them has reached the group of the first.
+                let _ = all(Signal::KILL);
+            }
             signal_group(self.group, Signal::KILL);
         }
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(pidfd_send_signal(&self.fd, signal)?)
+        match &self.all {
+            Some(all) => all(signal),
+            None => Ok(pidfd_send_signal(&self.fd, signal)?),
+        }
     }
 
     /// It is ready, and listens here.
@@ -182,7 +190,7 @@ pub(super) type Heard = oneshot::Receiver<Listening>;
 pub(super) fn spawn(
     config: &ClusterConfig,
     id: u64,
-    launch: &Launch,
+    launches: &[Launch],
 ) -> Result<(Child, Heard), ClusterError> {
     let made = |path: &Path, result: io::Result<()>| {
         result.map_err(|source| ClusterError::File {
@@ -192,10 +200,10 @@ pub(super) fn spawn(
     };
     let folder = config.wiring.folder(id);
     made(&folder, std::fs::create_dir_all(&folder))?;
-    for path in &launch.folders {
+    for path in launches.iter().flat_map(|launch| &launch.folders) {
         made(path, std::fs::create_dir_all(path))?;
     }
-    for (path, text) in &launch.files {
+    for (path, text) in launches.iter().flat_map(|launch| &launch.files) {
         made(path, std::fs::write(path, text))?;
     }
     let path = folder.join("log");
@@ -204,10 +212,13 @@ pub(super) fn spawn(
 
     let failed = |source| ClusterError::Spawn { id, source };
     let also_log = log.try_clone().map_err(failed)?;
-    let spawned = config.spawner.spawn(launch, log).map_err(failed)?;
+    let first = launches.first();
+    let first = first.ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    let spawned = config.spawner.spawn(id, launches, log).map_err(failed)?;
     let Spawned {
         pid,
         group,
+        all,
         stdin,
         stdout,
         ended: reaped,
@@ -222,7 +233,7 @@ pub(super) fn spawn(
 
     let (end, ended) = watch::channel(None);
     let (tell, heard) = oneshot::channel();
-    match &launch.readiness {
+    match &first.readiness {
         Readiness::Says(says) => {
             let first = (says.clone(), tell);
             stdout.map(|stdout| tokio::spawn(listen(stdout, also_log, Some(first))));
@@ -233,6 +244,9 @@ pub(super) fn spawn(
         }
     }
     let published = Arc::new(Published::new(id, config.upstream.clone()));
+    if let Some(address) = first.host {
+        published.publish(address);
+    }
     let withdrawn = published.clone();
     tokio::spawn(async move {
         let status = reaped.await;
@@ -246,6 +260,7 @@ pub(super) fn spawn(
     let child = Child {
         pid,
         group,
+        all,
         fd,
         ended,
         expected: AtomicBool::new(false),

@@ -17,7 +17,7 @@ use super::{
     ChildState, ClusterConfig, ClusterError, Ended, EndedBy, ExitByItself, Limit, NodeView,
 };
 use crate::host::Cost;
-use crate::target::{Departure, Launch, Ready};
+use crate::target::{Departure, Ready};
 
 /// How long a child may take to vanish after SIGKILL, or to stop or go on after SIGSTOP or SIGCONT.
 pub(super) const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -186,28 +186,14 @@ impl Shared {
         }
     }
 
-    /// The one process of a node.
-    fn launch(&self, id: u64) -> Result<Launch, ClusterError> {
-        let launches = self.config.target.launches(id, &self.config.wiring);
-        let count = launches.len();
-        match <[Launch; 1]>::try_from(launches) {
-            Ok([launch]) => Ok(launch),
-            Err(_) => {
-                let why = format!("a node of {count} processes needs a machine of its own");
-                let source = io::Error::new(io::ErrorKind::Unsupported, why);
-                Err(ClusterError::Spawn { id, source })
-            }
-        }
-    }
-
     async fn start_once(self: &Arc<Self>, id: u64) -> Result<Ready, ClusterError> {
         let state = self.nodes.lock().unwrap().get(&id).map(Node::state);
         if let Some(state) = state.filter(|&state| state != ChildState::Dead) {
             let deed = "start";
             return Err(ClusterError::State { deed, id, state });
         }
-        let launch = self.launch(id)?;
-        let (child, heard) = child::spawn(&self.config, id, &launch)?;
+        let launches = self.config.target.launches(id, &self.config.wiring);
+        let (child, heard) = child::spawn(&self.config, id, &launches)?;
         let child = Arc::new(child);
         self.edit(id, |node| {
             node.child = Some(child.clone());
@@ -221,7 +207,7 @@ impl Shared {
         let ready = self.first_word(id, &child, heard).await;
         match ready {
             Ok(ready) => {
-                child.publish(ready.at.peers);
+                child.publish(launches[0].host.unwrap_or(ready.at.peers));
                 self.edit(id, |node| node.ready = Some(ready));
                 tokio::spawn(self.clone().watch(ready, child.clone()));
                 tokio::spawn(self.clone().poll(ready, child));

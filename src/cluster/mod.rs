@@ -30,7 +30,7 @@ pub use ask::Status;
 pub use child::end_all_children;
 pub use config::ClusterConfig;
 pub use error::{ClusterError, EndedBy, ExitByItself};
-pub use spawn::{DirectChild, Spawned, Spawner};
+pub use spawn::{DirectChild, SignalAll, Spawned, Spawner};
 pub use upstream::UpstreamHook;
 
 use deeds::{Shared, own_thread, view};

@@ -4,9 +4,11 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use rustix::process::Signal;
 use tokio::io::AsyncRead;
 use tokio::process::Command;
 
@@ -14,19 +16,22 @@ use crate::target::Launch;
 
 /// Starts processes.
 pub trait Spawner: fmt::Debug + Send + Sync {
-    /// Starts one from the calling thread, with its stderr in this log. Its folders and files are there.
+    /// Starts a node's processes from the calling thread, with what they say on stderr in this log. Their folders and
+    /// files are there.
     ///
     /// # Errors
-    /// When the kernel starts none.
-    fn spawn(&self, launch: &Launch, log: File) -> io::Result<Spawned>;
+    /// When one is not started; then none is left.
+    fn spawn(&self, node: u64, launches: &[Launch], log: File) -> io::Result<Spawned>;
 }
 
-/// A process that was started. Whoever drops `ended` before it is over kills it.
+/// A node's processes, which were started. Whoever drops `ended` before it is over kills them.
 pub struct Spawned {
-    /// Its id.
+    /// The id of the first of them: its end is the node's.
     pub pid: u32,
-    /// Its group, which everything that it starts is in, too.
+    /// Its group.
     pub group: u32,
+    /// Sends all of the node's processes a signal, where they are not all in that group.
+    pub all: Option<Arc<SignalAll>>,
     /// Held as long as the process is: its end tells it that the bench is gone.
     pub stdin: Option<Box<dyn Send + Sync>>,
     /// What it says.
@@ -35,12 +40,19 @@ pub struct Spawned {
     pub ended: BoxFuture<'static, ExitStatus>,
 }
 
+/// Sends all processes of a node a signal.
+pub type SignalAll = dyn Fn(Signal) -> io::Result<()> + Send + Sync;
+
 /// A child of the bench itself, on the bench's own machine, in a group of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DirectChild;
 
 impl Spawner for DirectChild {
-    fn spawn(&self, launch: &Launch, log: File) -> io::Result<Spawned> {
+    fn spawn(&self, _node: u64, launches: &[Launch], log: File) -> io::Result<Spawned> {
+        let [launch] = launches else {
+            let why = "a node of several processes needs a host of its own";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        };
         if launch.program.is_empty() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -52,6 +64,9 @@ impl Spawner for DirectChild {
             .stderr(log)
             .process_group(0)
             .kill_on_drop(true);
+        if let Some(folder) = &launch.folder {
+            command.current_dir(folder);
+        }
         for (name, value) in &launch.environment {
             match value {
                 Some(value) => command.env(name, value),
@@ -66,6 +81,7 @@ impl Spawner for DirectChild {
         Ok(Spawned {
             pid,
             group: pid,
+            all: None,
             stdin,
             stdout,
             ended: ended.boxed(),

@@ -27,7 +27,7 @@ use thiserror::Error;
 use crate::keeper::KEEPER;
 pub use crate::orders::Limit;
 use crate::orders::Orders;
-pub use crate::program::{Exit, Program};
+pub use crate::program::{Exit, Program, Waiter};
 use crate::program::{Keeper, late, readable};
 use crate::starter::Stage;
 use crate::supervisor::Supervisor;
@@ -152,6 +152,13 @@ impl Launch {
         self.env.retain(|(known, _)| known != name.as_ref());
         self.env
             .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Without this variable of the bench's environment.
+    #[must_use]
+    pub fn without(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.env.retain(|(known, _)| known != name.as_ref());
         self
     }
 

@@ -73,6 +73,12 @@ impl Program {
         self.held.wait(patience, |state| state.exit.is_some()).exit
     }
 
+    /// Somebody who can wait for it on a thread of its own, also after this is dropped.
+    #[must_use]
+    pub fn waiter(&self) -> Waiter {
+        Waiter(Arc::clone(&self.held))
+    }
+
     /// Whether no process of it is left.
     #[must_use]
     pub fn gone(&self) -> bool {
@@ -105,6 +111,18 @@ impl Program {
         let family = self.family();
         let own = family.iter().find(|process| process.pid == self.pid);
         own.map_or(Ok(()), |process| process.signal(signal))
+    }
+
+    /// Sends all of it a signal, and does not wait for what that does.
+    ///
+    /// # Errors
+    /// What kill(2) says of the first that could not be sent it.
+    pub fn signal_all(&self, signal: Signal) -> io::Result<()> {
+        let mut sent = Ok(());
+        for process in self.family() {
+            sent = sent.and(process.signal(signal));
+        }
+        sent
     }
 
     /// Stops all of it, and comes back when no thread of it can run.
@@ -175,6 +193,23 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.kill();
+    }
+}
+
+/// Waits for a program's own process.
+pub struct Waiter(Arc<Held>);
+
+impl Waiter {
+    /// Blocks until it has ended. `None` where nobody can say how: its keeper was killed.
+    #[must_use]
+    pub fn wait(&self) -> Option<Exit> {
+        // The patience is nobody's: the thread of the program's keeper ends it in any case.
+        loop {
+            let state = self.0.wait(PATIENCE, |state| state.exit.is_some());
+            if state.exit.is_some() || state.gone {
+                return state.exit;
+            }
+        }
     }
 }
 

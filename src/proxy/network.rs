@@ -163,6 +163,12 @@ impl Network {
         }
     }
 
+    /// Whether the network was configured with this route.
+    #[must_use]
+    pub fn has(&self, route: Route) -> bool {
+        self.shared.routes.contains_key(&route)
+    }
+
     /// An unmodified program is about to dial its peer on this route: from `source`, which its socket is bound to, to the
     /// peer's own address `to`. Gives where its socket must connect instead, to meet there what the peer and the faults
     /// of the route have for it. Blocks, for as long as the peer takes to answer: two seconds at most.

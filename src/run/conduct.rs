@@ -255,6 +255,9 @@ impl RunContext {
             sessions: stage.fleet.tally.so_far(),
             defect: stage.defect.then(|| stage.inspector.counts()),
         });
+        for text in stage.testbed.unharmed() {
+            self.log.say(text);
+        }
         stage.cluster.end().await;
         stage.note_losses(self);
         self.watch.look(&stage.cluster);

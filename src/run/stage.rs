@@ -58,8 +58,9 @@ pub(super) struct Stage {
     _token: Option<TokenFile>,
     /// A decoy of the network, for as long as the run.
     _decoy: Option<Guard>,
-    /// Last, so that the links outlive the children.
     pub(super) network: Arc<Network>,
+    /// Last, so that the links outlive whoever asks them; and the children with it.
+    pub(super) testbed: Testbed,
 }
 
 impl Stage {
@@ -87,7 +88,7 @@ impl Stage {
         let voters = resolved.scenario.voter_ids();
         let started = testbed.start(&nodes, &voters, LEADER_WITHIN).await;
         let ready = started.map_err(words)?;
-        let Testbed { cluster, network } = testbed;
+        let (cluster, network) = (testbed.cluster.clone(), testbed.network.clone());
         context.watch.look(&cluster);
 
         let reach = |group: u32, ready: &Ready| {
@@ -150,6 +151,7 @@ impl Stage {
             _token: token_file,
             _decoy: decoy,
             network,
+            testbed,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,13 +17,18 @@ pub struct Launch {
     /// Its arguments.
     pub arguments: Vec<OsString>,
     /// What is set in its environment (`Some`) or taken from it (`None`), beside what the bench has.
-    pub environment: Vec<(&'static str, Option<OsString>)>,
+    pub environment: Vec<(String, Option<OsString>)>,
+    /// Where it works; the bench's own folder if unsaid.
+    pub folder: Option<PathBuf>,
     /// Folders that are made before it starts, with those above them.
     pub folders: Vec<PathBuf>,
     /// Files that are written before it starts, each in one of these folders.
     pub files: Vec<(PathBuf, String)>,
     /// How it says that it is ready.
     pub readiness: Readiness,
+    /// On a host of its own: where its clients will dial it, known before it listens. Others are led to that host from its
+    /// first moment on, and meet there what it has for them.
+    pub host: Option<SocketAddr>,
 }
 
 impl fmt::Debug for Launch {
@@ -108,6 +113,8 @@ pub struct Wiring {
     pub advertise: BTreeMap<u64, SocketAddr>,
     /// For each node where it dials each of its peers.
     pub peers: BTreeMap<u64, BTreeMap<u64, SocketAddr>>,
+    /// For each node the address of its own host, where each has one; its peers dial it there, on whatever port.
+    pub hosts: BTreeMap<u64, Ipv4Addr>,
 }
 
 impl Wiring {

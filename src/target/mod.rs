@@ -86,6 +86,12 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// What is started for a node, one a process.
     fn launches(&self, node: u64, wiring: &Wiring) -> Vec<Launch>;
 
+    /// Whether each node is to have a host of its own, with an address of its own, because its programs cannot be told
+    /// whom to dial: they are unmodified, and dial their peers.
+    fn wants_hosts(&self) -> bool {
+        false
+    }
+
     /// Makes these nodes a cluster, once, when all of them are ready.
     fn bootstrap<'a>(&'a self, members: &'a [Member]) -> Asked<'a, ()>;
 

@@ -55,10 +55,16 @@ impl Target for Plain {
         vec![Launch {
             program: "sh".into(),
             arguments: arguments.to_vec(),
-            environment: self.environment.clone(),
+            environment: self
+                .environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
+            folder: None,
             folders: vec![wiring.data(node)],
             files: vec![(wiring.data(node).join("born"), node.to_string())],
             readiness: Readiness::Says(Arc::new(ready)),
+            host: None,
         }]
     }
 

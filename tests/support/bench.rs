@@ -50,7 +50,9 @@ impl Bench {
         let cluster = ClusterConfig::new(dir.path().into(), kiwi.clone());
         let testbed = Testbed::new(network, cluster).unwrap();
         testbed.start(&NODES, &NODES, SOON).await.unwrap();
-        let Testbed { cluster, network } = testbed;
+        let Testbed {
+            cluster, network, ..
+        } = testbed;
         Bench {
             kiwi,
             cluster,

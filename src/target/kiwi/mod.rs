@@ -146,10 +146,15 @@ impl Target for Kiwi {
             program,
             arguments: [first, &flags(&self.config, node, wiring)].concat(),
             // Not what the bench itself may have been given.
-            environment: vec![(TOKEN_VARIABLE, token.map(|token| token.reveal().into()))],
+            environment: vec![(
+                TOKEN_VARIABLE.to_owned(),
+                token.map(|token| token.reveal().into()),
+            )],
+            folder: None,
             folders,
             files: Vec::new(),
             readiness: Readiness::Says(Arc::new(ready)),
+            host: None,
         }]
     }
 

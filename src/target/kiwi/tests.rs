@@ -54,6 +54,7 @@ fn launch(config: KiwiConfig) -> Launch {
         dir: PathBuf::from("/run"),
         advertise: BTreeMap::from([(2, address(9))]),
         peers: BTreeMap::from([(2, BTreeMap::from([(1, address(11)), (3, address(13))]))]),
+        ..Wiring::default()
     };
     let mut launches = Kiwi::new(config).launches(2, &wiring);
     assert_eq!(launches.len(), 1);
@@ -92,9 +93,12 @@ fn a_node_is_told_the_token_in_its_environment_and_nowhere_else() {
         launch.environment
     };
     let secret = Some("secret".into());
-    assert_eq!(told(token("secret")), [("WHITEWATER_TOKEN", secret)]);
+    assert_eq!(
+        told(token("secret")),
+        [("WHITEWATER_TOKEN".to_owned(), secret)]
+    );
     // Not the one that the bench itself may have been given, either.
-    assert_eq!(told(None), [("WHITEWATER_TOKEN", None)]);
+    assert_eq!(told(None), [("WHITEWATER_TOKEN".to_owned(), None)]);
     let kiwi = Kiwi::new(KiwiConfig {
         token: token("secret"),
         ..KiwiConfig::default()
