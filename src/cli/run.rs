@@ -108,6 +108,7 @@ impl ChangeArgs {
             reads: self.reads.clone(),
             append: self.append.clone(),
             vote_guard: self.vote_guard.as_deref().map(|guard| guard == "on"),
+            lacks: run::lacks(),
         })
     }
 }

@@ -203,6 +203,7 @@ impl Injector {
     pub(super) async fn inject(&self, fault: &Fault) -> Result<Active, NotIn> {
         let words = |error: crate::cluster::ClusterError| error.to_string();
         fault.check().map_err(|why| why.to_string())?;
+        self.cluster.target().offers(fault.kind().need())?;
         let mut worker = None;
         let guard = match fault {
             Fault::Kill { who: node } => {

@@ -192,6 +192,7 @@ mod tests {
             reads: Some("read-index".to_owned()),
             append: Some("unary".to_owned()),
             vote_guard: Some(false),
+            ..Changes::default()
         };
         let flags = "--rate 10 --clients 2 --keys 4 --faults kill,slow --reads read-index \
                      --vote-guard off --append unary";

@@ -99,8 +99,8 @@ impl RunContext {
         let recorder = Arc::new(recorder);
         let log = opened.on_the_clock_of(recorder.clone());
         let watch = Watch::new(log.clone(), recorder.clone());
-        for warning in warnings {
-            log.say(warning);
+        for text in warnings.into_iter().chain(resolved.left_out.clone()) {
+            log.say(text);
         }
         Ok((
             RunContext {

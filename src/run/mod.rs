@@ -51,6 +51,7 @@ pub use again::{Picked, flags};
 pub use command::Command;
 pub use drill::Drill;
 pub use found::Found;
+pub use target::lacks;
 
 /// Everything that a run is given.
 #[derive(Clone, Debug)]
@@ -170,3 +171,6 @@ pub fn start(setup: Setup) -> Handle {
         thread,
     }
 }
+
+#[cfg(test)]
+mod lack_tests;

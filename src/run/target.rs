@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use super::Setup;
 use super::decoy::planted;
-use crate::fault::Need;
 use crate::fault::defects::Place;
+use crate::fault::{Lacks, Need};
 use crate::host::Shortages;
 use crate::target::Target;
 use crate::target::kiwi::{Kiwi, KiwiConfig};
+
+/// What a run's target lacks, before there is one: plans are drawn by it.
+#[must_use]
+pub fn lacks() -> Lacks {
+    Kiwi::new(KiwiConfig::default()).lacks()
+}
 
 /// The target of this run, whose nodes nobody else can call.
 ///

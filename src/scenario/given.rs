@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::check::check_episodes;
-use super::{Changes, Error, Resolved, Scenario};
+use super::{Changes, Error, Resolved, Scenario, fit};
 use crate::fault::{Kind, defects};
 
 /// What somebody gave a run to do.
@@ -122,6 +122,8 @@ fn as_it_stands(
             "{flag}: the file holds a run whose plan is drawn already; change it there"
         )));
     }
+    fit::refuse(changes, resolved.defect.as_deref())?;
+    fit::refuse_plan(&resolved.plan, &changes.lacks)?;
     let trusts_clocks = changes.reads.as_deref() == Some("lease") && scenario.reads() != "lease";
     if trusts_clocks && resolved.plan.kinds().contains(&Kind::Clock) {
         return Err(Error::Senseless(

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::fault::Need;
+use crate::fault::{Lacks, Need};
 use crate::journal::NodeStatus;
 use crate::wire::metadata::Token;
 
@@ -136,30 +136,68 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// The ways to run it, the first one unless another is named.
     fn modes(&self) -> &[Mode];
 
-    /// Whether faults that need this can be had.
+    /// Whether what needs this can be had.
     ///
     /// # Errors
-    /// Why not, as a sentence for whoever asked for one.
+    /// Why not, as a sentence for whoever asked for it.
     fn offers(&self, need: Need) -> Result<(), String> {
         let name = self.name();
-        let (there, why) = match need {
+        let (offered, why) = match need {
             Need::Child | Need::Links => return Ok(()),
             Need::Calls => (
                 self.messages().is_some(),
-                "its messages cannot be told apart",
+                format!("single messages of {name} cannot be told apart"),
             ),
-            Need::UnsyncedDisk | Need::Switches => (
+            Need::UnsyncedDisk => (
                 self.switches().is_some(),
-                "its nodes do not turn their own disk and clock wrong",
+                format!("what {name} has not synced outlives its process"),
+            ),
+            Need::Switches => (
+                self.switches().is_some(),
+                format!("{name} does not turn its own disk and clock wrong"),
             ),
             Need::Admin => (
                 self.admin().is_some(),
-                "nobody can be asked for other members or another leader",
+                format!("{name} has nobody to ask for other members or another leader"),
+            ),
+            Need::Leader => (
+                self.tells_leader(),
+                format!("no node of {name} says who leads"),
             ),
         };
-        match there {
+        match offered {
             true => Ok(()),
-            false => Err(format!("{name} does not offer it: {why}")),
+            false => Err(why),
         }
+    }
+
+    /// All that it does not offer.
+    fn lacks(&self) -> Lacks {
+        Lacks::of(|need| self.offers(need))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Plain;
+    use super::*;
+
+    #[test]
+    fn a_target_offers_what_it_has_and_says_of_the_rest_why_not() {
+        let plain = Plain::default();
+        for need in Need::ALL {
+            let offered = plain.offers(need);
+            match need {
+                Need::Child | Need::Links => assert_eq!(offered, Ok(())),
+                need => assert!(offered.unwrap_err().contains("plain"), "{need:?}"),
+            }
+        }
+        let leads = Plain {
+            asked: Some(Default::default()),
+            ..Plain::default()
+        };
+        assert_eq!(leads.offers(Need::Leader), Ok(()));
+        let kiwi = kiwi::Kiwi::new(kiwi::KiwiConfig::default());
+        assert_eq!(kiwi.lacks(), Lacks::default(), "our own node has it all");
     }
 }
