@@ -14,7 +14,8 @@
 //! - [`cluster`] is the children: spawned, killed, paused, asked, reaped. [`proxy`] is the network between them: one
 //!   listener for each ordered pair. [`testbed`] is both, with what leads from one to the other. [`nemesis`] is the only
 //!   hand on them.
-//! - [`target`] is what is tested: its command line, its protocol and its status, one file for each.
+//! - [`target`] is what is tested: its command line, its protocol and its status, one file for each, or a TOML file that
+//!   describes somebody else's.
 //! - `node` is the system under test: Kiwi's Raft RPC layer over openraft, one process. Nobody imports it but [`cli`];
 //!   it does not know that it is tested. [`wire`] is the generated protocol, and what every call carries beside its
 //!   message. [`shortage`] is the table of what a machine may have run out of, by the kernel's error numbers and a node's
