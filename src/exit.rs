@@ -15,6 +15,8 @@ pub enum Exit {
     Usage,
     /// A file is not what it should be: sysexits' EX_DATAERR.
     Malformed,
+    /// A program that a target needs is not here, or not in a version that can show it: sysexits' EX_UNAVAILABLE.
+    Unavailable,
     /// A bench error or a panic: sysexits' EX_SOFTWARE.
     BenchError,
     /// Interrupted before anything was found.
@@ -49,6 +51,7 @@ impl Exit {
             Exit::Vacuous => 3,
             Exit::Usage => 64,
             Exit::Malformed => 65,
+            Exit::Unavailable => 69,
             Exit::BenchError => 70,
             Exit::Interrupted => 130,
         }

@@ -8,8 +8,9 @@
 //! - [`fault`] is what can go wrong, as data, and plans: faults over time. [`scenario`] is a recipe: cluster, workload,
 //!   plan, length. Neither acts.
 //! - [`workload`] picks the next operation, purely, from the seed.
-//! - [`target`] is what is tested: its command line, its protocol and its status, one file for each. Its clients are the
-//!   only translators between an operation and a store's protocol, and say how it ended: ok, failed or unknown.
+//! - [`target`] is what is tested: its command line, its protocol and its status, one file for each, or a TOML file that
+//!   describes somebody else's system. Its clients are the only translators between an operation and a store's protocol,
+//!   and say how it ended: ok, failed or unknown.
 //! - [`recorder`] is the only writer of a history, and the only clock that it trusts. It hands every event to
 //!   [`judge`], which feeds the online checker of the `checkers` crate on a thread of its own.
 //! - [`cluster`] is the children: spawned, killed, paused, asked, reaped. [`proxy`] is the network between them: one

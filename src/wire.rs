@@ -5,15 +5,19 @@
 
 pub mod metadata;
 
+pub use packages::etcdserverpb as etcd;
 pub use packages::kiwi::raft::v1 as kiwi;
 pub use packages::whitewater::chaos::v1 as chaos;
 
-/// The encoded `FileDescriptorSet` of both packages, for gRPC reflection.
+/// The encoded `FileDescriptorSet` of our own two packages, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// One module a package: the generated paths from one package to the other rely on this nesting.
 #[allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all)]
 mod packages {
+    pub mod etcdserverpb {
+        tonic::include_proto!("etcdserverpb");
+    }
     pub mod kiwi {
         pub mod raft {
             pub mod v1 {

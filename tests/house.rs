@@ -71,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "run", "campaign", "report", "tui", "node", "shortage", "checkers", "exit", "journal",
+            "target", "fault",
         ],
     ),
     ("main", &["cli"]),

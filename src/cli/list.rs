@@ -55,10 +55,12 @@ pub(crate) fn run(args: &ListArgs, out: &mut Out) -> anyhow::Result<u8> {
             .iter()
             .map(|format| (format.name().to_owned(), format.about().to_owned()))
             .collect(),
-        What::Targets => vec![(
-            "kiwi".to_owned(),
-            "our own node: openraft behind Kiwi's Raft RPC layer".to_owned(),
-        )],
+        What::Targets => {
+            let kiwi = "our own node: openraft behind Kiwi's Raft RPC layer";
+            let mut rows = vec![("kiwi".to_owned(), kiwi.to_owned())];
+            rows.extend(super::target::rows());
+            rows
+        }
         What::Keys => {
             let keys = tui::keys::list(args.markdown);
             out.print(|out| write!(out, "{keys}"));

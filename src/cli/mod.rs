@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   0 held   1 violation or finding   2 unknown   3 vacuous
-//!   64 wrong usage   65 malformed input   70 bench error or panic   130 interrupted
+//!   64 wrong usage   65 malformed input   69 a program is not here   70 bench error or panic   130 interrupted
 //! ```
 
 mod check;
@@ -17,6 +17,7 @@ mod out;
 mod run;
 mod screen;
 mod signals;
+mod target;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -36,6 +37,8 @@ const VACUOUS: u8 = Exit::Vacuous.code();
 pub const USAGE: u8 = Exit::Usage.code();
 /// A file is not what it should be: sysexits' EX_DATAERR.
 pub const MALFORMED: u8 = Exit::Malformed.code();
+/// A program that a target needs is not here: sysexits' EX_UNAVAILABLE.
+pub const UNAVAILABLE: u8 = Exit::Unavailable.code();
 /// A bench error or a panic: sysexits' EX_SOFTWARE.
 pub const BENCH_ERROR: u8 = Exit::BenchError.code();
 /// Interrupted before anything was found.
@@ -68,6 +71,8 @@ enum Door {
     Replay(screen::ReplayArgs),
     /// Name what there is: scenarios, faults, defects, formats, targets, keys.
     List(list::ListArgs),
+    /// Other people's systems: print, check or begin the file that describes one.
+    Target(target::TargetArgs),
     /// Be one node of the store; the cluster starts these.
     Node(Box<node::NodeArgs>),
 }
@@ -118,6 +123,7 @@ fn open(door: Result<Door, screen::ScreenArgs>, out: &mut Out) -> anyhow::Result
         Ok(Door::Gen(args)) => generate::run(&args, out),
         Ok(Door::Model(args)) => model::run(args, out),
         Ok(Door::List(args)) => list::run(&args, out),
+        Ok(Door::Target(args)) => target::run(&args, out),
         Ok(Door::Node(args)) => node::run(*args),
     }
 }

@@ -9,16 +9,18 @@
 //! A [`Target`] knows nothing of the run: it is asked with a node that is ready, and answers. What a system lacks its
 //! target does not have, and [`Target::offers`] says so in a sentence: it is then not drawn, not shown and not promised.
 //! A [`protocol::Protocol`] asks one node for one operation and says what came of it; who is asked, and who next, is the
-//! same for all of them ([`client`]).
+//! same for all of them ([`client`]). [`described`] is a target by a TOML file: whatever a command line can start.
 
 pub mod admin;
 pub mod client;
+pub mod described;
 mod error;
 pub mod kiwi;
 mod launch;
 pub mod protocol;
 mod state;
 mod switches;
+pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 

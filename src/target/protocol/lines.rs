@@ -1,0 +1,351 @@
+//! A client program of the user's own: Maelstrom's messages as lines, to its input and from its output.
+//!
+//! ```text
+//!  bench ─▶ {"src":"bench","dest":"c7","body":{"type":"init","msg_id":0,"node_id":"c7","node_ids":["n1",..],
+//!                                              "addresses":{"n1":"127.9.4.1:6379",..}}}
+//!        ◀─ {"body":{"type":"init_ok","in_reply_to":0}}
+//!        ─▶ {"src":"c7","dest":"n2","addr":"127.9.4.2:6379","body":{"type":"cas","msg_id":9,"key":"k3","from":5,"to":11}}
+//!        ◀─ {"body":{"type":"cas_ok","in_reply_to":9}}
+//! ```
+//!
+//! The bench stamps before it writes and after it has read: intervals only widen. A program that ends, stays silent or
+//! answers something else than it was asked leaves a write unknown, and is not spoken to again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use checkers::history::Call;
+use futures::future::BoxFuture;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::time::{Instant, timeout_at};
+
+use super::maelstrom::{self, Message};
+use super::{Protocol, Refusal, Reply, SHOWN};
+
+/// Bytes of a line: a longer one is none.
+const MOST_LINE: u64 = 1 << 20;
+
+/// Input and output of a program.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Starts the program anew and gives its input and output; whoever dropped the old ones is done with the old program.
+pub type Start = Box<dyn FnMut() -> BoxFuture<'static, io::Result<Box<dyn Stream>>> + Send>;
+
+/// A client by a program of the user's own.
+pub struct Lines {
+    name: String,
+    nodes: BTreeMap<u64, SocketAddr>,
+    start: Start,
+    program: Option<BufReader<Box<dyn Stream>>>,
+    next: u64,
+}
+
+/// Why there is no answer.
+enum Silent {
+    /// Not a byte of the request was written.
+    Unsent(String),
+    /// It may have been read, and carried out.
+    Lost(String),
+}
+
+impl Lines {
+    /// The client `c{number}`; its program is started when it is needed and told that node `id` is at `nodes[id]`.
+    #[must_use]
+    pub fn new(number: u64, nodes: BTreeMap<u64, SocketAddr>, start: Start) -> Lines {
+        Lines {
+            name: format!("c{number}"),
+            nodes,
+            start,
+            program: None,
+            next: 0,
+        }
+    }
+
+    /// A program that has answered its first line.
+    async fn started(&mut self, deadline: Instant) -> Result<BufReader<Box<dyn Stream>>, Refusal> {
+        if let Some(program) = self.program.take() {
+            return Ok(program);
+        }
+        let never = |why: String| Refusal::not_applied(format!("the client program {why}"));
+        let started = match timeout_at(deadline, (self.start)()).await {
+            Err(_) => return Err(never("was not started in time".to_owned())),
+            Ok(Err(error)) => return Err(never(format!("could not be started: {error}"))),
+            Ok(Ok(stream)) => stream,
+        };
+        let mut program = BufReader::new(started);
+        let names: Vec<String> = self.nodes.keys().map(|id| format!("n{id}")).collect();
+        let mut body = maelstrom::init(0, &self.name, &names);
+        let addresses: BTreeMap<String, String> = self
+            .nodes
+            .iter()
+            .map(|(id, at)| (format!("n{id}"), at.to_string()))
+            .collect();
+        body.insert("addresses".to_owned(), json!(addresses));
+        let message = Message {
+            src: "bench".to_owned(),
+            dest: self.name.clone(),
+            addr: None,
+            body,
+        };
+        self.next = 1;
+        match timeout_at(deadline, exchange(&mut program, &message, 0)).await {
+            Err(_) => Err(never("did not answer init in time".to_owned())),
+            Ok(Err(Silent::Unsent(why) | Silent::Lost(why))) => Err(never(why)),
+            Ok(Ok(answer)) if kind(&answer) == "init_ok" => Ok(program),
+            Ok(Ok(answer)) => Err(never(format!("answered init by {:?}", kind(&answer)))),
+        }
+    }
+
+    async fn perform(
+        &mut self,
+        node: u64,
+        key: &str,
+        call: Call,
+        deadline: Instant,
+    ) -> Result<Reply, Refusal> {
+        let mut program = self.started(deadline).await?;
+        let id = self.next;
+        self.next += 1;
+        let message = Message {
+            src: self.name.clone(),
+            dest: format!("n{node}"),
+            addr: self.nodes.get(&node).copied(),
+            body: maelstrom::request(id, key, call)?,
+        };
+        match timeout_at(deadline, exchange(&mut program, &message, id)).await {
+            Err(_) => Err(Refusal::unknown(
+                "the client program did not answer in time",
+            )),
+            Ok(Err(Silent::Unsent(why))) => {
+                Err(Refusal::not_applied(format!("the client program {why}")))
+            }
+            Ok(Err(Silent::Lost(why))) => {
+                Err(Refusal::unknown(format!("the client program {why}")))
+            }
+            Ok(Ok(answer)) => {
+                self.program = Some(program);
+                maelstrom::answer(node, call, &answer)
+            }
+        }
+    }
+}
+
+impl Protocol for Lines {
+    fn ask<'a>(
+        &'a mut self,
+        node: u64,
+        key: &'a str,
+        call: Call,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply, Refusal>> {
+        Box::pin(self.perform(node, key, call, deadline))
+    }
+
+    fn reset(&mut self) {
+        self.program = None;
+    }
+}
+
+type Body = serde_json::Map<String, serde_json::Value>;
+
+fn kind(body: &Body) -> &str {
+    body.get("type")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
+}
+
+/// Writes a message and reads the answer to it.
+async fn exchange(
+    program: &mut BufReader<Box<dyn Stream>>,
+    message: &Message,
+    id: u64,
+) -> Result<Body, Silent> {
+    let line = message.line();
+    let mut rest = line.as_bytes();
+    while !rest.is_empty() {
+        let begun = rest.len() < line.len();
+        match program.get_mut().write(rest).await {
+            Ok(0) => return Err(not_written(begun, "takes no more")),
+            Ok(written) => rest = &rest[written..],
+            Err(error) => return Err(not_written(begun, &format!("is gone: {error}"))),
+        }
+    }
+    let lost = |why: String| Silent::Lost(why);
+    let flushed = program.get_mut().flush().await;
+    flushed.map_err(|error| lost(format!("is gone: {error}")))?;
+    let mut answer = String::new();
+    let read = program.take(MOST_LINE).read_line(&mut answer).await;
+    match read {
+        Err(error) => return Err(lost(format!("cannot be read: {error}"))),
+        Ok(_) if answer.ends_with('\n') => {}
+        Ok(0) => return Err(lost("has ended".to_owned())),
+        Ok(_) => return Err(lost("has ended, or its line does not end".to_owned())),
+    }
+    // Only the body is wanted of it.
+    let parsed: Result<serde_json::Value, _> = serde_json::from_str(&answer);
+    let body = parsed.ok().and_then(|mut answer| {
+        match answer.get_mut("body").map(serde_json::Value::take) {
+            Some(serde_json::Value::Object(body)) => Some(body),
+            _ => None,
+        }
+    });
+    let start: String = answer.trim_end().chars().take(SHOWN).collect();
+    let body = body.ok_or_else(|| lost(format!("said {start:?}, which is no message")))?;
+    if body.get("in_reply_to").and_then(serde_json::Value::as_u64) != Some(id) {
+        return Err(lost(format!("said {start:?}, which is no answer to {id}")));
+    }
+    Ok(body)
+}
+
+fn not_written(begun: bool, why: &str) -> Silent {
+    let why = why.to_owned();
+    if begun {
+        Silent::Lost(why)
+    } else {
+        Silent::Unsent(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use checkers::history::Outcome;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    /// A client whose program is a task that answers each line with what `answers` makes of it; `None` ends it.
+    fn client(answers: fn(&Message) -> Option<String>) -> Lines {
+        let start: Start = Box::new(move || {
+            let (ours, theirs) = tokio::io::duplex(4096);
+            tokio::spawn(program(theirs, answers));
+            Box::pin(async { Ok(Box::new(ours) as Box<dyn Stream>) })
+        });
+        let nodes = BTreeMap::from([
+            (1, "127.9.0.1:1".parse().unwrap()),
+            (2, "127.9.0.2:1".parse().unwrap()),
+        ]);
+        Lines::new(7, nodes, start)
+    }
+
+    async fn program(stream: DuplexStream, answers: fn(&Message) -> Option<String>) {
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+            let message = Message::parse(&line).expect("the bench speaks JSON");
+            line.clear();
+            let answer = if message.kind() == "init" {
+                assert_eq!(message.body["addresses"]["n2"], "127.9.0.2:1");
+                Some("{\"body\":{\"type\":\"init_ok\",\"in_reply_to\":0}}".to_owned())
+            } else {
+                answers(&message)
+            };
+            let Some(answer) = answer else { return };
+            if stream
+                .write_all(format!("{answer}\n").as_bytes())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    async fn ask(client: &mut Lines, call: Call) -> Result<Outcome, Refusal> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        client
+            .ask(2, "k3", call, deadline)
+            .await
+            .map(|reply| reply.outcome)
+    }
+
+    fn is_unknown(refused: &Result<Outcome, Refusal>) -> bool {
+        matches!(refused, Err(Refusal::Unknown { .. }))
+    }
+
+    #[tokio::test]
+    async fn a_program_is_asked_by_lines_and_its_answer_is_the_outcome() {
+        let mut client = client(|message| {
+            assert_eq!((message.src.as_str(), message.dest.as_str()), ("c7", "n2"));
+            assert_eq!(message.addr, Some("127.9.0.2:1".parse().unwrap()));
+            let id = message.body["msg_id"].as_u64().unwrap();
+            Some(match message.kind() {
+                "read" => format!(
+                    "{{\"body\":{{\"type\":\"read_ok\",\"in_reply_to\":{id},\"value\":17}}}}"
+                ),
+                "cas" => format!(
+                    "{{\"body\":{{\"type\":\"error\",\"in_reply_to\":{id},\"code\":22,\"text\":\"no\"}}}}"
+                ),
+                kind => format!("{{\"body\":{{\"type\":\"{kind}_ok\",\"in_reply_to\":{id}}}}}"),
+            })
+        });
+        for (call, expected) in [
+            (Call::Write(17), Outcome::Ok(None)),
+            (Call::Read, Outcome::Ok(Some(17))),
+            (Call::Cas { old: 1, new: 2 }, Outcome::Failed),
+            (Call::Delete, Outcome::Ok(None)),
+        ] {
+            assert_eq!(ask(&mut client, call).await.unwrap(), expected, "{call:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ends_or_says_something_else_leaves_a_write_unknown() {
+        for answers in [
+            (|_: &Message| None) as fn(&Message) -> Option<String>,
+            |_| Some("Traceback (most recent call last):".to_owned()),
+            |_| Some("{\"body\":{\"type\":\"write_ok\",\"in_reply_to\":99}}".to_owned()),
+            |_| Some("{\"type\":\"write_ok\",\"in_reply_to\":1}".to_owned()),
+        ] {
+            let mut client = client(answers);
+            assert!(is_unknown(&ask(&mut client, Call::Write(1)).await));
+            // It is started anew, and not asked for what it still owes.
+            assert!(is_unknown(&ask(&mut client, Call::Write(2)).await));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_stays_silent_leaves_a_write_unknown_at_the_deadline() {
+        let mut client = client(|_| Some(String::new()));
+        client.next = 0;
+        let start: Start = Box::new(|| {
+            let (ours, theirs) = tokio::io::duplex(4096);
+            // It answers init, and reads on in silence.
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(theirs);
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                let answer = b"{\"body\":{\"type\":\"init_ok\",\"in_reply_to\":0}}\n";
+                stream.write_all(answer).await.unwrap();
+                tokio::io::copy(&mut stream, &mut tokio::io::sink())
+                    .await
+                    .unwrap();
+            });
+            Box::pin(async { Ok(Box::new(ours) as Box<dyn Stream>) })
+        });
+        client.start = start;
+        let deadline = Instant::now() + Duration::from_millis(200);
+        let refused = client.ask(1, "k", Call::Write(1), deadline).await;
+        assert!(
+            matches!(refused, Err(Refusal::Unknown { .. })),
+            "{refused:?}"
+        );
+        assert!(Instant::now() >= deadline);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_cannot_be_started_was_asked_nothing() {
+        let start: Start = Box::new(|| Box::pin(async { Err(io::ErrorKind::NotFound.into()) }));
+        let mut client = Lines::new(1, BTreeMap::new(), start);
+        let refused = ask(&mut client, Call::Write(1)).await;
+        assert!(
+            matches!(refused, Err(Refusal::NotApplied { .. })),
+            "{refused:?}"
+        );
+    }
+}
