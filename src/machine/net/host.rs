@@ -23,6 +23,9 @@ use crate::watcher::{Answer, Want, Watcher};
 /// So many foreign addresses are told apart; what comes after is counted with the last.
 const FOREIGN: usize = 256;
 
+/// The port of a resolver of names.
+const DOMAIN: u16 = 53;
+
 /// The network of one node, as its program meets it.
 pub struct Host {
     node: NodeId,
@@ -91,7 +94,11 @@ impl Host {
             return Whose::Foreign;
         };
         if is_localhost(ip) {
-            return Whose::Own;
+            // Names are the host's to resolve, and some hosts' resolver is at home.
+            return match address.port() {
+                DOMAIN => Whose::Foreign,
+                _ => Whose::Own,
+            };
         }
         match self.network.node(ip) {
             Some(node) if node == self.node => Whose::Own,
