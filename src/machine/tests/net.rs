@@ -440,6 +440,23 @@ asyncio.run(main())",
 }
 
 #[test]
+fn nothing_waits_on_for_a_program_that_was_killed() {
+    let two = Two::new();
+    two.links.cut();
+    let mut program = two
+        .python(
+            1,
+            "import os, socket; socket.create_connection((os.environ['PEER'], 9000))",
+        )
+        .start()
+        .expect("it starts");
+    until("its connection", || two.links.seen().len() == 1);
+    program.kill().expect("it can be killed");
+    // The worker that waits in its connection holds the host, and without an end of its own would for two minutes.
+    until("the worker's end", || Arc::strong_count(&two.hosts[0]) == 1);
+}
+
+#[test]
 fn two_programs_have_the_same_port_side_by_side() {
     let two = Two::new();
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder can be made"));
