@@ -295,6 +295,16 @@ pub(crate) fn default_signals() {
     }
 }
 
+/// Withholds every signal from the calling thread: one for the bench must not interrupt what it does for a program.
+pub(crate) fn withhold_signals() {
+    // SAFETY: a full set is plain bits.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+    }
+}
+
 /// The kernel's state of a TCP socket (`tcpi_state` of `TCP_INFO`, tcp(7)).
 ///
 /// # Errors
