@@ -5,3 +5,4 @@
 //! no protocol.
 
 pub mod call;
+pub mod disk;
