@@ -1,0 +1,111 @@
+//! The links of a test: every connection is dialled first, then forwarded byte by byte, and written down.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use machine::net::{Links, Network, NodeId};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+
+/// From, to, port.
+pub(crate) type Pair = (NodeId, NodeId, u16);
+
+/// Forwards, counts, and refuses what it is told to.
+pub(crate) struct Forward {
+    network: Arc<Network>,
+    seen: Mutex<BTreeMap<Pair, u64>>,
+    /// While this is set, a connection waits.
+    held: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Forward {
+    pub(crate) fn new(network: &Arc<Network>) -> Arc<Self> {
+        Arc::new(Self {
+            network: Arc::clone(network),
+            seen: Mutex::default(),
+            held: Mutex::new(false),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// How many connections went by each pair and port, refused ones included.
+    pub(crate) fn seen(&self) -> BTreeMap<Pair, u64> {
+        self.seen.lock().expect("nobody panicked").clone()
+    }
+
+    /// Makes every connection wait, or lets them go on.
+    pub(crate) fn hold(&self, held: bool) {
+        *self.held.lock().expect("nobody panicked") = held;
+        self.changed.notify_all();
+    }
+}
+
+impl Links for Forward {
+    fn connect(
+        &self,
+        from: NodeId,
+        source: SocketAddr,
+        to: NodeId,
+        port: u16,
+    ) -> Result<SocketAddr, i32> {
+        let pair = (from, to, port);
+        *self
+            .seen
+            .lock()
+            .expect("nobody panicked")
+            .entry(pair)
+            .or_default() += 1;
+        let held = self.held.lock().expect("nobody panicked");
+        drop(
+            self.changed
+                .wait_while(held, |held| *held)
+                .expect("nobody panicked"),
+        );
+        let (ours, theirs) = (self.network.address(from), self.network.address(to));
+        let upstream =
+            dial(ours, (theirs, port).into()).map_err(|e| e.raw_os_error().unwrap_or(5))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|_| libc_eio())?;
+        let address = listener.local_addr().map_err(|_| libc_eio())?;
+        thread::spawn(move || {
+            // The socket was given the node's own address before.
+            let Ok((downstream, peer)) = listener.accept() else {
+                return;
+            };
+            assert_eq!(peer, SocketAddr::from((ours, source.port())));
+            let (up, down) = (upstream.try_clone(), downstream.try_clone());
+            let (Ok(up), Ok(down)) = (up, down) else {
+                return;
+            };
+            thread::spawn(move || pour(&up, &down));
+            pour(&downstream, &upstream);
+        });
+        Ok(address)
+    }
+}
+
+const fn libc_eio() -> i32 {
+    5
+}
+
+/// Copies until one side ends, and then ends the other's writing.
+fn pour(mut from: &TcpStream, mut to: &TcpStream) {
+    let _ = io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// A connection from an address of ours.
+fn dial(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    bind(&socket, &SocketAddr::from((from, 0)))?;
+    connect(&socket, &to)?;
+    Ok(TcpStream::from(OwnedFd::from(socket)))
+}
