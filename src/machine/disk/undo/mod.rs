@@ -79,6 +79,7 @@ pub enum What<'a> {
 #[derive(Debug)]
 #[must_use = "a sync that began has to end"]
 pub struct Sync {
+    era: u64,
     upto: u64,
     write: Option<Step>,
     names: Option<Reach>,
@@ -119,6 +120,8 @@ pub struct Log {
     seq: u64,
     /// Syncs that began and have not ended.
     syncing: usize,
+    /// Power losses so far: a sync of an earlier era ends without an effect.
+    era: u64,
 }
 
 impl Log {
@@ -146,6 +149,7 @@ impl Log {
             names: Names::new(fd),
             seq: 0,
             syncing: 0,
+            era: 0,
         })
     }
 
@@ -317,6 +321,7 @@ impl Log {
         }
         self.syncing += 1;
         Ok(Sync {
+            era: self.era,
             upto: self.seq,
             write,
             names,
@@ -326,6 +331,9 @@ impl Log {
 
     /// A sync ends.
     pub fn end_sync(&mut self, sync: Sync, how: Synced) {
+        if sync.era != self.era {
+            return;
+        }
         self.syncing -= 1;
         if how == Synced::Lied {
             return;
@@ -362,6 +370,12 @@ impl Log {
         if self.files.get(&key).is_some_and(nameless) {
             self.files.remove(&key);
         }
+    }
+
+    /// Syncs that began and have not ended.
+    #[must_use]
+    pub fn syncs_under_way(&self) -> usize {
+        self.syncing
     }
 
     /// Bytes written and not synced (each as often as it was written).
@@ -410,6 +424,8 @@ impl Log {
             bytes: self.unsynced_bytes(),
             names: self.names.len(),
         };
+        self.era += 1;
+        self.syncing = 0;
         let mut draw = power::Draw::new(how);
         let stay = draw.names(self.names.len());
         // In the order of their first changes: inode numbers differ from run to run, and a seed must not.
@@ -420,7 +436,6 @@ impl Log {
             file.undo(&choice)?;
         }
         self.names.undo(stay)?;
-        self.syncing = 0;
         Ok(lost)
     }
 }
