@@ -16,8 +16,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendFlags, send};
 use rustix::process::{Signal, WaitOptions, getpid, set_child_subreaper, setsid, wait};
 
-use crate::launch::Exit;
 use crate::processes::descendants;
+use crate::program::Exit;
 use crate::sys;
 
 /// The first argument that makes a keeper of this program.

@@ -5,18 +5,21 @@
 //! no protocol.
 //!
 //! In reading order: [`launch`] starts and holds a program; [`watcher`] says who may answer its calls, [`caller`] and
-//! [`call`] what they see of them; [`disk`] is one of them. Within: the `keeper` between bench and program, the `starter` that becomes the
+//! [`call`] what they see of them; [`net`] and [`disk`] are watchers, the [`doctor`] tries what this host allows. Within:
+//! the `keeper` between bench and program, the `starter` that becomes the
 //! program, the `filter` that it carries, the `supervisor` that hears its calls, and `sys`, the only unsafe file.
 
 pub mod call;
 pub mod caller;
 pub mod disk;
+pub mod doctor;
 mod filter;
 mod keeper;
 pub mod launch;
 pub mod net;
 mod orders;
 mod processes;
+mod program;
 mod starter;
 mod supervisor;
 mod sys;
@@ -45,6 +48,7 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     match args.nth(1)?.to_str()? {
         keeper::KEEPER => Some(keeper::keep()),
         keeper::STARTER => Some(starter::start()),
+        doctor::PATIENT => Some(doctor::be_patient()),
         _ => None,
     }
 }

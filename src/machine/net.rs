@@ -13,12 +13,14 @@
 
 mod address;
 mod host;
+mod socket;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-pub use host::Host;
+pub use host::{Host, Noticed};
+pub use socket::Way;
 
 /// A node's number, which is the last part of its address: 1 to 254.
 pub type NodeId = u8;

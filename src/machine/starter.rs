@@ -85,6 +85,7 @@ pub(crate) fn start() -> ExitCode {
 fn prepared(bench: BorrowedFd<'_>) -> io::Result<(Command, Orders)> {
     let (orders, streams) = receive(bench)?;
     setsid()?;
+    sys::default_signals();
     // Should the keeper be killed, its program must not outlive it. (It covers the program, not what that forks.)
     set_parent_process_death_signal(Some(Signal::KILL))?;
     for limit in &orders.limits {

@@ -60,6 +60,14 @@ impl Supervisor {
         }
     }
 
+    /// What signals can do to a call that waits.
+    pub(crate) fn interrupts(&self) -> Interrupts {
+        match self.repeats {
+            Some(_) => Interrupts::Let,
+            None => Interrupts::Withheld,
+        }
+    }
+
     /// Works until the keeper has ended: then no process of the program is left. Each of its words goes to `told`.
     pub(crate) fn run(&self, keeper: &OwnedFd, told: impl Fn(Word)) {
         let mut open = true;

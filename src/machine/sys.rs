@@ -304,6 +304,21 @@ pub(crate) fn signals(which: &[libc::c_int]) -> io::Result<OwnedFd> {
     }
 }
 
+/// Withholds no signal from the calling thread, and ignores none in this process: what the bench was started with is
+/// not the program's.
+pub(crate) fn default_signals() {
+    // SAFETY: an empty set is plain bits; the default action runs no code of ours. Numbers that may not be set are
+    // refused, which is well.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
 /// The kernel's state of a TCP socket (`tcpi_state` of `TCP_INFO`, tcp(7)).
 ///
 /// # Errors
@@ -322,6 +337,43 @@ pub(crate) fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
         ))?;
     }
     Ok(state)
+}
+
+/// Traces a thread of another process, without stopping it, until the calling thread ends.
+///
+/// # Errors
+/// `EPERM` where that is forbidden.
+pub(crate) fn trace(tid: u32) -> io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: PTRACE_SEIZE takes a number and flags, here none, and touches no memory of this process.
+    let done = unsafe { libc::ptrace(libc::PTRACE_SEIZE, tid.cast_signed(), none, none) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Sets a socket option whose value is bytes: what goes from one socket to another is not looked at.
+///
+/// # Errors
+/// `ENOPROTOOPT` and whatever else setsockopt(2) says.
+pub(crate) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> io::Result<()> {
+    let length = u32::try_from(value.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel reads `length` bytes of `value`.
+    unsafe {
+        check(libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_ptr().cast(),
+            length,
+        ))
+    }
 }
 
 fn check(answer: libc::c_int) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{OFlags, fcntl_getfl};
@@ -13,24 +13,22 @@ use rustix::net::{
 };
 
 use super::address::{alike, as_v4, encode, read};
+use super::socket::{Place, Sockets, Way};
 use super::{Links, Network, NodeId};
 use crate::call::Reply;
 use crate::caller::Caller;
 use crate::supervisor::lock;
-use crate::sys;
 use crate::watcher::{Answer, Want, Watcher};
 
 /// So many foreign addresses are told apart; what comes after is counted with the last.
 const FOREIGN: usize = 256;
-
-/// `TCP_CLOSE` of the kernel's `enum` of states: neither connected, nor connecting, nor listening.
-const CLOSED: u8 = 7;
 
 /// The network of one node, as its program meets it.
 pub struct Host {
     node: NodeId,
     network: Arc<Network>,
     links: Arc<dyn Links>,
+    sockets: Sockets,
     /// By its own address, what each connection was meant for: the address that it really goes to, and the asked one.
     names: Mutex<HashMap<SocketAddr, Vec<(SocketAddr, SocketAddr)>>>,
     /// Sockets on whose connection somebody waits, by the call's number.
@@ -59,10 +57,17 @@ impl Host {
     /// The host of `node`, whose connections to its peers `links` decides.
     #[must_use]
     pub fn new(network: &Arc<Network>, node: NodeId, links: Arc<dyn Links>) -> Arc<Self> {
+        Self::by(Way::here(), network, node, links)
+    }
+
+    /// The same, by a given way.
+    #[must_use]
+    pub fn by(way: Way, network: &Arc<Network>, node: NodeId, links: Arc<dyn Links>) -> Arc<Self> {
         Arc::new(Self {
             node,
             network: Arc::clone(network),
             links,
+            sockets: Sockets::new(way),
             names: Mutex::default(),
             waiting: Mutex::default(),
             noticed: Mutex::default(),
@@ -107,7 +112,7 @@ impl Host {
             Whose::Peer(_) => return Ok(Reply::Errno(libc::EADDRNOTAVAIL).into()),
             Whose::Own => {}
         }
-        let socket = caller.take(caller.int(0))?;
+        let (socket, place) = self.sockets.take(caller, caller.int(0))?.split();
         if !same_family(&socket, asked) {
             return Ok(Answer::Pass);
         }
@@ -120,7 +125,10 @@ impl Host {
         if only_v6(&socket, asked) {
             return Ok(Reply::Errno(libc::EADDRNOTAVAIL).into());
         }
-        bind(&socket, &alike(self.address(), asked.port(), asked))?;
+        bind(&socket, &self.own(asked))?;
+        if let Some(place) = place {
+            self.sockets.settle(caller, &socket, &place, None)?;
+        }
         Ok(Reply::Value(0).into())
     }
 
@@ -135,26 +143,33 @@ impl Host {
             self.notice_foreign(asked);
             return Ok(Answer::Pass);
         }
-        let socket = caller.take(caller.int(0))?;
-        if !same_family(&socket, asked) {
+        let taken = self.sockets.take(caller, caller.int(0))?;
+        // One that is under way already is asked how it stands: the kernel answers, and heeds no address.
+        if taken.busy || !same_family(&taken.socket, asked) {
             return Ok(Answer::Pass);
         }
+        let (socket, place) = taken.split();
         if only_v6(&socket, asked) {
             return Ok(Reply::Errno(libc::EADDRNOTAVAIL).into());
         }
         if sockopt::socket_type(&socket)? != SocketType::STREAM {
-            return self.connect_datagrams(&socket, asked, whose);
-        }
-        // One that is under way already is asked how it stands: the kernel answers, and heeds no address.
-        if sys::tcp_state(socket.as_fd()).is_ok_and(|state| state != CLOSED) {
-            return Ok(Answer::Pass);
+            if let Whose::Peer(peer) = whose {
+                lock(&self.noticed).datagrams.insert(peer);
+                return Ok(Answer::Pass);
+            }
+            connect(&socket, &self.own(asked))?;
+            if let Some(place) = place {
+                self.sockets.settle(caller, &socket, &place, Some(asked))?;
+            }
+            return Ok(Reply::Value(0).into());
         }
         let source = self.source(&socket, asked)?;
         let attempt = Attempt {
             socket: Arc::new(socket),
+            place,
             source,
             asked,
-            call: caller.call().id,
+            caller: caller.clone(),
         };
         let nonblocking = fcntl_getfl(&*attempt.socket)?.contains(OFlags::NONBLOCK);
         let this = Arc::clone(self);
@@ -179,7 +194,7 @@ impl Host {
         let port = attempt.asked.port();
         let mut reply = match self.links.connect(self.node, attempt.source, peer, port) {
             // The program is gone, and nobody is left to connect.
-            Ok(_) if !lock(&self.waiting).contains_key(&attempt.call) => {
+            Ok(_) if !lock(&self.waiting).contains_key(&attempt.call()) => {
                 Reply::Errno(libc::ECONNABORTED)
             }
             Ok(to) => self.connect_to(attempt, to),
@@ -198,48 +213,29 @@ impl Host {
         };
         let to = alike(ip, to.port(), attempt.asked);
         self.name(attempt, to);
-        match connect(&*attempt.socket, &to) {
+        let reply = match connect(&*attempt.socket, &to) {
             Ok(()) => Reply::Value(0),
             Err(errno) => Reply::Errno(errno.raw_os_error()),
+        };
+        let under_way = [Reply::Value(0), Reply::Errno(libc::EINPROGRESS)].contains(&reply);
+        match &attempt.place {
+            Some(place) if under_way => {
+                let (caller, asked) = (&attempt.caller, Some(attempt.asked));
+                match self.sockets.settle(caller, &attempt.socket, place, asked) {
+                    Ok(()) => reply,
+                    Err(error) => Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO)),
+                }
+            }
+            _ => reply,
         }
-    }
-
-    /// A socket for datagrams: to itself like a stream; to a peer as it is, and that is noticed.
-    fn connect_datagrams(
-        &self,
-        socket: &OwnedFd,
-        asked: SocketAddr,
-        whose: Whose,
-    ) -> io::Result<Answer> {
-        if let Whose::Peer(peer) = whose {
-            lock(&self.noticed).datagrams.insert(peer);
-            return Ok(Answer::Pass);
-        }
-        connect(socket, &self.own(asked))?;
-        Ok(Reply::Value(0).into())
     }
 
     /// `getpeername(fd, address, length)`: the address that the program has asked for.
     fn getpeername(&self, caller: &Caller) -> io::Result<Answer> {
         let [_, at, length_at, ..] = caller.call().args;
-        let socket = caller.take(caller.int(0))?;
-        let (Ok(local), Ok(Some(remote))) = (getsockname(&socket), getpeername(&socket)) else {
+        let Some(asked) = self.asked(caller)? else {
             return Ok(Answer::Pass);
         };
-        let (Ok(local), Ok(remote)) = (SocketAddr::try_from(local), SocketAddr::try_from(remote))
-        else {
-            return Ok(Answer::Pass);
-        };
-        let names = lock(&self.names);
-        let meant = names.get(&local).into_iter().flatten();
-        let Some(asked) = meant
-            .clone()
-            .find(|(to, _)| *to == remote)
-            .map(|(_, asked)| *asked)
-        else {
-            return Ok(Answer::Pass);
-        };
-        drop(names);
         let room = caller.bytes(length_at, 4)?;
         let room = i32::from_ne_bytes(room.try_into().expect("four bytes were read"));
         let Ok(room) = usize::try_from(room) else {
@@ -249,6 +245,25 @@ impl Host {
         caller.write(at, &name[..room.min(name.len())])?;
         caller.write(length_at, &(name.len() as u32).to_ne_bytes())?;
         Ok(Reply::Value(0).into())
+    }
+
+    /// What the caller's socket was connected for; `None` where that is where it goes.
+    fn asked(&self, caller: &Caller) -> io::Result<Option<SocketAddr>> {
+        if self.sockets.way() == Way::Replace {
+            return self.sockets.asked(caller, caller.int(0));
+        }
+        let socket = caller.take(caller.int(0))?;
+        let (Ok(local), Ok(Some(remote))) = (getsockname(&socket), getpeername(&socket)) else {
+            return Ok(None);
+        };
+        let (Ok(local), Ok(remote)) = (SocketAddr::try_from(local), SocketAddr::try_from(remote))
+        else {
+            return Ok(None);
+        };
+        let names = lock(&self.names);
+        let mut meant = names.get(&local).into_iter().flatten();
+        let found = meant.find(|(to, _)| *to == remote);
+        Ok(found.map(|(_, asked)| *asked))
     }
 
     /// `sendto(fd, data, length, flags, address, length)`, with an address.
@@ -323,28 +338,36 @@ impl Host {
     }
 
     fn wait_for(&self, attempt: &Attempt) {
-        lock(&self.waiting).insert(attempt.call, Arc::clone(&attempt.socket));
+        lock(&self.waiting).insert(attempt.call(), Arc::clone(&attempt.socket));
     }
 
     fn waited_for(&self, attempt: &Attempt) {
-        lock(&self.waiting).remove(&attempt.call);
+        lock(&self.waiting).remove(&attempt.call());
     }
 }
 
 /// One `connect` under way.
 struct Attempt {
     socket: Arc<OwnedFd>,
+    /// Where the socket belongs, if it is not the program's already.
+    place: Option<Place>,
     /// The socket's own address.
     source: SocketAddr,
     /// What the program wants to reach.
     asked: SocketAddr,
-    call: u64,
+    caller: Caller,
+}
+
+impl Attempt {
+    fn call(&self) -> u64 {
+        self.caller.call().id
+    }
 }
 
 /// The watcher of a [`Host`].
 impl Watcher for Arc<Host> {
     fn wants(&self) -> Vec<Want> {
-        vec![
+        let mut wants = vec![
             Want::Always(libc::SYS_bind),
             Want::Always(libc::SYS_connect),
             Want::Always(libc::SYS_getpeername),
@@ -360,7 +383,11 @@ impl Watcher for Arc<Host> {
                 nr: libc::SYS_io_uring_setup,
                 errno: libc::ENOSYS,
             },
-        ]
+        ];
+        if self.sockets.way() == Way::Replace {
+            wants.push(Want::Always(libc::SYS_setsockopt));
+        }
+        wants
     }
 
     fn answer(&self, caller: &Caller) -> Answer {
@@ -370,6 +397,7 @@ impl Watcher for Arc<Host> {
             libc::SYS_getpeername => self.getpeername(caller),
             libc::SYS_sendto => self.sendto(caller),
             libc::SYS_sendmsg => self.sendmsg(caller),
+            libc::SYS_setsockopt => self.sockets.note(caller).map(|()| Answer::Pass),
             _ => Ok(Answer::Pass),
         };
         match answer {
@@ -389,6 +417,7 @@ impl Watcher for Arc<Host> {
             let _ = shutdown(&**socket, Shutdown::Both);
         }
         lock(&self.names).clear();
+        self.sockets.forget();
     }
 }
 

@@ -87,6 +87,24 @@ fn a_program_that_execs_another_is_still_the_same_one() {
 }
 
 #[test]
+fn a_program_starts_with_no_signal_withheld_or_ignored() {
+    let mut program = launch("grep")
+        .args(["-E", "Sig(Blk|Ign)", "/proc/self/status"])
+        .stdout(Stream::Pipe)
+        .start()
+        .expect("it starts");
+    let text = said(&mut program);
+    let masks: Vec<&str> = text.split_whitespace().collect();
+    let ["SigBlk:", withheld, "SigIgn:", ignored] = masks[..] else {
+        panic!("{text}");
+    };
+    assert_eq!(withheld, "0000000000000000");
+    // Above the standard ones are those that the C library keeps for itself.
+    let ignored = u64::from_str_radix(ignored, 16).expect("a mask is a number");
+    assert_eq!(ignored & 0x7fff_ffff, 0, "{text}");
+}
+
+#[test]
 fn a_limit_holds_for_the_program() {
     let mut program = shell("ulimit -n; ulimit -c")
         .limit(Limit::OpenFiles(77))

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use machine::launch::{Exit, Launch, Program, Stream};
-use machine::net::{Host, Network, NodeId};
+use machine::net::{Host, Network, NodeId, Way};
 use support::forward::Forward;
+use support::hobbled::{Refused, hobbled};
 use support::{PATIENCE, launch, said, until};
 
 /// Two nodes and what lies between them.
@@ -22,9 +23,13 @@ struct Two {
 
 impl Two {
     fn new() -> Self {
+        Self::by(Way::here())
+    }
+
+    fn by(way: Way) -> Self {
         let network = Network::claim().expect("addresses are free");
         let links = Forward::new(&network);
-        let hosts = [1, 2].map(|node| Host::new(&network, node, links.clone()));
+        let hosts = [1, 2].map(|node| Host::by(way, &network, node, links.clone()));
         Self {
             network,
             links,
@@ -87,13 +92,20 @@ impl Talking {
     }
 }
 
-/// Runs a script on node 1 while node 2 echoes; what it says, and the connections that the echo saw.
+/// Runs a script on node 1 while node 2 echoes, by both ways of coming by a socket: what it says, and the connections
+/// that the echo saw.
 fn check(script: &str, expected: &str, connections: u64) -> Two {
-    let two = Two::new();
+    check_by(Way::Replace, script, expected, connections);
+    check_by(Way::here(), script, expected, connections)
+}
+
+fn check_by(way: Way, script: &str, expected: &str, connections: u64) -> Two {
+    let two = Two::by(way);
     let mut echo = Talking::new(two.python(2, ECHO));
     assert_eq!(echo.line(), format!("('{}', 9000)", two.network.address(2)));
     let mut program = two
         .python(1, script)
+        .env("WAY", format!("{way:?}"))
         .stderr(std::fs::File::from(stderr()))
         .start()
         .expect("it starts");
@@ -194,6 +206,36 @@ c.sendall(b'six')
 print(c.recv(100), c.getpeername()[0] == '::ffff:' + os.environ['PEER'], c.getsockname()[0] == '::ffff:' + os.environ['OWN'])",
         "b'six' True True",
         1,
+    );
+}
+
+#[test]
+fn what_a_program_has_set_of_its_socket_stays() {
+    check(
+        "
+import fcntl, os, socket
+c = socket.socket()
+before = os.stat(c.fileno()).st_ino
+c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+c.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\\1\\0\\0\\0\\7\\0\\0\\0')
+c.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+c.bind(('', 0))
+c.connect((os.environ['PEER'], 9000))
+assert c.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+assert c.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+assert c.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == b'\\1\\0\\0\\0\\7\\0\\0\\0'
+assert not c.get_inheritable()
+c.setblocking(False)
+d = socket.socket()
+d.set_inheritable(True)
+d.setblocking(False)
+d.connect_ex((os.environ['PEER'], 9000))
+assert d.get_inheritable()
+assert fcntl.fcntl(d, fcntl.F_GETFL) & os.O_NONBLOCK
+print((os.stat(c.fileno()).st_ino != before) == (os.environ['WAY'] == 'Replace'))",
+        "True",
+        2,
     );
 }
 
@@ -404,4 +446,32 @@ fn two_programs_have_the_same_port_side_by_side() {
         assert!(answer.ends_with(&format!("node {node}")), "{answer}");
     }
     drop(servers);
+}
+
+/// The tests of this file where containers refuse to copy descriptors, and interrupts cannot be withheld: then sockets are
+/// replaced because they must be.
+#[test]
+fn a_host_that_allows_less_has_the_same_network() {
+    let names = [
+        "a_connection_to_a_peer_goes_by_its_link_and_does_not_show_it",
+        "sockets_that_do_not_block_threads_and_forked_children_go_by_it_too",
+        "a_refusal_is_the_programs_refusal",
+        "localhost_is_the_nodes_own_in_every_spelling",
+        "two_programs_have_the_same_port_side_by_side",
+    ];
+    let test = std::env::current_exe().expect("it has a path");
+    let withheld = Refused {
+        nr: libc::SYS_seccomp,
+        bits: Some((1, libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32)),
+        errno: libc::EINVAL,
+    };
+    let refused = [Refused::always(libc::SYS_pidfd_getfd), withheld];
+    let output = hobbled(&refused, test.to_str().expect("a path of text"))
+        .arg("--exact")
+        .args(names)
+        .output()
+        .expect("python3 runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let passed = format!("{} passed; 0 failed", names.len());
+    assert!(output.status.success() && text.contains(&passed), "{text}");
 }

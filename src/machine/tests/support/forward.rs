@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -66,10 +65,9 @@ impl Links for Forward {
                 .expect("nobody panicked"),
         );
         let (ours, theirs) = (self.network.address(from), self.network.address(to));
-        let upstream =
-            dial(ours, (theirs, port).into()).map_err(|e| e.raw_os_error().unwrap_or(5))?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|_| libc_eio())?;
-        let address = listener.local_addr().map_err(|_| libc_eio())?;
+        let upstream = dial(ours, (theirs, port).into()).map_err(number)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(number)?;
+        let address = listener.local_addr().map_err(number)?;
         thread::spawn(move || {
             // The socket was given the node's own address before.
             let Ok((downstream, peer)) = listener.accept() else {
@@ -87,8 +85,8 @@ impl Links for Forward {
     }
 }
 
-const fn libc_eio() -> i32 {
-    5
+fn number(error: io::Error) -> i32 {
+    error.raw_os_error().expect("the kernel has refused it")
 }
 
 /// Copies until one side ends, and then ends the other's writing.
@@ -107,5 +105,5 @@ fn dial(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
     )?;
     bind(&socket, &SocketAddr::from((from, 0)))?;
     connect(&socket, &to)?;
-    Ok(TcpStream::from(OwnedFd::from(socket)))
+    Ok(TcpStream::from(socket))
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod forward;
+pub(crate) mod hobbled;
 
 use std::io::Read;
 use std::path::PathBuf;
