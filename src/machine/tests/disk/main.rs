@@ -1,6 +1,7 @@
 //! A disk under real programs: each call that it hears, each harm, and databases that lose power.
 
 mod calls;
+mod databases;
 mod harms;
 mod limits;
 mod node;

@@ -5,7 +5,11 @@
 mod model;
 mod play;
 
-use machine::disk::undo::PowerLoss;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+use machine::disk::undo::{Log, PowerLoss, Synced, What};
 
 use play::Play;
 
@@ -33,4 +37,32 @@ fn after_a_power_loss_the_folder_is_what_the_disk_would_hold() {
             play.lose_power(how);
         }
     }
+}
+
+/// A log of ten thousand appends, and a sync that is under way for some of them: the appends join where they may.
+#[test]
+fn a_long_log_loses_what_was_appended_after_the_last_sync_began() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("data");
+    std::fs::create_dir(&folder).unwrap();
+    let file = File::create_new(folder.join("log")).unwrap();
+    let mut log = Log::open(&folder, &place.path().join("store")).unwrap();
+    let append = |log: &mut Log, count: usize| {
+        for _ in 0..count {
+            let at = file.metadata().unwrap().len();
+            // Each write is short.
+            let step = log.before_write(&file, at, 10).unwrap();
+            file.write_all_at(b"12345", at).unwrap();
+            log.wrote(step, 10, 5);
+        }
+    };
+    append(&mut log, 6000);
+    let sync = log.begin_sync(What::Of(file.as_fd())).unwrap();
+    append(&mut log, 500);
+    log.end_sync(sync, Synced::Durable);
+    assert_eq!(log.unsynced_bytes(), 2500);
+    append(&mut log, 5000);
+    assert_eq!(log.unsynced_bytes(), 27_500);
+    log.power_loss(PowerLoss::Strict).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 30_000);
 }
