@@ -164,6 +164,9 @@ impl Disk {
         let Ok(Some(file)) = self.existing(caller, libc::AT_FDCWD, path) else {
             return Answer::Pass;
         };
+        if let Err(error) = may_write(&file) {
+            return error_reply(&error).into();
+        }
         self.resize(caller, &file, size)
     }
 
@@ -391,4 +394,12 @@ pub(super) fn open_again(fd: impl AsFd, flags: OFlags) -> io::Result<OwnedFd> {
         flags | OFlags::CLOEXEC,
         Mode::empty(),
     )?)
+}
+
+/// Whether whoever opens files here may write to it; the log itself does not ask.
+///
+/// # Errors
+/// The kernel's: `EACCES`, `ETXTBSY`, `EROFS`.
+pub(super) fn may_write(fd: impl AsFd) -> io::Result<()> {
+    open_again(fd, OFlags::WRONLY).map(drop)
 }

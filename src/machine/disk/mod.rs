@@ -41,7 +41,9 @@ pub mod undo;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -225,6 +227,14 @@ impl Disk {
 
     /// Whether a path in the folder is of a file that is not undone.
     fn is_volatile(&self, path: &Path) -> bool {
+        if self.volatile.is_empty() {
+            return false;
+        }
+        // What the kernel says of a file without a name (proc_pid_fd(5)).
+        let bytes = path.as_os_str().as_bytes();
+        let path = Path::new(OsStr::from_bytes(
+            bytes.strip_suffix(b" (deleted)").unwrap_or(bytes),
+        ));
         let inside = path.strip_prefix(&self.folder).unwrap_or(path);
         let name = path.file_name().map(Path::new);
         self.volatile.iter().any(|pattern| {

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 
 use super::Disk;
-use super::data::{error_reply, open_again};
+use super::data::{error_reply, may_write, open_again};
 use super::paths::{Found, Spot, is_regular};
 use super::undo::Key;
 use crate::call::Reply;
@@ -87,7 +87,9 @@ impl Disk {
             return Answer::Pass;
         }
         let without = libc::O_TRUNC | libc::O_CREAT | libc::O_NOFOLLOW;
-        let file = match open_again(found, flags(open.flags & !without)) {
+        let opened =
+            may_write(found).and_then(|()| open_again(found, flags(open.flags & !without)));
+        let file = match opened {
             Ok(file) => file,
             Err(error) => return error_reply(&error).into(),
         };

@@ -88,6 +88,14 @@ struct Change {
 }
 
 impl Change {
+    fn kept(&self) -> u64 {
+        let bytes = |extent: &Extent| match &extent.was {
+            Was::Bytes(bytes) => bytes.len() as u64,
+            Was::Zeros(_) => 0,
+        };
+        self.old.iter().map(bytes).sum()
+    }
+
     /// Forgets what `[from, to)` held, and that the file was shorter than `size`: this part is durable now.
     fn settle(&mut self, from: u64, to: u64, size: u64) {
         self.old = self
@@ -161,18 +169,12 @@ impl FileLog {
 
     /// Bytes of memory that the old contents take.
     pub(super) fn kept(&self) -> u64 {
-        let bytes = |extent: &Extent| {
-            if let Was::Bytes(bytes) = &extent.was {
-                bytes.len() as u64
-            } else {
-                0
-            }
-        };
-        self.changes
-            .iter()
-            .flat_map(|change| &change.old)
-            .map(bytes)
-            .sum()
+        self.changes.iter().map(Change::kept).sum()
+    }
+
+    /// Those of the newest change alone.
+    pub(super) fn kept_by_last(&self) -> u64 {
+        self.changes.last().map_or(0, Change::kept)
     }
 
     /// Before `len` bytes are written at `at`. `join` allows a long log to join appends, which is wrong while a sync is

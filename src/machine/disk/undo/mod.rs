@@ -37,6 +37,9 @@ pub use power::PowerLoss;
 /// So many files without a change stay open, to be at hand when they change again.
 const CLEAN_FILES_KEPT: usize = 64;
 
+/// So many old bytes are kept in memory at most, nearly.
+const KEPT_AT_MOST: u64 = 1 << 30;
+
 /// A file or folder, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -118,6 +121,8 @@ pub struct Log {
     files: BTreeMap<Key, FileLog>,
     names: Names,
     seq: u64,
+    /// Bytes of memory taken since they were counted last, and what there were then.
+    kept: u64,
     /// Syncs that began and have not ended.
     syncing: usize,
     /// Power losses so far: a sync of an earlier era ends without an effect.
@@ -148,6 +153,7 @@ impl Log {
             files: BTreeMap::new(),
             names: Names::new(fd),
             seq: 0,
+            kept: 0,
             syncing: 0,
             era: 0,
         })
@@ -253,6 +259,15 @@ impl Log {
         self.seq += 1;
         let file = self.files.get_mut(&key).expect("it was put there");
         before(file, self.seq)?;
+        self.kept += file.kept_by_last();
+        if self.kept > KEPT_AT_MOST {
+            self.kept = self.kept_bytes();
+        }
+        if self.kept > KEPT_AT_MOST {
+            return Err(io::Error::other(
+                "more than 1 GiB was overwritten and not synced",
+            ));
+        }
         Ok(Step {
             seq: self.seq,
             file: Some(key),
@@ -391,8 +406,7 @@ impl Log {
     }
 
     /// Memory that the old contents take (bytes).
-    #[must_use]
-    pub fn kept_bytes(&self) -> u64 {
+    fn kept_bytes(&self) -> u64 {
         self.files.values().map(FileLog::kept).sum()
     }
 

@@ -45,7 +45,9 @@ impl Node {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        let place = tempfile::tempdir().expect("a folder can be made");
+        // On a disk's own file system: what is in memory lacks some of the calls.
+        let place =
+            tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
         let folder = place.path().join("data");
         for inner in ["d", "e"] {
             std::fs::create_dir_all(folder.join(inner)).expect("a folder can be made");

@@ -8,6 +8,7 @@ mod play;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use machine::disk::undo::{Log, PowerLoss, Synced, What};
 
@@ -37,6 +38,96 @@ fn after_a_power_loss_the_folder_is_what_the_disk_would_hold() {
             play.lose_power(how);
         }
     }
+}
+
+/// What a sync of `synced` makes durable of some changes of names, and what of it a power loss leaves.
+fn check_names(changes: impl Fn(&Path, &mut Log), synced: &str, expected: &[&str]) {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("data");
+    std::fs::create_dir_all(folder.join("a/x")).unwrap();
+    std::fs::create_dir(folder.join("b")).unwrap();
+    std::fs::write(folder.join("b/f"), "f").unwrap();
+    let mut log = Log::open(&folder, &place.path().join("store")).unwrap();
+    changes(&folder, &mut log);
+    let fd = File::open(folder.join(synced)).unwrap();
+    let sync = log.begin_sync(What::Of(fd.as_fd())).unwrap();
+    log.end_sync(sync, Synced::Durable);
+    log.power_loss(PowerLoss::Strict).unwrap();
+    let mut there = Vec::new();
+    let mut next = vec![folder.clone()];
+    while let Some(path) = next.pop() {
+        there.push(
+            path.strip_prefix(&folder)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned(),
+        );
+        if path.is_dir() {
+            next.extend(
+                std::fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        }
+    }
+    there.sort();
+    assert_eq!(there[1..], *expected, "after a sync of {synced:?}");
+}
+
+fn rename(folder: &Path, log: &mut Log, from: &str, to: &str) {
+    let at = |path: &str| {
+        (
+            File::open(folder.join(path).parent().unwrap()).unwrap(),
+            folder.join(path),
+        )
+    };
+    let ((from_fd, from), (to_fd, to)) = (at(from), at(to));
+    let names = (from.file_name().unwrap(), to.file_name().unwrap());
+    log.before_rename((from_fd.as_fd(), names.0), (to_fd.as_fd(), names.1), false)
+        .unwrap();
+    std::fs::rename(&from, &to).unwrap();
+}
+
+fn remove(folder: &Path, log: &mut Log, path: &str) {
+    let path = folder.join(path);
+    let fd = File::open(path.parent().unwrap()).unwrap();
+    log.before_remove(&fd, path.file_name().unwrap()).unwrap();
+    let folder = path.is_dir();
+    if folder {
+        std::fs::remove_dir(&path)
+    } else {
+        std::fs::remove_file(&path)
+    }
+    .unwrap();
+}
+
+#[test]
+fn a_removed_folder_takes_along_what_was_removed_in_it() {
+    let both = |folder: &Path, log: &mut Log| {
+        remove(folder, log, "b/f");
+        remove(folder, log, "b");
+    };
+    check_names(both, "", &["a", "a/x"]);
+    check_names(both, "a", &["a", "a/x", "b", "b/f"]);
+}
+
+#[test]
+fn two_moves_of_folders_never_leave_each_in_the_other() {
+    let turned_around = |folder: &Path, log: &mut Log| {
+        rename(folder, log, "a/x", "x");
+        rename(folder, log, "a", "x/a");
+    };
+    check_names(turned_around, "x", &["b", "b/f", "x", "x/a"]);
+    check_names(turned_around, "b", &["a", "a/x", "b", "b/f"]);
+}
+
+#[test]
+fn a_move_is_durable_by_either_of_its_folders() {
+    let moved = |folder: &Path, log: &mut Log| rename(folder, log, "b/f", "a/g");
+    check_names(moved, "a", &["a", "a/g", "a/x", "b"]);
+    check_names(moved, "b", &["a", "a/g", "a/x", "b"]);
+    check_names(moved, "a/x", &["a", "a/x", "b", "b/f"]);
 }
 
 /// A log of ten thousand appends, and a sync that is under way for some of them: the appends join where they may.
