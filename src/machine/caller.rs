@@ -131,6 +131,16 @@ impl Caller {
         self.listener.put(self.call.id, file.as_fd(), at, flags)
     }
 
+    /// Gives the process one more descriptor of `file`, as an open would; `O_CLOEXEC` if asked for. Returns its number
+    /// there.
+    ///
+    /// # Errors
+    /// `EMFILE` where the process may not have more, `EINVAL` before Linux 5.9, `ENOENT` where the call is gone.
+    pub fn add(&self, file: impl AsFd, flags: i32) -> io::Result<i32> {
+        let flags = (flags & libc::O_CLOEXEC).cast_unsigned();
+        self.listener.add(self.call.id, file.as_fd(), flags)
+    }
+
     /// The number of the process (the thread group) that this thread is of.
     ///
     /// # Errors

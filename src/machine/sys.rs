@@ -180,6 +180,30 @@ impl Listener {
             )
         }
     }
+
+    /// Puts `fd` into the calling process under the lowest number that is free, and gives that number.
+    ///
+    /// # Errors
+    /// `ENOENT` where the call is gone, `EMFILE` where the process may not have more, `EINVAL` before Linux 5.9.
+    pub(crate) fn add(&self, id: u64, fd: BorrowedFd<'_>, flags: u32) -> io::Result<RawFd> {
+        let add = libc::seccomp_notif_addfd {
+            id,
+            flags: 0,
+            srcfd: u32::try_from(fd.as_raw_fd()).map_err(|_| io::ErrorKind::InvalidInput)?,
+            newfd: 0,
+            newfd_flags: flags,
+        };
+        // SAFETY: the kernel reads `add`, whose size is in the command's number. It answers a descriptor's number.
+        unsafe {
+            let fd = libc::ioctl(
+                self.0.as_raw_fd(),
+                libc::SECCOMP_IOCTL_NOTIF_ADDFD,
+                &raw const add,
+            );
+            check(fd.min(0))?;
+            Ok(fd)
+        }
+    }
 }
 
 /// Reads another process's memory, as far as it goes: fewer bytes than asked for where the next page is not there.
