@@ -23,7 +23,7 @@ use crate::workload::{Keys, Mix};
 #[cfg(test)]
 pub(crate) use check::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
 pub use given::Given;
-pub use tested::Tested;
+pub use tested::{ForTarget, Tested};
 use wrong::Wrong;
 
 const BUILT_IN: &[&str] = &[
@@ -264,6 +264,8 @@ pub struct Changes {
     pub vote_guard: Option<bool>,
     /// What the target lacks, which is then left out.
     pub lacks: Lacks,
+    /// `--target`, `--mode` and `--program`: whose system, where it is not the program's own.
+    pub target: Option<ForTarget>,
 }
 
 /// A scenario with nothing left open: what a run's folder keeps.
@@ -388,8 +390,12 @@ impl Scenario {
             || changes.faults.is_some();
         fit::refuse(changes, defect.as_deref())?;
         let opening = self.opening.len();
-        let left_out = self.leave_out(&changes.lacks);
-        is_part |= self.opening.len() < opening;
+        let mut left_out = match &changes.target {
+            Some(target) => self.fit(target, changes)?,
+            None => Vec::new(),
+        };
+        left_out.extend(self.leave_out(&changes.lacks));
+        is_part |= self.opening.len() < opening || changes.target.is_some();
         let whole = self.seconds;
         self.nodes = changes.nodes.unwrap_or(self.nodes);
         self.voters = self.voters.filter(|&voters| voters < self.nodes);
@@ -444,7 +450,7 @@ impl Scenario {
         Ok(Resolved {
             seed,
             defect,
-            tested: None,
+            tested: changes.target.clone().map(|target| target.tested),
             scenario: self,
             plan,
             left_out,

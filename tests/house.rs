@@ -74,7 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "target", "fault",
         ],
     ),
-    ("main", &["cli"]),
+    ("main", &["cli", "machine"]),
 ];
 
 /// Crates that a pure library has no business with.

@@ -163,7 +163,12 @@ impl Shared {
                 let says = answer.as_ref().ok()?;
                 Some((id, says.clone()))
             });
-            if let Some(seen) = admin::agreed(&heard.collect(), ids.len()) {
+            let heard = heard.collect();
+            let seen = match self.target().names_leader() {
+                true => admin::agreed(&heard, ids.len()),
+                false => admin::leads(&heard),
+            };
+            if let Some(seen) = seen {
                 return Ok(seen);
             }
             if began.elapsed() >= deadline {

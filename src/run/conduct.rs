@@ -203,8 +203,17 @@ impl RunContext {
     async fn serves(&self, stage: &Stage, nodes: &[u64]) -> Result<(), Finding> {
         let heart = self.host.heart();
         let scenario = &stage.fleet.scenario;
-        match stage.cluster.target().offers(Need::Leader) {
-            Ok(()) => convergence::converge(&stage.cluster, nodes, heart).await?,
+        let target = stage.cluster.target();
+        match target.offers(Need::Leader) {
+            Ok(()) if target.names_leader() => {
+                convergence::converge(&stage.cluster, nodes, heart).await?;
+            }
+            Ok(()) => {
+                let name = target.name();
+                self.log.say(format!(
+                    "nobody looks whether the nodes agree: a node of {name} does not say whom it follows"
+                ));
+            }
             Err(why) => self
                 .log
                 .say(format!("nobody looks whether the nodes agree: {why}")),

@@ -39,7 +39,9 @@ async fn what_a_target_lacks_is_refused_and_said_and_the_rest_of_it_can_be_broke
     let testbed = Testbed::new(network, config).unwrap();
     let nodes = [1, 2, 3];
     testbed.start(&nodes, &nodes, SOON).await.unwrap();
-    let Testbed { cluster, network, .. } = testbed;
+    let Testbed {
+        cluster, network, ..
+    } = testbed;
     let asked = cluster.state_hash(1).await.unwrap_err();
     assert!(matches!(asked, ClusterError::Ask(_)), "{asked}");
 

@@ -41,17 +41,17 @@ use tokio::sync::mpsc;
 use crate::journal::{Entry, RunResult};
 
 pub use crate::cluster::end_all_children;
-pub use crate::fault::Kind;
 pub use crate::fault::defects::{DEFECTS, Defect, Place as DefectPlace};
+pub use crate::fault::{Kind, Lacks};
 pub use crate::scenario::{
-    APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, Given, READ_MODES,
-    Resolved, Scenario,
+    APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, ForTarget, Given,
+    READ_MODES, Resolved, Scenario,
 };
 pub use again::{Picked, flags};
 pub use command::Command;
 pub use drill::Drill;
 pub use found::Found;
-pub use target::lacks;
+pub use target::{NoTarget, choose, lacks};
 
 /// Everything that a run is given.
 #[derive(Clone, Debug)]

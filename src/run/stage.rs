@@ -84,6 +84,9 @@ impl Stage {
         let token_file = target.token().and_then(|token| keep_token(token, context));
         let mut cluster = ClusterConfig::new(context.dir.clone(), target.clone());
         cluster.shortages = context.host.shortages().clone();
+        if let Some(within) = target.ready_within() {
+            cluster.ready_deadline = within;
+        }
         let testbed = Testbed::new(network, cluster).map_err(words)?;
         let voters = resolved.scenario.voter_ids();
         let started = testbed.start(&nodes, &voters, LEADER_WITHIN).await;

@@ -1,14 +1,19 @@
 //! What a run is to break: a target, as its scenario asks for it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Setup;
 use super::decoy::planted;
 use crate::fault::defects::Place;
-use crate::fault::{Lacks, Need};
+use crate::fault::{Lacks, Need, NodeId};
 use crate::host::Shortages;
+use crate::scenario::{ForTarget, Tested};
 use crate::target::Target;
+use crate::target::described::{
+    ClientOptions, DataType, Description, Expect, Malformed, Missing, System, builtin,
+};
 use crate::target::kiwi::{Kiwi, KiwiConfig};
 
 /// What a run's target lacks, before there is one: plans are drawn by it.
@@ -22,12 +27,131 @@ pub fn lacks() -> Lacks {
 /// # Errors
 /// When the system has no random numbers.
 pub(super) fn of(setup: &Setup, shortages: &Shortages) -> Result<Arc<dyn Target>, String> {
+    if let Some(tested) = &setup.resolved.tested {
+        let members = setup.resolved.scenario.node_ids();
+        return Ok(Arc::new(somebodys(tested, members, shortages)?));
+    }
     let guarded = KiwiConfig::guarded().map_err(|error| format!("could not {error}"))?;
     let config = KiwiConfig {
         shortages: shortages.clone(),
         ..guarded
     };
     Ok(Arc::new(Kiwi::new(as_asked(setup, config))))
+}
+
+/// Somebody else's system, by the description that the run keeps.
+fn somebodys(
+    tested: &Tested,
+    members: Vec<NodeId>,
+    shortages: &Shortages,
+) -> Result<System, String> {
+    let read = Description::read(&tested.description, &tested.target, Path::new("."));
+    let (description, _) = read.map_err(|wrong| wrong.to_string())?;
+    let mode = description.mode(Some(&tested.mode)).cloned();
+    let mode = mode.ok_or_else(|| format!("{} has no mode {}", tested.target, tested.mode))?;
+    let program = tested.program.clone();
+    Ok(System::new(
+        description,
+        mode,
+        program,
+        members,
+        shortages.clone(),
+    ))
+}
+
+/// A target by name or file, found and asked for its version, for scenarios to be fitted to; and what it lacks.
+///
+/// # Errors
+/// Where nothing has that name, its file does not read, it has no such mode, or its program is not here.
+pub fn choose(
+    name: &str,
+    mode: Option<&str>,
+    program: Option<&Path>,
+) -> Result<(ForTarget, Lacks, Vec<String>), NoTarget> {
+    let (description, warnings) = builtin::find(name)?;
+    let chosen = description.mode(mode).cloned().ok_or_else(|| {
+        let modes: Vec<&str> = description
+            .modes
+            .iter()
+            .map(|mode| mode.name.as_str())
+            .collect();
+        let (mode, modes) = (mode.unwrap_or_default(), modes.join(", "));
+        NoTarget::NoSuch(format!("--mode {mode}: {name} has {modes}"))
+    })?;
+    if let ClientOptions::Lines { .. } | ClientOptions::Maelstrom = chosen.client {
+        let protocol = chosen.client.protocol();
+        return Err(NoTarget::NoSuch(format!(
+            "{name}: a run does not speak {protocol} yet; `whitewater target check {name}` reads its file"
+        )));
+    }
+    if !matches!(description.spec, DataType::Register) {
+        return Err(NoTarget::NoSuch(format!(
+            "{name}: a run asks for operations of a register only, and its spec is {}",
+            description.spec.name()
+        )));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(NoTarget::Io)?;
+    let found = runtime.block_on(description.find.find(program))?;
+    let (expect, kinds) = match &chosen.expect {
+        Expect::Holds => (Vec::new(), &chosen.survives),
+        Expect::Found(anomalies) => (anomalies.clone(), &chosen.expose),
+    };
+    let fits = ForTarget {
+        nodes: description.nodes,
+        kinds: kinds.clone(),
+        operations: chosen
+            .client
+            .lacks()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+        tested: Tested {
+            target: name.to_owned(),
+            mode: chosen.name.clone(),
+            version: found.version,
+            program: found.program.clone(),
+            named: program.is_some(),
+            expect,
+            description: description.resolved(),
+        },
+    };
+    let system = System::new(
+        description,
+        chosen,
+        found.program,
+        Vec::new(),
+        Shortages::default(),
+    );
+    Ok((fits, system.lacks(), warnings))
+}
+
+/// Why a target cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTarget {
+    /// There is none, or none that a run can test.
+    #[error("{0}")]
+    NoSuch(String),
+    /// Its file does not read.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    /// Its program is not here.
+    #[error("{0}")]
+    Missing(#[from] Missing),
+    /// The bench has no threads.
+    #[error("could not ask the target's program for its version: {0}")]
+    Io(std::io::Error),
+}
+
+impl From<builtin::NoSuch> for NoTarget {
+    fn from(none: builtin::NoSuch) -> NoTarget {
+        match none {
+            builtin::NoSuch::Named(why) | builtin::NoSuch::Unreadable(why) => NoTarget::NoSuch(why),
+            builtin::NoSuch::Malformed(wrong) => NoTarget::Malformed(wrong),
+        }
+    }
 }
 
 /// What the scenario asks of our own nodes.

@@ -109,6 +109,7 @@ fn as_it_stands(
     defect: Option<String>,
 ) -> Result<Resolved, Error> {
     let scenario = &resolved.scenario;
+    let tested = changes.target.clone().map(|target| target.tested);
     let other = |given: Option<u64>, own: u64| given.is_some_and(|given| given != own);
     let refused = [
         ("--nodes", other(changes.nodes, scenario.nodes)),
@@ -116,6 +117,10 @@ fn as_it_stands(
         ("--faults", changes.faults.is_some()),
         ("--seed", seed != resolved.seed),
         ("--defect", defect.is_some() && defect != resolved.defect),
+        (
+            "--target",
+            changes.target.is_some() && tested != resolved.tested,
+        ),
     ];
     if let Some((flag, _)) = refused.iter().find(|(_, refused)| *refused) {
         return Err(Error::Senseless(format!(

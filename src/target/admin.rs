@@ -284,5 +284,16 @@ pub fn agreed(heard: &BTreeMap<u64, NodeStatus>, members: usize) -> Option<Leade
     seen.next()
 }
 
+/// Who leads, by its own word alone: of several the one of the highest term.
+#[must_use]
+pub fn leads(heard: &BTreeMap<u64, NodeStatus>) -> Option<LeaderSeen> {
+    let leaders = heard.iter().filter(|(_, says)| says.leads());
+    let seen = leaders.map(|(&leader, says)| LeaderSeen {
+        leader,
+        term: says.term.unwrap_or_default(),
+    });
+    seen.max_by_key(|seen| seen.term)
+}
+
 #[cfg(test)]
 mod tests;

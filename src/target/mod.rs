@@ -94,6 +94,11 @@ pub trait Target: fmt::Debug + Send + Sync {
         false
     }
 
+    /// How long a node may take to be ready; `None`: as long as anybody.
+    fn ready_within(&self) -> Option<Duration> {
+        None
+    }
+
     /// Makes these nodes a cluster, once, when all of them are ready.
     fn bootstrap<'a>(&'a self, members: &'a [Member]) -> Asked<'a, ()>;
 
@@ -113,6 +118,11 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Whether its nodes say who leads.
     fn tells_leader(&self) -> bool {
         false
+    }
+
+    /// Whether each of its nodes also says whom it takes for the leader, so that it can be seen that they agree.
+    fn names_leader(&self) -> bool {
+        self.tells_leader()
     }
 
     /// Who can be asked for other members, and for another leader.

@@ -84,7 +84,9 @@ impl Stage {
         let testbed = Testbed::new(network, cluster).unwrap();
         let voters: Vec<u64> = (1..=voters).collect();
         testbed.start(&nodes, &voters, SOON).await.unwrap();
-        let Testbed { cluster, network, .. } = testbed;
+        let Testbed {
+            cluster, network, ..
+        } = testbed;
         let path = dir.path().join("history.jsonl");
         let recorder = Recorder::create(&path, &Header::register(1), Vec::new()).unwrap();
         let (tell, deeds) = mpsc::unbounded_channel();

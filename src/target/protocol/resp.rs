@@ -225,6 +225,38 @@ async fn exchange(
     }
 }
 
+/// Asks one command on a connection of its own, past every proxy. Gives the answer as JSON.
+///
+/// # Errors
+/// In words, where no connection comes about, the answer is an error, or none comes.
+pub(in crate::target) async fn ask_once(
+    at: &str,
+    command: Vec<String>,
+) -> Result<serde_json::Value, String> {
+    let failed = |error: std::io::Error| format!("{at}: {error}");
+    let stream = TcpStream::connect(at).await.map_err(failed)?;
+    let mut framed = Framed::new(stream, Resp2::default());
+    let words = command.into_iter().map(Bytes::from).collect();
+    let answer = exchange(&mut framed, words).await;
+    match answer.map_err(|why| format!("{at}: {why}"))? {
+        BytesFrame::Error(error) => Err(format!("{at}: {error}")),
+        answer => Ok(as_json(&answer)),
+    }
+}
+
+fn as_json(answer: &BytesFrame) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match answer {
+        BytesFrame::SimpleString(text) | BytesFrame::BulkString(text) => {
+            Json::String(String::from_utf8_lossy(text).into_owned())
+        }
+        BytesFrame::Error(text) => Json::String(text.to_string()),
+        BytesFrame::Integer(number) => Json::from(*number),
+        BytesFrame::Array(parts) => parts.iter().map(as_json).collect(),
+        BytesFrame::Null => Json::Null,
+    }
+}
+
 fn understood(dial: &Dial, node: u64, call: Call, answer: BytesFrame) -> Result<Reply, Refusal> {
     let what = match (call, answer) {
         (_, BytesFrame::Error(error)) => return Err(refusal(dial, node, &error)),
