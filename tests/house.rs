@@ -246,6 +246,21 @@ fn only_wire_includes_generated_code() {
     }
 }
 
+/// Rooms, or parts of them, that know the messages of our own node.
+const KNOW_OUR_NODE: &[&str] = &["src/wire", "src/node", "src/target/kiwi", "src/proxy"];
+
+#[test]
+fn only_our_own_node_and_its_target_know_its_messages() {
+    for file in rust_files(&root().join("src")) {
+        let path = file.strip_prefix(root()).expect("it is below");
+        let path = path.to_string_lossy();
+        let knows = KNOW_OUR_NODE.iter().any(|known| path.starts_with(known));
+        let code = code(&file);
+        let named = code.contains("wire::kiwi") || code.contains("wire::chaos");
+        assert!(knows || !named, "{path} names messages of our own node");
+    }
+}
+
 #[test]
 fn every_file_opens_with_what_its_room_is_for() {
     let both = ["src", "checkers/src"].map(|dir| rust_files(&root().join(dir)));

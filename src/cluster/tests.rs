@@ -135,8 +135,8 @@ impl Target for Silent {
         self.0.client(config)
     }
 
-    fn modes(&self) -> &[Mode] {
-        &[]
+    fn modes(&self) -> Vec<Mode> {
+        self.0.modes()
     }
 }
 

@@ -7,11 +7,17 @@ use std::collections::BTreeMap;
 
 use super::draw::Named;
 use super::plan::{Episode, When};
-use super::{Fault, Need, NodeSelector, NodeSet, Role};
+use super::{Fault, Kind, Need, NodeSelector, NodeSet, Role};
 
 /// What is lacking, and why. The default lacks nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lacks(BTreeMap<Need, String>);
+pub struct Lacks {
+    needs: BTreeMap<Need, String>,
+    /// Faults that can be had, and that the system does not promise to survive.
+    promises: BTreeMap<Kind, String>,
+    /// Operations that nobody can ask for, by name.
+    operations: BTreeMap<&'static str, String>,
+}
 
 impl Lacks {
     /// All that this does not offer.
@@ -19,13 +25,26 @@ impl Lacks {
         let lacking = Need::ALL
             .into_iter()
             .filter_map(|need| Some((need, offers(need).err()?)));
-        Lacks(lacking.collect())
+        Lacks {
+            needs: lacking.collect(),
+            ..Lacks::default()
+        }
+    }
+
+    /// It does not promise to survive this, either.
+    pub fn promise(&mut self, kind: Kind, why: String) {
+        self.promises.insert(kind, why);
+    }
+
+    /// Nor can anybody ask it for this.
+    pub fn operation(&mut self, name: &'static str, why: String) {
+        self.operations.insert(name, why);
     }
 
     /// Why this cannot be had; `None`: it can.
     #[must_use]
     pub fn why(&self, need: Need) -> Option<&str> {
-        self.0.get(&need).map(String::as_str)
+        self.needs.get(&need).map(String::as_str)
     }
 
     /// Why this fault cannot be had: for what its kind needs, or because it is for a role and nobody says who plays it.
@@ -33,6 +52,19 @@ impl Lacks {
     pub fn why_not(&self, fault: &Fault<Role>) -> Option<&str> {
         let kind = self.why(fault.kind().need());
         kind.or_else(|| self.why(Need::Leader).filter(|_| fault.is_for_a_role()))
+    }
+
+    /// Why faults of this kind are not drawn: they cannot be had, or nobody promises to survive them.
+    #[must_use]
+    pub fn why_undrawn(&self, kind: Kind) -> Option<&str> {
+        let unpromised = || self.promises.get(&kind).map(String::as_str);
+        self.why(kind.need()).or_else(unpromised)
+    }
+
+    /// Why nobody can ask for this operation.
+    #[must_use]
+    pub fn why_not_ask(&self, operation: &str) -> Option<&str> {
+        self.operations.get(operation).map(String::as_str)
     }
 
     /// Why what an episode waits for is never seen.
@@ -66,7 +98,7 @@ impl Fault<Role> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Kind, Way};
+    use crate::fault::Way;
 
     /// A system of processes and links.
     fn plain(need: Need) -> Result<(), String> {

@@ -1,9 +1,11 @@
 //! A scenario and a target that lacks something: what is left of the one for the other, and what is said of the rest.
 
+use std::collections::BTreeSet;
+
 use super::{Changes, Error, Promises, Scenario};
 use crate::fault::defects::{self, Place};
 use crate::fault::plan::Plan;
-use crate::fault::{Kind, Lacks, Need};
+use crate::fault::{Lacks, Need};
 
 /// What somebody has asked for by name is refused, and not left out.
 pub(super) fn refuse(changes: &Changes, defect: Option<&str>) -> Result<(), Error> {
@@ -50,17 +52,22 @@ impl Scenario {
     /// Leaves out what a target lacks; gives what that is, and why, a sentence each.
     pub(super) fn leave_out(&mut self, lacks: &Lacks) -> Vec<String> {
         let mut said = Vec::new();
-        for need in Need::ALL {
-            let Some(why) = lacks.why(need) else {
-                continue;
+        // In the order of the kinds, those of one reason together.
+        let mut undrawn: Vec<(&str, Vec<&str>)> = Vec::new();
+        self.random.kinds.retain(|&kind| {
+            let Some(why) = lacks.why_undrawn(kind) else {
+                return true;
             };
-            let kinds = &mut self.random.kinds;
-            let lacking: Vec<Kind> = kinds.extract_if(.., |kind| kind.need() == need).collect();
-            if !lacking.is_empty() {
-                let names: Vec<&str> = lacking.iter().map(|kind| kind.name()).collect();
-                said.push(format!("{} are not drawn: {why}", names.join(", ")));
+            match undrawn.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, kinds)) => kinds.push(kind.name()),
+                None => undrawn.push((why, vec![kind.name()])),
             }
+            false
+        });
+        for (why, kinds) in undrawn {
+            said.push(format!("not drawn: {}: {why}", kinds.join(", ")));
         }
+        said.extend(self.leave_out_operations(lacks));
         for episode in &mut self.opening {
             let at_ms = episode.at_ms;
             if let Some(why) = lacks.why_never(episode) {
@@ -68,8 +75,14 @@ impl Scenario {
                 episode.faults.clear();
             }
             episode.faults.retain(|fault| {
-                let why = lacks.why_not(fault);
                 let kind = fault.kind();
+                // What is outside of the model is nobody's promise, and written down on purpose.
+                let promised = || {
+                    lacks
+                        .why_undrawn(kind)
+                        .filter(|_| !kind.is_outside_the_model())
+                };
+                let why = lacks.why_not(fault).or_else(promised);
                 said.extend(why.map(|why| format!("{kind} at {at_ms} ms is left out: {why}")));
                 why.is_none()
             });
@@ -77,6 +90,29 @@ impl Scenario {
         self.opening.retain(|episode| !episode.faults.is_empty());
         said.extend(self.promises.leave_out(lacks));
         said
+    }
+}
+
+impl Scenario {
+    /// Asks for no operation that nobody can ask for.
+    fn leave_out_operations(&mut self, lacks: &Lacks) -> Vec<String> {
+        let mut said = BTreeSet::new();
+        let phases = self.phases.iter_mut().map(|phase| &mut phase.mix);
+        for mix in std::iter::once(&mut self.mix).chain(phases) {
+            for (name, weight) in [
+                ("read", &mut mix.read),
+                ("write", &mut mix.write),
+                ("cas", &mut mix.cas),
+                ("delete", &mut mix.delete),
+            ] {
+                if let Some(why) = lacks.why_not_ask(name)
+                    && std::mem::take(weight) > 0
+                {
+                    said.insert(format!("no {name}: {why}"));
+                }
+            }
+        }
+        said.into_iter().collect()
     }
 }
 
@@ -111,7 +147,7 @@ impl Promises {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Class;
+    use crate::fault::{Class, Kind};
     use crate::scenario::Given;
 
     /// A system of processes and links, and nothing else.
@@ -128,7 +164,7 @@ mod tests {
 
     #[test]
     fn no_scenario_plans_or_promises_what_a_target_lacks_and_each_says_what_it_left_out() {
-        let mut planned = std::collections::BTreeSet::new();
+        let mut planned = BTreeSet::new();
         for scenario in Scenario::built_in() {
             let name = scenario.name.clone();
             for seed in 1..10 {
@@ -187,8 +223,33 @@ mod tests {
         };
         let calm = Scenario::find("calm").unwrap();
         let drawn = calm.resolve(&changes, 3, None).unwrap();
-        let whom: std::collections::BTreeSet<String> =
-            drawn.plan.faults().map(|fault| fault.to_string()).collect();
+        let whom: BTreeSet<String> = drawn.plan.faults().map(|fault| fault.to_string()).collect();
         assert_eq!(whom.len(), 3, "{whom:?}");
+    }
+
+    #[test]
+    fn what_nobody_promises_to_survive_is_not_drawn_and_what_nobody_can_ask_for_is_not_asked() {
+        let mut lacks = Lacks::default();
+        lacks.promise(Kind::Kill, "it forgets".to_owned());
+        lacks.promise(Kind::Pause, "it forgets".to_owned());
+        lacks.operation("cas", "it compares nothing".to_owned());
+        let changes = Changes {
+            lacks,
+            ..Changes::default()
+        };
+        let mut scenario = Scenario::find("rapids").unwrap();
+        scenario.random.swarm = false;
+        let part = scenario.resolve(&changes, 3, None).unwrap();
+        let kinds = part.plan.kinds();
+        assert!(!kinds.contains(&Kind::Kill) && !kinds.contains(&Kind::Pause));
+        assert_eq!(part.scenario.mix.cas, 0);
+        let said = part.left_out.join("; ");
+        for words in [
+            "not drawn: kill, pause",
+            "it forgets",
+            "no cas: it compares nothing",
+        ] {
+            assert!(said.contains(words), "{said}");
+        }
     }
 }

@@ -17,6 +17,7 @@ pub mod described;
 mod error;
 pub mod kiwi;
 mod launch;
+mod mode;
 pub mod protocol;
 mod state;
 mod switches;
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::fault::{Lacks, Need};
+use crate::fault::{Kind, Lacks, Need};
 use crate::journal::NodeStatus;
 use crate::wire::metadata::Token;
 
@@ -37,6 +38,7 @@ pub use admin::{Admin, Departure, LeaderSeen, Member};
 pub use client::{Answer, Client, ClientConfig, Follow};
 pub use error::TargetError;
 pub use launch::{AskReady, Launch, Listening, Readiness, Ready, SaysReady, Wiring};
+pub use mode::{Expect, Mode};
 pub use state::{StateDump, StateHash, States};
 pub use switches::{ClockSeen, DefectCounters, DiskProbe, DiskSeen, DiskSwitches, Switches};
 
@@ -48,15 +50,6 @@ pub type Asked<'a, T> = BoxFuture<'a, Result<T, TargetError>>;
 pub enum Messages {
     /// gRPC calls of Kiwi's services, over HTTP/2.
     Kiwi,
-}
-
-/// What a way to run a system promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mode {
-    /// Its name on the command line.
-    pub name: &'static str,
-    /// Whether what clients see is to be linearizable.
-    pub holds: bool,
 }
 
 /// What one life of one node says of itself.
@@ -145,8 +138,18 @@ pub trait Target: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The ways to run it, the first one unless another is named.
-    fn modes(&self) -> &[Mode];
+    /// The ways to use it, the first one unless another is named.
+    fn modes(&self) -> Vec<Mode>;
+
+    /// The mode that it is used in.
+    fn mode(&self) -> Option<Mode> {
+        self.modes().into_iter().next()
+    }
+
+    /// The operations that its clients cannot ask for, by name.
+    fn cannot(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 
     /// Whether what needs this can be had.
     ///
@@ -183,9 +186,30 @@ pub trait Target: fmt::Debug + Send + Sync {
         }
     }
 
-    /// All that it does not offer.
+    /// All that it does not offer, promise or do: none of it is drawn.
     fn lacks(&self) -> Lacks {
-        Lacks::of(|need| self.offers(need))
+        let name = self.name();
+        let mut lacks = Lacks::of(|need| self.offers(need));
+        for operation in self.cannot() {
+            lacks.operation(
+                operation,
+                format!("the clients of {name} cannot {operation}"),
+            );
+        }
+        let mode = self.mode();
+        let survives = mode
+            .as_ref()
+            .and_then(|mode| Some((mode, mode.survives.as_ref()?)));
+        if let Some((mode, survives)) = survives {
+            let mode = &mode.name;
+            for &kind in Kind::ALL.iter().filter(|kind| !survives.contains(kind)) {
+                lacks.promise(
+                    kind,
+                    format!("{name} does not promise to survive it ({mode})"),
+                );
+            }
+        }
+        lacks
     }
 }
 
@@ -193,6 +217,7 @@ pub trait Target: fmt::Debug + Send + Sync {
 mod tests {
     use super::testing::Plain;
     use super::*;
+    use crate::fault::{Fault, NodeSelector};
 
     #[test]
     fn a_target_offers_what_it_has_and_says_of_the_rest_why_not() {
@@ -204,6 +229,25 @@ mod tests {
                 need => assert!(offered.unwrap_err().contains("plain"), "{need:?}"),
             }
         }
+        assert_eq!(plain.lacks().why_undrawn(Kind::Kill), None);
+        let weak = Plain {
+            survives: Some(vec![Kind::Pause]),
+            cannot: vec!["cas"],
+            ..Plain::default()
+        };
+        let lacks = weak.lacks();
+        let why = |kind| lacks.why_undrawn(kind).unwrap_or_default();
+        assert_eq!(why(Kind::Pause), "");
+        assert_eq!(
+            why(Kind::Kill),
+            "plain does not promise to survive it (weak)"
+        );
+        let there = Fault::Kill {
+            who: NodeSelector::Node(1),
+        };
+        assert_eq!(lacks.why_not(&there), None, "by hand it can be had");
+        let cas = lacks.why_not_ask("cas");
+        assert_eq!(cas, Some("the clients of plain cannot cas"));
         let leads = Plain {
             asked: Some(Default::default()),
             ..Plain::default()

@@ -18,6 +18,10 @@ pub(crate) struct Plain {
     pub(crate) environment: Vec<(&'static str, Option<OsString>)>,
     /// Where its nodes say something of themselves: each says that it leads, in a term higher by one than the last.
     pub(crate) asked: Option<Arc<AtomicU64>>,
+    /// What it promises to survive; `None`: all.
+    pub(crate) survives: Option<Vec<Kind>>,
+    /// What its clients cannot ask for.
+    pub(crate) cannot: Vec<&'static str>,
 }
 
 /// Counts how often it was asked.
@@ -87,8 +91,16 @@ impl Target for Plain {
         self.asked.is_some()
     }
 
-    fn modes(&self) -> &[Mode] {
-        &[]
+    fn modes(&self) -> Vec<Mode> {
+        vec![Mode {
+            name: "weak".to_owned(),
+            expect: Expect::Holds,
+            survives: self.survives.clone(),
+        }]
+    }
+
+    fn cannot(&self) -> Vec<&'static str> {
+        self.cannot.clone()
     }
 }
 

@@ -12,10 +12,13 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkers::anomaly::Anomaly;
+
 use super::{
-    Admin, Asked, Client, ClientConfig, Launch, Listening, Member, Messages, Mode, Readiness,
-    Ready, States, Statuses, Switches, Target, Wiring,
+    Admin, Asked, Client, ClientConfig, Expect, Launch, Listening, Member, Messages, Mode,
+    Readiness, Ready, States, Statuses, Switches, Target, Wiring,
 };
+use crate::fault::Kind;
 use crate::host::Shortages;
 use crate::wire::metadata::{Credentials, TOKEN_VARIABLE, Token, TokenError};
 use protocol::KiwiProtocol;
@@ -197,26 +200,27 @@ impl Target for Kiwi {
     }
 
     /// By how reads are answered.
-    fn modes(&self) -> &[Mode] {
-        const MODES: &[Mode] = &[
-            Mode {
-                name: "read-index",
-                holds: true,
-            },
-            Mode {
-                name: "lease",
-                holds: true,
-            },
-            Mode {
-                name: "leader-local",
-                holds: false,
-            },
-            Mode {
-                name: "follower-local",
-                holds: false,
-            },
-        ];
-        MODES
+    fn modes(&self) -> Vec<Mode> {
+        let stale = || Expect::Found(vec![Anomaly::StaleRead]);
+        // A lease trusts clocks.
+        let within = Kind::ALL.iter().filter(|kind| !kind.is_outside_the_model());
+        let but_clocks = within.copied().filter(|&kind| kind != Kind::Clock);
+        let mode = |name: &str, expect, survives| Mode {
+            name: name.to_owned(),
+            expect,
+            survives,
+        };
+        vec![
+            mode("read-index", Expect::Holds, None),
+            mode("lease", Expect::Holds, Some(but_clocks.collect())),
+            mode("leader-local", stale(), None),
+            mode("follower-local", stale(), None),
+        ]
+    }
+
+    fn mode(&self) -> Option<Mode> {
+        let mut modes = self.modes().into_iter();
+        modes.find(|mode| mode.name == self.config.reads)
     }
 }
 
