@@ -34,6 +34,13 @@ pub enum Want {
         /// One of these bits must be set.
         mask: u32,
     },
+    /// The same with two arguments, both of which must have one of their bits set.
+    BothBits {
+        /// The system call's number.
+        nr: i64,
+        /// Which argument, and which bits.
+        bits: [(u8, u32); 2],
+    },
     /// Calls of this number fail with this error number, and nobody hears them.
     Never {
         /// The system call's number.
@@ -48,7 +55,10 @@ impl Want {
     #[must_use]
     pub fn nr(&self) -> i64 {
         match *self {
-            Want::Always(nr) | Want::Bits { nr, .. } | Want::Never { nr, .. } => nr,
+            Want::Always(nr)
+            | Want::Bits { nr, .. }
+            | Want::BothBits { nr, .. }
+            | Want::Never { nr, .. } => nr,
         }
     }
 }
@@ -79,10 +89,10 @@ impl From<Reply> for Answer {
 
 /// Somebody who hears chosen system calls of a program, of all its threads and children.
 ///
-/// One watcher serves one node; a program that is started again meets the same one.
+/// One watcher serves one node: several programs may share it, and one that is started again meets the same.
 pub trait Watcher: Send + Sync {
     /// The calls to be heard. Asked once, before the program starts. Where two watchers want the same call, each is
-    /// asked in turn; a watcher may therefore hear calls of a wanted number that its own [`Want::Bits`] exclude.
+    /// asked in turn; a watcher may therefore hear calls of a wanted number that its own bits exclude.
     fn wants(&self) -> Vec<Want>;
 
     /// Answers a call. Must not wait (see the module's page) and should not panic: a panic is caught, counted
@@ -92,6 +102,7 @@ pub trait Watcher: Send + Sync {
     /// was heard; never once it has answered.
     fn answer(&self, caller: &Caller) -> Answer;
 
-    /// The program, all its children included, is gone: whatever still waits on its behalf may stop waiting.
+    /// A program that it watched is gone, all its children included: whatever still waits on its behalf may stop waiting.
+    /// Called on that program's thread, before [`Program::gone`](crate::launch::Program::gone) says so.
     fn gone(&self) {}
 }

@@ -26,7 +26,7 @@ const FOREIGN: usize = 256;
 /// The port of a resolver of names.
 const DOMAIN: u16 = 53;
 
-/// The network of one node, as its program meets it.
+/// The network of one node, as its programs meet it: several may share it, as a server and its sentinel do.
 pub struct Host {
     node: NodeId,
     network: Arc<Network>,
@@ -358,18 +358,22 @@ impl Host {
     fn wait_for(&self, attempt: &Attempt) {
         let waiting = Waiting {
             socket: Arc::clone(&attempt.socket),
+            tid: attempt.caller.call().tid,
             connecting: false,
         };
         lock(&self.waiting).insert(attempt.call(), waiting);
     }
 
-    /// Ends the wait of every worker. One that is about to connect is not to be missed: its socket can be shut down only
+    /// Ends the wait of every worker whose program is gone; others may share this host. One that is about to connect is not to be missed: its socket can be shut down only
     /// once it has begun, which is a matter of microseconds.
     fn wait_no_more(&self) {
-        lock(&self.waiting).retain(|_, waiting| waiting.connecting);
+        let gone =
+            |waiting: &Waiting| !std::fs::exists(format!("/proc/{}", waiting.tid)).unwrap_or(true);
+        lock(&self.waiting).retain(|_, waiting| waiting.connecting || !gone(waiting));
         for _ in 0..1000 {
             let left: Vec<_> = lock(&self.waiting)
                 .values()
+                .filter(|waiting| gone(waiting))
                 .map(|waiting| Arc::clone(&waiting.socket))
                 .collect();
             if left.is_empty() {
@@ -386,6 +390,8 @@ impl Host {
 /// A socket that a worker has.
 struct Waiting {
     socket: Arc<OwnedFd>,
+    /// For this thread.
+    tid: u32,
     /// Whether it knows where to, and connects.
     connecting: bool,
 }
@@ -457,8 +463,6 @@ impl Watcher for Arc<Host> {
 
     fn gone(&self) {
         self.wait_no_more();
-        lock(&self.names).clear();
-        self.sockets.forget();
     }
 }
 

@@ -180,11 +180,6 @@ impl Sockets {
         Ok(asked.filter(|_| state(caller, inode).is_some_and(stands)))
     }
 
-    /// Forgets all sockets: their program is gone.
-    pub(super) fn forget(&self) {
-        lock(&self.known).clear();
-    }
-
     fn remember(&self, inode: u64, what: Known) {
         let mut known = lock(&self.known);
         known.insert(inode, what);
