@@ -390,11 +390,10 @@ impl Scenario {
             || changes.faults.is_some();
         fit::refuse(changes, defect.as_deref())?;
         let opening = self.opening.len();
-        let mut left_out = match &changes.target {
-            Some(target) => self.fit(target, changes)?,
-            None => Vec::new(),
-        };
-        left_out.extend(self.leave_out(&changes.lacks));
+        if let Some(target) = &changes.target {
+            self.fit(target, changes)?;
+        }
+        let left_out = self.leave_out(&changes.lacks);
         is_part |= self.opening.len() < opening || changes.target.is_some();
         let whole = self.seconds;
         self.nodes = changes.nodes.unwrap_or(self.nodes);

@@ -95,19 +95,12 @@ pub fn choose(
         .build()
         .map_err(NoTarget::Io)?;
     let found = runtime.block_on(description.find.find(program))?;
-    let (expect, kinds) = match &chosen.expect {
-        Expect::Holds => (Vec::new(), &chosen.survives),
-        Expect::Found(anomalies) => (anomalies.clone(), &chosen.expose),
+    let expect = match &chosen.expect {
+        Expect::Holds => Vec::new(),
+        Expect::Found(anomalies) => anomalies.clone(),
     };
     let fits = ForTarget {
         nodes: description.nodes,
-        kinds: kinds.clone(),
-        operations: chosen
-            .client
-            .lacks()
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
         tested: Tested {
             target: name.to_owned(),
             mode: chosen.name.clone(),

@@ -6,7 +6,6 @@ use checkers::anomaly::Anomaly;
 use serde::{Deserialize, Serialize};
 
 use super::{Changes, Error, Scenario};
-use crate::fault::Kind;
 
 /// A target in one of its modes, as a run's folder keeps it: enough to start it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,22 +56,15 @@ pub struct ForTarget {
     pub tested: Tested,
     /// How many nodes it has, unless somebody says otherwise.
     pub nodes: u64,
-    /// The kinds of fault that are drawn: what its mode promises to survive, or what exposes it.
-    pub kinds: Vec<Kind>,
-    /// The operations that its clients cannot do, by name.
-    pub operations: Vec<String>,
 }
 
 impl Scenario {
-    /// Fits the scenario to somebody's system. Gives what was left out for it, and why, a sentence each.
-    pub(super) fn fit(
-        &mut self,
-        target: &ForTarget,
-        changes: &Changes,
-    ) -> Result<Vec<String>, Error> {
-        let Tested {
-            target: name, mode, ..
-        } = &target.tested;
+    /// Fits the scenario to somebody's system.
+    ///
+    /// # Errors
+    /// Where somebody asks for what only the program's own node has.
+    pub(super) fn fit(&mut self, target: &ForTarget, changes: &Changes) -> Result<(), Error> {
+        let name = &target.tested.target;
         for (flag, given) in [
             ("--reads", changes.reads.is_some()),
             ("--append", changes.append.is_some()),
@@ -88,44 +80,6 @@ impl Scenario {
         (self.reads, self.append, self.vote_guard) = (None, None, None);
         self.voters = None;
         self.nodes = target.nodes;
-        let mut said = Vec::new();
-        for mix in std::iter::once(&mut self.mix).chain(self.phases.iter_mut().map(|p| &mut p.mix))
-        {
-            for (operation, weight) in [("cas", &mut mix.cas), ("delete", &mut mix.delete)] {
-                if target.operations.iter().any(|lacking| lacking == operation) && *weight > 0 {
-                    *weight = 0;
-                    said.push(format!(
-                        "no {operation}: the clients of {name} have no request for it"
-                    ));
-                }
-            }
-        }
-        said.dedup();
-        if changes.faults.is_none() {
-            let promised = |kind: Kind| target.kinds.contains(&kind);
-            let mut left_out: Vec<&str> = Vec::new();
-            let mut leaves = |kind: Kind| {
-                let stays = promised(kind);
-                if !stays && !left_out.contains(&kind.name()) {
-                    left_out.push(kind.name());
-                }
-                stays
-            };
-            self.random.kinds.retain(|&kind| leaves(kind));
-            for episode in &mut self.opening {
-                episode.faults.retain(|fault| leaves(fault.kind()));
-            }
-            self.opening.retain(|episode| !episode.faults.is_empty());
-            if !left_out.is_empty() {
-                let all = left_out.join(", ");
-                said.push(format!(
-                    "not drawn, since {name} in mode {mode} promises nothing about them: {all}"
-                ));
-            }
-            if self.random.kinds.is_empty() && self.opening.is_empty() {
-                self.random.kinds.clone_from(&target.kinds);
-            }
-        }
-        Ok(said)
+        Ok(())
     }
 }

@@ -55,7 +55,9 @@ fn answer(text: &str, matches: bool) -> Result<Value, String> {
 async fn http(ask: &HttpAsk, words: &Words) -> Result<Value, String> {
     let url = ask.request.to().fill(words);
     let uri: ::http::Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
-    let authority = uri.authority().ok_or_else(|| format!("{url} names no host"))?;
+    let authority = uri
+        .authority()
+        .ok_or_else(|| format!("{url} names no host"))?;
     let (host, port) = (authority.host(), authority.port_u16().unwrap_or(80));
     let failed = |error: &dyn std::error::Error| format!("{url}: {error}");
     let stream = TcpStream::connect((host, port)).await;
@@ -80,12 +82,18 @@ async fn http(ask: &HttpAsk, words: &Words) -> Result<Value, String> {
     let answered = answered.map_err(|error| failed(&error))?;
     let status = answered.status();
     let body = Limited::new(answered.into_body(), MOST_ANSWER).collect();
-    let body = body.await.map_err(|error| failed(error.as_ref()))?.to_bytes();
+    let body = body
+        .await
+        .map_err(|error| failed(error.as_ref()))?
+        .to_bytes();
     let text = String::from_utf8_lossy(&body);
     if !status.is_success() {
         return Err(format!("{url} answers {status} {}", shown(&text)));
     }
-    let matches = ask.pattern.as_ref().is_none_or(|pattern| pattern.is_in(&text));
+    let matches = ask
+        .pattern
+        .as_ref()
+        .is_none_or(|pattern| pattern.is_in(&text));
     answer(&text, matches).map_err(|why| format!("{url}: {why}"))
 }
 
@@ -101,9 +109,16 @@ async fn run(ask: &RunAsk, words: &Words) -> Result<Value, String> {
     let text = String::from_utf8_lossy(&ran.stdout);
     if !ran.status.success() {
         let said = String::from_utf8_lossy(&ran.stderr);
-        return Err(format!("{program} ended with {}: {}", ran.status, shown(&said)));
+        return Err(format!(
+            "{program} ended with {}: {}",
+            ran.status,
+            shown(&said)
+        ));
     }
-    let matches = ask.pattern.as_ref().is_none_or(|pattern| pattern.is_in(&text));
+    let matches = ask
+        .pattern
+        .as_ref()
+        .is_none_or(|pattern| pattern.is_in(&text));
     answer(&text, matches).map_err(|why| format!("{program}: {why}"))
 }
 
@@ -112,7 +127,11 @@ async fn redis(ask: &RespAsk, words: &Words) -> Result<Value, String> {
     let command = ask.command.iter().map(|part| part.fill(words)).collect();
     let said = resp::ask_once(&at, command).await?;
     let text = said.to_string();
-    match ask.pattern.as_ref().is_none_or(|pattern| pattern.is_in(&text)) {
+    match ask
+        .pattern
+        .as_ref()
+        .is_none_or(|pattern| pattern.is_in(&text))
+    {
         true => Ok(said),
         false => Err(format!("{at}: the answer is {}", shown(&text))),
     }

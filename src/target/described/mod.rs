@@ -10,8 +10,8 @@ pub mod find;
 pub mod path;
 pub mod question;
 
-mod asks;
 mod asking;
+mod asks;
 mod client;
 mod modes;
 mod parse;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::question::{Ask, Leader, ReadyBy};
-use super::{ClientOptions, Description, Mode, Place, Wiring};
+use super::{ClientOptions, Description, Expect, Mode, Place, Wiring};
 use crate::host::Shortages;
 use crate::journal::{NodeStatus, Role};
 use crate::target::client::Routed;
@@ -45,7 +45,6 @@ pub struct System {
     were_ready: Arc<Mutex<BTreeSet<u64>>>,
     /// Where the members are: known from the first start on.
     wiring: Mutex<Option<Arc<Wiring>>>,
-    modes: Vec<target::Mode>,
 }
 
 impl System {
@@ -66,7 +65,6 @@ impl System {
             shortages,
             were_ready: Arc::default(),
             wiring: Mutex::default(),
-            modes: Vec::new(),
         }
     }
 
@@ -317,8 +315,29 @@ impl Target for System {
         false
     }
 
-    fn modes(&self) -> &[target::Mode] {
-        &self.modes
+    fn modes(&self) -> Vec<target::Mode> {
+        self.description.modes.iter().map(neutral).collect()
+    }
+
+    fn mode(&self) -> Option<target::Mode> {
+        Some(neutral(&self.mode))
+    }
+
+    fn cannot(&self) -> Vec<&'static str> {
+        self.mode.client.lacks()
+    }
+}
+
+/// A mode as any target has it: in one that is to show something, what exposes it is drawn.
+fn neutral(mode: &Mode) -> target::Mode {
+    let (expect, drawn) = match &mode.expect {
+        Expect::Holds => (target::Expect::Holds, &mode.survives),
+        Expect::Found(these) => (target::Expect::Found(these.clone()), &mode.expose),
+    };
+    target::Mode {
+        name: mode.name.clone(),
+        expect,
+        survives: Some(drawn.clone()),
     }
 }
 
