@@ -7,6 +7,7 @@ use std::sync::MutexGuard;
 
 use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, SeekFrom};
 
+use super::paths::{Found, is_regular, path_of, unresolved};
 use super::undo::{Log, Step, What};
 use super::{Disk, OUTSIDE_NAMED};
 use crate::call::Reply;
@@ -161,8 +162,13 @@ impl Disk {
     }
 
     pub(super) fn truncate_path(&self, caller: &Caller, path: u64, size: u64) -> Answer {
-        let Ok(Some(file)) = self.existing(caller, libc::AT_FDCWD, path) else {
-            return Answer::Pass;
+        let file = match self.find(caller, libc::AT_FDCWD, path, 0) {
+            Ok(Some(Found::There(file, path))) if self.keeps(&path) && is_regular(&file) => file,
+            Ok(Some(Found::Nothing(spot))) if self.keeps(&spot.path) => {
+                return Reply::Errno(libc::ENOENT).into();
+            }
+            Ok(_) => return Answer::Pass,
+            Err(error) => return unresolved(&error),
         };
         if let Err(error) = may_write(&file) {
             return error_reply(&error).into();
@@ -280,9 +286,6 @@ impl Disk {
             }
             return None;
         }
-        if self.is_volatile(&path) {
-            return None;
-        }
         let file = match caller.take(fd) {
             Ok(file) => file,
             Err(error) => {
@@ -294,6 +297,11 @@ impl Disk {
                 return None;
             }
         };
+        // Another thread may have put another file under that number since.
+        let path = path_of(&file).ok()?;
+        if !path.starts_with(&self.folder) || self.is_volatile(&path) {
+            return None;
+        }
         let stat = rustix::fs::fstat(&file).ok()?;
         let flags = rustix::fs::fcntl_getfl(&file).ok()?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
