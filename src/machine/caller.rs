@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use crate::call::Call;
+use crate::call::{Call, Reply};
 use crate::sys::{self, Listener};
 
 /// A thread of a watched program in a system call that waits. Cheap to clone; a worker takes one along.
@@ -49,6 +49,13 @@ impl Caller {
     #[must_use]
     pub fn waits(&self) -> bool {
         self.listener.waits(self.call.id)
+    }
+
+    /// Lets the kernel carry the call out now, while the work of an [`Answer::Later`](crate::watcher::Answer::Later) goes
+    /// on. What that work gives in the end goes to nobody; it is to be [`Reply::Continue`].
+    pub fn go_on(&self) {
+        // A call that is gone needs no answer.
+        let _ = self.listener.send(self.call.id, Reply::Continue);
     }
 
     /// Reads memory at `at`, up to the end of `into` or of what is mapped; gives the bytes read, at least one.
@@ -174,19 +181,24 @@ impl Caller {
     /// # Errors
     /// `EBADF` where it has none, `ESRCH` where the call is gone.
     pub fn open_file(&self, fd: i32) -> io::Result<OpenFile> {
-        let info = std::fs::read_to_string(self.proc(&format!("fdinfo/{fd}")))
-            .map_err(|_| io::Error::from_raw_os_error(libc::EBADF));
-        let info = self.still(info)?;
-        let field = |name: &str| {
-            info.lines()
-                .find_map(|line| line.strip_prefix(name))
-                .map(str::trim)
-        };
-        field("pos:")
-            .and_then(|position| position.parse().ok())
-            .zip(field("flags:").and_then(|flags| i32::from_str_radix(flags, 8).ok()))
-            .map(|(position, flags)| OpenFile { position, flags })
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+        let position = self.field(fd, "pos:")?;
+        let flags = self.field(fd, "flags:")?;
+        match (position.parse(), i32::from_str_radix(&flags, 8)) {
+            (Ok(position), Ok(flags)) => Ok(OpenFile { position, flags }),
+            _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
+        }
+    }
+
+    /// What `/proc/TID/fdinfo/FD` says after `name`, its colon included.
+    ///
+    /// # Errors
+    /// `EBADF` where there is no such descriptor or no such line, `ESRCH` where the call is gone.
+    pub(crate) fn field(&self, fd: i32, name: &str) -> io::Result<String> {
+        let bad = || io::Error::from_raw_os_error(libc::EBADF);
+        let info = std::fs::read_to_string(self.proc(&format!("fdinfo/{fd}")));
+        let info = self.still(info.map_err(|_| bad()))?;
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|text| text.trim().to_owned()).ok_or_else(bad)
     }
 
     /// `/proc/TID/NAME`: `cwd` and `root` can be opened as folders, `fd/N` as the file itself.

@@ -175,7 +175,7 @@ fn trace(caller: &Caller) -> io::Result<()> {
     let tid = caller.call().tid;
     std::thread::scope(|threads| {
         threads
-            .spawn(|| sys::trace(tid))
+            .spawn(|| sys::seize(tid, 0))
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the attempt panicked")))
     })

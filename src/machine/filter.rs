@@ -43,19 +43,8 @@ pub(crate) fn build(wants: &[Want]) -> Vec<Instruction> {
                 filter.push(jump(BPF_JEQ, number(nr), 0, 1));
                 filter.push(give(libc::SECCOMP_RET_USER_NOTIF));
             }
-            Want::Bits { nr, arg, mask } => {
-                assert!(arg < 6, "a call has six arguments");
-                filter.push(jump(BPF_JEQ, number(nr), 0, 4));
-                // The low half: both architectures are little-endian.
-                filter.push(statement(
-                    BPF_LD | BPF_W | BPF_ABS,
-                    ARGS + 8 * u32::from(arg),
-                ));
-                filter.push(jump(BPF_JSET, mask, 0, 1));
-                filter.push(give(libc::SECCOMP_RET_USER_NOTIF));
-                // What was loaded is gone: the next want begins with the number again.
-                filter.push(statement(BPF_LD | BPF_W | BPF_ABS, NR));
-            }
+            Want::Bits { nr, arg, mask } => bits(&mut filter, nr, &[(arg, mask)]),
+            Want::BothBits { nr, bits: both } => bits(&mut filter, nr, &both),
             Want::Never { nr, errno } => {
                 filter.push(jump(BPF_JEQ, number(nr), 0, 1));
                 filter.push(give(refusal(errno)));
@@ -64,6 +53,22 @@ pub(crate) fn build(wants: &[Want]) -> Vec<Instruction> {
     }
     filter.push(give(libc::SECCOMP_RET_ALLOW));
     filter
+}
+
+/// A call of this number with one of the bits set in each of these arguments, of which there are one or two.
+fn bits(filter: &mut Vec<Instruction>, nr: i64, wanted: &[(u8, u32)]) {
+    let rest = 2 * wanted.len() as u8;
+    filter.push(jump(BPF_JEQ, number(nr), 0, rest + 2));
+    for (index, (arg, mask)) in wanted.iter().enumerate() {
+        assert!(*arg < 6, "a call has six arguments");
+        // The low half: both architectures are little-endian.
+        let at = ARGS + 8 * u32::from(*arg);
+        filter.push(statement(BPF_LD | BPF_W | BPF_ABS, at));
+        filter.push(jump(BPF_JSET, *mask, 0, rest - 2 * index as u8 - 1));
+    }
+    filter.push(give(libc::SECCOMP_RET_USER_NOTIF));
+    // What was loaded is gone: the next want begins with the number again.
+    filter.push(statement(BPF_LD | BPF_W | BPF_ABS, NR));
 }
 
 fn number(nr: i64) -> u32 {
@@ -152,6 +157,10 @@ mod tests {
                 mask: 1,
             },
             Want::Never { nr: 12, errno: 38 },
+            Want::BothBits {
+                nr: 13,
+                bits: [(1, 8), (3, u32::MAX)],
+            },
             Want::Always(2),
         ];
         let (ask, go) = (libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_RET_ALLOW);
@@ -162,6 +171,10 @@ mod tests {
         check(&wants, 11, [0, 0, 0b001, 0, 0, 0], go);
         check(&wants, 11, [0, 0, 0b001, 0, 0, 3], ask);
         check(&wants, 12, [0; 6], libc::SECCOMP_RET_ERRNO | 38);
+        check(&wants, 13, [0, 9, 0, 77, 0, 0], ask);
+        check(&wants, 13, [0, 9, 0, 0, 0, 0], go);
+        check(&wants, 13, [0, 1, 0, 77, 0, 0], go);
+        check(&wants, 13, [0, 0, 0, 2, 0, 0], go);
         // Bits of another call's argument, where that value is a number that is wanted.
         check(&wants, 11, [0, 0, 10 << 8, 0, 0, 0], go);
     }

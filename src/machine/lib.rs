@@ -5,12 +5,13 @@
 //! no protocol.
 //!
 //! In reading order: [`launch`] starts and holds a program; [`watcher`] says who may answer its calls, [`caller`] and
-//! [`call`] what they see of them; [`net`] and [`disk`] are watchers, the [`doctor`] tries what this host allows. Within:
-//! the `keeper` between bench and program, the `starter` that becomes the
+//! [`call`] what they see of them; [`net`], [`disk`] and [`clock`] are watchers, the [`doctor`] tries what this host
+//! allows. Within: the `keeper` between bench and program, the `starter` that becomes the
 //! program, the `filter` that it carries, the `supervisor` that hears its calls, and `sys`, the only unsafe file.
 
 pub mod call;
 pub mod caller;
+pub mod clock;
 pub mod disk;
 pub mod doctor;
 mod filter;

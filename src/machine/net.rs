@@ -13,6 +13,7 @@
 
 mod address;
 mod host;
+mod silence;
 mod socket;
 
 use std::io;
@@ -20,6 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 pub use host::{Host, Noticed};
+pub use silence::Silence;
 pub use socket::Way;
 
 /// A node's number, which is the last part of its address: 1 to 254.
@@ -32,8 +34,8 @@ pub trait Links: Send + Sync {
     ///
     /// A proxy dials `to` here, before it gives an address: a refusal is then the program's refusal. It may wait, and is
     /// called on a thread of its own. A program whose socket does not block waits as well, as its `connect` should not;
-    /// so what would be a lost SYN, a link that is cut, is better answered with the address of a listener whose queue is
-    /// full: the kernel then tries again by itself, as it would on a real network.
+    /// so what would be a lost SYN, a link that is cut, is better answered with the address of a [`Silence`]: the kernel
+    /// then tries again by itself, as it would on a real network.
     ///
     /// # Errors
     /// The error number, `ECONNREFUSED` and the like.

@@ -122,29 +122,46 @@ impl Orders {
     }
 }
 
-fn encode_want(want: &Want) -> [u64; 4] {
+fn encode_want(want: &Want) -> [u64; 6] {
     let nr = want.nr().cast_unsigned();
     match *want {
-        Want::Always(_) => [0, nr, 0, 0],
-        Want::Bits { arg, mask, .. } => [1, nr, arg.into(), mask.into()],
-        Want::Never { errno, .. } => [2, nr, errno.unsigned_abs().into(), 0],
+        Want::Always(_) => [0, nr, 0, 0, 0, 0],
+        Want::Bits { arg, mask, .. } => [1, nr, arg.into(), mask.into(), 0, 0],
+        Want::BothBits {
+            bits: [one, two], ..
+        } => [
+            3,
+            nr,
+            one.0.into(),
+            one.1.into(),
+            two.0.into(),
+            two.1.into(),
+        ],
+        Want::Never { errno, .. } => [2, nr, errno.unsigned_abs().into(), 0, 0, 0],
     }
 }
 
 fn decode_want(from: &mut Reader<'_>) -> Option<Want> {
     let kind = from.number()?;
     let nr = from.number()?.cast_signed();
-    let (first, second) = (from.number()?, from.number()?);
+    let first = from.number()?;
+    let mask = u32::try_from(from.number()?).ok()?;
+    let second = u8::try_from(from.number()?).ok()?;
+    let second = (second, u32::try_from(from.number()?).ok()?);
     Some(match kind {
         0 => Want::Always(nr),
         1 => Want::Bits {
             nr,
             arg: u8::try_from(first).ok()?,
-            mask: u32::try_from(second).ok()?,
+            mask,
         },
         2 => Want::Never {
             nr,
             errno: i32::try_from(first).ok()?,
+        },
+        3 => Want::BothBits {
+            nr,
+            bits: [(u8::try_from(first).ok()?, mask), second],
         },
         _ => return None,
     })
@@ -207,6 +224,10 @@ mod tests {
                     mask: 1,
                 },
                 Want::Never { nr: 425, errno: 38 },
+                Want::BothBits {
+                    nr: 202,
+                    bits: [(1, 8), (3, u32::MAX)],
+                },
             ],
             interrupts: Interrupts::Withheld,
         };

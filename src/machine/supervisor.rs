@@ -15,7 +15,7 @@ use rustix::net::{RecvFlags, recv};
 use crate::call::{Call, Reply};
 use crate::caller::Caller;
 use crate::keeper::Word;
-use crate::sys::{Interrupts, Listener};
+use crate::sys::{self, Interrupts, Listener};
 use crate::watcher::{Answer, Watcher};
 
 /// A worker that has had nothing to do for this long ends.
@@ -70,6 +70,7 @@ impl Supervisor {
 
     /// Works until the keeper has ended: then no process of the program is left. Each of its words goes to `told`.
     pub(crate) fn run(&self, keeper: &OwnedFd, told: impl Fn(Word)) {
+        sys::withhold_signals();
         let mut open = true;
         loop {
             let mut waited = [
@@ -271,6 +272,7 @@ impl Workers {
     }
 
     fn work(&self) {
+        sys::withhold_signals();
         let mut bench = lock(&self.bench);
         loop {
             if let Some(job) = bench.jobs.pop_front() {

@@ -319,6 +319,16 @@ pub(crate) fn default_signals() {
     }
 }
 
+/// Withholds every signal from the calling thread: one for the bench must not interrupt what it does for a program.
+pub(crate) fn withhold_signals() {
+    // SAFETY: a full set is plain bits.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+    }
+}
+
 /// The kernel's state of a TCP socket (`tcpi_state` of `TCP_INFO`, tcp(7)).
 ///
 /// # Errors
@@ -339,18 +349,88 @@ pub(crate) fn tcp_state(socket: BorrowedFd<'_>) -> io::Result<u8> {
     Ok(state)
 }
 
-/// Traces a thread of another process, without stopping it, until the calling thread ends.
+/// For [`seize`]: a stop at each exec that succeeds.
+pub(crate) const EXECS: libc::c_int = libc::PTRACE_O_TRACEEXEC;
+
+/// Traces a thread of another process, without stopping it, until it is let go or the calling thread ends.
 ///
 /// # Errors
 /// `EPERM` where that is forbidden.
-pub(crate) fn trace(tid: u32) -> io::Result<()> {
+pub(crate) fn seize(tid: u32, options: libc::c_int) -> io::Result<()> {
+    trace(libc::PTRACE_SEIZE, tid, options)
+}
+
+/// Stops a thread that this one traces, as soon as it would come back from the kernel. Nothing where it is gone.
+pub(crate) fn interrupt(tid: u32) {
+    let _ = trace(libc::PTRACE_INTERRUPT, tid, 0);
+}
+
+/// Lets go a thread that this one traces and that has stopped; it meets `signal` then, if that is none of zero.
+pub(crate) fn detach(tid: u32, signal: libc::c_int) {
+    let _ = trace(libc::PTRACE_DETACH, tid, signal);
+}
+
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
+fn trace(request: Request, tid: u32, data: libc::c_int) -> io::Result<()> {
     let none = std::ptr::null_mut::<libc::c_void>();
-    // SAFETY: PTRACE_SEIZE takes a number and flags, here none, and touches no memory of this process.
-    let done = unsafe { libc::ptrace(libc::PTRACE_SEIZE, tid.cast_signed(), none, none) };
+    // SAFETY: the three requests above take a number and flags or a signal, and touch no memory of this process.
+    let done = unsafe {
+        libc::ptrace(
+            request,
+            tid.cast_signed(),
+            none,
+            data as usize as *mut libc::c_void,
+        )
+    };
     if done < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// How a thread that this one traces has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// A new program is about to begin, in the process of this number.
+    Exec(u32),
+    /// Anything else, with the signal that it is to meet when it is let go.
+    Other {
+        /// Its number.
+        tid: u32,
+        /// 0 for none.
+        signal: libc::c_int,
+    },
+    /// It has ended.
+    Ended,
+}
+
+/// Waits for the thread that this one traces to stop. This thread has no other tracee, and no child of its own.
+///
+/// # Errors
+/// `ECHILD` where it traces nothing.
+pub(crate) fn stop() -> io::Result<Stop> {
+    let mut status = 0;
+    // SAFETY: the kernel writes one number.
+    let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
+    if tid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let tid = tid.unsigned_abs();
+    if !libc::WIFSTOPPED(status) {
+        return Ok(Stop::Ended);
+    }
+    Ok(match status >> 16 {
+        libc::PTRACE_EVENT_EXEC => Stop::Exec(tid),
+        0 => Stop::Other {
+            tid,
+            signal: libc::WSTOPSIG(status),
+        },
+        _ => Stop::Other { tid, signal: 0 },
+    })
 }
 
 /// Sets a socket option whose value is bytes: what goes from one socket to another is not looked at.

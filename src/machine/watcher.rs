@@ -34,6 +34,13 @@ pub enum Want {
         /// One of these bits must be set.
         mask: u32,
     },
+    /// The same with two arguments, both of which must have one of their bits set.
+    BothBits {
+        /// The system call's number.
+        nr: i64,
+        /// Which argument, and which bits.
+        bits: [(u8, u32); 2],
+    },
     /// Calls of this number fail with this error number, and nobody hears them.
     Never {
         /// The system call's number.
@@ -48,7 +55,10 @@ impl Want {
     #[must_use]
     pub fn nr(&self) -> i64 {
         match *self {
-            Want::Always(nr) | Want::Bits { nr, .. } | Want::Never { nr, .. } => nr,
+            Want::Always(nr)
+            | Want::Bits { nr, .. }
+            | Want::BothBits { nr, .. }
+            | Want::Never { nr, .. } => nr,
         }
     }
 }
@@ -82,7 +92,7 @@ impl From<Reply> for Answer {
 /// One watcher serves one node; a program that is started again meets the same one.
 pub trait Watcher: Send + Sync {
     /// The calls to be heard. Asked once, before the program starts. Where two watchers want the same call, each is
-    /// asked in turn; a watcher may therefore hear calls of a wanted number that its own [`Want::Bits`] exclude.
+    /// asked in turn; a watcher may therefore hear calls of a wanted number that its own bits exclude.
     fn wants(&self) -> Vec<Want>;
 
     /// Answers a call. Must not wait (see the module's page) and should not panic: a panic is caught, counted

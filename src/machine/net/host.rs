@@ -23,6 +23,9 @@ use crate::watcher::{Answer, Want, Watcher};
 /// So many foreign addresses are told apart; what comes after is counted with the last.
 const FOREIGN: usize = 256;
 
+/// The port of a resolver of names.
+const DOMAIN: u16 = 53;
+
 /// The network of one node, as its program meets it.
 pub struct Host {
     node: NodeId,
@@ -31,8 +34,8 @@ pub struct Host {
     sockets: Sockets,
     /// By its own address, what each connection was meant for: the address that it really goes to, and the asked one.
     names: Mutex<HashMap<SocketAddr, Vec<(SocketAddr, SocketAddr)>>>,
-    /// Sockets on whose connection somebody waits, by the call's number.
-    waiting: Mutex<HashMap<u64, Arc<OwnedFd>>>,
+    /// Sockets on whose connection a worker waits, by the call's number.
+    waiting: Mutex<HashMap<u64, Waiting>>,
     noticed: Mutex<Noticed>,
 }
 
@@ -91,7 +94,11 @@ impl Host {
             return Whose::Foreign;
         };
         if is_localhost(ip) {
-            return Whose::Own;
+            // Names are the host's to resolve, and some hosts' resolver is at home.
+            return match address.port() {
+                DOMAIN => Whose::Foreign,
+                _ => Whose::Own,
+            };
         }
         match self.network.node(ip) {
             Some(node) if node == self.node => Whose::Own,
@@ -181,29 +188,36 @@ impl Host {
             _ if nonblocking => self.connect_to(&attempt, self.own(asked)).into(),
             _ => {
                 self.wait_for(&attempt);
-                Answer::later(move || {
-                    let reply = this.connect_to(&attempt, this.own(attempt.asked));
-                    this.waited_for(&attempt);
-                    reply
-                })
+                Answer::later(move || this.connect_waiting(&attempt, Ok(this.own(attempt.asked))))
             }
         })
     }
 
     fn connect_peer(&self, attempt: &Attempt, peer: NodeId) -> Reply {
         let port = attempt.asked.port();
-        let mut reply = match self.links.connect(self.node, attempt.source, peer, port) {
-            // The program is gone, and nobody is left to connect.
-            Ok(_) if !lock(&self.waiting).contains_key(&attempt.call()) => {
-                Reply::Errno(libc::ECONNABORTED)
+        let to = self.links.connect(self.node, attempt.source, peer, port);
+        // An error of number 0 would be a success that never was.
+        let to = to.map_err(|errno| {
+            if errno == 0 {
+                libc::ECONNREFUSED
+            } else {
+                errno
             }
-            Ok(to) => self.connect_to(attempt, to),
-            Err(errno) => Reply::Errno(errno),
+        });
+        self.connect_waiting(attempt, to)
+    }
+
+    /// Connects on a worker's thread, unless the program is gone by now.
+    fn connect_waiting(&self, attempt: &Attempt, to: Result<SocketAddr, i32>) -> Reply {
+        let wanted = lock(&self.waiting)
+            .get_mut(&attempt.call())
+            .map(|waiting| waiting.connecting = true);
+        let reply = match (wanted, to) {
+            (None, _) => Reply::Errno(libc::ECONNABORTED),
+            (_, Ok(to)) => self.connect_to(attempt, to),
+            (_, Err(errno)) => Reply::Errno(errno),
         };
-        if let Reply::Errno(0) = reply {
-            reply = Reply::Errno(libc::ECONNREFUSED);
-        }
-        self.waited_for(attempt);
+        lock(&self.waiting).remove(&attempt.call());
         reply
     }
 
@@ -320,7 +334,11 @@ impl Host {
     /// Gives the socket the node's address, if it has none: peers see the true source. Its address then.
     fn source(&self, socket: &OwnedFd, like: SocketAddr) -> io::Result<SocketAddr> {
         if local(socket)?.port() == 0 {
-            bind(socket, &alike(self.address(), 0, like))?;
+            bind(socket, &alike(self.address(), 0, like)).map_err(|errno| match errno {
+                // No port is left: to a `connect` the kernel says it so.
+                Errno::ADDRINUSE => Errno::ADDRNOTAVAIL,
+                errno => errno,
+            })?;
         }
         local(socket)
     }
@@ -338,12 +356,38 @@ impl Host {
     }
 
     fn wait_for(&self, attempt: &Attempt) {
-        lock(&self.waiting).insert(attempt.call(), Arc::clone(&attempt.socket));
+        let waiting = Waiting {
+            socket: Arc::clone(&attempt.socket),
+            connecting: false,
+        };
+        lock(&self.waiting).insert(attempt.call(), waiting);
     }
 
-    fn waited_for(&self, attempt: &Attempt) {
-        lock(&self.waiting).remove(&attempt.call());
+    /// Ends the wait of every worker. One that is about to connect is not to be missed: its socket can be shut down only
+    /// once it has begun, which is a matter of microseconds.
+    fn wait_no_more(&self) {
+        lock(&self.waiting).retain(|_, waiting| waiting.connecting);
+        for _ in 0..1000 {
+            let left: Vec<_> = lock(&self.waiting)
+                .values()
+                .map(|waiting| Arc::clone(&waiting.socket))
+                .collect();
+            if left.is_empty() {
+                return;
+            }
+            for socket in left {
+                let _ = shutdown(&*socket, Shutdown::Both);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
+}
+
+/// A socket that a worker has.
+struct Waiting {
+    socket: Arc<OwnedFd>,
+    /// Whether it knows where to, and connects.
+    connecting: bool,
 }
 
 /// One `connect` under way.
@@ -412,10 +456,7 @@ impl Watcher for Arc<Host> {
     }
 
     fn gone(&self) {
-        // A worker may wait in a connection of a program that is no more: this ends its wait.
-        for socket in std::mem::take(&mut *lock(&self.waiting)).values() {
-            let _ = shutdown(&**socket, Shutdown::Both);
-        }
+        self.wait_no_more();
         lock(&self.names).clear();
         self.sockets.forget();
     }

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use machine::clock::{Clock, Hand};
 use machine::launch::{Exit, Launch, Program};
 use machine::net::{Host, Network, NodeId, Way};
 use rustix::process::Signal;
@@ -205,6 +206,36 @@ fn three_etcd_need_no_rights() {
             .find(|line| line.contains("etcd: "))
             .unwrap_or_default()
     );
+}
+
+#[test]
+fn a_lease_of_etcd_runs_out_by_its_nodes_clock() {
+    let three = Three::new();
+    let clock = Clock::new();
+    clock.run(Hand::Monotonic, 3.0);
+    clock.run(Hand::Wall, 3.0);
+    let etcd = three
+        .on(1, "etcd")
+        .args(["--data-dir", "data"])
+        .watch(Arc::new(Arc::clone(&clock)))
+        .start()
+        .expect("etcd starts (Debian: apt-get install etcd-server)");
+    let at = three.at(1, 2379);
+    let grant = r#"{"TTL":30,"ID":7}"#;
+    until("a lease", || {
+        post(at, "/v3/lease/grant", grant).is_ok_and(|it| it.contains("\"TTL\":\"30\""))
+    });
+    let began = Instant::now();
+    let left = || -> Option<i64> {
+        let text = post(at, "/v3/lease/timetolive", r#"{"ID":7}"#).ok()?;
+        let (_, rest) = text.split_once("\"TTL\":\"")?;
+        rest.split('"').next()?.parse().ok()
+    };
+    until("two thirds of it", || left().is_some_and(|left| left <= 9));
+    // 21 s or 20 of its clock's, after at most one that passed before the lease was seen.
+    let took = began.elapsed().as_secs_f64();
+    assert!((6.0..10.0).contains(&took), "{took} s\n{}", three.logs());
+    assert_eq!((etcd.broken(), clock.missed()), (0, 0));
 }
 
 #[test]

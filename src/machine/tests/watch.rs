@@ -12,7 +12,7 @@ use machine::call::Reply;
 use machine::caller::Caller;
 use machine::launch::{Exit, Launch, Stream};
 use machine::watcher::{Answer, Want, Watcher};
-use support::{PATIENCE, launch, said};
+use support::{PATIENCE, launch, python, said};
 
 /// A watcher of one system call that no script here makes by itself: `acct`, with whatever arguments.
 struct Acct<F>(F);
@@ -43,7 +43,7 @@ def acct(*args):
         .as_fd()
         .try_clone_to_owned()
         .expect("it can be copied");
-    launch("python3")
+    launch(python())
         .args(["-c", &(head + text)])
         .stdout(Stream::Pipe)
         .stderr(std::fs::File::from(errors))

@@ -1,8 +1,9 @@
-//! Keeper and starter for the tests of this crate; with `doctor`, what this host allows; by itself, a bench with three
-//! programs that waits to be killed.
+//! Keeper and starter for the tests of this crate; with `doctor`, what this host allows; with `condvar`, a wait; by
+//! itself, a bench with three programs that waits to be killed.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use machine::launch::{Launch, Program};
 
@@ -15,6 +16,9 @@ fn main() -> ExitCode {
             println!("{probe}");
         }
         return ExitCode::SUCCESS;
+    }
+    if std::env::args().nth(1).as_deref() == Some("condvar") {
+        return wait_by_condvar();
     }
     let shell = |script: &str| -> Program {
         Launch::new("sh")
@@ -37,4 +41,27 @@ fn main() -> ExitCode {
     println!("{}", all.join(" "));
     std::thread::sleep(Duration::from_secs(1000));
     ExitCode::FAILURE
+}
+
+/// Waits 1.5 s for what nobody says, at three times the speed of the host.
+fn wait_by_condvar() -> ExitCode {
+    let uptime = || -> f64 {
+        let text =
+            std::fs::read_to_string("/proc/uptime").expect("the host says how long it is up");
+        let first = text.split(' ').next().expect("a number");
+        first.parse().expect("a number")
+    };
+    let (real, bent) = (uptime(), Instant::now());
+    let (never, said) = (Mutex::new(()), Condvar::new());
+    let guard = never.lock().expect("nobody panicked");
+    let (_guard, waited) = said
+        .wait_timeout_while(guard, Duration::from_millis(1500), |()| true)
+        .expect("nobody panicked");
+    let (real, bent) = (uptime() - real, bent.elapsed());
+    if waited.timed_out() && (0.45..1.0).contains(&real) && bent >= Duration::from_millis(1500) {
+        println!("waited 1.5 s by its own clock");
+    } else {
+        println!("waited {real} s, by its own clock {bent:?}");
+    }
+    ExitCode::SUCCESS
 }

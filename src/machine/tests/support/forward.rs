@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use machine::net::{Links, Network, NodeId};
+use machine::net::{Links, Network, NodeId, Silence};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 /// From, to, port.
@@ -19,6 +19,8 @@ pub(crate) struct Forward {
     /// While this is set, a connection waits.
     held: Mutex<bool>,
     changed: Condvar,
+    /// While there is one, nobody is answered.
+    silence: Mutex<Option<Silence>>,
 }
 
 impl Forward {
@@ -28,6 +30,7 @@ impl Forward {
             seen: Mutex::default(),
             held: Mutex::new(false),
             changed: Condvar::new(),
+            silence: Mutex::default(),
         })
     }
 
@@ -40,6 +43,21 @@ impl Forward {
     pub(crate) fn hold(&self, held: bool) {
         *self.held.lock().expect("nobody panicked") = held;
         self.changed.notify_all();
+    }
+
+    /// Answers nobody any more.
+    pub(crate) fn cut(&self) {
+        let silence = Silence::new().expect("a port is free");
+        *self.silence.lock().expect("nobody panicked") = Some(silence);
+    }
+
+    /// Lets the next one who still tries through, to that address.
+    pub(crate) fn heal(&self, from: NodeId, to: SocketAddr) {
+        let silence = self.silence.lock().expect("nobody panicked").take();
+        let listener = silence.expect("it was cut").end().expect("it can end");
+        let (downstream, _) = listener.accept().expect("somebody still tries");
+        let upstream = dial(self.network.address(from), to).expect("somebody listens");
+        join(downstream, upstream);
     }
 }
 
@@ -64,6 +82,9 @@ impl Links for Forward {
                 .wait_while(held, |held| *held)
                 .expect("nobody panicked"),
         );
+        if let Some(silence) = &*self.silence.lock().expect("nobody panicked") {
+            return silence.address().map_err(number);
+        }
         let (ours, theirs) = (self.network.address(from), self.network.address(to));
         let upstream = dial(ours, (theirs, port).into()).map_err(number)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(number)?;
@@ -74,15 +95,19 @@ impl Links for Forward {
                 return;
             };
             assert_eq!(peer, SocketAddr::from((ours, source.port())));
-            let (up, down) = (upstream.try_clone(), downstream.try_clone());
-            let (Ok(up), Ok(down)) = (up, down) else {
-                return;
-            };
-            thread::spawn(move || pour(&up, &down));
-            pour(&downstream, &upstream);
+            join(downstream, upstream);
         });
         Ok(address)
     }
+}
+
+/// Forwards between the two until both are done.
+fn join(downstream: TcpStream, upstream: TcpStream) {
+    let (Ok(down), Ok(up)) = (downstream.try_clone(), upstream.try_clone()) else {
+        return;
+    };
+    thread::spawn(move || pour(&up, &down));
+    thread::spawn(move || pour(&downstream, &upstream));
 }
 
 fn number(error: io::Error) -> i32 {

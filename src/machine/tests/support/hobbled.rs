@@ -50,7 +50,7 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, program) == 0, os.strerror(ctypes.get_errno())
 os.execv(sys.argv[1], sys.argv[1:])"
     );
-    let mut command = Command::new("python3");
+    let mut command = Command::new(super::python());
     command.args(["-c", &script, program]);
     command
 }

@@ -18,6 +18,16 @@ pub(crate) fn launch(program: impl Into<PathBuf>) -> Launch {
     Launch::new(program).by(env!("CARGO_BIN_EXE_machine-bench"))
 }
 
+/// The system's own interpreter where there is one: what comes first in `PATH` may be a script that looks for another.
+pub(crate) fn python() -> &'static str {
+    let own = "/usr/bin/python3";
+    if std::path::Path::new(own).exists() {
+        own
+    } else {
+        "python3"
+    }
+}
+
 /// A shell script, its output and errors in one pipe.
 pub(crate) fn shell(script: &str) -> Launch {
     launch("/bin/sh").args(["-c", script]).stdout(Stream::Pipe)
