@@ -112,7 +112,12 @@ impl Disk {
         let Some(at) = position(&open, append, write.place, caller) else {
             return Answer::Pass;
         };
-        let asked = match self.fitting(&open, at, asked) {
+        // Beyond it the kernel has a signal for the program, and nothing is written.
+        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
+        if at >= limit {
+            return Answer::Pass;
+        }
+        let asked = match self.fitting(&open, at, asked.min(limit - at)) {
             Ok(asked) => asked,
             Err(errno) => return Reply::Errno(errno).into(),
         };
@@ -178,7 +183,8 @@ impl Disk {
 
     fn resize(&self, caller: &Caller, file: &OwnedFd, size: u64) -> Answer {
         let mut log = self.log();
-        if size.cast_signed() < 0 || !caller.waits() {
+        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
+        if size.cast_signed() < 0 || size > limit || !caller.waits() {
             return Answer::Pass;
         }
         let Some(step) = self.noted(log.before_resize(file, size)) else {
@@ -202,7 +208,8 @@ impl Disk {
         let Ok(size) = log.size(&open.file) else {
             return Answer::Pass;
         };
-        if !caller.waits() {
+        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
+        if !caller.waits() || end > limit {
             return Answer::Pass;
         }
         if mode & KEEP_SIZE == 0 && end > size {
