@@ -148,6 +148,15 @@ impl Caller {
         self.listener.add(self.call.id, file.as_fd(), flags)
     }
 
+    /// How large the process may make a file (`RLIMIT_FSIZE`, bytes); what a bench writes on its behalf is not limited.
+    ///
+    /// # Errors
+    /// `ESRCH` where the call is gone, `EPERM` where the process is another user's.
+    pub fn file_size_limit(&self) -> io::Result<u64> {
+        let limit = sys::file_size_limit(self.call.tid);
+        self.still(limit)
+    }
+
     /// The number of the process (the thread group) that this thread is of.
     ///
     /// # Errors

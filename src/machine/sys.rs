@@ -266,6 +266,27 @@ pub(crate) fn write_memory(tid: u32, at: u64, from: &[u8]) -> io::Result<usize> 
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
 }
 
+/// How large a thread's process may make a file (`RLIMIT_FSIZE`, bytes).
+///
+/// # Errors
+/// `ESRCH`, and `EPERM` where it is another user's.
+pub(crate) fn file_size_limit(tid: u32) -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: nothing is set; the kernel writes to `limit`, which is ours.
+    unsafe {
+        check(libc::prlimit(
+            tid.cast_signed(),
+            libc::RLIMIT_FSIZE,
+            std::ptr::null(),
+            &raw mut limit,
+        ))?;
+    }
+    Ok(limit.rlim_cur)
+}
+
 /// A descriptor of a thread of another process.
 ///
 /// # Errors

@@ -104,7 +104,12 @@ impl Disk {
             Ok(offsets) => offsets,
             Err(error) => return error_reply(&error).into(),
         };
-        let mut bytes = vec![0; len.min(MOST) as usize];
+        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
+        if to_at.at >= limit {
+            return Answer::Pass;
+        }
+        let len = len.min(MOST).min(limit - to_at.at);
+        let mut bytes = vec![0; len as usize];
         let source = std::fs::File::from(from);
         let read = match source.read_at(&mut bytes, from_at.at) {
             Ok(read) => read,
@@ -180,8 +185,12 @@ impl Disk {
         }
         let to_at = Offset::read(caller, to_offset, &to.file)?;
         // What is read from the pipe is gone from it, so room comes first.
+        let limit = caller.file_size_limit()?;
+        if to_at.at >= limit {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        }
         let room = self
-            .fitting(to, to_at.at, len.min(PIPE))
+            .fitting(to, to_at.at, len.min(PIPE).min(limit - to_at.at))
             .map_err(io::Error::from_raw_os_error)?;
         let mut bytes = vec![0; room as usize];
         let read = rustix::io::read(pipe, &mut bytes)?;

@@ -7,6 +7,7 @@ use std::sync::MutexGuard;
 
 use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, SeekFrom};
 
+use super::paths::{Found, is_regular, path_of, unresolved};
 use super::undo::{Log, Step, What};
 use super::{Disk, OUTSIDE_NAMED};
 use crate::call::Reply;
@@ -111,7 +112,12 @@ impl Disk {
         let Some(at) = position(&open, append, write.place, caller) else {
             return Answer::Pass;
         };
-        let asked = match self.fitting(&open, at, asked) {
+        // Beyond it the kernel has a signal for the program, and nothing is written.
+        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
+        if at >= limit {
+            return Answer::Pass;
+        }
+        let asked = match self.fitting(&open, at, asked.min(limit - at)) {
             Ok(asked) => asked,
             Err(errno) => return Reply::Errno(errno).into(),
         };
@@ -161,8 +167,13 @@ impl Disk {
     }
 
     pub(super) fn truncate_path(&self, caller: &Caller, path: u64, size: u64) -> Answer {
-        let Ok(Some(file)) = self.existing(caller, libc::AT_FDCWD, path) else {
-            return Answer::Pass;
+        let file = match self.find(caller, libc::AT_FDCWD, path, 0) {
+            Ok(Some(Found::There(file, path))) if self.keeps(&path) && is_regular(&file) => file,
+            Ok(Some(Found::Nothing(spot))) if self.keeps(&spot.path) => {
+                return Reply::Errno(libc::ENOENT).into();
+            }
+            Ok(_) => return Answer::Pass,
+            Err(error) => return unresolved(&error),
         };
         if let Err(error) = may_write(&file) {
             return error_reply(&error).into();
@@ -172,7 +183,8 @@ impl Disk {
 
     fn resize(&self, caller: &Caller, file: &OwnedFd, size: u64) -> Answer {
         let mut log = self.log();
-        if size.cast_signed() < 0 || !caller.waits() {
+        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
+        if size.cast_signed() < 0 || size > limit || !caller.waits() {
             return Answer::Pass;
         }
         let Some(step) = self.noted(log.before_resize(file, size)) else {
@@ -196,7 +208,8 @@ impl Disk {
         let Ok(size) = log.size(&open.file) else {
             return Answer::Pass;
         };
-        if !caller.waits() {
+        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
+        if !caller.waits() || end > limit {
             return Answer::Pass;
         }
         if mode & KEEP_SIZE == 0 && end > size {
@@ -280,9 +293,6 @@ impl Disk {
             }
             return None;
         }
-        if self.is_volatile(&path) {
-            return None;
-        }
         let file = match caller.take(fd) {
             Ok(file) => file,
             Err(error) => {
@@ -294,6 +304,11 @@ impl Disk {
                 return None;
             }
         };
+        // Another thread may have put another file under that number since.
+        let path = path_of(&file).ok()?;
+        if !path.starts_with(&self.folder) || self.is_volatile(&path) {
+            return None;
+        }
         let stat = rustix::fs::fstat(&file).ok()?;
         let flags = rustix::fs::fcntl_getfl(&file).ok()?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;

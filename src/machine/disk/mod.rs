@@ -21,6 +21,7 @@
 //! So what can destroy anything is carried out here, between its before step and its after step, under the log's lock:
 //! writes, truncates, copies, renames, removals and every `open` that truncates or makes a file (the descriptor is put into
 //! the program). The order of records is then the order of effects, and a sync that begins finds all older effects done.
+//! A removal or a truncation that finds nothing is answered here too: let on, it could land when something is there.
 //! Let on after a before step are only calls that make a name where there is none (`mkdir`, `symlink`, `link`, `mknod`):
 //! - such a call fails where the name has come to be meanwhile, so it destroys nothing, whenever it lands;
 //! - its record says what the name was before (nothing), so undoing it is right whether or not the call took place;

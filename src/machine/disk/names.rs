@@ -4,11 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use super::Disk;
 use super::data::{error_reply, may_write, open_again};
-use super::paths::{Found, Spot, is_regular};
+use super::paths::{Found, Spot, is_regular, unresolved};
 use super::undo::Key;
 use crate::call::Reply;
 use crate::caller::Caller;
@@ -18,6 +18,9 @@ use crate::watcher::Answer;
 const MODE: u32 = 0o7777;
 /// `struct open_how`: flags, mode, resolve (openat2(2)).
 const OPEN_HOW: usize = 24;
+
+/// So often a name may come and go while it is opened.
+const TRIES: usize = 16;
 
 /// A path in the caller's memory, and what it is relative to.
 pub(super) struct Name {
@@ -63,22 +66,30 @@ impl Disk {
         if !changes || open.flags & other != 0 {
             return Answer::Pass;
         }
-        // Where something is wrong with the path, the kernel says so.
-        match self.find(caller, open.name.folder, open.name.path, open.flags) {
-            Ok(Some(Found::There(fd, path))) => {
-                let truncates = open.flags & libc::O_TRUNC != 0 && open.flags & libc::O_EXCL == 0;
-                match truncates && self.keeps(&path) && is_regular(&fd) {
-                    true => self.open_truncating(caller, open, &fd),
-                    false => Answer::Pass,
+        for _ in 0..TRIES {
+            let found = self.find(caller, open.name.folder, open.name.path, open.flags);
+            return match found {
+                Ok(Some(Found::There(fd, path))) => {
+                    let truncates = open.flags & (libc::O_TRUNC | libc::O_EXCL) == libc::O_TRUNC;
+                    match truncates && self.keeps(&path) && is_regular(&fd) {
+                        true => self.open_truncating(caller, open, &fd),
+                        false => Answer::Pass,
+                    }
                 }
-            }
-            Ok(Some(Found::Nothing(spot)))
-                if open.flags & libc::O_CREAT != 0 && self.keeps(&spot.path) =>
-            {
-                self.open_making(caller, open, &spot)
-            }
-            _ => Answer::Pass,
+                Ok(Some(Found::Nothing(spot))) if self.keeps(&spot.path) => {
+                    if open.flags & libc::O_CREAT == 0 {
+                        return Reply::Errno(libc::ENOENT).into();
+                    }
+                    match self.open_making(caller, open, &spot) {
+                        Some(answer) => answer,
+                        None => continue,
+                    }
+                }
+                Ok(_) => Answer::Pass,
+                Err(error) => unresolved(&error),
+            };
         }
+        Reply::Errno(libc::EAGAIN).into()
     }
 
     fn open_truncating(&self, caller: &Caller, open: &Open, found: &OwnedFd) -> Answer {
@@ -106,19 +117,18 @@ impl Disk {
         give(caller, &file, open.flags)
     }
 
-    fn open_making(&self, caller: &Caller, open: &Open, spot: &Spot) -> Answer {
+    /// `None` where something is there by now.
+    fn open_making(&self, caller: &Caller, open: &Open, spot: &Spot) -> Option<Answer> {
         let mut log = self.log();
         if !caller.waits() || spot.slash {
-            return Answer::Pass;
+            return Some(Answer::Pass);
         }
-        let Some(step) = self.noted(log.before_create(&spot.folder, &spot.name)) else {
-            return Answer::Pass;
+        let before = log.before_create(&spot.folder, &spot.name);
+        let Some(step) = self.noted(before).filter(|_| is_same_user(caller)) else {
+            return Some(Answer::Pass);
         };
-        if !is_same_user(caller) {
-            return Answer::Pass;
-        }
         let mode = open.mode & MODE & !umask(caller);
-        let flags_here = flags(open.flags) | OFlags::CLOEXEC;
+        let flags_here = flags(open.flags) | OFlags::EXCL | OFlags::CLOEXEC;
         let made = rustix::fs::openat(
             &spot.folder,
             &spot.name,
@@ -136,11 +146,12 @@ impl Disk {
         match made {
             Ok((file, key)) => {
                 log.created(step, key);
-                give(caller, &file, open.flags)
+                Some(give(caller, &file, open.flags))
             }
             Err(error) => {
                 log.failed(step);
-                Reply::Errno(error.raw_os_error()).into()
+                let again = error == rustix::io::Errno::EXIST && open.flags & libc::O_EXCL == 0;
+                (!again).then(|| Reply::Errno(error.raw_os_error()).into())
             }
         }
     }
@@ -149,10 +160,11 @@ impl Disk {
     pub(super) fn make(&self, caller: &Caller, name: &Name) -> Answer {
         if let Ok(Some(spot)) = self.spot(caller, name.folder, name.path)
             && self.keeps(&spot.path)
-            && spot.is_free()
         {
-            let before = self.log().before_create(&spot.folder, &spot.name);
-            self.noted(before);
+            let mut log = self.log();
+            if spot.is_free() {
+                self.noted(log.before_create(&spot.folder, &spot.name));
+            }
         }
         Answer::Pass
     }
@@ -161,26 +173,26 @@ impl Disk {
     pub(super) fn link(&self, caller: &Caller, name: &Name) -> Answer {
         if let Ok(Some(spot)) = self.spot(caller, name.folder, name.path)
             && self.keeps(&spot.path)
-            && spot.is_free()
         {
-            let before = self.log().before_link(&spot.folder, &spot.name);
-            self.noted(before);
+            let mut log = self.log();
+            if spot.is_free() {
+                self.noted(log.before_link(&spot.folder, &spot.name));
+            }
         }
         Answer::Pass
     }
 
     pub(super) fn remove(&self, caller: &Caller, name: &Name, flags: i32) -> Answer {
-        let Ok(Some(spot)) = self.spot(caller, name.folder, name.path) else {
-            return Answer::Pass;
+        let spot = match self.spot(caller, name.folder, name.path) {
+            Ok(Some(spot)) => spot,
+            Ok(None) => return Answer::Pass,
+            Err(error) => return unresolved(&error),
         };
         if !self.keeps(&spot.path) {
             return Answer::Pass;
         }
         let mut log = self.log();
-        // A before step may keep a hard link, which a folder cannot have: whether the kind is right is asked first.
-        let folder = rustix::fs::statat(&spot.folder, &spot.name, AtFlags::SYMLINK_NOFOLLOW)
-            .map(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
-        if folder != Ok(flags & libc::AT_REMOVEDIR != 0) || !caller.waits() {
+        if !caller.waits() {
             return Answer::Pass;
         }
         let before = log.before_remove(&spot.folder, &spot.name);
@@ -197,8 +209,10 @@ impl Disk {
             self.spot(caller, from.folder, from.path),
             self.spot(caller, to.folder, to.path),
         );
-        let (Ok(Some(from)), Ok(Some(to))) = spots else {
-            return Answer::Pass;
+        let (from, to) = match spots {
+            (Ok(Some(from)), Ok(Some(to))) => (from, to),
+            (Err(error), _) | (_, Err(error)) => return unresolved(&error),
+            _ => return Answer::Pass,
         };
         if !self.keeps(&from.path) && !self.keeps(&to.path) {
             return Answer::Pass;

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::Disk;
+use crate::call::Reply;
 use crate::caller::Caller;
+use crate::watcher::Answer;
 
 /// So many symbolic links are followed one after the other (path_resolution(7) allows 40).
 const MOST_LINKS: usize = 40;
@@ -112,22 +114,6 @@ impl Disk {
         }
         Err(io::Error::from_raw_os_error(libc::ELOOP))
     }
-
-    /// The file at that path, if it is there, in the folder and regular.
-    ///
-    /// # Errors
-    /// Where the program would meet an error too.
-    pub(super) fn existing(
-        &self,
-        caller: &Caller,
-        folder: i32,
-        at: u64,
-    ) -> io::Result<Option<OwnedFd>> {
-        match self.find(caller, folder, at, 0)? {
-            Some(Found::There(fd, path)) if self.keeps(&path) && is_regular(&fd) => Ok(Some(fd)),
-            _ => Ok(None),
-        }
-    }
 }
 
 /// Where the caller's relative paths begin.
@@ -166,6 +152,15 @@ fn spot(base: &Path, root: &Path, path: &[u8]) -> io::Result<Option<Spot>> {
         slash: end < path.len(),
         path: path_of_it,
     }))
+}
+
+/// The answer where a path leads nowhere. That is said here: let on, the call might find something that another thread has
+/// made meanwhile, and destroy it unseen.
+pub(super) fn unresolved(error: &io::Error) -> Answer {
+    match error.raw_os_error() {
+        Some(errno @ (libc::ENOENT | libc::ENOTDIR)) => Reply::Errno(errno).into(),
+        _ => Answer::Pass,
+    }
 }
 
 /// What the kernel calls an open file now.

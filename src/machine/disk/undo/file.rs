@@ -307,7 +307,7 @@ impl FileLog {
 
     /// The write of this number was asked for `asked` bytes and wrote `done` of them.
     pub(super) fn wrote(&mut self, seq: u64, asked: u64, done: u64) {
-        let Some(index) = self.changes.iter().position(|change| change.seq == seq) else {
+        let Some(index) = self.changes.iter().rposition(|change| change.seq == seq) else {
             return;
         };
         let change = &mut self.changes[index];
@@ -360,7 +360,7 @@ impl FileLog {
     /// The write of this number was durable when it was answered (`O_DSYNC`, `RWF_DSYNC`): older changes of its pages
     /// must not be undone over it.
     pub(super) fn write_synced(&mut self, seq: u64) {
-        let Some(index) = self.changes.iter().position(|change| change.seq == seq) else {
+        let Some(index) = self.changes.iter().rposition(|change| change.seq == seq) else {
             return;
         };
         let write = self.changes.remove(index);

@@ -12,6 +12,7 @@ use machine::disk::Settings;
 use machine::disk::harm::{Harms, SyncHarm};
 use machine::disk::undo::PowerLoss;
 use machine::launch::{Program, Stream};
+use rustix::process::Signal;
 
 use crate::node::Node;
 use crate::support::{PATIENCE, until};
@@ -348,4 +349,71 @@ fn etcd_bears_a_held_sync_and_loses_nothing_that_it_acknowledged() {
     assert_eq!(etcd.keys(), expected);
     assert_eq!(node.disk.state().limits, Vec::<String>::new());
     etcd.program.kill().expect("it can be killed");
+}
+
+/// Three clients write while the power goes, whatever etcd is at; how many acknowledged keys are lost in all rounds.
+fn etcd_loses(rounds: u64, sync: SyncHarm) -> usize {
+    let node = Node::new();
+    let mut acknowledged = BTreeSet::new();
+    let mut etcd = Etcd::start(&node);
+    for round in 0..rounds {
+        node.disk.harm(Harms {
+            sync,
+            ..Harms::default()
+        });
+        let dark = AtomicBool::new(false);
+        let promised = thread::scope(|scope| {
+            let (asked, dark) = (&etcd, &dark);
+            let write = move |client: u32| {
+                let keys = (0..).map(|n| format!("{round}-{client}-{n}"));
+                let lit = keys.take_while(|_| !dark.load(Ordering::Relaxed));
+                lit.filter(|key| asked.put(key, PATIENCE))
+                    .collect::<Vec<_>>()
+            };
+            let clients: Vec<_> = (0..3)
+                .map(|client| scope.spawn(move || write(client)))
+                .collect();
+            let before = node.disk.state().syncs;
+            until("some syncs", || {
+                node.disk.state().syncs > before + 40 + round * 3
+            });
+            etcd.program.signal(Signal::KILL).expect("it can be killed");
+            dark.store(true, Ordering::Relaxed);
+            clients
+                .into_iter()
+                .flat_map(|client| client.join().expect("it asks"))
+                .collect::<Vec<_>>()
+        });
+        etcd.program.kill().expect("all of it is gone");
+        acknowledged.extend(promised);
+        let how = match round % 3 {
+            0 => PowerLoss::Strict,
+            1 => PowerLoss::Subset(round),
+            _ => PowerLoss::Torn(round),
+        };
+        node.disk.power_loss(how).expect("the power can be lost");
+        node.disk.harm(Harms::default());
+        etcd = Etcd::start(&node);
+    }
+    let there = etcd.keys();
+    etcd.program.kill().expect("it can be killed");
+    assert!(
+        acknowledged.len() > 20 * rounds as usize,
+        "too few writes: {}",
+        acknowledged.len()
+    );
+    acknowledged
+        .iter()
+        .filter(|key| !there.contains(&base64(key)))
+        .count()
+}
+
+#[test]
+fn etcd_loses_nothing_that_it_acknowledged_while_its_syncs_are_true() {
+    assert_eq!(etcd_loses(4, SyncHarm::None), 0);
+}
+
+#[test]
+fn etcd_loses_what_it_acknowledged_where_its_syncs_lied() {
+    assert!(etcd_loses(1, SyncHarm::Lie) > 0);
 }

@@ -86,3 +86,28 @@ fn writes_elsewhere_are_counted_and_go_on() {
         "12"
     );
 }
+
+#[test]
+fn a_process_may_not_make_a_file_larger_than_its_limit() {
+    let node = Node::new();
+    node.run(
+        "import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+fd = os.open('f', RW | os.O_APPEND)
+assert os.write(fd, b'a' * 15) == 10
+fails(errno.EFBIG, os.write, fd, b'a')
+fails(errno.EFBIG, os.ftruncate, fd, 21)
+fails(errno.EFBIG, os.posix_fallocate, fd, 0, 21)
+fd = os.open('f', RW)
+assert os.sendfile(fd, os.open('e/g', RW), 0, 500) == 20
+fails(errno.EFBIG, os.sendfile, fd, os.open('e/g', RW), 0, 500)
+assert read('f') == b'x' * 20
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+if (child := os.fork()) == 0:
+    os.write(fd, b'a')
+    os._exit(0)
+assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGXFSZ",
+    );
+    node.lose_power();
+}

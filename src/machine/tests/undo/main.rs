@@ -21,7 +21,7 @@ fn after_a_power_loss_the_folder_is_what_the_disk_would_hold() {
         std::env::var(name).map_or(usual, |text| text.parse().expect("a number"))
     };
     let (sequences, first) = (
-        number("WHITEWATER_SEQUENCES", 500),
+        number("WHITEWATER_SEQUENCES", 300),
         number("WHITEWATER_SEED", 1),
     );
     let place = tempfile::tempdir().unwrap();
