@@ -124,7 +124,9 @@ impl Sockets {
         }
         Ok(Taken {
             socket,
-            busy: state(caller, inode).is_some_and(|state| state != CLOSED),
+            // Only one that was connected before can be; the kernel's table of all sockets takes long to read.
+            busy: known.asked.is_some()
+                && state(caller, inode).is_some_and(|state| state != CLOSED),
             place: Some(Place {
                 fd,
                 flags: open.flags,
