@@ -13,7 +13,7 @@ use rustix::net::{
 };
 
 use super::address::{alike, as_v4, encode, read};
-use super::socket::{Place, Sockets, Way};
+use super::socket::{Connected, Place, Sockets, Way};
 use super::{Links, Network, NodeId};
 use crate::call::Reply;
 use crate::caller::Caller;
@@ -166,7 +166,8 @@ impl Host {
             }
             connect(&socket, &self.own(asked))?;
             if let Some(place) = place {
-                self.sockets.settle(caller, &socket, &place, Some(asked))?;
+                let connected = Some((asked, Connected::Already));
+                self.sockets.settle(caller, &socket, &place, connected)?;
             }
             return Ok(Reply::Value(0).into());
         }
@@ -231,16 +232,21 @@ impl Host {
             Ok(()) => Reply::Value(0),
             Err(errno) => Reply::Errno(errno.raw_os_error()),
         };
-        let under_way = [Reply::Value(0), Reply::Errno(libc::EINPROGRESS)].contains(&reply);
-        match &attempt.place {
-            Some(place) if under_way => {
-                let (caller, asked) = (&attempt.caller, Some(attempt.asked));
-                match self.sockets.settle(caller, &attempt.socket, place, asked) {
-                    Ok(()) => reply,
-                    Err(error) => Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO)),
-                }
-            }
-            _ => reply,
+        let how = match reply {
+            Reply::Value(0) => Connected::Already,
+            Reply::Errno(libc::EINPROGRESS) => Connected::Soon,
+            _ => return reply,
+        };
+        let Some(place) = &attempt.place else {
+            return reply;
+        };
+        let (caller, connected) = (&attempt.caller, Some((attempt.asked, how)));
+        match self
+            .sockets
+            .settle(caller, &attempt.socket, place, connected)
+        {
+            Ok(()) => reply,
+            Err(error) => Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO)),
         }
     }
 
