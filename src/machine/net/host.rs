@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Shutdown, SocketType, bind, connect, getpeername, getsockname, shutdown, sockopt,
+    AddressFamily, SendFlags, Shutdown, SocketType, bind, connect, getpeername, getsockname,
+    sendto, shutdown, sockopt,
 };
 
 use super::address::{alike, as_v4, encode, read};
@@ -25,6 +26,9 @@ const FOREIGN: usize = 256;
 
 /// The port of a resolver of names.
 const DOMAIN: u16 = 53;
+
+/// The kernel refuses a larger datagram by itself.
+const DATAGRAM: u64 = 1 << 16;
 
 /// The network of one node, as its programs meet it: several may share it, as a server and its sentinel do.
 pub struct Host {
@@ -288,7 +292,23 @@ impl Host {
 
     /// `sendto(fd, data, length, flags, address, length)`, with an address.
     fn sendto(&self, caller: &Caller) -> io::Result<Answer> {
-        let [_, _, _, flags, at, length] = caller.call().args;
+        let [_, data, size, flags, at, length] = caller.call().args;
+        let to = read(caller, at, length as usize)?;
+        let home = to.filter(|to| self.whose(*to) == Whose::Own && to.ip() != self.own(*to).ip());
+        // A datagram to localhost is one to the node's own address, which its listeners have.
+        if let (Some(to), Way::Copy) = (home, self.sockets.way()) {
+            let socket = caller.take(caller.int(0))?;
+            if sockopt::socket_type(&socket)? == SocketType::DGRAM && size <= DATAGRAM {
+                let data = caller.bytes(data, size as usize)?;
+                let (to, flags) = (self.own(to), SendFlags::from_bits_retain(flags as u32));
+                return Ok(Answer::later(move || {
+                    match sendto(&socket, &data, flags | SendFlags::NOSIGNAL, &to) {
+                        Ok(sent) => Reply::Value(sent as i64),
+                        Err(errno) => Reply::Errno(errno.raw_os_error()),
+                    }
+                }));
+            }
+        }
         self.send(caller, flags, at, length)
     }
 
