@@ -43,6 +43,28 @@ fn a_program_that_is_not_there_is_said_to_be_missing() {
 }
 
 #[test]
+fn a_name_is_not_said_to_be_forbidden_because_a_folder_is() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let closed = folder.path().join("closed");
+    std::fs::create_dir(&closed).expect("a folder can be made");
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o0)).expect("its mode can be set");
+    // What the kernel says of the folder is another word for those who may look into it; both must end alike.
+    let path = format!("{}:/usr/bin:/bin", closed.display());
+    let missing = launch("a-name-that-no-program-has")
+        .env("PATH", &path)
+        .start();
+    let error = missing.err().expect("it is not there");
+    assert!(matches!(error, LaunchError::NotFound(_)), "{error:?}");
+    let there = launch("true")
+        .env("PATH", &path)
+        .start()
+        .expect("it is there");
+    assert_eq!(there.wait(PATIENCE), Some(Exit::Code(0)));
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o755))
+        .expect("its mode can be set");
+}
+
+#[test]
 fn a_program_that_cannot_be_run_is_told_from_one_that_is_missing() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("plain.txt");
