@@ -174,7 +174,7 @@ impl Disk {
                 return Reply::Errno(libc::ENOENT).into();
             }
             Ok(_) => return Answer::Pass,
-            Err(error) => return unresolved(&error),
+            Err(error) => return unresolved(caller, &error),
         };
         if let Err(error) = may_write(&file) {
             return error_reply(&error).into();

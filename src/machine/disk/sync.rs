@@ -92,8 +92,10 @@ impl Disk {
             return Answer::Pass;
         };
         let caller = caller.clone();
+        // A copy of the program's descriptor keeps its flock(2), also when the program is gone: let go what is not needed.
+        let real = (self.syncs == Syncs::Real).then_some(real);
         Answer::later(move || {
-            let ended = disk.sync_ends(&caller, harm, let_go, &real);
+            let ended = disk.sync_ends(&caller, harm, let_go, real.as_ref());
             let how = match &ended {
                 // Nobody was told that it ended, so nothing was promised.
                 _ if !caller.waits() => Synced::Lied,
@@ -117,7 +119,7 @@ impl Disk {
         caller: &Caller,
         harm: SyncHarm,
         let_go: u64,
-        real: &Real,
+        real: Option<&Real>,
     ) -> io::Result<Synced> {
         let latency = if let Syncs::Virtual(latency) = self.syncs {
             latency
@@ -127,10 +129,10 @@ impl Disk {
         let usual = || Until::Time(Instant::now() + latency);
         let really = || {
             match real {
-                _ if self.syncs != Syncs::Real => {}
-                Real::File(file) => rustix::fs::fsync(file)?,
-                Real::Data(file) => rustix::fs::fdatasync(file)?,
-                Real::All => rustix::fs::sync(),
+                None => {}
+                Some(Real::File(file)) => rustix::fs::fsync(file)?,
+                Some(Real::Data(file)) => rustix::fs::fdatasync(file)?,
+                Some(Real::All) => rustix::fs::sync(),
             }
             Ok(Synced::Durable)
         };
