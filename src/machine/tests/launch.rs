@@ -202,6 +202,27 @@ fn a_program_ends_with_what_holds_it() {
 }
 
 #[test]
+fn a_program_does_not_outlive_its_keeper() {
+    let program = launch("sleep").args(["1000"]).start().expect("it starts");
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.pid()));
+    let stat = stat.expect("it runs");
+    let mut fields = stat[stat.rfind(')').expect("a name") + 1..].split_whitespace();
+    let keeper: i32 = fields
+        .nth(1)
+        .and_then(|pid| pid.parse().ok())
+        .expect("a parent");
+    let keeper = rustix::process::Pid::from_raw(keeper).expect("a number");
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).expect("it is ours");
+    assert!(program.wait_gone(PATIENCE));
+    assert_eq!(
+        program.exit(),
+        None,
+        "nobody is left who could say how it ended"
+    );
+    until("its end", || !lives(program.pid()));
+}
+
+#[test]
 fn nothing_outlives_a_bench_that_was_killed() {
     let bench = Command::new(env!("CARGO_BIN_EXE_machine-bench"))
         .stdout(Stdio::piped())
