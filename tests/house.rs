@@ -70,8 +70,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "run", "campaign", "report", "tui", "node", "shortage", "checkers", "exit", "journal",
-            "target", "fault",
+            "machine", "run", "campaign", "report", "tui", "node", "shortage", "checkers", "exit",
+            "journal", "target", "fault",
         ],
     ),
     ("main", &["cli", "machine"]),
@@ -197,7 +197,8 @@ fn every_room_imports_only_what_its_arrow_allows() {
     let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     let mut wrong = Vec::new();
     for (room, files) in rooms() {
-        if room == "lib" {
+        // Of a crate of its own, `crate::` is itself, and Cargo holds what it may import.
+        if room == "lib" || CRATES.contains(&room.as_str()) {
             continue;
         }
         let Some(allowed) = arrows.get(room.as_str()) else {
