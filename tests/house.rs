@@ -77,6 +77,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli", "machine"]),
 ];
 
+/// Tests and examples of a crate in the place of a room.
+const OWN_PROGRAMS: &[&str] = &["machine/tests", "machine/examples"];
+
 /// Crates that a pure library has no business with.
 const FORBIDDEN_IN_CHECKERS: &[&str] = &[
     "tokio",
@@ -176,12 +179,12 @@ fn rooms() -> BTreeMap<String, Vec<PathBuf>> {
     let src = root().join("src");
     let mut rooms: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for file in rust_files(&src) {
-        let first = file
-            .strip_prefix(&src)
-            .expect("it is below src")
-            .components()
-            .next()
-            .expect("it has a name");
+        let below = file.strip_prefix(&src).expect("it is below src");
+        // A crate's own tests are programs of their own: what they call `crate` is themselves.
+        if OWN_PROGRAMS.iter().any(|dir| below.starts_with(dir)) {
+            continue;
+        }
+        let first = below.components().next().expect("it has a name");
         let room = Path::new(first.as_os_str())
             .file_stem()
             .expect("it has a name")

@@ -205,7 +205,7 @@ pub trait Target: fmt::Debug + Send + Sync {
             for &kind in Kind::ALL.iter().filter(|kind| !survives.contains(kind)) {
                 lacks.promise(
                     kind,
-                    format!("{name} does not promise to survive it ({mode})"),
+                    format!("{name} in mode {mode} does not promise to survive that"),
                 );
             }
         }
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(why(Kind::Pause), "");
         assert_eq!(
             why(Kind::Kill),
-            "plain does not promise to survive it (weak)"
+            "plain in mode weak does not promise to survive that"
         );
         let there = Fault::Kill {
             who: NodeSelector::Node(1),
