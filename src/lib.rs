@@ -7,15 +7,15 @@
 //!
 //! - [`fault`] is what can go wrong, as data, and plans: faults over time. [`scenario`] is a recipe: cluster, workload,
 //!   plan, length. Neither acts.
-//! - [`workload`] picks the next operation, purely, from the seed. [`client`] is the only translator between an
-//!   operation and the store's protocol, and says how it ended: ok, failed or unknown.
+//! - [`workload`] picks the next operation, purely, from the seed.
+//! - [`target`] is what is tested: its command line, its protocol and its status, one file for each, or a TOML file that
+//!   describes somebody else's system. Its clients are the only translators between an operation and a store's protocol,
+//!   and say how it ended: ok, failed or unknown.
 //! - [`recorder`] is the only writer of a history, and the only clock that it trusts. It hands every event to
 //!   [`judge`], which feeds the online checker of the `checkers` crate on a thread of its own.
 //! - [`cluster`] is the children: spawned, killed, paused, asked, reaped. [`proxy`] is the network between them: one
 //!   listener for each ordered pair. [`testbed`] is both, with what leads from one to the other. [`nemesis`] is the only
 //!   hand on them.
-//! - [`target`] is what is tested: its command line, its protocol and its status, one file for each, or a TOML file that
-//!   describes somebody else's.
 //! - `node` is the system under test: Kiwi's Raft RPC layer over openraft, one process. Nobody imports it but [`cli`];
 //!   it does not know that it is tested. [`wire`] is the generated protocol, and what every call carries beside its
 //!   message. [`shortage`] is the table of what a machine may have run out of, by the kernel's error numbers and a node's
@@ -89,7 +89,6 @@
 
 pub mod campaign;
 pub mod cli;
-pub mod client;
 pub mod cluster;
 pub mod exit;
 pub mod fault;

@@ -5,7 +5,9 @@
 //! again: it is what `scenario.toml` in a run's folder holds, and [`Given`] takes that, too.
 
 mod check;
+mod fit;
 mod given;
+mod tested;
 mod wrong;
 
 use std::path::PathBuf;
@@ -15,12 +17,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::defects::{self, Place};
 use crate::fault::plan::{CALM_MS, Draw, EPISODE_MS, Episode, Plan};
-use crate::fault::{Class, Fault, Kind, NodeId, NodeSelector};
+use crate::fault::{Class, Fault, Kind, Lacks, Need, NodeId, NodeSelector};
 use crate::workload::{Keys, Mix};
 
 #[cfg(test)]
 pub(crate) use check::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
 pub use given::Given;
+pub use tested::{ForTarget, Tested};
 use wrong::Wrong;
 
 const BUILT_IN: &[&str] = &[
@@ -259,6 +262,10 @@ pub struct Changes {
     pub append: Option<String>,
     /// `--vote-guard`.
     pub vote_guard: Option<bool>,
+    /// What the target lacks, which is then left out.
+    pub lacks: Lacks,
+    /// `--target`, `--mode` and `--program`: whose system, where it is not the program's own.
+    pub target: Option<ForTarget>,
 }
 
 /// A scenario with nothing left open: what a run's folder keeps.
@@ -270,10 +277,16 @@ pub struct Resolved {
     /// The planted defect, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defect: Option<String>,
+    /// What is tested, where it is not the program's own node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested: Option<Tested>,
     /// The scenario, with the command line's changes.
     pub scenario: Scenario,
     /// What will go wrong, and when.
     pub plan: Plan,
+    /// What the scenario asks for and the target lacks, a sentence each: it is neither planned nor promised.
+    #[serde(skip)]
+    pub left_out: Vec<String>,
 }
 
 impl Resolved {
@@ -370,36 +383,25 @@ impl Scenario {
         defect: Option<String>,
     ) -> Result<Resolved, Error> {
         // A run that was made shorter, smaller or milder promises what its plan still holds.
-        let is_part = changes
+        let mut is_part = changes
             .seconds
             .is_some_and(|seconds| seconds < self.seconds)
             || changes.nodes.is_some_and(|nodes| nodes != self.nodes)
             || changes.faults.is_some();
+        fit::refuse(changes, defect.as_deref())?;
+        let opening = self.opening.len();
+        if let Some(target) = &changes.target {
+            self.fit(target, changes)?;
+        }
+        let left_out = self.leave_out(&changes.lacks);
+        is_part |= self.opening.len() < opening || changes.target.is_some();
         let whole = self.seconds;
         self.nodes = changes.nodes.unwrap_or(self.nodes);
         self.voters = self.voters.filter(|&voters| voters < self.nodes);
         self.seconds = changes.seconds.unwrap_or(self.seconds);
         self.change_beside_the_plan(changes);
         if let Some(kinds) = &changes.faults {
-            let opens = |kind: Kind| {
-                let mut faults = self.opening.iter().flat_map(|episode| &episode.faults);
-                faults.any(|fault| fault.kind() == kind)
-            };
-            // What is outside of the model and stands in the opening is there already: it is not for drawing.
-            let drawn = kinds.iter().copied();
-            let drawn = drawn.filter(|&kind| !kind.is_outside_the_model() || !opens(kind));
-            self.random.kinds = drawn.collect();
-            // Whoever names kinds wants each of them, and not only behind what is left of the opening.
-            self.random.swarm = false;
-            // The opening keeps what is still allowed of it; promises that rest on the rest are dropped.
-            for episode in &mut self.opening {
-                episode.faults.retain(|fault| kinds.contains(&fault.kind()));
-            }
-            self.opening.retain(|episode| !episode.faults.is_empty());
-            self.promises.kinds = self.promises.kinds.min(kinds.len() as u64);
-            if kinds.is_empty() {
-                self.promises.elections = 0;
-            }
+            self.draw_only(kinds);
         }
         if self.voters.is_none() && changes.faults.is_none() {
             self.random.kinds.retain(|&kind| kind != Kind::AddVoter);
@@ -418,7 +420,11 @@ impl Scenario {
                 )));
             }
         }
-        let mut plan = self.plan(seed, changes.faults.is_some());
+        let roles = changes.lacks.why(Need::Leader).is_none();
+        let mut plan = self.plan(seed, changes.faults.is_some(), roles);
+        if !left_out.is_empty() {
+            self.promises.kinds = self.promises.kinds.min(plan.kinds().len() as u64);
+        }
         if let Some(name) = &defect {
             let known = defects::find(name).ok_or_else(|| {
                 Error::Senseless(format!(
@@ -443,9 +449,34 @@ impl Scenario {
         Ok(Resolved {
             seed,
             defect,
+            tested: changes.target.clone().map(|target| target.tested),
             scenario: self,
             plan,
+            left_out,
         })
+    }
+
+    /// Draws these kinds, and no others.
+    fn draw_only(&mut self, kinds: &[Kind]) {
+        let opens = |kind: Kind| {
+            let mut faults = self.opening.iter().flat_map(|episode| &episode.faults);
+            faults.any(|fault| fault.kind() == kind)
+        };
+        // What is outside of the model and stands in the opening is there already: it is not for drawing.
+        let drawn = kinds.iter().copied();
+        let drawn = drawn.filter(|&kind| !kind.is_outside_the_model() || !opens(kind));
+        self.random.kinds = drawn.collect();
+        // Whoever names kinds wants each of them, and not only behind what is left of the opening.
+        self.random.swarm = false;
+        // The opening keeps what is still allowed of it; promises that rest on the rest are dropped.
+        for episode in &mut self.opening {
+            episode.faults.retain(|fault| kinds.contains(&fault.kind()));
+        }
+        self.opening.retain(|episode| !episode.faults.is_empty());
+        self.promises.kinds = self.promises.kinds.min(kinds.len() as u64);
+        if kinds.is_empty() {
+            self.promises.elections = 0;
+        }
     }
 
     /// Applies those of the command line's changes that no plan depends on.
@@ -499,8 +530,9 @@ impl Scenario {
         (1..=self.voters.unwrap_or(self.nodes)).collect()
     }
 
-    /// The opening, and what the seed draws behind it; `between`: and between its episodes, where there is room.
-    fn plan(&self, seed: u64, between: bool) -> Plan {
+    /// The opening, and what the seed draws behind it; `between`: and between its episodes, where there is room; `roles`:
+    /// for roles.
+    fn plan(&self, seed: u64, between: bool, roles: bool) -> Plan {
         let until_ms = if self.seconds == 0 {
             u64::MAX / 2
         } else {
@@ -529,6 +561,7 @@ impl Scenario {
                 seed: seed ^ (stretch << 48),
                 nodes,
                 streams: self.append() == "stream",
+                roles,
                 from_ms,
                 until_ms,
                 kinds: &self.random.kinds,

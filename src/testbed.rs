@@ -5,12 +5,16 @@
 //! which it is ready to the moment before it is ended. Nobody else tells a link where it leads, so that none can point at
 //! a port which belongs to somebody else by now.
 
+mod hosts;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, ClusterConfig, ClusterError, Ready, UpstreamHook};
-use crate::proxy::{MAX_NODE, Network, NetworkConfig, ProxyError, Route};
-use crate::wire::metadata::{Token, TokenError};
+use crate::cluster::{Cluster, ClusterConfig, ClusterError, Spawner, UpstreamHook};
+use crate::proxy::{Level, MAX_NODE, Network, NetworkConfig, ProxyError, Route};
+use crate::target::{Ready, Wiring};
+use hosts::Hosts;
 
 /// The group of clients whose listener of a node is its entry in the membership.
 const ADVERTISED: u32 = 0;
@@ -18,12 +22,12 @@ const ADVERTISED: u32 = 0;
 /// What could not be had, as what follows "could not".
 #[derive(Debug, thiserror::Error)]
 pub enum TestbedError {
-    /// No random token.
-    #[error("{0}")]
-    Token(#[from] TokenError),
     /// No network.
     #[error("{0}")]
     Network(#[from] ProxyError),
+    /// No hosts.
+    #[error("get addresses for the nodes' hosts: {0}")]
+    Hosts(#[source] std::io::Error),
     /// No children.
     #[error("{0}")]
     Cluster(#[from] ClusterError),
@@ -34,23 +38,30 @@ pub enum TestbedError {
 pub struct Testbed {
     /// The children.
     pub cluster: Arc<Cluster>,
-    /// What every call at a node carries.
-    pub token: Token,
+    /// The nodes' own hosts, where each has one.
+    hosts: Option<Arc<Hosts>>,
     /// The links. Last, so that they outlive the children.
     pub network: Arc<Network>,
 }
 
 impl Testbed {
-    /// Links for every node that there may be, and no child yet. Both configurations get one token, the same notes of
-    /// shortages, and each other's addresses: what they say of them is not looked at.
+    /// Links for every node that there may be, and no child yet. The links ask for the target's token, and tell single
+    /// messages apart where the target's can be. Both configurations get the same notes of shortages, and each other's
+    /// addresses: what they say of all that is not looked at.
     ///
     /// # Errors
-    /// Without a token, a port, or a thread.
+    /// Without a port or a thread.
     pub fn new(network: NetworkConfig, cluster: ClusterConfig) -> Result<Testbed, TestbedError> {
-        let token = Token::random()?;
+        let target = &cluster.target;
+        let level = |wished| match target.messages() {
+            Some(_) => wished,
+            None => Level::Bytes,
+        };
         let ids = 1..=network.nodes.min(MAX_NODE);
         let network = Arc::new(Network::start(NetworkConfig {
-            token: Some(token.clone()),
+            token: target.token().cloned(),
+            node_level: level(network.node_level),
+            client_level: level(network.client_level),
             shortages: cluster.shortages.clone(),
             ..network
         })?);
@@ -64,10 +75,25 @@ impl Testbed {
         };
         // The links are not kept by the children.
         let links = Arc::downgrade(&network);
+        let hosts = target
+            .wants_hosts()
+            .then(|| Hosts::new(ids.clone(), links.clone()));
+        let hosts = hosts.transpose().map_err(TestbedError::Hosts)?;
+        let spawner: Arc<dyn Spawner> = match &hosts {
+            Some(hosts) => hosts.clone(),
+            None => cluster.spawner.clone(),
+        };
         let cluster = Cluster::new(ClusterConfig {
-            token: Some(token.clone()),
-            advertise: advertise.collect(),
-            peers: ids.clone().map(peers).collect(),
+            wiring: Wiring {
+                advertise: advertise.collect(),
+                peers: ids.clone().map(peers).collect(),
+                hosts: hosts
+                    .as_ref()
+                    .map(|hosts| hosts.addresses())
+                    .unwrap_or_default(),
+                ..cluster.wiring
+            },
+            spawner,
             upstream: UpstreamHook::new(move |node, address| {
                 if let Some(links) = links.upgrade() {
                     links.set_upstream(node, address);
@@ -77,7 +103,7 @@ impl Testbed {
         })?;
         Ok(Testbed {
             cluster: Arc::new(cluster),
-            token,
+            hosts,
             network,
         })
     }
@@ -85,7 +111,7 @@ impl Testbed {
     /// Starts these nodes and makes some of them the first members. Gives where they listen.
     ///
     /// # Errors
-    /// When one does not become ready, the cluster cannot be made, or nobody leads in time.
+    /// When one does not become ready, the cluster cannot be made, or nobody leads in time although its nodes say who leads.
     pub async fn start(
         &self,
         nodes: &[u64],
@@ -94,7 +120,34 @@ impl Testbed {
     ) -> Result<Vec<Ready>, TestbedError> {
         let ready = self.cluster.start_all(nodes).await?;
         self.cluster.initialize(voters).await?;
-        self.cluster.wait_for_leader(voters, leader_within).await?;
+        // Of whom nobody says who leads it is enough that they are ready.
+        if self.cluster.target().tells_leader() {
+            self.cluster.wait_for_leader(voters, leader_within).await?;
+        }
         Ok(ready)
+    }
+
+    /// What of the nodes' traffic no link could harm, a sentence each: connections to what is no node, and datagrams.
+    #[must_use]
+    pub fn unharmed(&self) -> Vec<String> {
+        let Some(hosts) = &self.hosts else {
+            return Vec::new();
+        };
+        let foreign = hosts.foreign();
+        let times = |(address, times): (&SocketAddr, &u64)| format!("{address} ({times} times)");
+        let foreign: Vec<String> = foreign.iter().map(times).collect();
+        let mut said = Vec::new();
+        if !foreign.is_empty() {
+            said.push(format!(
+                "nodes connect to what is no node, where no link is harmed: {}",
+                foreign.join(", ")
+            ));
+        }
+        for node in hosts.datagrams() {
+            said.push(format!(
+                "n{node} sends its peers datagrams, which no link harms"
+            ));
+        }
+        said
     }
 }

@@ -2,17 +2,22 @@
 //! ends the children of every test in its program.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whitewater::cluster::{ChildState, Cluster, ClusterConfig, end_all_children};
+use whitewater::target::kiwi::{Kiwi, KiwiConfig};
 
 #[tokio::test]
 async fn a_panic_hook_can_end_all_children_without_their_cluster() {
     let dir = tempfile::tempdir().unwrap();
     let script = "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; exec cat >/dev/null";
     let start = || async {
-        let mut config = ClusterConfig::new(dir.path().into());
-        config.command = ["sh", "-c", script, "sh"].map(Into::into).to_vec();
+        let kiwi = Kiwi::new(KiwiConfig {
+            command: ["sh", "-c", script, "sh"].map(Into::into).to_vec(),
+            ..KiwiConfig::default()
+        });
+        let config = ClusterConfig::new(dir.path().into(), Arc::new(kiwi));
         let cluster = Cluster::new(config).unwrap();
         cluster.start_all(&[1, 2]).await.unwrap();
         cluster.pause(2).await.unwrap();

@@ -6,8 +6,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::bench::{Bench, MS, NODES, SOON, other_than};
-use whitewater::cluster::{ChildState, ClusterConfig};
+use whitewater::cluster::ChildState;
 use whitewater::proxy::{Action, Delay, Level, Match, MessageRule, Methods, Route};
+use whitewater::target::kiwi::KiwiConfig;
 
 async fn a_cut_leader_is_replaced(level: Level) {
     let bench = Bench::start(level).await;
@@ -138,7 +139,7 @@ async fn without_a_defect_no_hook_is_called() {
 
 #[tokio::test]
 async fn a_planted_defect_counts_that_its_hook_was_reached() {
-    let planted = |config: &mut ClusterConfig| config.defect = Some("early-log-ack".to_owned());
+    let planted = |config: &mut KiwiConfig| config.defect = Some("early-log-ack".to_owned());
     let bench = Bench::start_with(Level::Messages, planted).await;
     bench.write_somewhere("k").await;
     let leader = bench.leader().await.leader;
@@ -153,7 +154,7 @@ async fn the_leadership_goes_to_every_node_that_is_named() {
     bench.leader().await;
     for id in NODES {
         bench.cluster.transfer(id, SOON).await.unwrap();
-        assert!(bench.cluster.status(id).await.unwrap().is_leader);
+        assert!(bench.cluster.status(id).await.unwrap().leads());
     }
 }
 

@@ -9,14 +9,16 @@ use std::time::Instant;
 
 use stage::Stage;
 use support::bench::{Bench, MS, NODES, SOON, other_than};
-use whitewater::cluster::{ClusterConfig, DiskSwitches, Limit};
+use whitewater::cluster::Limit;
 use whitewater::fault::{DiskHarm, Fault, Remains};
-use whitewater::journal::Event;
+use whitewater::journal::{Event, NodeStatus};
 use whitewater::nemesis::Order;
 use whitewater::proxy::Level;
+use whitewater::target::DiskSwitches;
+use whitewater::target::kiwi::KiwiConfig;
 
 /// Writes one key after the other and cuts everybody's power; gives how many of them are left.
-async fn left_after_power_losses(change: impl FnOnce(&mut ClusterConfig)) -> (u64, u64) {
+async fn left_after_power_losses(change: impl FnOnce(&mut KiwiConfig)) -> (u64, u64) {
     let bench = Bench::start_with(Level::Messages, change).await;
     let mut written = 0;
     for _ in 0..2 {
@@ -222,7 +224,8 @@ async fn log_after_lies(meanwhile: impl AsyncFnOnce(&Bench, u64)) -> (u64, u64) 
     let _alone = bench.isolate(follower).await;
     bench.start_again(follower).await;
     let left = bench.cluster.status(follower).await.unwrap();
-    (promised.last_log_index, left.last_log_index)
+    let reaches = |says: NodeStatus| says.last.expect("it says");
+    (reaches(promised), reaches(left))
 }
 
 #[tokio::test]

@@ -40,12 +40,13 @@ use std::time::{Duration, Instant};
 
 use checkers::model::trace::{self, Kind};
 use stage::{MS, SOON, Stage, WHILE};
-use whitewater::cluster::{ChildState, ClockSeen};
+use whitewater::cluster::ChildState;
 use whitewater::fault::plan::{Episode, Plan};
 use whitewater::fault::{Act, Fault, NodeSelector, Of, Only, Signal, Way, WireHarm};
 use whitewater::journal::Event;
 use whitewater::nemesis::Order;
 use whitewater::proxy::{LinkState, Method};
+use whitewater::target::ClockSeen;
 use whitewater::wire::kiwi::PeerReplication;
 
 const VOTES: &[&str] = &["Vote", "PreVote"];

@@ -16,22 +16,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["wire", "shortage"]),
     ("host", &["shortage"]),
     ("proxy", &["wire", "host", "shortage"]),
-    ("cluster", &["wire", "host", "shortage"]),
+    ("cluster", &["host", "shortage", "journal", "target"]),
     (
         "target",
         &["checkers", "wire", "host", "shortage", "journal", "fault"],
     ),
-    ("testbed", &["wire", "proxy", "cluster"]),
+    ("testbed", &["machine", "proxy", "cluster", "target"]),
     ("workload", &["checkers"]),
     ("recorder", &["checkers"]),
-    ("client", &["checkers", "wire", "host", "shortage"]),
     ("judge", &["checkers"]),
     ("fault", &[]),
     (
         "nemesis",
-        &["fault", "cluster", "proxy", "recorder", "journal"],
+        &["fault", "cluster", "proxy", "recorder", "journal", "target"],
     ),
-    ("scenario", &["workload", "fault"]),
+    ("scenario", &["workload", "fault", "checkers"]),
     (
         "oracle",
         &[
@@ -41,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cluster",
             "fault",
             "last_words",
+            "target",
         ],
     ),
     // Of the oracles what they find, as data; of the wire the token that a folder keeps.
@@ -54,7 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "run",
         &[
             "checkers", "wire", "shortage", "host", "proxy", "cluster", "workload", "recorder",
-            "client", "judge", "fault", "nemesis", "scenario", "oracle", "journal", "exit",
+            "target", "judge", "fault", "nemesis", "scenario", "oracle", "journal", "exit",
             "testbed",
         ],
     ),
@@ -74,7 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "target", "fault",
         ],
     ),
-    ("main", &["cli"]),
+    ("main", &["cli", "machine"]),
 ];
 
 /// Crates that a pure library has no business with.
@@ -243,6 +243,21 @@ fn only_wire_includes_generated_code() {
             "{} includes generated code",
             file.display()
         );
+    }
+}
+
+/// Rooms, or parts of them, that know the messages of our own node.
+const KNOW_OUR_NODE: &[&str] = &["src/wire", "src/node", "src/target/kiwi", "src/proxy"];
+
+#[test]
+fn only_our_own_node_and_its_target_know_its_messages() {
+    for file in rust_files(&root().join("src")) {
+        let path = file.strip_prefix(root()).expect("it is below");
+        let path = path.to_string_lossy();
+        let knows = KNOW_OUR_NODE.iter().any(|known| path.starts_with(known));
+        let code = code(&file);
+        let named = code.contains("wire::kiwi") || code.contains("wire::chaos");
+        assert!(knows || !named, "{path} names messages of our own node");
     }
 }
 

@@ -434,7 +434,7 @@ async fn a_node_at_a_port_that_was_anothers_neither_votes_nor_acknowledges_for_i
     // The follower has got the port of one that is gone: with two voices it would be a majority of five.
     let ready = stage.view(*follower).ready.unwrap();
     let taken = gone[0];
-    stage.network.set_upstream(taken, Some(ready.raft));
+    stage.network.set_upstream(taken, Some(ready.at.peers));
     let sent = |stage: &Stage| {
         let messages = stage.network.snapshot().messages;
         let routes = [leader, *follower].map(|from| Route::nodes(from, taken));

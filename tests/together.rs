@@ -6,10 +6,11 @@ mod stage;
 use std::time::Duration;
 
 use stage::{MS, Stage};
-use whitewater::cluster::{ChildState, DiskSwitches};
+use whitewater::cluster::ChildState;
 use whitewater::fault::{DiskHarm, Fault};
 use whitewater::journal::Event;
 use whitewater::nemesis::Order;
+use whitewater::target::DiskSwitches;
 
 fn slow(node: u64) -> Fault {
     Fault::Disk {

@@ -105,6 +105,8 @@ pub fn main() -> u8 {
             USAGE
         } else if error.is::<Malformed>() {
             MALFORMED
+        } else if error.is::<Unavailable>() {
+            UNAVAILABLE
         } else {
             BENCH_ERROR
         }
@@ -147,6 +149,11 @@ pub struct Usage(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub String);
+
+/// A program that a target needs is not here; the command that installs it is said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
 
 #[cfg(test)]
 mod again_tests;

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::out::{Out, worst};
-use super::{Malformed, Usage, signals};
+use super::{Malformed, Unavailable, Usage, signals};
 use crate::journal::RunResult;
 use crate::report;
-use crate::run::{self, Changes, Found, Given, ScenarioError, Setup};
+use crate::run::{self, Changes, Found, Given, NoTarget, ScenarioError, Setup};
 
 /// What a run is asked for, on the command line of `run` and of the screen.
 #[derive(Args, Clone, Debug, Default)]
@@ -75,6 +75,16 @@ pub(crate) struct ChangeArgs {
     /// How the leader replicates: stream (the default) or unary.
     #[arg(long, value_name = "HOW")]
     append: Option<String>,
+    /// Whose system is tested (`whitewater list targets`), or a file that describes it: a name with a slash or ending in
+    /// .toml. The program's own node where none is named.
+    #[arg(long, value_name = "NAME|FILE")]
+    target: Option<String>,
+    /// In which of its modes: the first one where none is named.
+    #[arg(long, value_name = "NAME", requires = "target")]
+    mode: Option<String>,
+    /// The target's program, instead of the one that its file looks for.
+    #[arg(long, value_name = "PATH", requires = "target")]
+    program: Option<PathBuf>,
 }
 
 impl ChangeArgs {
@@ -98,6 +108,7 @@ impl ChangeArgs {
         if let Some(append) = &self.append {
             one_of("--append", append, run::APPEND_MODES.iter().copied())?;
         }
+        let (target, lacks) = self.target()?;
         Ok(Changes {
             nodes: self.nodes,
             seconds: self.time,
@@ -108,7 +119,27 @@ impl ChangeArgs {
             reads: self.reads.clone(),
             append: self.append.clone(),
             vote_guard: self.vote_guard.as_deref().map(|guard| guard == "on"),
+            lacks,
+            target,
         })
+    }
+
+    /// Whose system, and what it lacks.
+    fn target(&self) -> anyhow::Result<(Option<run::ForTarget>, run::Lacks)> {
+        let Some(name) = &self.target else {
+            return Ok((None, run::lacks()));
+        };
+        let chosen = run::choose(name, self.mode.as_deref(), self.program.as_deref());
+        let (target, lacks, warnings) = chosen.map_err(|error| match error {
+            NoTarget::NoSuch(why) => anyhow::Error::new(Usage(why)),
+            NoTarget::Malformed(wrong) => anyhow::Error::new(Malformed(wrong.to_string())),
+            NoTarget::Missing(missing) => anyhow::Error::new(Unavailable(missing.to_string())),
+            error @ NoTarget::Io(_) => anyhow::Error::new(error),
+        })?;
+        for warning in warnings {
+            eprintln!("whitewater: {warning}");
+        }
+        Ok((Some(target), lacks))
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::out::Out;
 use super::{Malformed, UNAVAILABLE, Usage};
-use crate::target::described::builtin::{self, Start};
+use crate::target::described::builtin::{self, NoSuch, Start};
 use crate::target::described::{Description, Expect, Find, Mode};
 
 /// What to do with a target.
@@ -90,28 +90,10 @@ pub(crate) fn rows() -> Vec<(String, String)> {
 
 /// A target by its name or its file.
 fn described(target: &str) -> anyhow::Result<(Description, Vec<String>)> {
-    let is_file = target.contains('/') || target.ends_with(".toml");
-    if !is_file {
-        let mut all = builtin::all();
-        return match all.iter().position(|known| known.name == target) {
-            Some(at) => Ok((all.swap_remove(at), Vec::new())),
-            None => {
-                let names: Vec<String> = all.into_iter().map(|known| known.name).collect();
-                let names = names.join(", ");
-                let how = "a file has a / or .toml in its name";
-                let why = format!("there is no target {target:?}: there are {names}; {how}");
-                Err(Usage(why).into())
-            }
-        };
-    }
-    let path = Path::new(target);
-    let text = std::fs::read(path);
-    let text = text.map_err(|error| Usage(format!("could not read {target}: {error}")))?;
-    let text = String::from_utf8(text)
-        .map_err(|error| Malformed(format!("{target} is no text in UTF-8: {error}")))?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let read = Description::read(&text, target, dir);
-    Ok(read.map_err(|malformed| Malformed(malformed.to_string()))?)
+    builtin::find(target).map_err(|error| match error {
+        NoSuch::Malformed(wrong) => Malformed(wrong.to_string()).into(),
+        error => Usage(error.to_string()).into(),
+    })
 }
 
 fn warn(out: &mut Out, warnings: &[String]) {

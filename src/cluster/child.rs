@@ -1,25 +1,26 @@
 //! One child: how it is spawned, signalled, looked at and reaped, and the one list of all of them.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::{oneshot, watch};
 
 use super::deeds::SIGNAL_DEADLINE;
+use super::spawn::{SignalAll, Spawned};
 use super::upstream::Published;
 use super::{ClusterConfig, ClusterError};
-use crate::wire::metadata::TOKEN_VARIABLE;
+use crate::target::{AskReady, Launch, Listening, Readiness, SaysReady};
 
 /// The process groups of all living children of this program: the one global list, so that a panic hook or a
 /// signal can end them without asking anybody.
@@ -27,6 +28,9 @@ static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 /// How much of a log's end is shown, in lines and in bytes.
 const TAIL: (usize, u64) = (20, 8 << 10);
+
+/// How often a child that does not speak for itself is asked whether it is ready.
+const ASK_READY_EVERY: Duration = Duration::from_millis(20);
 
 /// Kills every child of every cluster at once, paused ones too, without reaping them: for a panic hook or a signal.
 /// Gives how many groups there were.
@@ -49,9 +53,11 @@ fn signal_group(group: u32, signal: Signal) {
 }
 
 /// One life of one node.
-#[derive(Debug)]
 pub(super) struct Child {
     pub(super) pid: u32,
+    /// Everything that it has started is in it, too, but where `all` knows more.
+    group: u32,
+    all: Option<Arc<SignalAll>>,
     /// Names the process even after its id is used again.
     fd: OwnedFd,
     ended: watch::Receiver<Option<ExitStatus>>,
@@ -59,7 +65,13 @@ pub(super) struct Child {
     /// Withdrawn before anything ends this child: no signal is sent but through the functions below.
     published: Arc<Published>,
     /// Held open: its end tells the node that the bench is gone.
-    _stdin: Option<ChildStdin>,
+    _stdin: Option<Box<dyn Send + Sync>>,
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Child({})", self.pid)
+    }
 }
 
 impl Child {
@@ -92,12 +104,19 @@ impl Child {
         self.expect_end();
         self.published.withdraw();
         if self.ended().is_none() {
-            signal_group(self.pid, Signal::KILL);
+            if let Some(all) = &self.all {
+                // What cannot be sent to one of them has reached the group of the first.
+                let _ = all(Signal::KILL);
+            }
+            signal_group(self.group, Signal::KILL);
         }
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(pidfd_send_signal(&self.fd, signal)?)
+        match &self.all {
+            Some(all) => all(signal),
+            None => Ok(pidfd_send_signal(&self.fd, signal)?),
+        }
     }
 
     /// It is ready, and listens here.
@@ -164,22 +183,14 @@ pub(super) fn kernel_state(pid: u32) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-/// Where a child says that it listens: Raft, chaos and, where it serves it, the Redis protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Listening {
-    pub(super) raft: SocketAddr,
-    pub(super) chaos: SocketAddr,
-    pub(super) resp: Option<SocketAddr>,
-}
-
 /// Where a child listens, once it says so.
 pub(super) type Heard = oneshot::Receiver<Listening>;
 
-/// Spawns a node's child from the calling thread, with its log, its pipes, its group, and a task that reaps it.
+/// Starts a node's child from the calling thread, with its log, its pipes, its group, and a task that reaps it.
 pub(super) fn spawn(
     config: &ClusterConfig,
     id: u64,
-    folder: &Path,
+    launches: &[Launch],
 ) -> Result<(Child, Heard), ClusterError> {
     let made = |path: &Path, result: io::Result<()>| {
         result.map_err(|source| ClusterError::File {
@@ -187,62 +198,69 @@ pub(super) fn spawn(
             source,
         })
     };
-    let (data, traces) = (folder.join("data"), config.dir.join("trace"));
-    made(&data, std::fs::create_dir_all(&data))?;
-    made(&traces, std::fs::create_dir_all(&traces))?;
+    let folder = config.wiring.folder(id);
+    made(&folder, std::fs::create_dir_all(&folder))?;
+    for path in launches.iter().flat_map(|launch| &launch.folders) {
+        made(path, std::fs::create_dir_all(path))?;
+    }
+    for (path, text) in launches.iter().flat_map(|launch| &launch.files) {
+        made(path, std::fs::write(path, text))?;
+    }
     let path = folder.join("log");
     let log = OpenOptions::new().create(true).append(true).open(&path);
     let log = log.map_err(|source| ClusterError::File { path, source })?;
-    let also_log = log.try_clone();
 
     let failed = |source| ClusterError::Spawn { id, source };
-    let also_log = also_log.map_err(failed)?;
-    let Some((program, first)) = config.command.split_first() else {
-        return Err(failed(io::ErrorKind::InvalidInput.into()));
-    };
-    let mut command = Command::new(program);
-    command
-        .args(first)
-        .args(flags(config, id, &data, &traces))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .process_group(0)
-        .kill_on_drop(true);
-    // Not what the bench itself may have been given.
-    command.env_remove(TOKEN_VARIABLE);
-    if let Some(token) = &config.token {
-        command.env(TOKEN_VARIABLE, token.reveal());
-    }
-    let mut child = command.spawn().map_err(failed)?;
-    let pid = child.id().unwrap_or_default();
+    let also_log = log.try_clone().map_err(failed)?;
+    let first = launches.first();
+    let first = first.ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    let spawned = config.spawner.spawn(id, launches, log).map_err(failed)?;
+    let Spawned {
+        pid,
+        group,
+        all,
+        stdin,
+        stdout,
+        ended: reaped,
+    } = spawned;
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let raw = raw.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
     let fd = pidfd_open(raw, PidfdFlags::empty()).map_err(|error| failed(error.into()))?;
     GROUPS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .insert(pid);
+        .insert(group);
 
-    let stdin = child.stdin.take();
-    let (tell, heard) = oneshot::channel();
-    if let Some(stdout) = child.stdout.take() {
-        tokio::spawn(listen(stdout, also_log, tell));
-    }
     let (end, ended) = watch::channel(None);
+    let (tell, heard) = oneshot::channel();
+    match &first.readiness {
+        Readiness::Says(says) => {
+            let first = (says.clone(), tell);
+            stdout.map(|stdout| tokio::spawn(listen(stdout, also_log, Some(first))));
+        }
+        Readiness::Asked(ask) => {
+            tokio::spawn(ask_until_ready(ask.clone(), ended.clone(), tell));
+            stdout.map(|stdout| tokio::spawn(listen(stdout, also_log, None)));
+        }
+    }
     let published = Arc::new(Published::new(id, config.upstream.clone()));
+    if let Some(address) = first.host {
+        published.publish(address);
+    }
     let withdrawn = published.clone();
     tokio::spawn(async move {
-        let status = child.wait().await.unwrap_or_default();
+        let status = reaped.await;
         // Before anybody can know that it has ended, and start another.
         withdrawn.withdraw();
         let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.remove(&pid);
+        groups.remove(&group);
         drop(groups);
         end.send_replace(Some(status));
     });
     let child = Child {
         pid,
+        group,
+        all,
         fd,
         ended,
         expected: AtomicBool::new(false),
@@ -252,63 +270,23 @@ pub(super) fn spawn(
     Ok((child, heard))
 }
 
-/// The node's flags, as in DESIGN.md's command line.
-fn flags(config: &ClusterConfig, id: u64, data: &Path, traces: &Path) -> Vec<std::ffi::OsString> {
-    let timings = &config.timings;
-    let mut flags: Vec<std::ffi::OsString> = Vec::new();
-    let mut flag = |name: &str, value: &dyn AsRef<std::ffi::OsStr>| {
-        flags.push(name.into());
-        flags.push(value.as_ref().into());
-    };
-    flag("--id", &id.to_string());
-    flag("--listen", &"127.0.0.1:0");
-    if let Some(address) = config.advertise.get(&id) {
-        flag("--advertise", &address.to_string());
-    }
-    for (peer, address) in config.peers.get(&id).into_iter().flatten() {
-        flag("--peer", &format!("{peer}={address}"));
-    }
-    flag("--data", &data);
-    flag("--reads", &config.reads);
-    flag("--append", &config.append);
-    flag("--chaos-listen", &"127.0.0.1:0");
-    // For whoever wants to look at the cluster with `redis-cli`: it asks for the token, too.
-    flag("--resp", &"127.0.0.1:0");
-    flag("--trace", &traces.join(format!("{id}.jsonl")));
-    if let Some(defect) = &config.defect {
-        flag("--defect", defect);
-    }
-    for (name, value) in [
-        ("--heartbeat-ms", timings.heartbeat.as_millis()),
-        ("--election-min-ms", timings.election_min.as_millis()),
-        ("--election-max-ms", timings.election_max.as_millis()),
-        ("--snapshot-every", timings.snapshot_every.into()),
-        ("--keep-logs", timings.keep_logs.into()),
-        ("--lag", timings.lag.into()),
-    ] {
-        flag(name, &value.to_string());
-    }
-    if config.power_loss {
-        flags.push("--power-loss".into());
-    }
-    flags.push("--parent-watch".into());
-    flags.extend(config.more_flags.iter().cloned());
-    flags
-}
-
-/// Reads a child's stdout to its end: the ready line is told, every other line goes to the log.
-async fn listen(stdout: ChildStdout, log: File, tell: oneshot::Sender<Listening>) {
+/// Reads a child's stdout to its end: a line that says that it is ready is told, every other line goes to the log.
+async fn listen(
+    stdout: Box<dyn AsyncRead + Send + Unpin>,
+    log: File,
+    mut first: Option<(Arc<SaysReady>, oneshot::Sender<Listening>)>,
+) {
     let mut log = tokio::fs::File::from_std(log);
-    let mut tell = Some(tell);
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        match (ready(&line), tell.take()) {
-            (Some(listening), Some(first)) => {
+        let listening = first.as_ref().and_then(|(ready, _)| ready(&line));
+        match (listening, first.take()) {
+            (Some(listening), Some((_, tell))) => {
                 // Nobody waits for it any more when the start was given up.
-                let _ = first.send(listening);
+                let _ = tell.send(listening);
             }
             (_, untold) => {
-                tell = untold;
+                first = untold;
                 // A log that cannot be written (a full disk) must not stop the child at its next line.
                 let _ = log.write_all(format!("{line}\n").as_bytes()).await;
                 let _ = log.flush().await;
@@ -317,16 +295,27 @@ async fn listen(stdout: ChildStdout, log: File, tell: oneshot::Sender<Listening>
     }
 }
 
-/// `READY raft=ADDR chaos=ADDR`, and `resp=ADDR` after that or nothing.
-fn ready(line: &str) -> Option<Listening> {
-    let mut words = line.strip_prefix("READY ")?.split_whitespace();
-    let raft = words.next()?.strip_prefix("raft=")?.parse().ok()?;
-    let chaos = words.next()?.strip_prefix("chaos=")?.parse().ok()?;
-    let resp = match words.next() {
-        Some(word) => Some(word.strip_prefix("resp=")?.parse().ok()?),
-        None => None,
-    };
-    Some(Listening { raft, chaos, resp })
+/// Asks a child again and again whether it is ready, as long as it lives and somebody waits for it. Who answers when it
+/// has ended is somebody else.
+async fn ask_until_ready(
+    ready: Arc<AskReady>,
+    mut ended: watch::Receiver<Option<ExitStatus>>,
+    mut tell: oneshot::Sender<Listening>,
+) {
+    loop {
+        let asked = tokio::select! {
+            biased;
+            _ = ended.wait_for(Option::is_some) => return,
+            () = tell.closed() => return,
+            asked = ready() => asked,
+        };
+        if let Some(listening) = asked {
+            // Nobody waits for it any more when the start was given up.
+            let _ = tell.send(listening);
+            return;
+        }
+        tokio::time::sleep(ASK_READY_EVERY).await;
+    }
 }
 
 /// The last lines of a log; empty where there is none.
@@ -343,31 +332,4 @@ pub(super) fn log_tail(path: &Path) -> String {
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL.0)..].join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_whole_ready_line_is_one() {
-        let good = "READY raft=127.0.0.1:41001 chaos=127.0.0.1:41002";
-        for (more, resp) in [("", None), (" resp=127.0.0.1:41003", Some(41003))] {
-            let listening = ready(&format!("{good}{more}")).expect("a ready line");
-            let ports = (listening.raft.port(), listening.chaos.port());
-            assert_eq!(ports, (41001, 41002));
-            assert_eq!(listening.resp.map(|address| address.port()), resp);
-        }
-        for bad in [
-            "",
-            "READY",
-            "READY raft=127.0.0.1:41001",
-            "READY chaos=127.0.0.1:1 raft=127.0.0.1:2",
-            "READY raft=localhost chaos=127.0.0.1:2",
-            "READY raft=127.0.0.1:1 chaos=127.0.0.1:2 resp=",
-            "ready raft=127.0.0.1:1 chaos=127.0.0.1:2",
-        ] {
-            assert_eq!(ready(bad), None, "{bad}");
-        }
-    }
 }

@@ -1,25 +1,23 @@
 //! What is done to children, on the cluster's own thread, and what is known of them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use std::{fs, io};
-
-use std::io::{Read as _, Write as _};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{Departure, Status};
+use super::ask::Status;
 use super::child::{self, Child};
 use super::{
-    ChildState, ClusterConfig, ClusterError, Ended, EndedBy, ExitByItself, Limit, NodeView, Ready,
+    ChildState, ClusterConfig, ClusterError, Ended, EndedBy, ExitByItself, Limit, NodeView,
 };
 use crate::host::Cost;
-use crate::wire::metadata::Credentials;
+use crate::target::{Departure, Ready};
 
 /// How long a child may take to vanish after SIGKILL, or to stop or go on after SIGSTOP or SIGCONT.
 pub(super) const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -33,33 +31,6 @@ const START_AGAIN: [Duration; 3] = [
 
 /// How long a child's last words may take through its pipe, and its end after that of its stdout.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-
-/// Adds the line to a dead node's trace that lets the next life begin from nothing: `replaced`, in the checkers' format.
-/// What the node left half-written is cut off first, as it would itself; so is this line, where it cannot be written
-/// whole.
-fn note_departure(path: &Path, left: &Departure) -> io::Result<()> {
-    let mut file = fs::File::options().read(true).append(true).open(path)?;
-    let mut text = Vec::new();
-    file.read_to_end(&mut text)?;
-    let whole = text.iter().rposition(|&byte| byte == b'\n');
-    text.truncate(whole.map_or(0, |end| end + 1));
-    file.set_len(text.len() as u64)?;
-    let last = text.trim_ascii_end().rsplit(|&byte| byte == b'\n').next();
-    let last: serde_json::Value = serde_json::from_slice(last.unwrap_or_default())?;
-    let seq = last["seq"].as_u64().ok_or(io::ErrorKind::InvalidData)? + 1;
-    let line = serde_json::json!({
-        "seq": seq,
-        "t_us": 0,
-        "node": left.node,
-        "e": "replaced",
-        "last": left.by,
-    });
-    let written = file.write_all(format!("{line}\n").as_bytes());
-    if written.is_err() {
-        file.set_len(text.len() as u64)?;
-    }
-    written
-}
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -159,16 +130,8 @@ impl Shared {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn credentials(&self, id: u64) -> Credentials {
-        Credentials::new(self.config.token.clone(), id)
-    }
-
-    fn folder(&self, id: u64) -> PathBuf {
-        self.config.dir.join("nodes").join(id.to_string())
-    }
-
     pub(super) fn log(&self, id: u64) -> PathBuf {
-        self.folder(id).join("log")
+        self.config.wiring.folder(id).join("log")
     }
 
     pub(super) async fn turn(&self, id: u64) -> tokio::sync::OwnedMutexGuard<()> {
@@ -229,7 +192,8 @@ impl Shared {
             let deed = "start";
             return Err(ClusterError::State { deed, id, state });
         }
-        let (child, heard) = child::spawn(&self.config, id, &self.folder(id))?;
+        let launches = self.config.target.launches(id, &self.config.wiring);
+        let (child, heard) = child::spawn(&self.config, id, &launches)?;
         let child = Arc::new(child);
         self.edit(id, |node| {
             node.child = Some(child.clone());
@@ -243,7 +207,7 @@ impl Shared {
         let ready = self.first_word(id, &child, heard).await;
         match ready {
             Ok(ready) => {
-                child.publish(ready.raft);
+                child.publish(launches[0].host.unwrap_or(ready.at.peers));
                 self.edit(id, |node| node.ready = Some(ready));
                 tokio::spawn(self.clone().watch(ready, child.clone()));
                 tokio::spawn(self.clone().poll(ready, child));
@@ -283,10 +247,8 @@ impl Shared {
         if let Ok(Some(listening)) = heard {
             return Ok(Ready {
                 id,
-                raft: listening.raft,
-                chaos: listening.chaos,
-                resp: listening.resp,
                 pid: child.pid,
+                at: listening,
             });
         }
         // Either time is up, or stdout ended, and then the child's end follows.
@@ -413,7 +375,7 @@ impl Shared {
             let deed = "wipe";
             return Err(ClusterError::State { deed, id, state });
         }
-        let path = self.folder(id).join("data");
+        let path = self.config.wiring.data(id);
         match std::fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(ClusterError::File { path, source })
@@ -424,9 +386,12 @@ impl Shared {
 
     pub(super) fn replace(&self, left: &Departure) -> Result<(), ClusterError> {
         self.wipe(left.node)?;
-        let name = format!("{}.jsonl", left.node);
-        let path = self.config.dir.join("trace").join(name);
-        note_departure(&path, left).map_err(|source| ClusterError::File { path, source })
+        let wiring = &self.config.wiring;
+        let noted = self.admin("one to leave")?.replaced(wiring, left);
+        noted.map_err(|source| ClusterError::File {
+            path: wiring.trace(left.node),
+            source,
+        })
     }
 }
 

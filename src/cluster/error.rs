@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::ChildState;
 use crate::shortage::Shortage;
+use crate::target::TargetError;
 
 /// What ended a child that nobody of the bench had ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,15 +120,8 @@ pub enum ClusterError {
         seen: String,
     },
     /// A node did not answer, or answered with an error.
-    #[error("ask n{id} for {what}: {seen}")]
-    Ask {
-        /// Which node.
-        id: u64,
-        /// What was asked.
-        what: &'static str,
-        /// What came back.
-        seen: String,
-    },
+    #[error(transparent)]
+    Ask(#[from] TargetError),
     /// No leader that a majority agrees on.
     #[error("wait for a leader: none within {waited:?}; last seen:\n{seen}")]
     NoLeader {

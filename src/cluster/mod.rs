@@ -1,10 +1,9 @@
 //! The children: one operating-system process for each node, started, hurt, asked and ended here.
 //!
 //! [`Cluster`] owns one long-lived thread; every child is spawned from it, because the parent-death signal that a
-//! node sets is tied to the thread that spawned it (prctl(2)). A node is known by its command line, by the line
-//! `READY raft=ADDR chaos=ADDR` on its stdout, and by its services, which are asked directly, never through the proxy.
-//! What it writes to stderr goes to `nodes/<id>/log` in the run's folder. Where there is a token, every node gets it through
-//! its environment, and every question carries it, with the number of the node that is asked.
+//! node sets is tied to the thread that spawned it (prctl(2)). What is started, how it says that it is ready, and what it
+//! says of itself is the target's; it is asked directly, never through the proxy. What a child writes to stderr goes to
+//! `nodes/<id>/log` in the run's folder.
 //!
 //! No child outlives its cluster: dropping it kills and reaps them; [`end_all_children`] does so from a panic hook
 //! or a signal; and if this program is killed, the nodes see their parent's death and their stdin's end.
@@ -13,14 +12,12 @@ mod ask;
 mod child;
 mod config;
 mod deeds;
-mod dump;
 mod error;
-mod short;
+mod spawn;
 mod upstream;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -29,35 +26,21 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use ask::{ClockSeen, Departure, DiskSeen, DiskSwitches, LeaderSeen, StateHash, Status};
+pub use ask::Status;
 pub use child::end_all_children;
-pub use config::{ClusterConfig, Timings};
-pub use dump::StateDump;
+pub use config::ClusterConfig;
 pub use error::{ClusterError, EndedBy, ExitByItself};
+pub use spawn::{DirectChild, SignalAll, Spawned, Spawner};
 pub use upstream::UpstreamHook;
-
-pub use crate::wire::chaos::DiskProbe;
 
 use deeds::{Shared, own_thread, view};
 
-use crate::wire::chaos::DefectCountersResponse;
-use crate::wire::kiwi::MetricsResponse;
-use crate::wire::metadata::Credentials;
-
-/// Where a node that is ready listens. It has new ports after each start: see [`UpstreamHook`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ready {
-    /// Which node.
-    pub id: u64,
-    /// Its Raft, client and admin services.
-    pub raft: SocketAddr,
-    /// Its chaos service.
-    pub chaos: SocketAddr,
-    /// Its Redis protocol, if it is served.
-    pub resp: Option<SocketAddr>,
-    /// Its child's process id.
-    pub pid: u32,
-}
+use crate::journal::NodeStatus;
+use crate::target::admin::{self, STATUS_DEADLINE};
+use crate::target::{
+    ClockSeen, DefectCounters, Departure, DiskProbe, DiskSeen, DiskSwitches, LeaderSeen, Ready,
+    StateDump, StateHash, Target,
+};
 
 /// What a child is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,10 +109,10 @@ impl Cluster {
         })
     }
 
-    /// What a call to a node has to carry.
+    /// What runs in it.
     #[must_use]
-    pub fn credentials(&self, id: u64) -> Credentials {
-        self.shared.credentials(id)
+    pub fn target(&self) -> &dyn Target {
+        self.shared.config.target.as_ref()
     }
 
     /// Starts one node's child on whatever its data folder holds, and waits until it is ready.
@@ -288,9 +271,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When it does not answer within a quarter of a second.
-    pub async fn status(&self, id: u64) -> Result<MetricsResponse, ClusterError> {
-        self.on_thread(move |shared| async move { shared.ask_status(id).await })
-            .await
+    pub async fn status(&self, id: u64) -> Result<NodeStatus, ClusterError> {
+        self.status_within(id, STATUS_DEADLINE).await
     }
 
     /// The same by whoever can wait: a starved node needs longer than one that is well, and is there all the same.
@@ -301,65 +283,91 @@ impl Cluster {
         &self,
         id: u64,
         within: Duration,
-    ) -> Result<MetricsResponse, ClusterError> {
-        self.on_thread(move |shared| async move { shared.ask_status_within(id, within).await })
+    ) -> Result<NodeStatus, ClusterError> {
+        self.on_thread(move |shared| async move { shared.ask_status(id, within).await })
             .await
     }
 
     /// Asks a node for the hash of its state and the applied log id at which it was taken.
     ///
     /// # Errors
-    /// When it does not answer within two seconds.
+    /// Where it is not ready, does not answer in time, or the target has nobody to ask; likewise below.
     pub async fn state_hash(&self, id: u64) -> Result<StateHash, ClusterError> {
-        self.on_thread(move |shared| async move { shared.state_hash(id).await })
-            .await
+        self.on_thread(move |shared| async move {
+            let ready = shared.ready("ask", id)?;
+            Ok(shared.states()?.hash(&ready).await?)
+        })
+        .await
+    }
+
+    /// Asks a node for everything that it holds.
+    ///
+    /// # Errors
+    /// As [`Cluster::state_hash`].
+    pub async fn state_dump(&self, id: u64) -> Result<StateDump, ClusterError> {
+        self.on_thread(move |shared| async move {
+            let ready = shared.ready("ask", id)?;
+            Ok(shared.states()?.dump(&ready).await?)
+        })
+        .await
     }
 
     /// Asks a node how often its planted defect was reached and triggered in this life.
     ///
     /// # Errors
-    /// When it does not answer within two seconds.
-    pub async fn defect_counters(&self, id: u64) -> Result<DefectCountersResponse, ClusterError> {
-        self.on_thread(move |shared| async move { shared.defect_counters(id).await })
-            .await
+    /// As [`Cluster::state_hash`].
+    pub async fn defect_counters(&self, id: u64) -> Result<DefectCounters, ClusterError> {
+        self.on_thread(move |shared| async move {
+            let ready = shared.ready("ask", id)?;
+            Ok(shared.switches()?.defect_counters(&ready).await?)
+        })
+        .await
     }
 
-    /// Harms the disk under a node's log and state, or makes it whole, and gives what a new file on it meets then. But
-    /// for writing back, what it does at a SIGKILL stays as configured.
+    /// Harms the disk under a node's log and state, or makes it whole, and gives what a new file on it meets then.
     ///
     /// # Errors
-    /// When the node does not answer within two seconds and the time of a slow sync.
+    /// As [`Cluster::state_hash`].
     pub async fn set_disk(
         &self,
         id: u64,
         switches: DiskSwitches,
     ) -> Result<DiskProbe, ClusterError> {
-        self.on_thread(move |shared| async move { shared.set_disk(id, switches).await })
-            .await
+        self.on_thread(move |shared| async move {
+            let ready = shared.ready("ask", id)?;
+            Ok(shared.switches()?.set_disk(&ready, switches).await?)
+        })
+        .await
     }
 
     /// Looks at a node's disk.
     ///
     /// # Errors
-    /// When the node does not answer within a quarter of a second.
+    /// As [`Cluster::state_hash`].
     pub async fn disk(&self, id: u64) -> Result<DiskSeen, ClusterError> {
-        self.on_thread(move |shared| async move { shared.disk(id).await })
-            .await
+        self.on_thread(move |shared| async move {
+            let ready = shared.ready("ask", id)?;
+            Ok(shared.switches()?.disk(&ready).await?)
+        })
+        .await
     }
 
     /// Steps a node's own clock forward and lets it run at `rate` from now on: 1 is as it should, 0 stands still, 100 is
     /// the most. Gives what it shows then; with the rate that it has and no step it only does that.
     ///
     /// # Errors
-    /// When the rate is none, or the node does not answer within two seconds.
+    /// When the rate is none, or as [`Cluster::state_hash`].
     pub async fn set_clock(
         &self,
         id: u64,
         rate: f64,
         step: Duration,
     ) -> Result<ClockSeen, ClusterError> {
-        self.on_thread(move |shared| async move { shared.set_clock(id, rate, step).await })
-            .await
+        self.on_thread(move |shared| async move {
+            let ready = shared.ready("ask", id)?;
+            Ok(shared.switches()?.set_clock(&ready, rate, step).await?)
+        })
+        .await
     }
 
     /// Hands the leadership to a node and waits until it leads; at once where it does already.
@@ -367,8 +375,11 @@ impl Cluster {
     /// # Errors
     /// When nobody leads, the leader refuses, or the heir does not lead within `deadline`.
     pub async fn transfer(&self, to: u64, deadline: Duration) -> Result<(), ClusterError> {
-        self.on_thread(move |shared| async move { shared.transfer(to, deadline).await })
-            .await
+        self.on_thread(move |shared| async move {
+            let admin = shared.admin("the leadership")?;
+            Ok(admin::transfer(&*shared, admin, to, deadline).await?)
+        })
+        .await
     }
 
     /// Makes exactly these nodes the voters; who was one and is none of them learns on. Asks whoever leads, again and
@@ -379,8 +390,11 @@ impl Cluster {
     /// may come about later.
     pub async fn set_voters(&self, ids: &[u64], deadline: Duration) -> Result<(), ClusterError> {
         let ids = ids.to_vec();
-        self.on_thread(move |shared| async move { shared.set_voters(&ids, deadline).await })
-            .await
+        self.on_thread(move |shared| async move {
+            let admin = shared.admin("other voters")?;
+            Ok(admin::set_voters(&*shared, admin, &ids, deadline).await?)
+        })
+        .await
     }
 
     /// Lets a node leave the membership, and waits until that is committed and a leader whose voters follow it says so.
@@ -388,11 +402,15 @@ impl Cluster {
     /// # Errors
     /// At the deadline, with what was seen last. It may leave later.
     pub async fn leave(&self, id: u64, deadline: Duration) -> Result<Departure, ClusterError> {
-        self.on_thread(move |shared| async move { shared.leave(id, deadline).await })
-            .await
+        self.on_thread(move |shared| async move {
+            let admin = shared.admin("one to leave")?;
+            Ok(admin::leave(&*shared, admin, id, deadline).await?)
+        })
+        .await
     }
 
-    /// Empties the data folder of a dead node that has left, and says so in its trace: who starts there is a new member.
+    /// Empties the data folder of a dead node that has left, and notes that for whoever reads its trace: who starts there
+    /// is a new member.
     ///
     /// # Errors
     /// When its child lives, or a file cannot be removed or written.

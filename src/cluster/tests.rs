@@ -1,31 +1,40 @@
 //! The life of children, with shell scripts in the place of nodes; `tests/` has the real ones.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::wire::kiwi::raft_metrics_service_server::{
-    RaftMetricsService, RaftMetricsServiceServer,
+use crate::target::kiwi::{Kiwi, KiwiConfig};
+use crate::target::testing::Plain;
+use crate::target::{
+    Asked, Client, ClientConfig, Launch, Listening, Member, Mode, Readiness, Wiring,
 };
-use crate::wire::kiwi::{
-    LeaderRequest, LeaderResponse, MembersRequest, MembersResponse, MetricsRequest,
-};
-use crate::wire::metadata::{Authenticator, Token};
 
-const READY: &str = "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; exec cat >/dev/null";
+const READY: &str = "echo READY 127.0.0.1:1; exec cat >/dev/null";
 const SOON: Duration = Duration::from_secs(10);
 
+/// Nodes that are this script.
+fn plain(script: &str) -> Plain {
+    Plain {
+        script: script.to_owned(),
+        ..Plain::default()
+    }
+}
+
 fn config(dir: &Path, script: &str) -> ClusterConfig {
-    let command = ["sh", "-c", script, "sh"].map(OsString::from).to_vec();
+    config_of(dir, plain(script))
+}
+
+fn config_of(dir: &Path, target: impl Target + 'static) -> ClusterConfig {
     ClusterConfig {
-        command,
         ready_deadline: Duration::from_secs(5),
         grace: Duration::from_millis(300),
         poll_every: Duration::from_millis(10),
-        ..ClusterConfig::new(dir.into())
+        ..ClusterConfig::new(dir.into(), Arc::new(target))
     }
 }
 
@@ -59,7 +68,7 @@ async fn a_child_is_started_seen_and_killed() {
     let cluster = cluster(&dir, READY);
     assert!(cluster.view(1).is_none());
     let ready = cluster.start(1).await.unwrap();
-    assert_eq!((ready.raft.port(), ready.chaos.port()), (1, 2));
+    assert_eq!(ready.at.peers.port(), 1);
     let view = cluster.view(1).unwrap();
     assert_eq!(view.state, ChildState::Up);
     assert_eq!((view.pid, view.ready), (Some(ready.pid), Some(ready)));
@@ -77,50 +86,79 @@ async fn a_child_is_started_seen_and_killed() {
 }
 
 #[tokio::test]
-async fn a_node_is_started_with_the_flags_of_the_contract() {
+async fn a_node_is_started_as_its_target_says() {
     let dir = folder();
-    let script = format!(r#"echo "$@" >&2; {READY}"#);
-    let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-    let cluster = Cluster::new(ClusterConfig {
-        advertise: BTreeMap::from([(2, address(9))]),
-        peers: BTreeMap::from([(2, BTreeMap::from([(1, address(11)), (3, address(13))]))]),
-        defect: Some("stale-read".into()),
-        more_flags: vec!["--more".into()],
-        ..config(dir.path(), &script)
-    })
-    .unwrap();
+    let target = Plain {
+        environment: vec![("SET", Some("to this".into())), ("HOME", None)],
+        ..plain(&format!(
+            r#"echo "n$1 $SET ${{HOME-nowhere}}" >&2; {READY}"#
+        ))
+    };
+    let cluster = Cluster::new(config_of(dir.path(), target)).unwrap();
     cluster.start(2).await.unwrap();
-    let dir = dir.path().display();
-    assert_eq!(
-        cluster.log_tail(2),
-        format!(
-            "--id 2 --listen 127.0.0.1:0 --advertise 127.0.0.1:9 --peer 1=127.0.0.1:11 \
-             --peer 3=127.0.0.1:13 --data {dir}/nodes/2/data --reads read-index --append stream \
-             --chaos-listen 127.0.0.1:0 --resp 127.0.0.1:0 --trace {dir}/trace/2.jsonl --defect stale-read \
-             --heartbeat-ms 100 --election-min-ms 300 --election-max-ms 600 \
-             --snapshot-every 300 --keep-logs 50 --lag 100 --parent-watch --more"
-        )
-    );
+    assert_eq!(cluster.log_tail(2), "n2 to this nowhere");
+    let file = dir.path().join("nodes/2/data/born");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "2");
+}
+
+/// A target whose nodes are asked whether they are ready, and are when they were asked so often before.
+#[derive(Debug)]
+struct Silent(Plain, u64, Arc<AtomicU64>);
+
+impl Target for Silent {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn launches(&self, node: u64, wiring: &Wiring) -> Vec<Launch> {
+        let mut launches = self.0.launches(node, wiring);
+        let (before, asked) = (self.1, self.2.clone());
+        launches[0].readiness = Readiness::Asked(Arc::new(move || {
+            let there = asked.fetch_add(1, Ordering::SeqCst) >= before;
+            let address = SocketAddr::from(([127, 0, 0, 1], 5));
+            let listening = Listening {
+                peers: address,
+                clients: address,
+                chaos: None,
+                redis: None,
+            };
+            Box::pin(async move { there.then_some(listening) })
+        }));
+        launches
+    }
+
+    fn bootstrap<'a>(&'a self, members: &'a [Member]) -> Asked<'a, ()> {
+        self.0.bootstrap(members)
+    }
+
+    fn client(&self, config: ClientConfig) -> Box<dyn Client> {
+        self.0.client(config)
+    }
+
+    fn modes(&self) -> Vec<Mode> {
+        self.0.modes()
+    }
 }
 
 #[tokio::test]
-async fn a_node_is_told_the_token_in_its_environment_and_nowhere_else() {
-    let token = |text: &str| Some(Token::new(text).unwrap());
-    let script = format!(r#"echo "$WHITEWATER_TOKEN" >&2; {READY}"#);
-    for (given, told) in [(token("secret"), "secret"), (None, "")] {
-        let dir = folder();
-        let cluster = Cluster::new(ClusterConfig {
-            token: given,
-            ..config(dir.path(), &script)
-        });
-        let cluster = cluster.unwrap();
-        let ready = cluster.start(1).await.unwrap();
-        assert_eq!(cluster.log_tail(1), told);
-        let line = std::fs::read(format!("/proc/{}/cmdline", ready.pid)).unwrap();
-        assert!(!String::from_utf8_lossy(&line).contains("secret"));
-        let shown = format!("{cluster:?}");
-        assert!(!shown.contains("secret"), "{shown}");
-    }
+async fn a_child_that_does_not_speak_for_itself_is_asked_until_it_is_ready() {
+    let dir = folder();
+    let asked = Arc::new(AtomicU64::new(0));
+    let script = "echo READY or not; exec cat >/dev/null";
+    let target = Silent(plain(script), 2, asked.clone());
+    let cluster = Cluster::new(config_of(dir.path(), target)).unwrap();
+    let ready = cluster.start(1).await.unwrap();
+    assert_eq!(ready.at.clients.port(), 5);
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    until(&cluster, |cluster| cluster.log_tail(1) == "READY or not").await;
+    cluster.kill(1).await.unwrap();
+
+    let dir = folder();
+    let target = Silent(plain("exit 3"), u64::MAX, Arc::default());
+    let cluster = Cluster::new(config_of(dir.path(), target)).unwrap();
+    let error = cluster.start(1).await.unwrap_err();
+    let died = matches!(error, ClusterError::DiedAtStart { .. });
+    assert!(died, "nobody waits for one that has ended: {error}");
 }
 
 /// An address, and what the kernel said of the child when it was told.
@@ -147,7 +185,7 @@ impl Heard {
     /// Starts n1, which must be told then.
     async fn start(&self, cluster: &Cluster) {
         let ready = cluster.start(1).await.unwrap();
-        assert_eq!(self.take().first().unwrap().0, Some(ready.raft));
+        assert_eq!(self.take().first().unwrap().0, Some(ready.at.peers));
         self.pid.store(ready.pid.into(), Ordering::SeqCst);
     }
 
@@ -194,7 +232,7 @@ async fn whoever_leads_to_a_node_hears_that_it_is_to_be_ended_before_it_is() {
     heard.start(&cluster).await;
     let again = cluster.restart(1).await.unwrap();
     let told = heard.told.lock().unwrap().clone();
-    assert_eq!(told.last().unwrap().0, Some(again.raft), "{told:?}");
+    assert_eq!(told.last().unwrap().0, Some(again.at.peers), "{told:?}");
     heard.was_told_before("restart");
     cluster.kill(1).await.unwrap();
     heard.take();
@@ -213,7 +251,7 @@ async fn whoever_leads_to_a_node_hears_that_it_is_to_be_ended_before_it_is() {
 async fn a_child_that_ended_by_itself_is_forgotten_before_anybody_knows() {
     let dir = folder();
     let heard = Heard::default();
-    let script = "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; read line; exit 7";
+    let script = "echo READY 127.0.0.1:1; read line; exit 7";
     let cluster = Cluster::new(ClusterConfig {
         upstream: heard.hook(),
         ..config(dir.path(), script)
@@ -279,11 +317,11 @@ async fn a_child_that_never_is_ready_is_an_error_and_does_not_live_on() {
 #[tokio::test]
 async fn a_program_that_does_not_exist_is_an_error() {
     let dir = folder();
-    let cluster = Cluster::new(ClusterConfig {
+    let kiwi = Kiwi::new(KiwiConfig {
         command: vec!["/no/such/program".into()],
-        ..config(dir.path(), "")
-    })
-    .unwrap();
+        ..KiwiConfig::default()
+    });
+    let cluster = Cluster::new(config_of(dir.path(), kiwi)).unwrap();
     let error = cluster.start(1).await.unwrap_err();
     assert!(
         matches!(error, ClusterError::Spawn { id: 1, .. }),
@@ -294,7 +332,7 @@ async fn a_program_that_does_not_exist_is_an_error() {
 #[tokio::test]
 async fn a_ready_child_that_ends_by_itself_is_reported_with_its_log() {
     let dir = folder();
-    let script = "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; echo 'log is corrupt' >&2; exit 7";
+    let script = "echo READY 127.0.0.1:1; echo 'log is corrupt' >&2; exit 7";
     let cluster = cluster(&dir, script);
     let ready = cluster.start(1).await.unwrap();
     until(&cluster, |cluster| !cluster.exits().is_empty()).await;
@@ -331,8 +369,8 @@ async fn a_paused_child_is_stopped_says_the_kernel_and_goes_on_when_resumed() {
 async fn a_restart_ends_gracefully_and_starts_on_the_same_disk() {
     let dir = folder();
     let script = format!(
-        r#"data=${{10}}; trap 'echo bye >&2; exit 0' TERM; {}"#,
-        "echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; while :; do sleep 0.02; done"
+        r#"trap 'echo bye >&2; exit 0' TERM; {}"#,
+        "echo READY 127.0.0.1:1; while :; do sleep 0.02; done"
     );
     let cluster = cluster(&dir, &script);
     let first = cluster.start(1).await.unwrap();
@@ -429,88 +467,20 @@ async fn children_outlive_the_thread_that_asked_for_them() {
     assert_eq!(spawners, ["cluster\n"]);
 }
 
-/// Counts how often it was asked.
-struct Says(Arc<AtomicU64>);
-
-#[tonic::async_trait]
-impl RaftMetricsService for Says {
-    async fn metrics(
-        &self,
-        _: tonic::Request<MetricsRequest>,
-    ) -> Result<tonic::Response<MetricsResponse>, tonic::Status> {
-        let term = 1 + self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(tonic::Response::new(MetricsResponse {
-            node_id: 1,
-            is_leader: true,
-            current_leader: 1,
-            term,
-            ..MetricsResponse::default()
-        }))
-    }
-
-    async fn leader(
-        &self,
-        _: tonic::Request<LeaderRequest>,
-    ) -> Result<tonic::Response<LeaderResponse>, tonic::Status> {
-        Err(tonic::Status::unimplemented("not asked here"))
-    }
-
-    async fn members(
-        &self,
-        _: tonic::Request<MembersRequest>,
-    ) -> Result<tonic::Response<MembersResponse>, tonic::Status> {
-        Err(tonic::Status::unimplemented("not asked here"))
-    }
-}
-
-/// A server that takes itself for this node and lets in who knows the token; gives where, and how often it answered.
-async fn says(node: u64, token: Option<Token>) -> (SocketAddr, Arc<AtomicU64>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let asked = Arc::new(AtomicU64::new(0));
-    let authenticator = Authenticator::new(token, node);
-    let service = RaftMetricsServiceServer::with_interceptor(Says(asked.clone()), authenticator);
-    tokio::spawn(
-        tonic::transport::Server::builder()
-            .add_service(service)
-            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
-    );
-    (address, asked)
-}
-
-#[tokio::test]
-async fn what_another_node_or_another_runs_node_says_is_no_status_of_this_one() {
-    let token = |text: &str| Some(Token::new(text).unwrap());
-    for (node, theirs, code) in [
-        (2, token("ours"), "FailedPrecondition"),
-        (1, token("theirs"), "Unauthenticated"),
-    ] {
-        let (address, asked) = says(node, theirs).await;
-        let dir = folder();
-        let script = format!("echo READY raft={address} chaos={address}; exec cat >/dev/null");
-        let cluster = Cluster::new(ClusterConfig {
-            token: token("ours"),
-            ..config(dir.path(), &script)
-        });
-        let cluster = cluster.unwrap();
-        cluster.start(1).await.unwrap();
-        let error = cluster.status(1).await.unwrap_err().to_string();
-        assert!(error.contains(code), "{error}");
-        assert!(cluster.view(1).unwrap().status.is_none());
-        assert_eq!(asked.load(Ordering::SeqCst), 0);
-    }
-}
-
 #[tokio::test]
 async fn the_latest_status_is_kept_without_asking_and_not_of_a_paused_node() {
-    let (address, asked) = says(1, None).await;
+    let asked = Arc::new(AtomicU64::new(0));
     let dir = folder();
-    let script = format!("echo READY raft={address} chaos={address}; exec cat >/dev/null");
-    let cluster = cluster(&dir, &script);
+    let target = Plain {
+        asked: Some(asked.clone()),
+        ..plain(READY)
+    };
+    let cluster = Cluster::new(config_of(dir.path(), target)).unwrap();
     cluster.start(1).await.unwrap();
     let term = |cluster: &Cluster| {
         let view = cluster.view(1).unwrap();
-        view.status.map_or(0, |status| status.metrics.term)
+        let term = view.status.and_then(|status| status.says.term);
+        term.unwrap_or_default()
     };
     until(&cluster, |cluster| term(cluster) >= 3).await;
     let seen = cluster.wait_for_leader(&[1], SOON).await.unwrap();
@@ -529,7 +499,12 @@ async fn the_latest_status_is_kept_without_asking_and_not_of_a_paused_node() {
 #[tokio::test]
 async fn a_missing_leader_is_an_error_that_shows_what_was_last_seen() {
     let dir = folder();
-    let cluster = cluster(&dir, &format!("echo 'n1 is alone' >&2; {READY}"));
+    let script = "echo 'n1 is alone' >&2; echo READY raft=127.0.0.1:1 chaos=127.0.0.1:2; exec cat >/dev/null";
+    let kiwi = Kiwi::new(KiwiConfig {
+        command: ["sh", "-c", script].map(OsString::from).to_vec(),
+        ..KiwiConfig::default()
+    });
+    let cluster = Cluster::new(config_of(dir.path(), kiwi)).unwrap();
     cluster.start(1).await.unwrap();
     let deadline = Duration::from_millis(50);
     let error = cluster

@@ -31,12 +31,20 @@ impl fmt::Debug for UpstreamHook {
     }
 }
 
-/// One child's address as others know it. It is published once and withdrawn once, in this order or not at all.
+/// One child's address as others know it. It is published before it is withdrawn, or not at all, and withdrawn for ever.
 #[derive(Debug)]
 pub(super) struct Published {
     node: u64,
     hook: UpstreamHook,
-    withdrawn: Mutex<bool>,
+    told: Mutex<Told>,
+}
+
+/// What others know.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Here(SocketAddr),
+    Withdrawn,
 }
 
 impl Published {
@@ -45,28 +53,24 @@ impl Published {
         Published {
             node,
             hook,
-            withdrawn: Mutex::new(false),
+            told: Mutex::new(Told::Nothing),
         }
     }
 
     /// The child listens here; a child that is being ended, or has ended, does not any more.
     pub(super) fn publish(&self, address: SocketAddr) {
-        let withdrawn = self
-            .withdrawn
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !*withdrawn {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != Told::Withdrawn && *told != Told::Here(address) {
+            *told = Told::Here(address);
             self.hook.tell(self.node, Some(address));
         }
     }
 
     /// The child is about to be ended, or has ended. When this returns, nobody is led to it any more.
     pub(super) fn withdraw(&self) {
-        let mut withdrawn = self
-            .withdrawn
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut *withdrawn, true) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != Told::Withdrawn {
+            *told = Told::Withdrawn;
             self.hook.tell(self.node, None);
         }
     }

@@ -17,6 +17,8 @@ pub(super) struct Hat<'a> {
     pub(super) nodes: usize,
     /// Whether entries travel in streams.
     pub(super) streams: bool,
+    /// Whether anybody says who leads.
+    roles: bool,
     kinds: &'a [Kind],
     decks: Decks,
 }
@@ -27,6 +29,7 @@ impl Hat<'_> {
             rng,
             nodes: draw.nodes,
             streams: draw.streams,
+            roles: draw.roles,
             kinds,
             decks: Decks::default(),
         }
@@ -49,7 +52,19 @@ impl Hat<'_> {
                 None => {}
             }
         }
-        faults
+        if self.roles {
+            return faults;
+        }
+        // Nobody knows who leads: each position is a node, another one for each episode.
+        let mut places = ByNumber {
+            nodes: self.nodes,
+            first: self.rng.random_range(0..self.nodes.max(1)),
+        };
+        let by_number = faults.iter().map(|fault| {
+            let Ok(fault) = fault.translate(&mut places);
+            fault
+        });
+        by_number.collect()
     }
 
     /// One of these.
@@ -86,11 +101,54 @@ impl Hat<'_> {
     }
 }
 
+/// Means nodes by their numbers, where nobody says who leads: the first one stands where the leader would.
+struct ByNumber {
+    nodes: usize,
+    first: usize,
+}
+
+impl Translate<Role, Role> for ByNumber {
+    type Error = std::convert::Infallible;
+
+    fn one(&mut self, who: &NodeSelector) -> Result<NodeSelector, Self::Error> {
+        let place = match who {
+            NodeSelector::Leader => 0,
+            NodeSelector::Follower(k) => k + 1,
+            other => return Ok(*other),
+        };
+        let number = (self.first + place) % self.nodes.max(1) + 1;
+        Ok(NodeSelector::Node(number as NodeId))
+    }
+
+    fn many(&mut self, who: &NodeSet) -> Result<NodeSet, Self::Error> {
+        let places = match who {
+            NodeSet::All => return Ok(NodeSet::All),
+            NodeSet::Nodes(these) => return Ok(NodeSet::Nodes(self.each(these)?)),
+            NodeSet::Leader => 0..1,
+            NodeSet::Follower => 1..2,
+            NodeSet::Followers => 1..self.nodes,
+            NodeSet::Minority => 0..self.nodes.saturating_sub(1) / 2,
+            NodeSet::Majority => 0..self.nodes / 2 + 1,
+        };
+        let places: Vec<NodeSelector> = places.map(position).collect();
+        Ok(NodeSet::Nodes(self.each(&places)?))
+    }
+}
+
 /// Collects whom a fault names.
 #[derive(Default)]
-struct Named {
-    ones: Vec<NodeSelector>,
-    sets: Vec<NodeSet>,
+pub(super) struct Named {
+    pub(super) ones: Vec<NodeSelector>,
+    pub(super) sets: Vec<NodeSet>,
+}
+
+impl Named {
+    /// Whom this one names.
+    pub(super) fn by(fault: &Fault<Role>) -> Named {
+        let mut named = Named::default();
+        let Ok(_) = fault.translate(&mut named);
+        named
+    }
 }
 
 impl Translate<Role, Role> for Named {
@@ -110,11 +168,10 @@ impl Translate<Role, Role> for Named {
 impl Fault<Role> {
     /// Whose children it acts on.
     fn children(&self) -> Named {
-        let mut named = Named::default();
-        if self.kind().acts_on_children() {
-            let Ok(_) = self.translate(&mut named);
+        match self.kind().acts_on_children() {
+            true => Named::by(self),
+            false => Named::default(),
         }
-        named
     }
 }
 

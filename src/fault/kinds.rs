@@ -34,7 +34,7 @@ pub enum Class {
 }
 
 /// What a fault needs of the target, and of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// A process of its own for each node.
     Child,
@@ -48,6 +48,21 @@ pub enum Need {
     Switches,
     /// Somebody to ask for other members, or for another leader.
     Admin,
+    /// Nodes that say who leads: what is for a role, whatever its kind.
+    Leader,
+}
+
+impl Need {
+    /// All that there are.
+    pub const ALL: [Need; 7] = [
+        Need::Child,
+        Need::UnsyncedDisk,
+        Need::Links,
+        Need::Calls,
+        Need::Switches,
+        Need::Admin,
+        Need::Leader,
+    ];
 }
 
 /// How the screen marks what a fault meets.

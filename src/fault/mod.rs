@@ -13,6 +13,7 @@ pub mod defects;
 mod draw;
 mod harm;
 mod kinds;
+mod lack;
 mod links;
 mod message;
 pub mod plan;
@@ -31,6 +32,7 @@ use check::{
 };
 pub use harm::{DiskHarm, LimitOf, Signal, Way, WireHarm};
 pub use kinds::{Class, Kind, Mark, Need, UnknownKind};
+pub use lack::Lacks;
 pub use message::{Act, Of, Only};
 pub use select::{Impossible, NodeSelector, NodeSet, NotASelector, Roles};
 pub use span::{FaultSpan, Remains};

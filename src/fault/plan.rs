@@ -261,6 +261,8 @@ pub struct Draw<'a> {
     pub from_ms: u64,
     /// No episode lasts beyond this.
     pub until_ms: u64,
+    /// Whether anybody says who leads; else faults are for nodes by their numbers, and for no role.
+    pub roles: bool,
     /// The kinds that may be drawn, in any order; an empty list draws nothing.
     pub kinds: &'a [Kind],
     /// Whether a random half of the kinds is drawn from, or all.
@@ -360,6 +362,7 @@ mod tests {
             seed,
             nodes,
             streams: true,
+            roles: true,
             from_ms: 1_000,
             until_ms: 60_000,
             kinds: Kind::ALL,
@@ -382,6 +385,7 @@ mod tests {
                 seed,
                 nodes: 5,
                 streams: true,
+                roles: true,
                 from_ms: 0,
                 until_ms: 2_000_000,
                 kinds,
@@ -530,6 +534,7 @@ mod tests {
                 seed: 11,
                 nodes,
                 streams: true,
+                roles: true,
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds: &[kind],
@@ -568,6 +573,7 @@ mod tests {
                 seed: 3,
                 nodes: 5,
                 streams: true,
+                roles: true,
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds,

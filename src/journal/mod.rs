@@ -38,7 +38,7 @@ pub use folder::{
 };
 pub use links::Links;
 pub use log::{EventLog, FORMAT, JOURNAL, Listener, Opened};
-pub use node::{ChildState, LinkState, NodeView, Role, RpcView, Vote};
+pub use node::{ChildState, LinkState, Membership, NodeStatus, NodeView, Role, RpcView, Vote};
 #[cfg(test)]
 pub(crate) use operations::tests as operations_tests;
 pub use operations::{Op, Operations, TALLY_NS, Tally};

@@ -1,5 +1,6 @@
 //! A node and a link as they were last heard, in nobody's protocol.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,75 @@ pub struct NodeView {
     /// Where its child serves the Redis protocol.
     #[serde(default)]
     pub redis: Option<SocketAddr>,
+}
+
+impl NodeView {
+    /// Takes in what the node says of itself. What it does not tell is 0 here, or nobody.
+    pub fn hear(&mut self, says: &NodeStatus) {
+        self.role = says.role;
+        self.term = says.term.unwrap_or_default();
+        self.vote = says.vote;
+        self.leader = says.leader;
+        self.last_log = says.last.unwrap_or_default();
+        self.committed = says.committed.unwrap_or_default();
+        self.applied = says.applied.unwrap_or_default();
+        self.snapshot = says.snapshot.unwrap_or_default();
+    }
+}
+
+/// What a node says of itself, in nobody's protocol. What a system's protocol does not tell is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// What it believes it is; [`Role::Unheard`] where it does not tell.
+    pub role: Role,
+    /// Its term.
+    pub term: Option<u64>,
+    /// Whom it has voted for.
+    pub vote: Option<Vote>,
+    /// Whom it believes to lead; `None` also where it knows nobody.
+    pub leader: Option<NodeId>,
+    /// Index of its last log entry; `None` also where its log is empty, and likewise below.
+    pub last: Option<u64>,
+    /// Index up to which it knows the log to be committed.
+    pub committed: Option<u64>,
+    /// Index up to which its state machine has applied.
+    pub applied: Option<u64>,
+    /// Index of its newest snapshot.
+    pub snapshot: Option<u64>,
+    /// The members, as far as it knows.
+    pub membership: Option<Membership>,
+    /// What its calls at its peers have come to, a row a method.
+    pub rpcs: Vec<RpcView>,
+    /// What its host did not give it since it started, by name, as often as it met that.
+    pub shortages: BTreeMap<String, u64>,
+}
+
+impl NodeStatus {
+    /// Whether it believes that it leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.role == Role::Leader
+    }
+}
+
+/// Who belongs to the cluster, as one node has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// Those whose majority decides; two sets while it changes from one to the other.
+    pub voters: Vec<Vec<NodeId>>,
+    /// All that are members, with a vote or without.
+    pub nodes: Vec<NodeId>,
+    /// The log entry that says so: term, leader, index.
+    pub at: Option<(u64, NodeId, u64)>,
+}
+
+impl Membership {
+    /// Whether that node is in it at all.
+    #[must_use]
+    pub fn knows(&self, node: NodeId) -> bool {
+        let voters = self.voters.iter().flatten();
+        voters.chain(&self.nodes).any(|&other| other == node)
+    }
 }
 
 /// A vote, in openraft's sense: a term and a node, and whether a quorum has granted it.

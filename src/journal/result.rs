@@ -15,7 +15,7 @@ use crate::exit::{Ended, Exit};
 use crate::fault::{FaultId, FaultSpan, Remains};
 use crate::oracle::Finding;
 use crate::oracle::blame::{self, RECENT_NS};
-use crate::scenario::Resolved;
+use crate::scenario::{Resolved, Tested};
 
 /// How to run a run again, in a sentence: by its command; `load_by_hand`: but for what somebody asked of the workload.
 #[must_use]
@@ -225,8 +225,10 @@ impl ResultFold {
         // Where the cluster never came up nothing happened, and an empty history proves nothing.
         let proven = counts.operations() > 0;
         if proven && verdict.holds() && !self.result.interrupted {
-            let goals = &self.result.resolved.scenario.promises;
-            self.result.unmet_goals = counts.unmet_goals(goals);
+            let resolved = &self.result.resolved;
+            let mut unmet = counts.unmet_goals(&resolved.scenario.promises);
+            unmet.extend(resolved.tested.as_ref().and_then(Tested::not_shown));
+            self.result.unmet_goals = unmet;
         }
         self.result.verdict = proven.then_some(verdict);
     }
@@ -322,7 +324,16 @@ impl RunResult {
                 format!("✓ LINEARIZABLE · {total} operations, {:.1} s", self.seconds)
             }
             Some(Verdict::Violation(found)) => {
-                format!("✗ NOT LINEARIZABLE · {} at #{}", found.key, found.culprit)
+                let (key, culprit) = (&found.key, found.culprit);
+                match (&self.resolved.tested, self.anomaly) {
+                    (Some(tested), Some(anomaly)) if self.is_documented() => {
+                        let Tested { target, mode, .. } = tested;
+                        format!(
+                            "◆ AS DOCUMENTED · {target} in mode {mode} shows {anomaly} · {key} at #{culprit}"
+                        )
+                    }
+                    _ => format!("✗ NOT LINEARIZABLE · {key} at #{culprit}"),
+                }
             }
             Some(Verdict::Unknown(reason)) => format!("? UNKNOWN · {reason}"),
             None => "no verdict: nothing was recorded".to_owned(),
@@ -358,15 +369,26 @@ impl RunResult {
         })
     }
 
+    /// Whether its violation is one that the mode of what is tested is documented to show.
+    #[must_use]
+    pub fn is_documented(&self) -> bool {
+        let violated = matches!(self.verdict, Some(Verdict::Violation(_)));
+        let tested = self.resolved.tested.as_ref();
+        violated && tested.is_some_and(|tested| tested.documents(self.anomaly))
+    }
+
     /// The exit code: see [`Exit::of`].
     #[must_use]
     pub fn exit(&self) -> u8 {
         let verdict = self.verdict.as_ref();
-        let found = matches!(verdict, Some(Verdict::Violation(_))) || !self.findings.is_empty();
+        let documented = self.is_documented();
+        let violated = matches!(verdict, Some(Verdict::Violation(_))) && !documented;
+        let found = violated || !self.findings.is_empty();
         let ended = Ended {
             found,
             failed: !self.bench_errors.is_empty(),
-            interrupted: self.interrupted,
+            // What had to be shown was shown before.
+            interrupted: self.interrupted && !documented,
             judged: verdict.is_some(),
             unknown: matches!(verdict, Some(Verdict::Unknown(_))),
             vacuous: !self.unmet_goals.is_empty(),

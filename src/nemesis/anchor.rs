@@ -106,9 +106,9 @@ impl Watched {
         let Some(status) = status else {
             return false;
         };
-        let committed = status.metrics.committed.map_or(0, |at| at.index);
+        let committed = status.says.committed.unwrap_or_default();
         let before = self.tail.take();
-        if status.metrics.last_log_index <= committed {
+        if status.says.last.unwrap_or_default() <= committed {
             return false;
         }
         let same = |&(who, up_to, _): &(NodeId, u64, Instant)| (who, up_to) == (leader, committed);

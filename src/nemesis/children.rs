@@ -7,9 +7,10 @@ use futures::future::join_all;
 
 use super::injector::{Injector, NotIn};
 use super::terms::{disk_is, is_whole, switches};
-use crate::cluster::{ClusterError, DiskSwitches, Limit, Ready};
+use crate::cluster::{ClusterError, Limit};
 use crate::fault::{DiskHarm, NodeId};
 use crate::proxy::Guard;
+use crate::target::{DiskSwitches, Ready};
 
 /// A clock is watched for so long before it is believed.
 const CLOCK_SEEN_FOR: Duration = Duration::from_millis(30);

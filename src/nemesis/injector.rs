@@ -11,10 +11,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::life::Life;
 use super::members::Votes;
 use super::terms::{action, is_whole, matching};
-use crate::cluster::{ChildState, Cluster, ClusterError, DiskSwitches};
+use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::{Fault, NodeId, Signal};
 use crate::proxy::{Delay, Direction, Guard, LinkSnapshot, MessageRule, Network};
 use crate::recorder::Recorder;
+use crate::target::DiskSwitches;
 
 /// What is needed to act.
 #[derive(Clone)]
@@ -189,8 +190,8 @@ impl Injector {
         let leads = views
             .filter(|view| view.state == ChildState::Up)
             .filter_map(|view| {
-                let metrics = view.status?.metrics;
-                metrics.is_leader.then_some((metrics.term, view.id))
+                let says = view.status?.says;
+                Some((says.term.unwrap_or_default(), view.id)).filter(|_| says.leads())
             });
         leads.max()
     }
@@ -202,6 +203,7 @@ impl Injector {
     pub(super) async fn inject(&self, fault: &Fault) -> Result<Active, NotIn> {
         let words = |error: crate::cluster::ClusterError| error.to_string();
         fault.check().map_err(|why| why.to_string())?;
+        self.cluster.target().offers(fault.kind().need())?;
         let mut worker = None;
         let guard = match fault {
             Fault::Kill { who: node } => {

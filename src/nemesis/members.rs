@@ -190,5 +190,5 @@ impl Injector {
 
 /// Whether nobody was there to be asked for other members.
 fn is_unasked(error: &ClusterError) -> bool {
-    matches!(error, ClusterError::Ask { id: 0, .. })
+    matches!(error, ClusterError::Ask(error) if error.is_unasked())
 }

@@ -4,9 +4,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::cluster::{DiskProbe, DiskSwitches, Limit};
+use crate::cluster::Limit;
 use crate::fault::{Act, DiskHarm, LimitOf, Of, Only};
 use crate::proxy::{Action, Delay, Match, Method, Methods};
+use crate::target::{DiskProbe, DiskSwitches};
 
 /// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
 const UNAVAILABLE: u8 = 14;

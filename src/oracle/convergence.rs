@@ -120,8 +120,7 @@ pub async fn converge(cluster: &Cluster, nodes: &[NodeId], heart: &Heart) -> Res
     loop {
         let asked = nodes.iter().map(|&node| async move {
             let status = cluster.status_within(node, ANSWER_WITHIN).await.ok()?;
-            let leader = Some(status.current_leader).filter(|&leader| leader != 0);
-            Some((node, (status.term, leader)))
+            Some((node, (status.term, status.leader)))
         });
         let heard = join_all(asked).await;
         let heard: BTreeMap<NodeId, _> = heard.into_iter().flatten().collect();
@@ -137,7 +136,7 @@ pub async fn converge(cluster: &Cluster, nodes: &[NodeId], heart: &Heart) -> Res
                 let heard = heard.get(&node);
                 Believes {
                     node,
-                    term: heard.map(|(term, _)| *term),
+                    term: heard.and_then(|(term, _)| *term),
                     leader: heard.and_then(|(_, leader)| *leader),
                 }
             };

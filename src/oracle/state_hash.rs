@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::convergence::{Apart, Applied};
 use super::{Evidence, Finding};
-use crate::cluster::{Cluster, StateHash};
+use crate::cluster::Cluster;
 use crate::fault::NodeId;
 use crate::host::Heart;
+use crate::target::StateHash;
 use differences::Differences;
 
 /// All nodes must have applied the same log within this.

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::dialled::{self, Dialled, Expected};
 use super::effect::ConnectFault;
 use super::gate::{self, LegState, Reader, Side, Writer};
 use super::rule::{Journal, Rules};
@@ -34,6 +35,9 @@ const BACKLOG: i32 = 128;
 
 /// How long an upstream may take to answer a connect; on one machine it answers at once or its queue is full.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a door may take to be as it is wanted before whoever is led to it goes on all the same.
+const DOOR_MOVES: Duration = Duration::from_millis(250);
 
 /// Dummies that are tried to fill an accept queue.
 const DUMMIES: usize = 8;
@@ -119,6 +123,7 @@ pub(crate) struct RouteState {
     faults: Mutex<BTreeMap<u64, ConnectFault>>,
     wanted: watch::Sender<Accept>,
     reached: watch::Sender<Accept>,
+    expected: Expected,
     connections: Mutex<BTreeMap<u64, Arc<Connection>>>,
     accepted: AtomicU64,
     shortages: Shortages,
@@ -152,6 +157,7 @@ impl RouteState {
             faults: Mutex::default(),
             wanted: watch::Sender::new(Accept::Refuse),
             reached: watch::Sender::new(Accept::Refuse),
+            expected: Expected::default(),
             connections: Mutex::default(),
             accepted: AtomicU64::new(0),
             shortages,
@@ -278,7 +284,7 @@ impl RouteState {
                         if let Some(at) = dummies.iter().position(|&dummy| dummy == from) {
                             dummies.swap_remove(at);
                         } else {
-                            self.meet(stream, now);
+                            self.meet(stream, from, now);
                         }
                     }
                     Err(error) => {
@@ -293,8 +299,29 @@ impl RouteState {
         }
     }
 
-    fn meet(self: &Arc<Self>, stream: TcpStream, now: Accept) {
+    /// A program is about to dial this route from `source`, which it is bound to, for its peer at `to`. Gives where it
+    /// must connect to meet what the peer, and this route's faults, have for it.
+    ///
+    /// # Errors
+    /// What the peer's own host would answer: it refuses, or does not answer in time.
+    pub(crate) async fn lead(&self, source: SocketAddr, to: SocketAddr) -> io::Result<SocketAddr> {
+        let answers = *self.wanted.borrow() == Accept::Answer;
+        let up = match answers {
+            true => Some(self.reach(Some(source.ip()), to).await?),
+            // Nobody is reached. If the door opens while the program still tries, the peer is dialled then.
+            false => None,
+        };
+        self.expected.add(source, Dialled { to, up });
+        let (mut reached, wanted) = (self.reached.subscribe(), self.wanted.subscribe());
+        let moved = reached.wait_for(|reached| *reached == *wanted.borrow());
+        // A door that cannot move is noted where it is kept.
+        let _ = tokio::time::timeout(DOOR_MOVES, moved).await;
+        Ok(self.address)
+    }
+
+    fn meet(self: &Arc<Self>, stream: TcpStream, from: SocketAddr, now: Accept) {
         let number = self.accepted.fetch_add(1, Ordering::Relaxed);
+        let dialled = self.expected.take(from);
         if now == Accept::Reset {
             gate::reset(&stream);
             return;
@@ -309,18 +336,29 @@ impl RouteState {
         drop(live);
         let route = self.clone();
         tokio::spawn(async move {
-            route.join(connection).await;
+            route.join(connection, from.ip(), dialled).await;
             route.connections.lock().unwrap().remove(&number);
         });
     }
 
-    /// One connection from its first byte to its last.
-    async fn join(self: &Arc<Self>, connection: Arc<Connection>) {
+    /// One connection from its first byte to its last. `dialled` is where it leads, if it does not lead where the node
+    /// listens; whoever dialled from `from`.
+    async fn join(
+        self: &Arc<Self>,
+        connection: Arc<Connection>,
+        from: IpAddr,
+        dialled: Option<Dialled>,
+    ) {
         let joined = async {
             let Some(upstream) = self.upstreams.get(self.route.to) else {
                 return Ending::Reset;
             };
-            let Some(up) = self.reach(upstream.address).await else {
+            let reached = match dialled {
+                Some(Dialled { up: Some(up), .. }) => Ok(up),
+                Some(Dialled { to, up: None }) => self.reach(Some(from), to).await,
+                None => self.reach(None, upstream.address).await,
+            };
+            let Ok(up) = reached else {
                 return Ending::Reset;
             };
             // Meanwhile the node may have been ended, and its port may be another one's. What was connected before its
@@ -355,16 +393,22 @@ impl RouteState {
         }
     }
 
-    /// A connection to where the node listens; where the host has no port or descriptor for it, a little later.
-    async fn reach(&self, upstream: SocketAddr) -> Option<TcpStream> {
+    /// A connection to that address, from that one if it is said; where the host has no port or descriptor for it, a
+    /// little later.
+    async fn reach(&self, from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
         let mut stuck = Stuck::default();
         let until = tokio::time::Instant::now() + CONNECT_DEADLINE;
         loop {
-            let connecting = tokio::time::timeout_at(until, TcpStream::connect(upstream));
-            let error = match connecting.await {
-                Ok(Ok(up)) => return Some(up),
+            let connecting = async {
+                match from {
+                    Some(from) => dialled::dial(from, to).await,
+                    None => TcpStream::connect(to).await,
+                }
+            };
+            let error = match tokio::time::timeout_at(until, connecting).await {
+                Ok(Ok(up)) => return Ok(up),
                 Ok(Err(error)) => error,
-                Err(_) => return None,
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
             };
             let pause = stuck.pause();
             let over = tokio::time::Instant::now() + pause >= until;
@@ -372,7 +416,7 @@ impl RouteState {
             let route = || format!("{}, {error}", self.route);
             let short = self.shortages.note(JOINING, cost, route, &error);
             if short.is_none() || over {
-                return None;
+                return Err(error);
             }
             tokio::time::sleep(pause).await;
         }

@@ -21,6 +21,7 @@
 //! The network runs on threads of its own. Every call here returns at once and works from any thread, inside or
 //! outside of an async runtime; only [`Network::verify`] waits.
 
+mod dialled;
 mod effect;
 mod gate;
 mod listener;
@@ -209,6 +210,8 @@ fn mix(seed: u64, words: &[u64]) -> u64 {
     })
 }
 
+#[cfg(test)]
+mod dialled_tests;
 #[cfg(test)]
 mod message_tests;
 #[cfg(test)]

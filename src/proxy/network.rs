@@ -1,6 +1,7 @@
 //! The network as its owner sees it: routes, faults with their guards, counters, and a probe.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak, mpsc};
@@ -160,6 +161,31 @@ impl Network {
                 route.update(|_| ());
             }
         }
+    }
+
+    /// Whether the network was configured with this route.
+    #[must_use]
+    pub fn has(&self, route: Route) -> bool {
+        self.shared.routes.contains_key(&route)
+    }
+
+    /// An unmodified program is about to dial its peer on this route: from `source`, which its socket is bound to, to the
+    /// peer's own address `to`. Gives where its socket must connect instead, to meet there what the peer and the faults
+    /// of the route have for it. Blocks, for as long as the peer takes to answer: two seconds at most.
+    ///
+    /// # Errors
+    /// What the program is to be told at once: the peer refuses, or does not answer.
+    ///
+    /// # Panics
+    /// When the network was configured without this route, or on a thread of an async runtime.
+    pub fn lead(&self, route: Route, source: SocketAddr, to: SocketAddr) -> io::Result<SocketAddr> {
+        let state = self.shared.route(route).clone();
+        let led = self
+            .runtime
+            .spawn(async move { state.lead(source, to).await });
+        // The network that is dropped meanwhile listens nowhere.
+        let led = self.runtime.block_on(led);
+        led.unwrap_or_else(|_| Err(io::ErrorKind::ConnectionRefused.into()))
     }
 
     /// What a route's connections are made of, for those accepted from now on.

@@ -19,6 +19,7 @@ use crate::journal::RunResult;
 #[must_use]
 pub fn json(result: &RunResult) -> Value {
     let counts = &result.counts;
+    let tested = result.resolved.tested.as_ref();
     let mut object = json!({
         "verdict": result.word(),
         "exit": result.exit(),
@@ -27,6 +28,10 @@ pub fn json(result: &RunResult) -> Value {
         "scenario": result.resolved.scenario.name,
         "nodes": result.resolved.scenario.nodes,
         "defect": result.resolved.defect,
+        "target": tested.map(|tested| &tested.target),
+        "target_version": tested.and_then(|tested| tested.version.as_ref()),
+        "mode": tested.map(|tested| &tested.mode),
+        "expected": tested.map(|tested| &tested.expect),
         "defect_counts": result.defect,
         "reads": result.resolved.scenario.reads(),
         "ops": counts.ops,

@@ -107,6 +107,10 @@ pub fn flags(changes: &Changes) -> Vec<(&'static str, String)> {
             .collect::<Vec<_>>()
             .join(","),
     });
+    let tested = changes.target.as_ref().map(|target| &target.tested);
+    let program = tested
+        .filter(|tested| tested.named)
+        .map(|tested| &tested.program);
     let guard = changes.vote_guard.map(|on| if on { "on" } else { "off" });
     let all = [
         ("--nodes", changes.nodes.map(|count| count.to_string())),
@@ -118,6 +122,9 @@ pub fn flags(changes: &Changes) -> Vec<(&'static str, String)> {
         ("--reads", changes.reads.clone()),
         ("--vote-guard", guard.map(str::to_owned)),
         ("--append", changes.append.clone()),
+        ("--target", tested.map(|tested| tested.target.clone())),
+        ("--mode", tested.map(|tested| tested.mode.clone())),
+        ("--program", program.map(|path| path.display().to_string())),
     ];
     let given = all.into_iter();
     given
@@ -192,6 +199,7 @@ mod tests {
             reads: Some("read-index".to_owned()),
             append: Some("unary".to_owned()),
             vote_guard: Some(false),
+            ..Changes::default()
         };
         let flags = "--rate 10 --clients 2 --keys 4 --faults kill,slow --reads read-index \
                      --vote-guard off --append unary";

@@ -11,12 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::sessions::{self, Tally};
-use crate::client::{Follow, KiwiClient, MOST_DEADLINES};
-use crate::host::Shortages;
 use crate::journal::Load;
 use crate::recorder::Recorder;
 use crate::scenario::Scenario;
-use crate::wire::metadata::Token;
+use crate::target::client::{ClientConfig, Follow, MOST_DEADLINES};
+use crate::target::{self, Target};
 use crate::workload::{Generator, Keys};
 
 /// Whether clients may begin another operation.
@@ -54,16 +53,14 @@ pub(super) struct Fleet {
     pub(super) scenario: Scenario,
     /// Where clients of a group reach each node: group 0 follows the leader, group i is pinned to node i.
     pub(super) dial: BTreeMap<u32, BTreeMap<u64, SocketAddr>>,
-    /// What the nodes ask for.
-    pub(super) token: Token,
+    /// Whose clients they are.
+    pub(super) target: Arc<dyn Target>,
     /// The history.
     pub(super) recorder: Arc<Recorder>,
     /// How much is asked for now.
     pub(super) now: Now,
     /// How long a client of the workload waits for an answer.
     pub(super) patience: Duration,
-    /// Where it is noted that the host has no room for a connection.
-    pub(super) shortages: Shortages,
     /// What became of the writes in sessions.
     pub(super) tally: Tally,
 }
@@ -152,18 +149,20 @@ impl Fleet {
         let own = slot >= scenario.clients;
         let deadline = if own { DEADLINE } else { self.patience };
         let id = ClientId::from(slot) + 1;
-        let dial = self.dial[&group].clone();
-        let kiwi = KiwiClient::new(dial, follow, slot as usize, deadline);
-        let kiwi = kiwi.noting(self.shortages.clone());
-        let mut kiwi = kiwi.with_token(Some(self.token.clone()));
-        if !own && follow == Follow::Leader && sessions::keeps(self.seed, slot) {
-            kiwi.begin_session(id);
-        }
+        let keeps = !own && follow == Follow::Leader && sessions::keeps(self.seed, slot);
+        let config = ClientConfig {
+            dial: self.dial[&group].clone(),
+            follow,
+            turn: slot as usize,
+            deadline,
+            patient: own,
+            session: keeps.then_some(id),
+        };
         Client {
             id,
             slots: ClientId::from(slots),
             slot,
-            kiwi: if own { kiwi.patient() } else { kiwi },
+            asks: self.target.client(config),
             tally: self.tally.clone(),
             generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
             load: self.now.load.subscribe(),
@@ -176,7 +175,7 @@ pub(super) struct Client {
     id: ClientId,
     slots: ClientId,
     slot: u32,
-    kiwi: KiwiClient,
+    asks: Box<dyn target::Client>,
     tally: Tally,
     generator: Generator,
     load: watch::Receiver<Load>,
@@ -185,11 +184,11 @@ pub(super) struct Client {
 impl Client {
     /// Carries out one operation and records it.
     pub(super) async fn perform(&mut self, recorder: &Recorder, key: &str, call: Call) -> Outcome {
-        let ticket = recorder.invoke(self.id, Some(self.kiwi.first_node()), key, call);
-        let answer = self.kiwi.perform(key, call).await;
+        let ticket = recorder.invoke(self.id, Some(self.asks.first_node()), key, call);
+        let answer = self.asks.perform(key, call).await;
         let outcome = answer.outcome;
         recorder.complete(ticket, Some(answer.node), outcome, answer.at, answer.error);
-        if self.kiwi.has_session() && call != Call::Read {
+        if self.asks.has_session() && call != Call::Read {
             self.tally.count(outcome, answer.repeats);
         }
         match (outcome, call) {
@@ -201,9 +200,7 @@ impl Client {
             // What the operation may still do is open for ever, so its client never acts again: a new one takes over.
             (Outcome::Unknown, _) => {
                 self.id += self.slots;
-                if self.kiwi.has_session() {
-                    self.kiwi.begin_session(self.id);
-                }
+                self.asks.succeed(self.id);
             }
             (Outcome::Failed | Outcome::Differed(_), _) | (Outcome::Ok(_), Call::Append(_)) => {}
         }

@@ -19,6 +19,7 @@ use super::stage::Stage;
 use super::workload_phase::{Why, WorkloadPhase};
 use super::{Setup, certify, name};
 use crate::cluster::Cluster;
+use crate::fault::Need;
 use crate::journal::{Entry, Event, EventLog, Load, Phase, ResultFold, RunResult};
 use crate::oracle::blame::{self, Around};
 use crate::oracle::service::{self, Asks};
@@ -170,9 +171,7 @@ impl RunContext {
         let mut found: Vec<Finding> = self.serves(stage, &nodes).await.err().into_iter().collect();
         // What does not serve because it could not be healed is compared all the same.
         if found.is_empty() || unhealed {
-            let heart = self.host.heart();
-            let compared = state_hash::compare(&stage.cluster, &nodes, heart).await;
-            found.extend(compared.err());
+            found.extend(self.compare(&stage.cluster, &nodes).await.err());
         }
         self.watch.look(&stage.cluster);
         // Who has ended meanwhile may be the reason, and not to blame for it.
@@ -187,11 +186,38 @@ impl RunContext {
         }
     }
 
+    /// Whether the healed nodes hold the same, where they can be asked for it.
+    async fn compare(&self, cluster: &Cluster, nodes: &[u64]) -> Result<(), Finding> {
+        let target = cluster.target();
+        if target.states().is_none() {
+            let name = target.name();
+            self.log.say(format!(
+                "states are not compared: nobody can be asked for what a node of {name} holds"
+            ));
+            return Ok(());
+        }
+        state_hash::compare(cluster, nodes, self.host.heart()).await
+    }
+
     /// Whether the healed cluster agrees on a leader and serves, through every node in its turn.
     async fn serves(&self, stage: &Stage, nodes: &[u64]) -> Result<(), Finding> {
         let heart = self.host.heart();
         let scenario = &stage.fleet.scenario;
-        convergence::converge(&stage.cluster, nodes, heart).await?;
+        let target = stage.cluster.target();
+        match target.offers(Need::Leader) {
+            Ok(()) if target.names_leader() => {
+                convergence::converge(&stage.cluster, nodes, heart).await?;
+            }
+            Ok(()) => {
+                let name = target.name();
+                self.log.say(format!(
+                    "nobody looks whether the nodes agree: a node of {name} does not say whom it follows"
+                ));
+            }
+            Err(why) => self
+                .log
+                .say(format!("nobody looks whether the nodes agree: {why}")),
+        }
         let mut asks = Asks {
             client: Own {
                 client: stage.fleet.client(scenario.clients),
@@ -215,7 +241,12 @@ impl RunContext {
         asks: &mut Asks<'_, Own<'_>>,
     ) -> Result<(), Finding> {
         let mut read = false;
-        for &node in nodes {
+        let rotates = cluster.target().offers(Need::Admin);
+        if let Err(why) = &rotates {
+            let text = format!("the final reads go through whoever answers: {why}");
+            self.log.say(text);
+        }
+        for &node in nodes.iter().filter(|_| rotates.is_ok()) {
             match cluster.transfer(node, ROTATE_WITHIN).await {
                 Ok(()) => {
                     self.recorder.mark(format!("final reads through n{node}"));
@@ -255,9 +286,28 @@ impl RunContext {
             sessions: stage.fleet.tally.so_far(),
             defect: stage.defect.then(|| stage.inspector.counts()),
         });
+        for text in stage.testbed.unharmed() {
+            self.log.say(text);
+        }
         stage.cluster.end().await;
         stage.note_losses(self);
         self.watch.look(&stage.cluster);
+        self.replay_traces(&stage);
+        for finding in oracle::in_logs(&self.dir, &stage.nodes) {
+            self.found(finding);
+        }
+    }
+
+    /// Looks whether what the nodes' Raft did is a behaviour of the model, where they write it down.
+    fn replay_traces(&self, stage: &Stage) {
+        let target = stage.cluster.target();
+        if !target.traces() {
+            let name = target.name();
+            self.log.say(format!(
+                "nothing is compared with the model: {name} writes no trace of its Raft"
+            ));
+            return;
+        }
         match trace::replay(&self.dir, &stage.nodes) {
             Replayed::Explained { events, took } => {
                 let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -265,9 +315,6 @@ impl RunContext {
             }
             Replayed::Found(finding) => self.found(finding),
             Replayed::Failed(why) => self.bench_error(why),
-        }
-        for finding in oracle::in_logs(&self.dir, &stage.nodes) {
-            self.found(finding);
         }
     }
 

@@ -26,6 +26,7 @@ mod inspect;
 mod name;
 mod sessions;
 mod stage;
+mod target;
 mod watch;
 mod workload_phase;
 
@@ -40,16 +41,17 @@ use tokio::sync::mpsc;
 use crate::journal::{Entry, RunResult};
 
 pub use crate::cluster::end_all_children;
-pub use crate::fault::Kind;
 pub use crate::fault::defects::{DEFECTS, Defect, Place as DefectPlace};
+pub use crate::fault::{Kind, Lacks};
 pub use crate::scenario::{
-    APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, Given, READ_MODES,
-    Resolved, Scenario,
+    APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, ForTarget, Given,
+    READ_MODES, Resolved, Scenario,
 };
 pub use again::{Picked, flags};
 pub use command::Command;
 pub use drill::Drill;
 pub use found::Found;
+pub use target::{NoTarget, choose, lacks};
 
 /// Everything that a run is given.
 #[derive(Clone, Debug)]
@@ -83,7 +85,9 @@ pub fn election_ms(given: &Given) -> u64 {
         Given::Scenario(scenario) => &scenario.timings,
         Given::Resolved(resolved) => &resolved.scenario.timings,
     };
-    let own = crate::cluster::Timings::default().election_min.as_millis();
+    let own = crate::target::kiwi::Timings::default()
+        .election_min
+        .as_millis();
     let own = u64::try_from(own).unwrap_or(u64::MAX);
     timings.election_min_ms.unwrap_or(own)
 }
@@ -167,3 +171,6 @@ pub fn start(setup: Setup) -> Handle {
         thread,
     }
 }
+
+#[cfg(test)]
+mod lack_tests;

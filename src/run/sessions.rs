@@ -1,7 +1,7 @@
 //! Which clients of a run keep a session, and what became of their writes.
 //!
 //! The others never ask twice: what is not answered stays open in their history for ever. A client with a session asks
-//! again ([`crate::client`]), so that the store's promise to carry a request out once is put to the test, and more of
+//! again ([`crate::target::kiwi`]), so that the store's promise to carry a request out once is put to the test, and more of
 //! the history has a known outcome.
 
 use std::sync::{Arc, Mutex};

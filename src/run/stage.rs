@@ -11,14 +11,16 @@ use super::context::RunContext;
 use super::decoy::{double_everything, patience, planted};
 use super::inspect::Inspector;
 use super::sessions::Tally;
-use crate::cluster::{ChildState, Cluster, ClusterConfig, Ready};
+use super::target;
+use crate::cluster::{ChildState, Cluster, ClusterConfig};
+use crate::fault::NodeId;
 use crate::fault::defects::Place;
-use crate::fault::{Need, NodeId};
 use crate::journal::{Event, Links, TokenFile};
 use crate::nemesis::{self, Nemesis, Order, Parties, Went};
 use crate::oracle::blame::{self, Blame};
 use crate::oracle::exit;
 use crate::proxy::{Guard, Level, Network, NetworkConfig, Route};
+use crate::target::Ready;
 use crate::testbed::{Testbed, TestbedError};
 use crate::wire::metadata::Token;
 
@@ -56,8 +58,9 @@ pub(super) struct Stage {
     _token: Option<TokenFile>,
     /// A decoy of the network, for as long as the run.
     _decoy: Option<Guard>,
-    /// Last, so that the links outlive the children.
     pub(super) network: Arc<Network>,
+    /// Last, so that the links outlive whoever asks them; and the children with it.
+    pub(super) testbed: Testbed,
 }
 
 impl Stage {
@@ -77,21 +80,23 @@ impl Stage {
             ..NetworkConfig::default()
         };
         let words = |e: TestbedError| format!("could not {e}");
-        let testbed = Testbed::new(network, cluster_config(setup, context)).map_err(words)?;
-        let token_file = keep_token(&testbed.token, context);
+        let target = target::of(setup, context.host.shortages())?;
+        let token_file = target.token().and_then(|token| keep_token(token, context));
+        let mut cluster = ClusterConfig::new(context.dir.clone(), target.clone());
+        cluster.shortages = context.host.shortages().clone();
+        if let Some(within) = target.ready_within() {
+            cluster.ready_deadline = within;
+        }
+        let testbed = Testbed::new(network, cluster).map_err(words)?;
         let voters = resolved.scenario.voter_ids();
         let started = testbed.start(&nodes, &voters, LEADER_WITHIN).await;
         let ready = started.map_err(words)?;
-        let Testbed {
-            cluster,
-            token,
-            network,
-        } = testbed;
+        let (cluster, network) = (testbed.cluster.clone(), testbed.network.clone());
         context.watch.look(&cluster);
 
         let reach = |group: u32, ready: &Ready| {
             if *direct {
-                ready.raft
+                ready.at.clients
             } else {
                 network.address(Route::clients(group, ready.id))
             }
@@ -106,11 +111,10 @@ impl Stage {
             seed: resolved.seed,
             scenario: resolved.scenario.clone(),
             dial: dial.collect(),
-            token,
+            target,
             recorder: context.recorder.clone(),
             now: Now::of(&resolved.scenario),
             patience: patience(place),
-            shortages: context.host.shortages().clone(),
             tally: Tally::default(),
         };
         let (tell_lost, lost) = mpsc::unbounded_channel();
@@ -150,6 +154,7 @@ impl Stage {
             _token: token_file,
             _decoy: decoy,
             network,
+            testbed,
         })
     }
 
@@ -212,57 +217,6 @@ fn keep_token(token: &Token, context: &RunContext) -> Option<TokenFile> {
     kept.map_err(failed).ok()
 }
 
-/// What the scenario asks of the nodes.
-fn cluster_config(setup: &Setup, context: &RunContext) -> ClusterConfig {
-    let mut config = ClusterConfig::new(context.dir.clone());
-    config.shortages = context.host.shortages().clone();
-    let scenario = &setup.resolved.scenario;
-    scenario.reads().clone_into(&mut config.reads);
-    if let Some(guard) = scenario.vote_guard {
-        config.more_flags = vec![
-            "--vote-guard".into(),
-            if guard { "on" } else { "off" }.into(),
-        ];
-    }
-    let set = |timing: &mut Duration, ms: Option<u64>| {
-        if let Some(ms) = ms {
-            *timing = Duration::from_millis(ms);
-        }
-    };
-    set(&mut config.timings.heartbeat, scenario.timings.heartbeat_ms);
-    set(
-        &mut config.timings.election_min,
-        scenario.timings.election_min_ms,
-    );
-    set(
-        &mut config.timings.election_max,
-        scenario.timings.election_max_ms,
-    );
-    let timings = &scenario.timings;
-    let count = |own: &mut u64, other: Option<u64>| *own = other.unwrap_or(*own);
-    count(&mut config.timings.snapshot_every, timings.snapshot_every);
-    count(&mut config.timings.keep_logs, timings.keep_logs);
-    count(&mut config.timings.lag, timings.lag);
-    if let Some(bytes) = timings.snapshot_chunk {
-        let flags = ["--snapshot-chunk".into(), bytes.to_string().into()];
-        config.more_flags.extend(flags);
-    }
-    scenario.append().clone_into(&mut config.append);
-    // A person at the screen may cut a power at any time.
-    let mut planned = setup.resolved.plan.kinds().into_iter();
-    config.power_loss = setup.hold || planned.any(|kind| kind.need() == Need::UnsyncedDisk);
-    match planted(&setup.resolved) {
-        Some(Place::Node) => config.defect.clone_from(&setup.resolved.defect),
-        Some(Place::Flags) => {
-            config.timings.snapshot_every = 20;
-            config.timings.keep_logs = 5;
-            config.timings.lag = 10;
-        }
-        _ => {}
-    }
-    config
-}
-
 /// Keeps the plan as it goes in the run's folder, once somebody has a part in it.
 fn keeps(setup: &Setup, context: &RunContext) -> nemesis::Keeper {
     let (kept, log) = (context.kept.clone(), context.log.clone());
@@ -303,22 +257,4 @@ fn logs_deeds(
             let _ = lost.send(loss);
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scenario::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
-
-    #[test]
-    fn a_scenario_is_checked_against_the_timings_that_nodes_have_without_it() {
-        let timings = crate::cluster::Timings::default();
-        let known = [HEARTBEAT_MS, ELECTION_MIN_MS, ELECTION_MAX_MS].map(Duration::from_millis);
-        let own = [
-            timings.heartbeat,
-            timings.election_min,
-            timings.election_max,
-        ];
-        assert_eq!(own, known);
-    }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::check::check_episodes;
-use super::{Changes, Error, Resolved, Scenario};
+use super::{Changes, Error, Resolved, Scenario, fit};
 use crate::fault::{Kind, defects};
 
 /// What somebody gave a run to do.
@@ -109,6 +109,7 @@ fn as_it_stands(
     defect: Option<String>,
 ) -> Result<Resolved, Error> {
     let scenario = &resolved.scenario;
+    let tested = changes.target.clone().map(|target| target.tested);
     let other = |given: Option<u64>, own: u64| given.is_some_and(|given| given != own);
     let refused = [
         ("--nodes", other(changes.nodes, scenario.nodes)),
@@ -116,12 +117,18 @@ fn as_it_stands(
         ("--faults", changes.faults.is_some()),
         ("--seed", seed != resolved.seed),
         ("--defect", defect.is_some() && defect != resolved.defect),
+        (
+            "--target",
+            changes.target.is_some() && tested != resolved.tested,
+        ),
     ];
     if let Some((flag, _)) = refused.iter().find(|(_, refused)| *refused) {
         return Err(Error::Senseless(format!(
             "{flag}: the file holds a run whose plan is drawn already; change it there"
         )));
     }
+    fit::refuse(changes, resolved.defect.as_deref())?;
+    fit::refuse_plan(&resolved.plan, &changes.lacks)?;
     let trusts_clocks = changes.reads.as_deref() == Some("lease") && scenario.reads() != "lease";
     if trusts_clocks && resolved.plan.kinds().contains(&Kind::Clock) {
         return Err(Error::Senseless(

@@ -1,8 +1,259 @@
 //! What is tested: its command line, its protocol and its status, one file for each target.
 //!
+//! ```text
+//!   launches ──▶ cluster: a process a launch, and how each says that it is ready
+//!   status ────▶ cluster, oracles, screen: what a node says of itself, in nobody's protocol
+//!   client ────▶ the clients: an operation, and what is proven by its answer
+//! ```
+//!
+//! A [`Target`] knows nothing of the run: it is asked with a node that is ready, and answers. What a system lacks its
+//! target does not have, and [`Target::offers`] says so in a sentence: it is then not drawn, not shown and not promised.
 //! A [`protocol::Protocol`] asks one node for one operation and says what came of it; who is asked, and who next, is the
-//! same for all of them. [`described`] is a target by a TOML file: whatever a command line can start.
+//! same for all of them ([`client`]). [`described`] is a target by a TOML file: whatever a command line can start.
 
+pub mod admin;
+pub mod client;
 pub mod described;
+mod error;
+pub mod kiwi;
+mod launch;
+mod mode;
 pub mod protocol;
+mod state;
+mod switches;
 pub mod template;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use crate::fault::{Kind, Lacks, Need};
+use crate::journal::NodeStatus;
+use crate::wire::metadata::Token;
+
+pub use admin::{Admin, Departure, LeaderSeen, Member};
+pub use client::{Answer, Client, ClientConfig, Follow};
+pub use error::TargetError;
+pub use launch::{AskReady, Launch, Listening, Readiness, Ready, SaysReady, Wiring};
+pub use mode::{Expect, Mode};
+pub use state::{StateDump, StateHash, States};
+pub use switches::{ClockSeen, DefectCounters, DiskProbe, DiskSeen, DiskSwitches, Switches};
+
+/// An answer that is waited for.
+pub type Asked<'a, T> = BoxFuture<'a, Result<T, TargetError>>;
+
+/// How the messages of a system can be told apart on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// gRPC calls of Kiwi's services, over HTTP/2.
+    Kiwi,
+}
+
+/// What one life of one node says of itself.
+pub trait Statuses: Send {
+    /// What it says now.
+    fn ask(&mut self, within: Duration) -> Asked<'_, NodeStatus>;
+}
+
+/// A system whose nodes say nothing of themselves.
+struct NoStatus(String);
+
+impl Statuses for NoStatus {
+    fn ask(&mut self, _within: Duration) -> Asked<'_, NodeStatus> {
+        let (target, what) = (self.0.clone(), "a node's status");
+        Box::pin(async move { Err(TargetError::NotOffered { target, what }) })
+    }
+}
+
+/// A system under test.
+pub trait Target: fmt::Debug + Send + Sync {
+    /// Its name, as in `--target`.
+    fn name(&self) -> &str;
+
+    /// What every call at one of its nodes carries; `None`: its protocol has no place for it, or nobody asks for one.
+    fn token(&self) -> Option<&Token> {
+        None
+    }
+
+    /// What is started for a node, one a process.
+    fn launches(&self, node: u64, wiring: &Wiring) -> Vec<Launch>;
+
+    /// Whether each node is to have a host of its own, with an address of its own, because its programs cannot be told
+    /// whom to dial: they are unmodified, and dial their peers.
+    fn wants_hosts(&self) -> bool {
+        false
+    }
+
+    /// How long a node may take to be ready; `None`: as long as anybody.
+    fn ready_within(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Makes these nodes a cluster, once, when all of them are ready.
+    fn bootstrap<'a>(&'a self, members: &'a [Member]) -> Asked<'a, ()>;
+
+    /// Whom to ask, again and again, for what a node says of itself.
+    fn statuses(&self, _node: &Ready) -> Box<dyn Statuses> {
+        Box::new(NoStatus(self.name().to_owned()))
+    }
+
+    /// A client, for one logical client after the other.
+    fn client(&self, config: ClientConfig) -> Box<dyn Client>;
+
+    /// How single messages are told apart, so that each can have a fate.
+    fn messages(&self) -> Option<Messages> {
+        None
+    }
+
+    /// Whether its nodes say who leads.
+    fn tells_leader(&self) -> bool {
+        false
+    }
+
+    /// Whether each of its nodes also says whom it takes for the leader, so that it can be seen that they agree.
+    fn names_leader(&self) -> bool {
+        self.tells_leader()
+    }
+
+    /// Who can be asked for other members, and for another leader.
+    fn admin(&self) -> Option<&dyn Admin> {
+        None
+    }
+
+    /// Who can be asked for a node's whole state at an applied index.
+    fn states(&self) -> Option<&dyn States> {
+        None
+    }
+
+    /// Who turns a node's own disk and clock wrong, and counts what its defects do.
+    fn switches(&self) -> Option<&dyn Switches> {
+        None
+    }
+
+    /// Whether its nodes write down what their Raft does, in the checkers' format.
+    fn traces(&self) -> bool {
+        false
+    }
+
+    /// The ways to use it, the first one unless another is named.
+    fn modes(&self) -> Vec<Mode>;
+
+    /// The mode that it is used in.
+    fn mode(&self) -> Option<Mode> {
+        self.modes().into_iter().next()
+    }
+
+    /// The operations that its clients cannot ask for, by name.
+    fn cannot(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// Whether what needs this can be had.
+    ///
+    /// # Errors
+    /// Why not, as a sentence for whoever asked for it.
+    fn offers(&self, need: Need) -> Result<(), String> {
+        let name = self.name();
+        let (offered, why) = match need {
+            Need::Child | Need::Links => return Ok(()),
+            Need::Calls => (
+                self.messages().is_some(),
+                format!("single messages of {name} cannot be told apart"),
+            ),
+            Need::UnsyncedDisk => (
+                self.switches().is_some(),
+                format!("what {name} has not synced outlives its process"),
+            ),
+            Need::Switches => (
+                self.switches().is_some(),
+                format!("{name} does not turn its own disk and clock wrong"),
+            ),
+            Need::Admin => (
+                self.admin().is_some(),
+                format!("{name} has nobody to ask for other members or another leader"),
+            ),
+            Need::Leader => (
+                self.tells_leader(),
+                format!("no node of {name} says who leads"),
+            ),
+        };
+        match offered {
+            true => Ok(()),
+            false => Err(why),
+        }
+    }
+
+    /// All that it does not offer, promise or do: none of it is drawn.
+    fn lacks(&self) -> Lacks {
+        let name = self.name();
+        let mut lacks = Lacks::of(|need| self.offers(need));
+        for operation in self.cannot() {
+            lacks.operation(
+                operation,
+                format!("the clients of {name} cannot {operation}"),
+            );
+        }
+        let mode = self.mode();
+        let survives = mode
+            .as_ref()
+            .and_then(|mode| Some((mode, mode.survives.as_ref()?)));
+        if let Some((mode, survives)) = survives {
+            let mode = &mode.name;
+            for &kind in Kind::ALL.iter().filter(|kind| !survives.contains(kind)) {
+                lacks.promise(
+                    kind,
+                    format!("{name} does not promise to survive it ({mode})"),
+                );
+            }
+        }
+        lacks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Plain;
+    use super::*;
+    use crate::fault::{Fault, NodeSelector};
+
+    #[test]
+    fn a_target_offers_what_it_has_and_says_of_the_rest_why_not() {
+        let plain = Plain::default();
+        for need in Need::ALL {
+            let offered = plain.offers(need);
+            match need {
+                Need::Child | Need::Links => assert_eq!(offered, Ok(())),
+                need => assert!(offered.unwrap_err().contains("plain"), "{need:?}"),
+            }
+        }
+        assert_eq!(plain.lacks().why_undrawn(Kind::Kill), None);
+        let weak = Plain {
+            survives: Some(vec![Kind::Pause]),
+            cannot: vec!["cas"],
+            ..Plain::default()
+        };
+        let lacks = weak.lacks();
+        let why = |kind| lacks.why_undrawn(kind).unwrap_or_default();
+        assert_eq!(why(Kind::Pause), "");
+        assert_eq!(
+            why(Kind::Kill),
+            "plain does not promise to survive it (weak)"
+        );
+        let there = Fault::Kill {
+            who: NodeSelector::Node(1),
+        };
+        assert_eq!(lacks.why_not(&there), None, "by hand it can be had");
+        let cas = lacks.why_not_ask("cas");
+        assert_eq!(cas, Some("the clients of plain cannot cas"));
+        let leads = Plain {
+            asked: Some(Default::default()),
+            ..Plain::default()
+        };
+        assert_eq!(leads.offers(Need::Leader), Ok(()));
+        let kiwi = kiwi::Kiwi::new(kiwi::KiwiConfig::default());
+        assert_eq!(kiwi.lacks(), Lacks::default(), "our own node has it all");
+    }
+}

@@ -17,7 +17,7 @@ use super::model_view::{Checked, ModelView};
 use super::picker::Picker;
 use super::replay::Replay;
 use super::theme::Theme;
-use crate::fault::{By, Fault, Impossible, NodeId, NodeSelector, Role, Roles};
+use crate::fault::{By, Fault, Impossible, Lacks, NodeId, NodeSelector, Role, Roles};
 use crate::journal::{Entry, Event};
 use crate::journal::{RunView, not_done};
 use crate::run::Command;
@@ -218,6 +218,8 @@ pub struct App {
     pub model: ModelView,
     /// The scenario picker.
     pub picker: Picker,
+    /// What the target lacks: it is not offered.
+    pub lacks: Lacks,
     /// Set when this is a replay.
     pub replay: Option<Replay>,
     /// The person has asked to leave, and the run is ending.
@@ -262,6 +264,7 @@ impl App {
             verdict: VerdictView::default(),
             model: ModelView::default(),
             picker: Picker::default(),
+            lacks: Lacks::default(),
             replay: None,
             leaving: false,
             zoom_checked_ns: 0,
@@ -483,11 +486,13 @@ impl App {
         let (theme, size, clock_ns) = (self.theme, self.size, self.clock_ns);
         let picker = std::mem::take(&mut self.picker);
         let model = std::mem::take(&mut self.model);
+        let lacks = std::mem::take(&mut self.lacks);
         *self = App {
             size,
             clock_ns,
             picker,
             model,
+            lacks,
             ..App::new(theme)
         };
     }

@@ -34,6 +34,9 @@ fn injected(app: &App, faults: Vec<Fault<Role>>) -> Result<Command, String> {
 
 /// Whether a fault can go in beside what is in: the same that the nemesis asks itself.
 pub(super) fn can_go_in(app: &App, fault: &Fault<Role>) -> Result<(), String> {
+    if let Some(why) = app.lacks.why_not(fault) {
+        return Err(why.to_owned());
+    }
     let Ok(fault) = app.resolved(fault) else {
         // Whom it means is found when it goes in.
         return Ok(());

@@ -4,7 +4,8 @@ use super::app::App;
 use super::breaking::can_go_in;
 use crate::fault::plan::Episode;
 use crate::fault::{
-    Act, DiskHarm, Fault, NodeId, NodeSelector, NodeSet, Of, Only, Role, Signal, Way, WireHarm,
+    Act, DiskHarm, Fault, Need, NodeId, NodeSelector, NodeSet, Of, Only, Role, Signal, Way,
+    WireHarm,
 };
 use crate::journal::ChildState;
 
@@ -19,9 +20,25 @@ pub struct Entry {
     pub does: Vec<Episode>,
 }
 
-/// The entries as they are now. Their order and number never change, so that a digit always means the same.
+/// The entries as they are now, but for what the target never has. Their order and number never change while a run goes
+/// on, so that a digit always means the same.
 #[must_use]
 pub fn entries(app: &App) -> Vec<Entry> {
+    let mut entries = all(app);
+    entries.retain(|entry| match &entry.detail {
+        // Whom it is for is not known now; whether it ever is, is.
+        Err(why) if why == NO_LEADER => app.lacks.why(Need::Leader).is_none(),
+        _ => {
+            let first = entry.does.first().into_iter();
+            let mut faults = first.flat_map(|episode| &episode.faults).peekable();
+            let lacking = |fault: &Fault<Role>| app.lacks.why_not(fault).is_some();
+            faults.peek().is_none() || !faults.all(lacking)
+        }
+    });
+    entries
+}
+
+fn all(app: &App) -> Vec<Entry> {
     let ids = app.present().ids();
     let leader = app.present().leader();
     let mut entries = vec![

@@ -65,6 +65,7 @@ pub fn run(
     session.app.picker.recipes = recipes();
     session.app.picker.clients = setup.changes.clients;
     session.app.picker.keys = setup.changes.keys;
+    session.app.lacks = setup.changes.lacks.clone();
     session.app.picker.defects = run::DEFECTS
         .iter()
         .map(|defect| defect.name.to_owned())

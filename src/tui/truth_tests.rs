@@ -7,8 +7,8 @@ use super::keys::{self, Verb};
 use super::update::{possible_now, update};
 use super::update_tests::{drawn, inject, press, refuses, sends, tell};
 use crate::fault::plan::Episode;
-use crate::fault::{DiskHarm, Fault};
-use crate::journal::Part;
+use crate::fault::{DiskHarm, Fault, Lacks, Need};
+use crate::journal::{Part, RunView};
 use crate::oracle::Evidence;
 use crate::oracle::state_hash::differences::{Differences, Key, Value};
 use crate::oracle::state_hash::{Differ, States};
@@ -149,6 +149,38 @@ fn every_fault_of_the_menu_and_of_a_key_does_something() {
             }
         }
     }
+}
+
+#[test]
+fn the_menu_offers_nothing_that_the_target_lacks() {
+    let names = |app: &App| {
+        let entries = super::menu::entries(app).into_iter();
+        entries.map(|entry| entry.name).collect::<Vec<_>>()
+    };
+    let mut app = fixtures::five();
+    let all = names(&app);
+    let offers = |need| match need {
+        Need::Child | Need::Links => Ok(()),
+        need => Err(format!("plain lacks {need:?}")),
+    };
+    app.lacks = Lacks::of(offers);
+    let left = names(&app);
+    for gone in [
+        "drop every vote",
+        "pause the leader",
+        "power loss of everybody",
+        "stop the leader's clock",
+        "hand over the leadership",
+        "take a vote away",
+    ] {
+        assert!(all.contains(&gone) && !left.contains(&gone), "{gone}");
+    }
+    for stays in ["split in halves", "slow every link", "pause everybody"] {
+        assert!(left.contains(&stays), "{stays}: {left:?}");
+    }
+    // Nobody leads, and it is not said that this is for now.
+    app.picture = RunView::default();
+    assert!(!names(&app).contains(&"isolate the leader"));
 }
 
 /// How much time the timeline shows.

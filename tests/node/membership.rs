@@ -23,8 +23,9 @@ use whitewater::wire::kiwi::{
     raft_metrics_service_client::RaftMetricsServiceClient,
 };
 use whitewater::{
-    client::{Follow, KiwiClient},
     recorder::{Listener, Recorder},
+    target::kiwi::{Kiwi, KiwiConfig},
+    target::{Client, ClientConfig, Follow, Target},
 };
 
 use crate::nodes::{Nodes, put};
@@ -62,9 +63,16 @@ impl Load {
         let follow = follow.chain((0..FOLLOWING).map(|_| Follow::Leader));
         let clients = follow.zip(0..).map(|(follow, turn)| {
             let deadline = Duration::from_secs(2);
-            let client = KiwiClient::new(dial.clone(), follow, turn, deadline);
+            let config = ClientConfig {
+                dial: dial.clone(),
+                follow,
+                turn,
+                deadline,
+                patient: false,
+                session: None,
+            };
             let asking = Asking {
-                client,
+                client: Kiwi::new(KiwiConfig::default()).client(config),
                 recorder: recorder.clone(),
                 names: names.clone(),
                 random: ChaCha8Rng::seed_from_u64(SEED + turn as u64),
@@ -117,7 +125,7 @@ impl Load {
 
 /// One client of the load.
 struct Asking {
-    client: KiwiClient,
+    client: Box<dyn Client>,
     recorder: Arc<Recorder>,
     /// The next logical client's number: after an unknown outcome this one asks no more.
     names: Arc<AtomicU64>,

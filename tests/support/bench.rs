@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use whitewater::cluster::{ChildState, Cluster, ClusterConfig, LeaderSeen, StateHash};
+use whitewater::cluster::{ChildState, Cluster, ClusterConfig};
 use whitewater::proxy::{Direction, Guard, Level, Network, NetworkConfig, Route};
+use whitewater::target::kiwi::{Kiwi, KiwiConfig};
+use whitewater::target::{LeaderSeen, StateHash};
 use whitewater::testbed::Testbed;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::{Binlog, BinlogEntry, WriteRequest};
@@ -21,6 +23,7 @@ pub const ANSWER: Duration = Duration::from_secs(2);
 
 /// Three nodes with a leader. The cluster is dropped before its network.
 pub struct Bench {
+    kiwi: Arc<Kiwi>,
     pub cluster: Arc<Cluster>,
     pub network: Arc<Network>,
     _dir: tempfile::TempDir,
@@ -31,7 +34,7 @@ impl Bench {
         Bench::start_with(level, |_| ()).await
     }
 
-    pub async fn start_with(level: Level, change: impl FnOnce(&mut ClusterConfig)) -> Bench {
+    pub async fn start_with(level: Level, change: impl FnOnce(&mut KiwiConfig)) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let network = NetworkConfig {
             node_level: level,
@@ -39,16 +42,19 @@ impl Bench {
             seed: 1,
             ..NetworkConfig::default()
         };
-        let mut config = ClusterConfig::new(dir.path().into());
+        let mut config = KiwiConfig::guarded().unwrap();
         let program = env!("CARGO_BIN_EXE_whitewater");
         config.command = vec![program.into(), "node".into()];
         change(&mut config);
-        let testbed = Testbed::new(network, config).unwrap();
+        let kiwi = Arc::new(Kiwi::new(config));
+        let cluster = ClusterConfig::new(dir.path().into(), kiwi.clone());
+        let testbed = Testbed::new(network, cluster).unwrap();
         testbed.start(&NODES, &NODES, SOON).await.unwrap();
         let Testbed {
             cluster, network, ..
         } = testbed;
         Bench {
+            kiwi,
             cluster,
             network,
             _dir: dir,
@@ -101,7 +107,7 @@ impl Bench {
             }),
             ..WriteRequest::default()
         };
-        let channel = self.cluster.credentials(to).on(channel);
+        let channel = self.kiwi.credentials(to).on(channel);
         let mut client = RaftClientServiceClient::new(channel);
         client.write(request).await.map(|_| ())
     }

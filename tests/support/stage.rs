@@ -15,16 +15,19 @@ use std::time::{Duration, Instant};
 use checkers::history::Header;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
-use whitewater::cluster::{Cluster, ClusterConfig, NodeView, StateHash};
+use whitewater::cluster::{Cluster, ClusterConfig, NodeView};
 use whitewater::fault::plan::{Episode, Plan};
 use whitewater::fault::{Fault, FaultId};
 use whitewater::journal::Event;
 use whitewater::nemesis::{Nemesis, Order, Parties, Went};
 use whitewater::proxy::{Endpoint, Level, Network, NetworkConfig, Route};
 use whitewater::recorder::Recorder;
+use whitewater::target::StateHash;
+use whitewater::target::kiwi::{Kiwi, KiwiConfig};
 use whitewater::testbed::Testbed;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
-use whitewater::wire::kiwi::{Binlog, BinlogEntry, MetricsResponse, WriteRequest};
+use whitewater::wire::kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
+use whitewater::wire::kiwi::{Binlog, BinlogEntry, MetricsRequest, MetricsResponse, WriteRequest};
 
 pub const MS: Duration = Duration::from_millis(1);
 /// Longer than anything that should happen.
@@ -40,6 +43,7 @@ pub struct Stage {
     held: watch::Sender<bool>,
     /// The plan as it has gone, where somebody had a part in it.
     went: watch::Receiver<Went>,
+    kiwi: Arc<Kiwi>,
     pub cluster: Arc<Cluster>,
     pub network: Arc<Network>,
     dir: tempfile::TempDir,
@@ -52,7 +56,7 @@ impl Stage {
     }
 
     /// So many nodes, the first of them voters.
-    pub async fn start(nodes: u64, voters: u64, change: impl FnOnce(&mut ClusterConfig)) -> Stage {
+    pub async fn start(nodes: u64, voters: u64, change: impl FnOnce(&mut KiwiConfig)) -> Stage {
         Stage::playing(nodes, voters, change, Plan::default()).await
     }
 
@@ -60,7 +64,7 @@ impl Stage {
     pub async fn playing(
         nodes: u64,
         voters: u64,
-        change: impl FnOnce(&mut ClusterConfig),
+        change: impl FnOnce(&mut KiwiConfig),
         plan: Plan,
     ) -> Stage {
         let dir = tempfile::tempdir().unwrap();
@@ -72,10 +76,12 @@ impl Stage {
             seed: 1,
             ..NetworkConfig::default()
         };
-        let mut config = ClusterConfig::new(dir.path().into());
+        let mut config = KiwiConfig::guarded().unwrap();
         config.command = vec![env!("CARGO_BIN_EXE_whitewater").into(), "node".into()];
         change(&mut config);
-        let testbed = Testbed::new(network, config).unwrap();
+        let kiwi = Arc::new(Kiwi::new(config));
+        let cluster = ClusterConfig::new(dir.path().into(), kiwi.clone());
+        let testbed = Testbed::new(network, cluster).unwrap();
         let voters: Vec<u64> = (1..=voters).collect();
         testbed.start(&nodes, &voters, SOON).await.unwrap();
         let Testbed {
@@ -110,6 +116,7 @@ impl Stage {
             deeds,
             held,
             went,
+            kiwi,
             cluster,
             network,
             dir,
@@ -195,14 +202,27 @@ impl Stage {
         (leader, others.collect())
     }
 
+    /// All that a node says of itself, in its own protocol.
     pub async fn status(&self, id: u64) -> MetricsResponse {
         let began = Instant::now();
         loop {
-            match self.cluster.status(id).await {
-                Ok(status) => return status,
-                Err(error) => assert!(began.elapsed() < SOON, "{error}"),
+            match self.metrics(id).await {
+                Ok(metrics) => return metrics,
+                Err(seen) => assert!(began.elapsed() < SOON, "n{id}: {seen}"),
             }
         }
+    }
+
+    async fn metrics(&self, id: u64) -> Result<MetricsResponse, String> {
+        let ready = self.view(id).ready.ok_or("it is not ready")?;
+        let uri = format!("http://{}", ready.at.clients);
+        let endpoint = tonic::transport::Endpoint::from_shared(uri).unwrap();
+        let channel = self.kiwi.credentials(id).on(endpoint.connect_lazy());
+        let mut client = RaftMetricsServiceClient::new(channel);
+        let asked = tokio::time::timeout(250 * MS, client.metrics(MetricsRequest {})).await;
+        let answer = asked.map_err(|_| "no answer within 250 ms".to_owned())?;
+        let answer = answer.map_err(|status| status.to_string())?;
+        Ok(answer.into_inner())
     }
 
     pub fn view(&self, id: u64) -> NodeView {
@@ -275,7 +295,7 @@ impl Stage {
             }),
             ..WriteRequest::default()
         };
-        let channel = self.cluster.credentials(to).on(channel);
+        let channel = self.kiwi.credentials(to).on(channel);
         let mut client = RaftClientServiceClient::new(channel);
         let call = tokio::time::timeout(deadline, client.write(request)).await;
         call.map_err(|_| Status::deadline_exceeded("no answer"))?

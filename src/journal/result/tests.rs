@@ -1,6 +1,6 @@
 //! What a result says of itself: exit code, blame, and the faults around an instant.
 
-use checkers::history::{Call, Operation, Outcome};
+use checkers::history::{Call, EventKind, Operation, Outcome};
 use checkers::verdict::{Counterexample, Exhausted, Reason};
 
 use super::*;
@@ -78,8 +78,8 @@ fn exit_codes_are_those_of_the_contract() {
     );
 }
 
-/// A run with this fault in from 5 to 6 ns, whose culprit was answered at `at`.
-fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> RunResult {
+/// A counterexample whose culprit was answered at `at`.
+fn counterexample(call: Call, at: u64) -> Counterexample {
     let culprit = Operation {
         id: 1,
         client: 1,
@@ -94,7 +94,7 @@ fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> RunResult {
         at: None,
         error: None,
     };
-    let found = Counterexample {
+    Counterexample {
         key: "k".into(),
         operations: vec![culprit],
         order: vec![],
@@ -104,8 +104,13 @@ fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> RunResult {
         at_the_latest: false,
         unshrunk: false,
         staleness: None,
-    };
-    let mut ending = ending(Some(Verdict::Violation(Box::new(found))));
+    }
+}
+
+/// A run with this fault in from 5 to 6 ns, whose culprit was answered at `at`.
+fn violated(fault: Fault, call: Call, at: u64, reads: &str) -> RunResult {
+    let found = Box::new(counterexample(call, at));
+    let mut ending = ending(Some(Verdict::Violation(found)));
     ending.resolved.scenario.reads = Some(reads.to_owned());
     ending.faults = vec![FaultSpan {
         id: 1,
@@ -292,4 +297,107 @@ fn a_fault_is_active_from_its_mark_in_to_its_mark_out() {
     };
     let active = |at| ending.faults_at(at).len();
     assert_eq!([active(4), active(5), active(9), active(10)], [0, 1, 2, 1]);
+}
+
+#[test]
+fn a_weak_mode_that_shows_nothing_has_exercised_nothing() {
+    let mut resolved = ending(None).resolved;
+    resolved.tested = Some(tested(&[Anomaly::StaleRead, Anomaly::LostWrite]));
+    resolved.scenario.promises = Default::default();
+    let mut fold = ResultFold::of(resolved);
+    let mut take = |event| fold.take(&Entry { time_ns: 1, event });
+    let event = |index, kind| {
+        Event::History(checkers::history::Event {
+            index,
+            time_ns: index,
+            client: Some(1),
+            node: None,
+            kind,
+        })
+    };
+    take(event(
+        0,
+        EventKind::Invoke {
+            key: "k".into(),
+            call: Call::Read,
+        },
+    ));
+    let outcome = Outcome::Ok(None);
+    take(event(
+        1,
+        EventKind::Complete {
+            outcome,
+            at: None,
+            error: None,
+        },
+    ));
+    take(Event::Judged {
+        verdict: Verdict::Linearizable,
+        anomaly: None,
+        certificate: None,
+    });
+    let held = fold.result();
+    assert_eq!(held.exit(), 3);
+    let words = "store in mode weak is documented to show stale-read or lost-write, and did not";
+    assert_eq!(held.unmet_goals, [words]);
+}
+
+/// A mode of somebody's system that is documented to show these.
+fn tested(expect: &[Anomaly]) -> Tested {
+    Tested {
+        target: "store".into(),
+        mode: "weak".into(),
+        version: None,
+        program: std::path::PathBuf::new(),
+        named: false,
+        expect: expect.to_vec(),
+        description: String::new(),
+    }
+}
+
+#[test]
+fn a_weak_mode_that_shows_what_is_documented_exits_0_and_with_anything_else_1() {
+    let shows = |anomaly| {
+        let mut result = RunResult {
+            anomaly: Some(anomaly),
+            ..ending(Some(Verdict::Violation(Box::new(counterexample(
+                Call::Read,
+                1,
+            )))))
+        };
+        result.resolved.tested = Some(tested(&[Anomaly::StaleRead]));
+        result
+    };
+    let documented = shows(Anomaly::StaleRead);
+    assert_eq!(documented.exit(), 0);
+    assert_eq!(documented.word(), VerdictWord::Violation);
+    assert!(
+        documented.summary().contains("AS DOCUMENTED"),
+        "{}",
+        documented.summary()
+    );
+    let interrupted = RunResult {
+        interrupted: true,
+        ..documented.clone()
+    };
+    assert_eq!(interrupted.exit(), 0, "it was shown before");
+    let failed = RunResult {
+        bench_errors: vec!["disk full".into()],
+        ..documented.clone()
+    };
+    assert_eq!(failed.exit(), 70);
+    let beside = RunResult {
+        findings: vec![some(Oracle::Exit)],
+        ..documented
+    };
+    assert_eq!(beside.exit(), 1, "nobody has documented an exit");
+    let other = shows(Anomaly::LostWrite);
+    assert_eq!(other.exit(), 1);
+    assert!(other.summary().starts_with("✗ NOT LINEARIZABLE"));
+    let mut strong = shows(Anomaly::StaleRead);
+    strong.resolved.tested = Some(tested(&[]));
+    assert_eq!(strong.exit(), 1, "it promises to hold");
+    let mut unnamed = shows(Anomaly::StaleRead);
+    unnamed.anomaly = None;
+    assert_eq!(unnamed.exit(), 1);
 }

@@ -12,8 +12,9 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use super::LogId;
-use crate::cluster::{ChildState, Cluster, StateDump};
+use crate::cluster::{ChildState, Cluster};
 use crate::fault::NodeId;
+use crate::target::StateDump;
 
 /// So often the nodes are asked for states of one instant.
 const TRIES: u32 = 25;

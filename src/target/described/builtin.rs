@@ -1,6 +1,7 @@
 //! The targets that are shipped, and the files that somebody's own one begins with.
 
 use std::io;
+use std::path::Path;
 
 use super::{Description, Malformed, parse};
 
@@ -58,6 +59,50 @@ pub fn all() -> Vec<Description> {
 pub fn text(name: &str) -> Option<&'static str> {
     let found = BUILT_IN.iter().find(|(known, _)| *known == name);
     found.map(|(_, text)| *text)
+}
+
+/// Why there is no description of that name.
+#[derive(Debug, thiserror::Error)]
+pub enum NoSuch {
+    /// None has that name.
+    #[error("{0}")]
+    Named(String),
+    /// The file cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The file is not what it should be.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+}
+
+/// A target by its name, or by its file where the name has a `/` or ends in `.toml`; and what its author should know.
+///
+/// # Errors
+/// Where there is none, or its file does not read.
+pub fn find(name: &str) -> Result<(Description, Vec<String>), NoSuch> {
+    if !name.contains('/') && !name.ends_with(".toml") {
+        let mut all = all();
+        return match all.iter().position(|known| known.name == name) {
+            Some(at) => Ok((all.swap_remove(at), Vec::new())),
+            None => {
+                let names: Vec<String> = all.into_iter().map(|known| known.name).collect();
+                let names = names.join(", ");
+                let how = "a file has a / or .toml in its name";
+                let why = format!("there is no target {name:?}: there are {names}; {how}");
+                Err(NoSuch::Named(why))
+            }
+        };
+    }
+    let path = Path::new(name);
+    let text = std::fs::read(path);
+    let text =
+        text.map_err(|error| NoSuch::Unreadable(format!("could not read {name}: {error}")))?;
+    let text = String::from_utf8(text).map_err(|error| Malformed {
+        file: name.to_owned(),
+        wrong: vec![(1, format!("it is no text in UTF-8: {error}"))],
+    })?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    Ok(Description::read(&text, name, dir)?)
 }
 
 /// Reads a text as the file of a target that is shipped.

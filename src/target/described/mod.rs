@@ -16,6 +16,7 @@ mod client;
 mod modes;
 mod parse;
 mod reader;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ use crate::fault::Kind;
 pub use client::ClientOptions;
 pub use find::{Find, Found, Missing};
 use question::{Ask, Leader, Ready, State};
+pub use system::System;
 
 /// The sequential machine that a target's history is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -10,7 +10,8 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
 use super::*;
-use crate::client::Follow;
+use crate::host::Shortages;
+use crate::target::Follow;
 use crate::wire::kiwi;
 use kiwi::raft_client_service_server::{RaftClientService, RaftClientServiceServer};
 use kiwi::raft_metrics_service_server::{RaftMetricsService, RaftMetricsServiceServer};
@@ -133,9 +134,7 @@ impl ByHand {
 
     /// A client of this node alone, connected, in a session or in none, which waits for so long.
     async fn client(&self, session: Option<u64>, deadline: Duration) -> KiwiClient {
-        let dial = BTreeMap::from([(1, self.serve().await)]);
-        let mut client = KiwiClient::new(dial, Follow::Leader, 0, deadline);
-        session.into_iter().for_each(|id| client.begin_session(id));
+        let mut client = client_of(self.serve().await, session, deadline);
         answered(&mut client, Call::Write(0)).await;
         self.asked();
         client
@@ -149,6 +148,20 @@ impl ByHand {
     fn asked(&self) -> Vec<(u64, u64)> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
+}
+
+/// A client of the node at this address, not connected.
+fn client_of(address: SocketAddr, session: Option<u64>, deadline: Duration) -> KiwiClient {
+    let config = ClientConfig {
+        dial: BTreeMap::from([(1, address)]),
+        follow: Follow::Leader,
+        turn: 0,
+        deadline,
+        patient: false,
+        session,
+    };
+    let protocol = KiwiProtocol::new(&config, None, Shortages::default());
+    KiwiClient::new(protocol, &config)
 }
 
 /// Asks until the node hears it: on a machine that is busy a connection may take too long to be made.
@@ -188,7 +201,7 @@ async fn what_may_have_been_applied_is_asked_again_under_its_number_in_a_session
     assert_eq!(answered(&mut client, cas).await.outcome, Outcome::Ok(None));
     let asked = node.asked();
     assert!(asked.len() == 1 && asked[0].1 > number, "{asked:?}");
-    client.begin_session(8);
+    client.succeed(8);
     answered(&mut client, Call::Delete).await;
     let asked = node.asked();
     assert!(asked.len() == 1 && asked[0].0 == 8, "{asked:?}");
@@ -239,4 +252,14 @@ async fn a_write_that_nobody_answers_is_unknown_in_the_end() {
         !asked.is_empty() && asked.iter().all(|number| *number == asked[0]),
         "{asked:?}"
     );
+}
+
+#[tokio::test]
+async fn a_write_that_never_left_has_failed_and_is_not_unknown() {
+    // Nobody listens on a port that was bound and let go.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0");
+    let gone = gone.unwrap().local_addr().unwrap();
+    let mut client = client_of(gone, None, Duration::from_millis(500));
+    let answer = client.perform("k1", Call::Write(1)).await;
+    assert_eq!(answer.outcome, Outcome::Failed, "{answer:?}");
 }

@@ -13,14 +13,22 @@
 use std::time::Duration;
 
 use checkers::history::{Call, Outcome};
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::{Answer, KiwiClient};
+use super::protocol::KiwiProtocol;
+use crate::target::client::{Answer, Client, ClientConfig, MOST_DEADLINES, Routed};
 
-/// An operation in a session takes so many of the client's deadlines at most: one for each request, and pauses between.
-pub const MOST_DEADLINES: u32 = 3;
 /// After no answer, or a refusal, the client waits this long before it asks again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A client of the Kiwi protocol.
+#[derive(Debug)]
+pub(super) struct KiwiClient {
+    routed: Routed<KiwiProtocol>,
+    deadline: Duration,
+    session: Option<Session>,
+}
 
 /// What a session stands at.
 #[derive(Clone, Copy, Debug)]
@@ -37,32 +45,34 @@ pub(super) struct Numbered {
     pub(super) sequence: u64,
 }
 
-impl KiwiClient {
-    /// Numbers the writes of a new logical client from now on, as session `id`, and asks for them again.
+impl Session {
+    /// A session in which nothing has been asked for.
     ///
     /// # Panics
     /// If `id` is 0: that is no session.
-    pub fn begin_session(&mut self, id: u64) {
+    fn begin(id: u64) -> Session {
         assert!(id != 0, "client id 0 is no session");
-        self.session = Some(Session { id, sequence: 0 });
+        Session { id, sequence: 0 }
+    }
+}
+
+impl KiwiClient {
+    pub(super) fn new(protocol: KiwiProtocol, config: &ClientConfig) -> KiwiClient {
+        KiwiClient {
+            routed: Routed::new(protocol, config),
+            deadline: config.deadline,
+            session: config.session.map(Session::begin),
+        }
     }
 
-    /// Whether its writes are numbered.
-    #[must_use]
-    pub fn has_session(&self) -> bool {
-        self.session.is_some()
-    }
-
-    /// Carries one operation out. It ends within the deadline, a write of a session within [`MOST_DEADLINES`] of them,
-    /// and what was not answered by then was not answered.
-    pub async fn perform(&mut self, key: &str, call: Call) -> Answer {
+    async fn carry_out(&mut self, key: &str, call: Call) -> Answer {
         let begun = Instant::now();
         let Some(session) = self.session.as_mut().filter(|_| call != Call::Read) else {
-            let deadline = begun + self.deadline;
-            return self.attempt(key, call, Numbered::default(), deadline).await;
+            self.routed.protocol.as_of = Numbered::default();
+            return self.routed.attempt(key, call, begun + self.deadline).await;
         };
         session.sequence += 1;
-        let as_of = Numbered {
+        self.routed.protocol.as_of = Numbered {
             session: session.id,
             sequence: session.sequence,
         };
@@ -71,7 +81,7 @@ impl KiwiClient {
         let mut may_be_applied = false;
         loop {
             let deadline = last.min(Instant::now() + self.deadline);
-            let mut answer = self.attempt(key, call, as_of, deadline).await;
+            let mut answer = self.routed.attempt(key, call, deadline).await;
             answer.repeats = repeats;
             // A condition that did not hold is no refusal: it was looked at under this number.
             let refused = answer.outcome == Outcome::Failed;
@@ -86,6 +96,25 @@ impl KiwiClient {
             tokio::time::sleep(PAUSE).await;
             repeats += 1;
         }
+    }
+}
+
+impl Client for KiwiClient {
+    fn first_node(&self) -> u64 {
+        self.routed.first_node()
+    }
+
+    fn perform<'a>(&'a mut self, key: &'a str, call: Call) -> BoxFuture<'a, Answer> {
+        Box::pin(self.carry_out(key, call))
+    }
+
+    /// Its connections stay: no answer is owed on them. With a session it begins the next one.
+    fn succeed(&mut self, id: u64) {
+        self.session = self.session.map(|_| Session::begin(id));
+    }
+
+    fn has_session(&self) -> bool {
+        self.session.is_some()
     }
 }
 

@@ -1,20 +1,26 @@
 //! What answers come to: who leads, and who has left.
 
 use super::*;
-use crate::wire::kiwi;
+use crate::journal::{Membership, Role};
 
-fn says(node_id: u64, term: u64, current_leader: u64) -> MetricsResponse {
-    MetricsResponse {
-        node_id,
-        term,
-        current_leader,
-        is_leader: node_id == current_leader,
-        ..MetricsResponse::default()
-    }
+/// What a node says that knows this leader; 0: none.
+fn says(id: u64, term: u64, leader: u64) -> (u64, NodeStatus) {
+    let role = match id == leader {
+        true => Role::Leader,
+        false => Role::Follower,
+    };
+    let status = NodeStatus {
+        role,
+        term: Some(term),
+        leader: Some(leader).filter(|&leader| leader != 0),
+        ..NodeStatus::default()
+    };
+    (id, status)
 }
 
-fn check(answers: &[MetricsResponse], members: usize, expected: Option<(u64, u64)>) {
-    let seen = agreed(answers.iter(), members).map(|seen| (seen.leader, seen.term));
+fn check(answers: &[(u64, NodeStatus)], members: usize, expected: Option<(u64, u64)>) {
+    let heard = answers.iter().cloned().collect();
+    let seen = agreed(&heard, members).map(|seen| (seen.leader, seen.term));
     assert_eq!(seen, expected, "{answers:?}");
 }
 
@@ -32,34 +38,24 @@ fn a_leader_is_one_that_itself_and_a_majority_name_in_one_term() {
 }
 
 /// n1 leads term 3 with these voter sets, by the membership at index 8, and has committed up to `committed`.
-fn leads(sets: &[&[u64]], committed: u64) -> MetricsResponse {
-    let at = |index| {
-        let leader_id = Some(kiwi::LeaderId {
-            term: 3,
-            node_id: Some(kiwi::NodeId { id: 1 }),
-        });
-        Some(kiwi::LogId { leader_id, index })
-    };
-    let configs = sets.iter().map(|set| kiwi::NodeIdSet {
-        node_ids: set.to_vec(),
-    });
-    MetricsResponse {
-        membership: Some(kiwi::Membership {
-            configs: configs.collect(),
-            ..kiwi::Membership::default()
+fn leads(sets: &[&[u64]], committed: u64) -> NodeStatus {
+    let (_, status) = says(1, 3, 1);
+    NodeStatus {
+        membership: Some(Membership {
+            voters: sets.iter().map(|set| set.to_vec()).collect(),
+            nodes: Vec::new(),
+            at: Some((3, 1, 8)),
         }),
-        membership_log_id: at(8),
-        committed: at(committed),
-        ..says(1, 3, 1)
+        committed: Some(committed),
+        ..status
     }
 }
 
 #[test]
 fn a_node_has_left_when_a_leader_that_is_followed_has_committed_it() {
-    let check = |leader: &MetricsResponse, others: &[MetricsResponse], node, expected| {
-        let all = others.iter().chain([leader]).cloned();
-        let heard = all.map(|says| (says.node_id, says)).collect();
-        assert_eq!(departed(leader, &heard, node), expected, "{leader:?}");
+    let check = |leader: &NodeStatus, others: &[(u64, NodeStatus)], node, expected| {
+        let all = others.iter().cloned().chain([(1, leader.clone())]);
+        assert_eq!(departed(1, &all.collect(), node), expected, "{leader:?}");
     };
     let left = Ok((3, 1, 8));
     let follows = [says(2, 3, 1)];
@@ -78,10 +74,6 @@ fn a_node_has_left_when_a_leader_that_is_followed_has_committed_it() {
     check(&leads(&[&[1, 2, 3], &[1, 2]], 8), &follows, 3, member);
     check(&leads(&[&[2, 3]], 8), &follows, 1, member);
     let mut learns = leads(&[&[1, 2]], 8);
-    let nodes = vec![NodeConfig {
-        node_id: 3,
-        ..NodeConfig::default()
-    }];
-    learns.membership.as_mut().expect("it has one").nodes = nodes;
+    learns.membership.as_mut().expect("it has one").nodes = vec![3];
     check(&learns, &follows, 3, member);
 }

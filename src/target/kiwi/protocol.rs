@@ -1,21 +1,9 @@
-//! An operation, in the target's protocol, and its answer as an outcome: ok, failed or unknown.
+//! Kiwi's gRPC protocol of clients, and what its answers prove.
 //!
-//! ```text
-//!  write, delete, cas                                   read
-//!  ok        the node says: applied at this log id      ok       the node says: this value
-//!  failed    proven never applied                       failed   no answer: it had no effect
-//!  unknown   everything else
-//! ```
-//!
-//! A client never retries what might have been applied and never judges. It may go on to another node within one
-//! operation only where the refusal proves that nothing was proposed: either the node said so (`kiwi-outcome:
-//! not-applied`), or the request never left, because the connection could not be made or did not answer a question
-//! that was asked before it. One exception: a client with a [`session`] may ask for a write again, under the same number.
-//!
-//! Nothing but that word proves it. A status without it, or with `kiwi-outcome: unknown`, leaves a write unknown,
-//! whatever its code: servers, proxies and libraries use the same codes for requests that were carried out.
-
-mod session;
+//! Nothing but the node's own word proves that a request was never applied (`kiwi-outcome: not-applied`), or that it
+//! never left, because the connection could not be made or did not answer a question that was asked before it. A status
+//! without that word, or with `kiwi-outcome: unknown`, leaves a write unknown, whatever its code: servers, proxies and
+//! libraries use the same codes for requests that were carried out.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,225 +11,68 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checkers::history::{At, Call, Outcome, Value};
+use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+use super::session::Numbered;
 use crate::host::{Cost, Shortages};
 use crate::shortage::Shortage;
+use crate::target::client::ClientConfig;
+use crate::target::protocol::{Protocol, Refusal, Reply};
 use crate::wire::kiwi;
 use crate::wire::metadata::{AuthorizedChannel, Credentials, NOT_APPLIED, OUTCOME, Token};
 use kiwi::raft_client_service_client::RaftClientServiceClient;
 use kiwi::raft_metrics_service_client::RaftMetricsServiceClient;
-use session::{Numbered, Session};
 
-pub use session::MOST_DEADLINES;
-
-/// How a client finds its node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follow {
-    /// It asks this node and no other, whoever leads: that is how a deposed leader is caught.
-    Pinned(u64),
-    /// It asks whoever it believes to lead, and follows redirects.
-    Leader,
-}
-
-/// An operation's end, as the client saw it.
-#[derive(Debug)]
-pub struct Answer {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The log id that the node named.
-    pub at: Option<At>,
-    /// The node that answered, or was asked last.
-    pub node: u64,
-    /// Why it failed or is unknown.
-    pub error: Option<String>,
-    /// How often it was asked for again, after it may have been applied already: in a session only.
-    pub repeats: u32,
-}
-
-/// How many nodes one operation may be refused by before it has failed.
-const MOST_HOPS: usize = 4;
 /// A connection that is not made in this time is given up: less than an election.
 const CONNECT_WITHIN: Duration = Duration::from_millis(250);
 /// Between two tries of a connection that the host has no port or descriptor for.
 const CONNECT_AGAIN: Duration = Duration::from_millis(20);
 
-/// A client of the Kiwi protocol: one logical client after the other, one operation at a time.
+/// Asks one node at a time.
 #[derive(Debug)]
-pub struct KiwiClient {
+pub(super) struct KiwiProtocol {
     dial: BTreeMap<u64, SocketAddr>,
     token: Option<Token>,
-    follow: Follow,
     deadline: Duration,
     connections: BTreeMap<u64, AuthorizedChannel>,
-    leader: Option<u64>,
-    turn: usize,
     connect_within: Duration,
     shortages: Shortages,
-    session: Option<Session>,
+    /// Under which number the next request goes out.
+    pub(super) as_of: Numbered,
 }
 
-/// Why a node did not do what it was asked.
-enum Refusal {
-    /// Proven never applied. The leader as far as that node knows.
-    NotApplied { leader: Option<u64>, why: String },
-    /// It may have been applied, or may be later.
-    Unknown { why: String },
-}
-
-/// What a node answered.
-struct Reply {
-    outcome: Outcome,
-    at: Option<At>,
-    error: Option<String>,
-}
-
-impl KiwiClient {
-    /// A client that reaches node `id` at `dial[id]`, never at the address that a redirect names, and gives every
-    /// operation at most `deadline`.
-    ///
-    /// # Panics
-    /// If there is no node to dial, or the pinned one is not among them.
-    #[must_use]
-    pub fn new(
-        dial: BTreeMap<u64, SocketAddr>,
-        follow: Follow,
-        turn: usize,
-        deadline: Duration,
-    ) -> KiwiClient {
-        assert!(!dial.is_empty(), "a client needs a node");
-        if let Follow::Pinned(node) = follow {
-            assert!(dial.contains_key(&node), "n{node} cannot be dialled");
-        }
-        KiwiClient {
-            dial,
-            token: None,
-            follow,
-            deadline,
+impl KiwiProtocol {
+    /// For calls that carry this token. It is noted where the host has no descriptor or port for a connection.
+    pub(super) fn new(
+        config: &ClientConfig,
+        token: Option<Token>,
+        shortages: Shortages,
+    ) -> KiwiProtocol {
+        KiwiProtocol {
+            dial: config.dial.clone(),
+            token,
+            deadline: config.deadline,
             connections: BTreeMap::new(),
-            leader: None,
-            turn,
-            connect_within: CONNECT_WITHIN,
-            shortages: Shortages::default(),
-            session: None,
+            connect_within: match config.patient {
+                true => config.deadline,
+                false => CONNECT_WITHIN,
+            },
+            shortages,
+            as_of: Numbered::default(),
         }
     }
 
-    /// The same client, whose calls carry the token that the nodes ask for.
-    #[must_use]
-    pub fn with_token(self, token: Option<Token>) -> KiwiClient {
-        KiwiClient { token, ..self }
-    }
-
-    /// Where it is noted that the host has no descriptor or port for a connection.
-    #[must_use]
-    pub fn noting(mut self, shortages: Shortages) -> KiwiClient {
-        self.shortages = shortages;
-        self
-    }
-
-    /// From now on a connection has an operation's whole time: on a starved machine one is slow to come about, and its
-    /// node is there all the same.
-    #[must_use]
-    pub fn patient(mut self) -> KiwiClient {
-        self.connect_within = self.deadline;
-        self
-    }
-
-    /// The node that the next operation asks first.
-    #[must_use]
-    pub fn first_node(&self) -> u64 {
-        match self.follow {
-            Follow::Pinned(node) => node,
-            Follow::Leader => self.leader.unwrap_or_else(|| {
-                *self
-                    .dial
-                    .keys()
-                    .nth(self.turn % self.dial.len())
-                    .expect("the index is within the length")
-            }),
-        }
-    }
-
-    /// Asks for an operation until it is refused for good, answered, or may have been applied. It ends by the deadline,
-    /// and what was not answered by then was not answered.
-    async fn attempt(
-        &mut self,
-        key: &str,
-        call: Call,
-        as_of: Numbered,
-        deadline: Instant,
-    ) -> Answer {
-        let mut node = self.first_node();
-        let mut refused = String::new();
-        for _ in 0..MOST_HOPS {
-            match self.ask(node, key, call, as_of, deadline).await {
-                Ok(Reply { outcome, at, error }) => {
-                    self.leader = Some(node);
-                    return Answer {
-                        outcome,
-                        at,
-                        node,
-                        error,
-                        repeats: 0,
-                    };
-                }
-                Err(Refusal::Unknown { why }) => {
-                    self.forget(node);
-                    let outcome = if call == Call::Read {
-                        Outcome::Failed
-                    } else {
-                        Outcome::Unknown
-                    };
-                    return Answer {
-                        outcome,
-                        at: None,
-                        node,
-                        error: Some(why),
-                        repeats: 0,
-                    };
-                }
-                Err(Refusal::NotApplied { leader, why }) => {
-                    refused = why;
-                    self.forget(node);
-                    let hint = leader.filter(|hint| self.dial.contains_key(hint) && *hint != node);
-                    match (self.follow, hint) {
-                        (Follow::Leader, Some(hint)) if Instant::now() < deadline => {
-                            self.leader = Some(hint);
-                            node = hint;
-                        }
-                        _ => break,
-                    }
-                }
-            }
-        }
-        Answer {
-            outcome: Outcome::Failed,
-            at: None,
-            node,
-            error: Some(refused),
-            repeats: 0,
-        }
-    }
-
-    /// The leader that this client believed in was not it: the next operation tries the next node.
-    fn forget(&mut self, node: u64) {
-        if self.leader == Some(node) {
-            self.leader = None;
-        }
-        self.turn += 1;
-    }
-
-    async fn ask(
+    async fn ask_node(
         &mut self,
         node: u64,
         key: &str,
         call: Call,
-        as_of: Numbered,
         deadline: Instant,
     ) -> Result<Reply, Refusal> {
+        let as_of = self.as_of;
         if let Call::Append(_) = call {
             return Err(Refusal::NotApplied {
                 leader: None,
@@ -342,6 +173,22 @@ impl KiwiClient {
             }
             tokio::time::sleep(CONNECT_AGAIN).await;
         }
+    }
+}
+
+impl Protocol for KiwiProtocol {
+    fn ask<'a>(
+        &'a mut self,
+        node: u64,
+        key: &'a str,
+        call: Call,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply, Refusal>> {
+        Box::pin(self.ask_node(node, key, call, deadline))
+    }
+
+    fn reset(&mut self) {
+        self.connections.clear();
     }
 }
 
@@ -584,22 +431,5 @@ mod tests {
             };
             assert!(read_reply(response.clone()).is_err(), "{response:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_write_that_never_left_has_failed_and_is_not_unknown() {
-        // Nobody listens on a port that was bound and let go.
-        let gone = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let mut client = KiwiClient::new(
-            BTreeMap::from([(1, gone)]),
-            Follow::Pinned(1),
-            0,
-            Duration::from_millis(500),
-        );
-        let answer = client.perform("k1", Call::Write(1)).await;
-        assert_eq!(answer.outcome, Outcome::Failed, "{answer:?}");
     }
 }

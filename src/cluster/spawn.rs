@@ -1,0 +1,90 @@
+//! How a process comes to be: the one place that a child is started from, whatever kind of machine it runs on.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustix::process::Signal;
+use tokio::io::AsyncRead;
+use tokio::process::Command;
+
+use crate::target::Launch;
+
+/// Starts processes.
+pub trait Spawner: fmt::Debug + Send + Sync {
+    /// Starts a node's processes from the calling thread, with what they say on stderr in this log. Their folders and
+    /// files are there.
+    ///
+    /// # Errors
+    /// When one is not started; then none is left.
+    fn spawn(&self, node: u64, launches: &[Launch], log: File) -> io::Result<Spawned>;
+}
+
+/// A node's processes, which were started. Whoever drops `ended` before it is over kills them.
+pub struct Spawned {
+    /// The id of the first of them: its end is the node's.
+    pub pid: u32,
+    /// Its group.
+    pub group: u32,
+    /// Sends all of the node's processes a signal, where they are not all in that group.
+    pub all: Option<Arc<SignalAll>>,
+    /// Held as long as the process is: its end tells it that the bench is gone.
+    pub stdin: Option<Box<dyn Send + Sync>>,
+    /// What it says.
+    pub stdout: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    /// Its end, once it is reaped.
+    pub ended: BoxFuture<'static, ExitStatus>,
+}
+
+/// Sends all processes of a node a signal.
+pub type SignalAll = dyn Fn(Signal) -> io::Result<()> + Send + Sync;
+
+/// A child of the bench itself, on the bench's own machine, in a group of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DirectChild;
+
+impl Spawner for DirectChild {
+    fn spawn(&self, _node: u64, launches: &[Launch], log: File) -> io::Result<Spawned> {
+        let [launch] = launches else {
+            let why = "a node of several processes needs a host of its own";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        };
+        if launch.program.is_empty() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut command = Command::new(&launch.program);
+        command
+            .args(&launch.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(folder) = &launch.folder {
+            command.current_dir(folder);
+        }
+        for (name, value) in &launch.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let mut child = command.spawn()?;
+        let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
+        let stdin = child.stdin.take().map(|pipe| Box::new(pipe) as _);
+        let stdout = child.stdout.take().map(|pipe| Box::new(pipe) as _);
+        let ended = async move { child.wait().await.unwrap_or_default() };
+        Ok(Spawned {
+            pid,
+            group: pid,
+            all: None,
+            stdin,
+            stdout,
+            ended: ended.boxed(),
+        })
+    }
+}

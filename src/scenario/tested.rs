@@ -1,0 +1,85 @@
+//! Whose system a run tests, where it is not the program's own node, and what it is documented to do.
+
+use std::path::PathBuf;
+
+use checkers::anomaly::Anomaly;
+use serde::{Deserialize, Serialize};
+
+use super::{Changes, Error, Scenario};
+
+/// A target in one of its modes, as a run's folder keeps it: enough to start it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tested {
+    /// Its name, or its file as it was given.
+    pub target: String,
+    /// Which of its modes.
+    pub mode: String,
+    /// What the program says of its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The program.
+    pub program: PathBuf,
+    /// Whether somebody named that program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named: bool,
+    /// The anomalies that this mode is documented to show; none: it promises to hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<Anomaly>,
+    /// The target's file, with everything in it that was left unsaid.
+    pub description: String,
+}
+
+impl Tested {
+    /// Whether a violation of that name is what this mode is documented to show.
+    #[must_use]
+    pub fn documents(&self, anomaly: Option<Anomaly>) -> bool {
+        anomaly.is_some_and(|anomaly| self.expect.contains(&anomaly))
+    }
+
+    /// What has not come to light that should have, in a sentence.
+    #[must_use]
+    pub fn not_shown(&self) -> Option<String> {
+        let names: Vec<&str> = self.expect.iter().map(|anomaly| anomaly.name()).collect();
+        let Tested { target, mode, .. } = self;
+        (!names.is_empty()).then(|| {
+            let names = names.join(" or ");
+            format!("{target} in mode {mode} is documented to show {names}, and did not")
+        })
+    }
+}
+
+/// What a scenario is made to fit: somebody's system, in a mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForTarget {
+    /// Which.
+    pub tested: Tested,
+    /// How many nodes it has, unless somebody says otherwise.
+    pub nodes: u64,
+}
+
+impl Scenario {
+    /// Fits the scenario to somebody's system.
+    ///
+    /// # Errors
+    /// Where somebody asks for what only the program's own node has.
+    pub(super) fn fit(&mut self, target: &ForTarget, changes: &Changes) -> Result<(), Error> {
+        let name = &target.tested.target;
+        for (flag, given) in [
+            ("--reads", changes.reads.is_some()),
+            ("--append", changes.append.is_some()),
+            ("--vote-guard", changes.vote_guard.is_some()),
+        ] {
+            if given {
+                let why =
+                    format!("{flag} is how the program's own node runs, and {name} is tested");
+                return Err(Error::Senseless(why));
+            }
+        }
+        // How the program's own nodes run is no matter of anybody else's.
+        (self.reads, self.append, self.vote_guard) = (None, None, None);
+        self.voters = None;
+        self.nodes = target.nodes;
+        Ok(())
+    }
+}

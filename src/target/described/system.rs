@@ -1,0 +1,414 @@
+//! A described target as a [`Target`]: each node on a host of its own, started, asked and talked to as its file says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::question::{Ask, Leader, ReadyBy};
+use super::{ClientOptions, Description, Expect, Mode, Place, Wiring};
+use crate::host::Shortages;
+use crate::journal::{NodeStatus, Role};
+use crate::target::client::Routed;
+use crate::target::protocol::dial::Dial;
+use crate::target::protocol::etcd::Etcd;
+use crate::target::protocol::http::Http;
+use crate::target::protocol::resp::Resp;
+use crate::target::protocol::{Protocol, Refusal, Reply};
+use crate::target::template::Words;
+use crate::target::{
+    self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Member, Readiness, Ready,
+    Statuses, Target, TargetError,
+};
+
+/// A node that is asked whether it is ready has this long for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// What makes the nodes a cluster may take so long, and is asked again until then: a node that is ready may not yet have
+/// heard of the others.
+const FORM_WITHIN: Duration = Duration::from_secs(30);
+/// Between two tries of it.
+const FORM_AGAIN: Duration = Duration::from_millis(200);
+/// A node that is started again, perhaps cut off from all others, is given so long to listen. What it does then is
+/// looked at when everything is healed.
+const LISTENS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Somebody's system, in one of its modes.
+#[derive(Debug)]
+pub struct System {
+    description: Description,
+    mode: Mode,
+    program: PathBuf,
+    members: Vec<u64>,
+    shortages: Shortages,
+    /// The nodes that were ready once.
+    were_ready: Arc<Mutex<BTreeSet<u64>>>,
+    /// Where the members are: known from the first start on.
+    wiring: Mutex<Option<Arc<Wiring>>>,
+}
+
+impl System {
+    /// A system of these members, by this program.
+    #[must_use]
+    pub fn new(
+        description: Description,
+        mode: Mode,
+        program: PathBuf,
+        members: Vec<u64>,
+        shortages: Shortages,
+    ) -> System {
+        System {
+            description,
+            mode,
+            program,
+            members,
+            shortages,
+            were_ready: Arc::default(),
+            wiring: Mutex::default(),
+        }
+    }
+
+    fn wired(&self, wiring: &target::Wiring) -> Arc<Wiring> {
+        let place = |&id: &u64| Place {
+            id,
+            ip: IpAddr::V4(
+                wiring
+                    .hosts
+                    .get(&id)
+                    .copied()
+                    .unwrap_or(Ipv4Addr::LOCALHOST),
+            ),
+            dir: wiring.data(id),
+        };
+        let wired = Arc::new(Wiring {
+            members: self.members.iter().map(place).collect(),
+            program: self.program.clone(),
+        });
+        let mut known = self.wiring.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(wired.clone());
+        wired
+    }
+
+    /// What the words of the file mean at a node.
+    fn words(&self, wiring: &Wiring, node: u64) -> Words {
+        let place = self.members.iter().position(|&member| member == node);
+        let place = place.expect("a member is asked for");
+        self.description.words(&self.mode, place, wiring)
+    }
+
+    /// The same, once the nodes' addresses are known.
+    fn known_words(&self, node: u64) -> Option<Words> {
+        let known = self.wiring.lock().unwrap_or_else(PoisonError::into_inner);
+        let wiring = known.clone()?;
+        drop(known);
+        self.members
+            .contains(&node)
+            .then(|| self.words(&wiring, node))
+    }
+
+    /// Where clients of a node dial it.
+    fn clients_at(&self, words: &Words, ip: IpAddr) -> SocketAddr {
+        let port = match &self.mode.client {
+            ClientOptions::Etcd { port, .. }
+            | ClientOptions::Resp { port, .. }
+            | ClientOptions::Lines { port, .. } => *port,
+            ClientOptions::Http(options) => port_of(&options.base.fill(words)),
+            ClientOptions::Maelstrom => 0,
+        };
+        SocketAddr::new(ip, port)
+    }
+
+    /// How a node says that it is ready.
+    fn readiness(&self, node: u64, words: Words, at: SocketAddr, log: PathBuf) -> Readiness {
+        let listening = Listening {
+            peers: at,
+            clients: at,
+            chaos: None,
+            redis: None,
+        };
+        let were_ready = self.were_ready.clone();
+        let again = were_ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&node);
+        if again {
+            return Readiness::Asked(listens(listening));
+        }
+        let by = self.description.ready.by.clone();
+        // What the log says of an earlier life is not said of this one.
+        let from = std::fs::metadata(&log).map_or(0, |log| log.len());
+        let asked: Arc<AskReady> = Arc::new(move || {
+            let (by, words, log) = (by.clone(), words.clone(), log.clone());
+            let were_ready = were_ready.clone();
+            Box::pin(async move {
+                is_ready(&by, &words, &log, from).await.then(|| {
+                    let mut were_ready = were_ready.lock().unwrap_or_else(PoisonError::into_inner);
+                    were_ready.insert(node);
+                    listening
+                })
+            })
+        });
+        Readiness::Asked(asked)
+    }
+}
+
+/// The port of `http://HOST:PORT/...`.
+fn port_of(base: &str) -> u16 {
+    let whole = base.strip_prefix("http://").unwrap_or(base);
+    let host = whole.split('/').next().unwrap_or_default();
+    let port = host
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok());
+    port.unwrap_or(80)
+}
+
+/// Ready is who listens, or has had its time for it.
+fn listens(listening: Listening) -> Arc<AskReady> {
+    let since = Arc::new(Mutex::new(None::<Instant>));
+    Arc::new(move || {
+        let since = since.clone();
+        Box::pin(async move {
+            let connected = tokio::net::TcpStream::connect(listening.clients).await;
+            let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited = since.get_or_insert_with(Instant::now).elapsed();
+            (connected.is_ok() || waited > LISTENS_WITHIN).then_some(listening)
+        })
+    })
+}
+
+async fn is_ready(by: &ReadyBy, words: &Words, log: &Path, from: u64) -> bool {
+    match by {
+        ReadyBy::Tcp(at) => tokio::net::TcpStream::connect(at.fill(words)).await.is_ok(),
+        ReadyBy::Log(pattern) => {
+            let text = tokio::fs::read(log).await.unwrap_or_default();
+            let new = text.get(usize::try_from(from).unwrap_or(usize::MAX)..);
+            pattern.is_in(&String::from_utf8_lossy(new.unwrap_or_default()))
+        }
+        ReadyBy::Ask(ask) => ask.answer(words, ANSWER_WITHIN).await.is_ok(),
+        // Its messages are carried by the bench, which does not do that yet: see `Target::launches`.
+        ReadyBy::Init(_) => false,
+    }
+}
+
+impl Target for System {
+    fn name(&self) -> &str {
+        &self.description.name
+    }
+
+    fn launches(&self, node: u64, wiring: &target::Wiring) -> Vec<Launch> {
+        let wired = self.wired(wiring);
+        let words = self.words(&wired, node);
+        let ip = wiring.hosts.get(&node).copied();
+        let at = self.clients_at(&words, IpAddr::V4(ip.unwrap_or(Ipv4Addr::LOCALHOST)));
+        let log = wiring.folder(node).join("log");
+        let readiness = self.readiness(node, words, at, log);
+        let launches = self.description.launches(&self.mode, node, &wired);
+        let launch = |launch: super::Launch| {
+            let env = launch.env.into_iter();
+            // A node may have rewritten what it was given.
+            let files = launch.files.into_iter();
+            let files: Vec<_> = files.filter(|(path, _)| !path.exists()).collect();
+            let mut folders = vec![wiring.data(node), launch.cwd.clone()];
+            folders.extend(
+                files
+                    .iter()
+                    .filter_map(|(path, _)| Some(path.parent()?.into())),
+            );
+            Launch {
+                program: launch.program.into(),
+                arguments: launch.args.into_iter().map(Into::into).collect(),
+                environment: env
+                    .map(|(name, value)| (name, Some(value.into())))
+                    .collect(),
+                folder: Some(launch.cwd),
+                folders,
+                files,
+                readiness: readiness.clone(),
+                host: Some(at),
+            }
+        };
+        launches.into_iter().map(launch).collect()
+    }
+
+    fn wants_hosts(&self) -> bool {
+        true
+    }
+
+    fn ready_within(&self) -> Option<Duration> {
+        Some(Duration::from_secs(self.description.ready.within_s))
+    }
+
+    fn bootstrap<'a>(&'a self, _members: &'a [Member]) -> Asked<'a, ()> {
+        Box::pin(async move {
+            for form in &self.description.form {
+                for (place, &node) in self.members.iter().enumerate() {
+                    let Some(words) = self.known_words(node).filter(|_| form.on.meets(place))
+                    else {
+                        continue;
+                    };
+                    succeeds(node, &form.ask, &words).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn statuses(&self, node: &Ready) -> Box<dyn Statuses> {
+        match (&self.description.leader, self.known_words(node.id)) {
+            (Some(leader), Some(words)) => Box::new(Leads {
+                node: node.id,
+                leader: leader.clone(),
+                words,
+            }),
+            _ => Box::new(target::NoStatus(self.name().to_owned())),
+        }
+    }
+
+    fn client(&self, config: ClientConfig) -> Box<dyn Client> {
+        let mut dial = Dial::new(config.dial.clone()).noting(self.shortages.clone());
+        let mut words = BTreeMap::new();
+        for &node in config.dial.keys() {
+            let Some(own) = self.known_words(node) else {
+                continue;
+            };
+            let ip = own.own.get("ip").and_then(|ip| ip.parse().ok());
+            let at = self.clients_at(&own, ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+            dial = dial.knowing(at.to_string(), node);
+            words.insert(node, own);
+        }
+        if config.patient {
+            dial = dial.within(config.deadline);
+        }
+        match &self.mode.client {
+            ClientOptions::Etcd { read, .. } => {
+                Box::new(Routed::new(Etcd::new(dial, *read), &config))
+            }
+            ClientOptions::Resp {
+                read,
+                user,
+                password,
+                ..
+            } => {
+                let resp = Resp::new(dial, *read);
+                let resp = match password {
+                    Some(password) => resp.with_password(user.clone(), password.clone()),
+                    None => resp,
+                };
+                Box::new(Routed::new(resp, &config))
+            }
+            ClientOptions::Http(options) => {
+                let http = Http::new(dial, (**options).clone(), words);
+                Box::new(Routed::new(http, &config))
+            }
+            ClientOptions::Lines { .. } | ClientOptions::Maelstrom => {
+                let protocol = self.mode.client.protocol();
+                Box::new(Routed::new(Mute(protocol), &config))
+            }
+        }
+    }
+
+    fn tells_leader(&self) -> bool {
+        self.description.leader.is_some()
+    }
+
+    fn names_leader(&self) -> bool {
+        false
+    }
+
+    fn modes(&self) -> Vec<target::Mode> {
+        self.description.modes.iter().map(neutral).collect()
+    }
+
+    fn mode(&self) -> Option<target::Mode> {
+        Some(neutral(&self.mode))
+    }
+
+    fn cannot(&self) -> Vec<&'static str> {
+        self.mode.client.lacks()
+    }
+}
+
+/// A mode as any target has it: in one that is to show something, what exposes it is drawn.
+fn neutral(mode: &Mode) -> target::Mode {
+    let (expect, drawn) = match &mode.expect {
+        Expect::Holds => (target::Expect::Holds, &mode.survives),
+        Expect::Found(these) => (target::Expect::Found(these.clone()), &mode.expose),
+    };
+    target::Mode {
+        name: mode.name.clone(),
+        expect,
+        survives: Some(drawn.clone()),
+    }
+}
+
+/// Asks until it succeeds, for as long as a cluster may take to come about.
+async fn succeeds(node: u64, ask: &Ask, words: &Words) -> Result<(), TargetError> {
+    let began = Instant::now();
+    loop {
+        match ask.answer(words, ANSWER_WITHIN).await {
+            Ok(_) => return Ok(()),
+            Err(_) if began.elapsed() < FORM_WITHIN => tokio::time::sleep(FORM_AGAIN).await,
+            Err(why) => {
+                let seen = why.to_string();
+                let what = "its part of [form]";
+                return Err(TargetError::Ask {
+                    id: node,
+                    what,
+                    seen,
+                });
+            }
+        }
+    }
+}
+
+/// Asks a node whether it leads.
+struct Leads {
+    node: u64,
+    leader: Leader,
+    words: Words,
+}
+
+impl Statuses for Leads {
+    fn ask(&mut self, within: Duration) -> Asked<'_, NodeStatus> {
+        Box::pin(async move {
+            let Leads {
+                node,
+                leader,
+                words,
+            } = self;
+            let answered = leader.ask.answer(words, within).await;
+            let answer = answered.map_err(|why| TargetError::Ask {
+                id: *node,
+                what: "its status",
+                seen: why.to_string(),
+            })?;
+            let leads = leader.leader.holds(&answer);
+            let term = leader.term.as_ref().and_then(|term| term.text_of(&answer));
+            Ok(NodeStatus {
+                role: if leads { Role::Leader } else { Role::Follower },
+                term: term.and_then(|term| term.parse().ok()),
+                leader: leads.then_some(*node),
+                ..NodeStatus::default()
+            })
+        })
+    }
+}
+
+/// A protocol that only a bench which carries its lines can speak.
+#[derive(Debug)]
+struct Mute(&'static str);
+
+impl Protocol for Mute {
+    fn ask<'a>(
+        &'a mut self,
+        _: u64,
+        _: &'a str,
+        _: checkers::history::Call,
+        _: tokio::time::Instant,
+    ) -> futures::future::BoxFuture<'a, Result<Reply, Refusal>> {
+        let why = format!("a run does not speak {} yet", self.0);
+        Box::pin(async move { Err(Refusal::not_applied(why)) })
+    }
+
+    fn reset(&mut self) {}
+}

@@ -1,0 +1,118 @@
+//! What a node does to itself at a word: its disk, its clock, and the counters of a defect that was planted in it.
+
+use std::time::{Duration, Instant};
+
+use super::{Asked, Ready};
+
+/// Whom to ask for a disk or a clock that goes wrong.
+pub trait Switches: Send + Sync {
+    /// Harms the disk under a node's log and state, or makes it whole, and gives what a new file on it meets then. But
+    /// for writing back, what it does at a SIGKILL stays as it was started with.
+    fn set_disk<'a>(&'a self, node: &'a Ready, switches: DiskSwitches) -> Asked<'a, DiskProbe>;
+
+    /// Looks at a node's disk.
+    fn disk<'a>(&'a self, node: &'a Ready) -> Asked<'a, DiskSeen>;
+
+    /// Steps a node's own clock forward and lets it run at `rate` from now on: 1 is as it should, 0 stands still. Gives
+    /// what it shows then; with the rate that it has and no step it only does that.
+    fn set_clock<'a>(&'a self, node: &'a Ready, rate: f64, step: Duration) -> Asked<'a, ClockSeen>;
+
+    /// How often a node's planted defect was reached and triggered in this life.
+    fn defect_counters<'a>(&'a self, node: &'a Ready) -> Asked<'a, DefectCounters>;
+}
+
+/// What is wrong with a node's disk; the default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskSwitches {
+    /// Every sync takes so much longer.
+    pub slow_sync: Duration,
+    /// A sync says that it is done, and does nothing. Outside of the fault model.
+    pub lying_sync: bool,
+    /// Every sync fails with EIO, and what was to be synced is lost.
+    pub sync_fails: bool,
+    /// No file grows.
+    pub full: bool,
+    /// Every read fails with EIO.
+    pub read_fails: bool,
+    /// What is not synced is lost at a SIGKILL; but of so many in a thousand unsynced writes all or a part is kept.
+    pub write_back_per_mille: u32,
+    /// What is kept of such a write is never all of it: it ends between two sectors.
+    pub torn: bool,
+    /// A sync that begins does not end before this is taken out.
+    pub hold_sync: bool,
+    /// Every read gives one bit that was not written. Outside of the fault model.
+    pub flip_reads: bool,
+}
+
+/// What a new file on a node's disk met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskProbe {
+    /// Bytes that were written,
+    pub bytes: u64,
+    /// of them those that were in the file before it was synced,
+    pub early_bytes: u64,
+    /// and after it was.
+    pub synced_bytes: u64,
+    /// How long the sync took, in microseconds; `None`: it was held, or there was nothing to sync.
+    pub sync_us: Option<u64>,
+    /// What growth or sync failed with; empty: nothing did.
+    pub write_error: String,
+    /// What reading failed with; empty: it did not.
+    pub read_error: String,
+    /// Whether what was read was what had been written.
+    pub read_right: bool,
+}
+
+/// What a node's disk has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskSeen {
+    /// Bytes that were written and are only in memory now.
+    pub unsynced_bytes: u64,
+    /// Syncs since the child's start.
+    pub syncs: u64,
+    /// Syncs that have begun and not ended.
+    pub syncing: u64,
+    /// Operations that met a harm since the child's start.
+    pub harmed: u64,
+}
+
+/// How often a planted defect had its chance, and took it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefectCounters {
+    /// Its name; empty: none is planted.
+    pub defect: String,
+    /// The planted line ran.
+    pub reached: u64,
+    /// The bad fact was true.
+    pub triggered: u64,
+}
+
+/// What a node's own clock showed, at some instant between these two of the bench's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClockSeen {
+    /// When it was asked.
+    pub asked: Instant,
+    /// When the answer came.
+    pub heard: Instant,
+    /// What it showed, since some instant of its own.
+    pub shows: Duration,
+    /// How fast it says that it runs; 1 is as it should.
+    pub rate: f64,
+}
+
+impl ClockSeen {
+    /// Whether the clock, which showed this, can show `later` if it ran at `rate` since then and stepped by `step`
+    /// beside; both bounds come from when it was asked and answered.
+    #[must_use]
+    pub fn leads_to(&self, later: &ClockSeen, rate: f64, step: Duration) -> bool {
+        let least = later.asked.saturating_duration_since(self.heard);
+        let most = later.heard.saturating_duration_since(self.asked);
+        let Some(ran) = later.shows.checked_sub(self.shows + step) else {
+            return false;
+        };
+        least.mul_f64(rate) <= ran + CLOCK_GRAIN && ran <= most.mul_f64(rate) + CLOCK_GRAIN
+    }
+}
+
+/// What rounding may cost when clocks are compared.
+const CLOCK_GRAIN: Duration = Duration::from_micros(1);

@@ -1,0 +1,223 @@
+//! Hosts of their own for unmodified programs: each node has an address, and what it dials is led through the proxy.
+//!
+//! ```text
+//!  a node's programs ── bind, connect ──▶ its host ── Links::connect ──▶ the proxy's route of that ordered pair
+//! ```
+//!
+//! The crate `machine` starts the programs and hears what they ask the kernel for; here its network meets the proxy.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use futures::FutureExt;
+use machine::launch::{Exit, LaunchError, Program, Waiter};
+use machine::net;
+use rustix::process::Signal;
+
+use crate::cluster::{Spawned, Spawner};
+use crate::proxy::{Network, Route};
+use crate::target::Launch;
+
+/// A host for each node.
+pub(super) struct Hosts {
+    hosts: BTreeMap<u64, Arc<net::Host>>,
+}
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.addresses()).finish()
+    }
+}
+
+impl Hosts {
+    /// Hosts for these nodes, whose connections go through the proxy's routes.
+    ///
+    /// # Errors
+    /// When no addresses of 127.0.0.0/8 are free.
+    pub(super) fn new(
+        nodes: impl Iterator<Item = u64>,
+        links: Weak<Network>,
+    ) -> io::Result<Arc<Hosts>> {
+        let addresses = net::Network::claim()?;
+        let links: Arc<dyn net::Links> = Arc::new(Routes {
+            addresses: addresses.clone(),
+            links,
+        });
+        let host = |node| {
+            let number = u8::try_from(node).expect("a node's number is at most 9");
+            (node, net::Host::new(&addresses, number, links.clone()))
+        };
+        let hosts = nodes.map(host).collect();
+        Ok(Arc::new(Hosts { hosts }))
+    }
+
+    /// Each node's own address.
+    pub(super) fn addresses(&self) -> BTreeMap<u64, Ipv4Addr> {
+        let hosts = self.hosts.iter();
+        hosts.map(|(&node, host)| (node, host.address())).collect()
+    }
+
+    /// Where the nodes' programs connect to that is no node, and how often: no link harms that.
+    pub(super) fn foreign(&self) -> BTreeMap<SocketAddr, u64> {
+        let mut all = BTreeMap::new();
+        for host in self.hosts.values() {
+            for (address, times) in host.noticed().foreign {
+                *all.entry(address).or_default() += times;
+            }
+        }
+        all
+    }
+
+    /// The nodes that send datagrams to nodes: no link harms those.
+    pub(super) fn datagrams(&self) -> Vec<u64> {
+        let hosts = self.hosts.iter();
+        let sends = hosts.filter(|(_, host)| !host.noticed().datagrams.is_empty());
+        sends.map(|(&node, _)| node).collect()
+    }
+}
+
+/// The routes of the proxy, as a host's network asks for them.
+struct Routes {
+    addresses: Arc<net::Network>,
+    links: Weak<Network>,
+}
+
+impl net::Links for Routes {
+    fn connect(
+        &self,
+        from: net::NodeId,
+        source: SocketAddr,
+        to: net::NodeId,
+        port: u16,
+    ) -> Result<SocketAddr, i32> {
+        // A run that is over listens nowhere, and a node that there is not, either.
+        let links = self.links.upgrade().ok_or(libc_errno::REFUSED)?;
+        let (from, peer) = (u64::from(from), u64::from(to));
+        if !links.has(Route::nodes(from, peer)) {
+            return Err(libc_errno::REFUSED);
+        }
+        let source = SocketAddr::new(source.ip().to_canonical(), source.port());
+        let there = SocketAddr::new(IpAddr::V4(self.addresses.address(to)), port);
+        let led = links.lead(Route::nodes(from, peer), source, there);
+        led.map_err(|error| match (error.raw_os_error(), error.kind()) {
+            (Some(errno), _) => errno,
+            (None, io::ErrorKind::TimedOut) => libc_errno::TIMED_OUT,
+            (None, _) => libc_errno::REFUSED,
+        })
+    }
+}
+
+/// The error numbers of connect(2) that are made up here.
+mod libc_errno {
+    use rustix::io::Errno;
+
+    pub(super) const REFUSED: i32 = Errno::CONNREFUSED.raw_os_error();
+    pub(super) const TIMED_OUT: i32 = Errno::TIMEDOUT.raw_os_error();
+}
+
+/// The processes of one life of a node.
+#[derive(Default)]
+struct Life(Mutex<Vec<Program>>);
+
+impl Life {
+    /// Sends each of them, and all that they have started, a signal.
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for program in programs.iter() {
+            match signal {
+                Signal::STOP => program.pause().map_err(io::Error::other)?,
+                Signal::CONT => program.resume(),
+                Signal::KILL => program.signal_all(signal)?,
+                // A launcher is asked, and not what it has launched.
+                other => program.signal(other)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what is left of them, and comes back when nothing is.
+    fn end(&self) {
+        let programs = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(programs);
+    }
+}
+
+/// Ends a life when it is dropped: its first process has ended, or nobody wants it any more.
+struct Over(Arc<Life>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Waits on a thread of its own for the first process of a life, and then for the end of all of it.
+async fn ended(life: Arc<Life>, waiter: Waiter) -> ExitStatus {
+    // Dropped with this future, whatever the thread does.
+    let over = Over(life);
+    let waited = tokio::task::spawn_blocking(move || waiter.wait()).await;
+    let exit = waited.ok().flatten();
+    // Not on the runtime's thread: the kernel may take its time.
+    let _ = tokio::task::spawn_blocking(move || drop(over)).await;
+    ExitStatus::from_raw(match exit {
+        Some(Exit::Code(code)) => (code & 0xff) << 8,
+        Some(Exit::Signal(signal)) => signal & 0x7f,
+        // A keeper that was killed took the program with it.
+        None => Signal::KILL.as_raw(),
+    })
+}
+
+/// What the kernel said of a start, where it was the kernel.
+fn refused(error: LaunchError) -> io::Error {
+    match error {
+        LaunchError::NotFound(program) => {
+            let why = format!("there is no program {}", program.display());
+            io::Error::new(io::ErrorKind::NotFound, why)
+        }
+        LaunchError::Keeper { error, .. } | LaunchError::Surroundings { error, .. } => error,
+        error => io::Error::other(error),
+    }
+}
+
+impl Spawner for Hosts {
+    fn spawn(&self, node: u64, launches: &[Launch], log: File) -> io::Result<Spawned> {
+        let host = self.hosts.get(&node).ok_or(io::ErrorKind::NotFound)?;
+        let mut programs = Vec::new();
+        for launch in launches {
+            let mut start = machine::launch::Launch::new(&launch.program)
+                .args(&launch.arguments)
+                .stdout(log.try_clone()?)
+                .stderr(log.try_clone()?)
+                .watch(Arc::new(host.clone()));
+            if let Some(folder) = &launch.folder {
+                start = start.folder(folder);
+            }
+            for (name, value) in &launch.environment {
+                start = match value {
+                    Some(value) => start.env(name, value),
+                    None => start.without(name),
+                };
+            }
+            // What was started before is ended when it is dropped.
+            programs.push(start.start().map_err(refused)?);
+        }
+        let first = programs.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let (pid, waiter) = (first.pid(), first.waiter());
+        let life = Arc::new(Life(Mutex::new(programs)));
+        let all = life.clone();
+        Ok(Spawned {
+            pid,
+            group: pid,
+            all: Some(Arc::new(move |signal| all.signal(signal))),
+            stdin: None,
+            stdout: None,
+            ended: ended(life, waiter).boxed(),
+        })
+    }
+}
