@@ -15,6 +15,7 @@ mod asks;
 mod client;
 mod modes;
 mod parse;
+mod program;
 mod reader;
 mod system;
 #[cfg(test)]

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::question::{Ask, Leader, ReadyBy};
-use super::{ClientOptions, Description, Expect, Mode, Place, Wiring};
+use super::{ClientOptions, Description, Expect, Mode, Place, Wiring, program};
 use crate::host::Shortages;
 use crate::journal::{NodeStatus, Role};
 use crate::target::client::Routed;
 use crate::target::protocol::dial::Dial;
 use crate::target::protocol::etcd::Etcd;
 use crate::target::protocol::http::Http;
+use crate::target::protocol::lines::Lines;
 use crate::target::protocol::resp::Resp;
 use crate::target::protocol::{Protocol, Refusal, Reply};
 use crate::target::template::Words;
@@ -300,7 +301,16 @@ impl Target for System {
                 let http = Http::new(dial, (**options).clone(), words);
                 Box::new(Routed::new(http, &config))
             }
-            ClientOptions::Lines { .. } | ClientOptions::Maelstrom => {
+            ClientOptions::Lines { run, env, .. } => {
+                let nobody = |node| panic!("n{node} has no place yet, and a client");
+                let first = self.members[0];
+                let words = self.known_words(first).unwrap_or_else(|| nobody(first));
+                let number = u64::try_from(config.turn).expect("there are so few clients");
+                let start = program::start(run, env, &words);
+                let lines = Lines::new(number, config.dial.clone(), start);
+                Box::new(Routed::new(lines, &config))
+            }
+            ClientOptions::Maelstrom => {
                 let protocol = self.mode.client.protocol();
                 Box::new(Routed::new(Mute(protocol), &config))
             }
