@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::question::{Ask, Leader, ReadyBy, State};
-use super::{ClientOptions, Description, Expect, Mode, Place, Wiring};
 use serde_json::Value;
 
+use super::question::{Ask, Leader, ReadyBy, State};
+use super::{ClientOptions, Description, Expect, Mode, Place, Wiring, program};
 use crate::host::Shortages;
 use crate::journal::{NodeStatus, Role};
 use crate::target::client::Routed;
 use crate::target::protocol::dial::Dial;
 use crate::target::protocol::etcd::Etcd;
 use crate::target::protocol::http::Http;
+use crate::target::protocol::lines::Lines;
 use crate::target::protocol::resp::Resp;
 use crate::target::protocol::{Protocol, Refusal, Reply};
 use crate::target::template::Words;
@@ -186,7 +187,7 @@ async fn is_ready(by: &ReadyBy, words: &Words, log: &Path, from: u64) -> bool {
             let new = text.get(usize::try_from(from).unwrap_or(usize::MAX)..);
             pattern.is_in(&String::from_utf8_lossy(new.unwrap_or_default()))
         }
-        ReadyBy::Ask(ask) => ask.put(words, ANSWER_WITHIN).await.is_ok(),
+        ReadyBy::Ask(ask) => ask.answer(words, ANSWER_WITHIN).await.is_ok(),
         // Its messages are carried by the bench, which does not do that yet: see `Target::launches`.
         ReadyBy::Init(_) => false,
     }
@@ -302,7 +303,16 @@ impl Target for System {
                 let http = Http::new(dial, (**options).clone(), words);
                 Box::new(Routed::new(http, &config))
             }
-            ClientOptions::Lines { .. } | ClientOptions::Maelstrom => {
+            ClientOptions::Lines { run, env, .. } => {
+                let nobody = |node| panic!("n{node} has no place yet, and a client");
+                let first = self.members[0];
+                let words = self.known_words(first).unwrap_or_else(|| nobody(first));
+                let number = u64::try_from(config.turn).expect("there are so few clients");
+                let start = program::start(run, env, &words);
+                let lines = Lines::new(number, config.dial.clone(), start);
+                Box::new(Routed::new(lines, &config))
+            }
+            ClientOptions::Maelstrom => {
                 let protocol = self.mode.client.protocol();
                 Box::new(Routed::new(Mute(protocol), &config))
             }
@@ -395,10 +405,11 @@ fn neutral(mode: &Mode) -> target::Mode {
 async fn succeeds(node: u64, ask: &Ask, words: &Words) -> Result<(), TargetError> {
     let began = Instant::now();
     loop {
-        match ask.put(words, ANSWER_WITHIN).await {
+        match ask.answer(words, ANSWER_WITHIN).await {
             Ok(_) => return Ok(()),
             Err(_) if began.elapsed() < FORM_WITHIN => tokio::time::sleep(FORM_AGAIN).await,
-            Err(seen) => {
+            Err(why) => {
+                let seen = why.to_string();
                 let what = "its part of [form]";
                 return Err(TargetError::Ask {
                     id: node,
@@ -425,11 +436,11 @@ impl Statuses for Leads {
                 leader,
                 words,
             } = self;
-            let answered = leader.ask.put(words, within).await;
-            let answer = answered.map_err(|seen| TargetError::Ask {
+            let answered = leader.ask.answer(words, within).await;
+            let answer = answered.map_err(|why| TargetError::Ask {
                 id: *node,
                 what: "its status",
-                seen,
+                seen: why.to_string(),
             })?;
             let leads = leader.leader.holds(&answer);
             let term = leader.term.as_ref().and_then(|term| term.text_of(&answer));
