@@ -78,7 +78,7 @@ pub fn choose(
         let (mode, modes) = (mode.unwrap_or_default(), modes.join(", "));
         NoTarget::NoSuch(format!("--mode {mode}: {name} has {modes}"))
     })?;
-    if let ClientOptions::Lines { .. } | ClientOptions::Maelstrom = chosen.client {
+    if let ClientOptions::Lines { .. } = chosen.client {
         let protocol = chosen.client.protocol();
         return Err(NoTarget::NoSuch(format!(
             "{name}: a run does not speak {protocol} yet; `whitewater target check {name}` reads its file"
