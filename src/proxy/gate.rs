@@ -10,6 +10,8 @@
 //! look at their leg's faults before each byte passes, so a hold works from the moment it is put in, also on what
 //! the reader had already let through.
 
+mod line;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
@@ -178,38 +180,6 @@ impl LegState {
     /// Bytes that wait for their time.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// A line of so many bytes was taken from its sender. Gives a number of its own for what is drawn for it.
-    pub(crate) fn take_line(&self, bytes: u64) -> u64 {
-        let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
-        let route = self.leg.route.number();
-        super::mix(self.seed, &[route, before])
-    }
-
-    /// A line of so many bytes begins to wait for its time; false where too much waits already.
-    pub(crate) fn keep_line(&self, bytes: u64) -> bool {
-        let room = self.waiting() + bytes <= MOST_WAITING as u64;
-        if room {
-            self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        }
-        room
-    }
-
-    /// A line of so many bytes has waited for its time.
-    pub(crate) fn let_line_go(&self, bytes: u64) {
-        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Gives a line of so many bytes to its receiver, unless the leg is held. The look at the faults and the deed are one:
-    /// nothing passes once a hold is in.
-    pub(crate) fn give_line(&self, bytes: u64, give: impl FnOnce() -> bool) -> bool {
-        let faults = self.faults.lock().unwrap();
-        let given = !faults.effect.held && give();
-        if given {
-            self.delivered.fetch_add(bytes, Ordering::SeqCst);
-        }
-        given
     }
 
     fn gate(self: &Arc<Self>) -> Gate {
