@@ -6,6 +6,7 @@
 //! a port which belongs to somebody else by now.
 
 mod hosts;
+mod lines;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Spawner, UpstreamHook};
 use crate::proxy::{Level, MAX_NODE, Network, NetworkConfig, ProxyError, Route};
-use crate::target::{Ready, Wiring};
+use crate::target::{Post, Ready, Transport, Wiring};
 use hosts::Hosts;
+use lines::Hub;
 
 /// The group of clients whose listener of a node is its entry in the membership.
 const ADVERTISED: u32 = 0;
@@ -40,6 +42,8 @@ pub struct Testbed {
     pub cluster: Arc<Cluster>,
     /// The nodes' own hosts, where each has one.
     hosts: Option<Arc<Hosts>>,
+    /// What carries the nodes' lines, where they speak by those.
+    post: Option<Arc<Hub>>,
     /// The links. Last, so that they outlive the children.
     pub network: Arc<Network>,
 }
@@ -79,9 +83,12 @@ impl Testbed {
             .wants_hosts()
             .then(|| Hosts::new(ids.clone(), links.clone()));
         let hosts = hosts.transpose().map_err(TestbedError::Hosts)?;
-        let spawner: Arc<dyn Spawner> = match &hosts {
-            Some(hosts) => hosts.clone(),
-            None => cluster.spawner.clone(),
+        let post =
+            (target.transport() == Transport::Lines).then(|| Arc::new(Hub::new(links.clone())));
+        let spawner: Arc<dyn Spawner> = match (&post, &hosts) {
+            (Some(post), _) => post.clone(),
+            (None, Some(hosts)) => hosts.clone(),
+            (None, None) => cluster.spawner.clone(),
         };
         let cluster = Cluster::new(ClusterConfig {
             wiring: Wiring {
@@ -91,6 +98,7 @@ impl Testbed {
                     .as_ref()
                     .map(|hosts| hosts.addresses())
                     .unwrap_or_default(),
+                post: post.clone().map(|post| post as Arc<dyn Post>),
                 ..cluster.wiring
             },
             spawner,
@@ -104,6 +112,7 @@ impl Testbed {
         Ok(Testbed {
             cluster: Arc::new(cluster),
             hosts,
+            post,
             network,
         })
     }
@@ -127,16 +136,20 @@ impl Testbed {
         Ok(ready)
     }
 
-    /// What of the nodes' traffic no link could harm, a sentence each: connections to what is no node, and datagrams.
+    /// What of the nodes' traffic no link could harm, a sentence each: connections to what is no node, datagrams, and lines
+    /// that are no message to anybody.
     #[must_use]
     pub fn unharmed(&self) -> Vec<String> {
+        let mut said = match &self.post {
+            Some(post) => post.rubbish(),
+            None => Vec::new(),
+        };
         let Some(hosts) = &self.hosts else {
-            return Vec::new();
+            return said;
         };
         let foreign = hosts.foreign();
         let times = |(address, times): (&SocketAddr, &u64)| format!("{address} ({times} times)");
         let foreign: Vec<String> = foreign.iter().map(times).collect();
-        let mut said = Vec::new();
         if !foreign.is_empty() {
             said.push(format!(
                 "nodes connect to what is no node, where no link is harmed: {}",

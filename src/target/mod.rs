@@ -17,6 +17,7 @@ pub mod described;
 mod error;
 pub mod kiwi;
 mod launch;
+mod lines;
 mod mode;
 pub mod protocol;
 mod state;
@@ -38,6 +39,7 @@ pub use admin::{Admin, Departure, LeaderSeen, Member};
 pub use client::{Answer, Client, ClientConfig, Follow};
 pub use error::TargetError;
 pub use launch::{AskReady, Launch, Listening, Readiness, Ready, SaysReady, Wiring};
+pub use lines::{Post, Transport};
 pub use mode::{Expect, Mode};
 pub use state::{StateDump, StateHash, States};
 pub use switches::{ClockSeen, DefectCounters, DiskProbe, DiskSeen, DiskSwitches, Switches};
@@ -85,6 +87,11 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// whom to dial: they are unmodified, and dial their peers.
     fn wants_hosts(&self) -> bool {
         false
+    }
+
+    /// By what its nodes speak with one another and with their clients.
+    fn transport(&self) -> Transport {
+        Transport::Sockets
     }
 
     /// How long a node may take to be ready; `None`: as long as anybody.

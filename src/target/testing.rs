@@ -69,6 +69,7 @@ impl Target for Plain {
             files: vec![(wiring.data(node).join("born"), node.to_string())],
             readiness: Readiness::Says(Arc::new(ready)),
             host: None,
+            first_line: None,
         }]
     }
 

@@ -122,12 +122,15 @@ mod libc_errno {
 }
 
 /// The processes of one life of a node.
-#[derive(Default)]
-struct Life(Mutex<Vec<Program>>);
+pub(super) struct Life(Mutex<Vec<Program>>);
 
 impl Life {
+    pub(super) fn of(programs: Vec<Program>) -> Life {
+        Life(Mutex::new(programs))
+    }
+
     /// Sends each of them, and all that they have started, a signal.
-    fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         let programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for program in programs.iter() {
             match signal {
@@ -158,7 +161,7 @@ impl Drop for Over {
 }
 
 /// Waits on a thread of its own for the first process of a life, and then for the end of all of it.
-async fn ended(life: Arc<Life>, waiter: Waiter) -> ExitStatus {
+pub(super) async fn ended(life: Arc<Life>, waiter: Waiter) -> ExitStatus {
     // Dropped with this future, whatever the thread does.
     let over = Over(life);
     let waited = tokio::task::spawn_blocking(move || waiter.wait()).await;
@@ -174,7 +177,7 @@ async fn ended(life: Arc<Life>, waiter: Waiter) -> ExitStatus {
 }
 
 /// What the kernel said of a start, where it was the kernel.
-fn refused(error: LaunchError) -> io::Error {
+pub(super) fn refused(error: LaunchError) -> io::Error {
     match error {
         LaunchError::NotFound(program) => {
             let why = format!("there is no program {}", program.display());
@@ -209,7 +212,7 @@ impl Spawner for Hosts {
         }
         let first = programs.first().ok_or(io::ErrorKind::InvalidInput)?;
         let (pid, waiter) = (first.pid(), first.waiter());
-        let life = Arc::new(Life(Mutex::new(programs)));
+        let life = Arc::new(Life::of(programs));
         let all = life.clone();
         Ok(Spawned {
             pid,

@@ -17,12 +17,13 @@ use crate::target::protocol::dial::Dial;
 use crate::target::protocol::etcd::Etcd;
 use crate::target::protocol::http::Http;
 use crate::target::protocol::lines::Lines;
+use crate::target::protocol::maelstrom::{self, Message};
+use crate::target::protocol::posted::Posted;
 use crate::target::protocol::resp::Resp;
-use crate::target::protocol::{Protocol, Refusal, Reply};
 use crate::target::template::Words;
 use crate::target::{
-    self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Member, Readiness, Ready,
-    StateDump, StateHash, States, Statuses, Target, TargetError,
+    self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Member, Post, Readiness, Ready,
+    StateDump, StateHash, States, Statuses, Target, TargetError, Transport,
 };
 
 /// A node that is asked whether it is ready has this long for an answer.
@@ -48,6 +49,8 @@ pub struct System {
     were_ready: Arc<Mutex<BTreeSet<u64>>>,
     /// Where the members are: known from the first start on.
     wiring: Mutex<Option<Arc<Wiring>>>,
+    /// What carries the nodes' lines: known from the first start on, where they speak by those.
+    post: Mutex<Option<Arc<dyn Post>>>,
 }
 
 impl System {
@@ -68,6 +71,7 @@ impl System {
             shortages,
             were_ready: Arc::default(),
             wiring: Mutex::default(),
+            post: Mutex::default(),
         }
     }
 
@@ -89,6 +93,9 @@ impl System {
         });
         let mut known = self.wiring.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(wired.clone());
+        drop(known);
+        let mut post = self.post.lock().unwrap_or_else(PoisonError::into_inner);
+        post.clone_from(&wiring.post);
         wired
     }
 
@@ -107,6 +114,24 @@ impl System {
         self.members
             .contains(&node)
             .then(|| self.words(&wiring, node))
+    }
+
+    fn post(&self) -> Option<Arc<dyn Post>> {
+        let post = self.post.lock().unwrap_or_else(PoisonError::into_inner);
+        post.clone()
+    }
+
+    /// What a node that speaks by lines hears first. It comes from the bench, as client `c0`.
+    fn first_line(&self, node: u64) -> Option<String> {
+        let names: Vec<String> = self.members.iter().map(|id| format!("n{id}")).collect();
+        let name = format!("n{node}");
+        let init = || Message {
+            src: "c0".to_owned(),
+            dest: name.clone(),
+            addr: None,
+            body: maelstrom::init(1, &name, &names),
+        };
+        (self.transport() == Transport::Lines).then(|| init().line())
     }
 
     /// Where clients of a node dial it.
@@ -129,6 +154,13 @@ impl System {
             chaos: None,
             redis: None,
         };
+        // A node that is started again is told again who it is, past all faults.
+        if let (ReadyBy::Init(_), Some(post)) = (&self.description.ready.by, self.post()) {
+            return Readiness::Asked(Arc::new(move || {
+                let ready = post.is_ready(node).then_some(listening);
+                Box::pin(async move { ready })
+            }));
+        }
         let were_ready = self.were_ready.clone();
         let again = were_ready
             .lock()
@@ -188,7 +220,7 @@ async fn is_ready(by: &ReadyBy, words: &Words, log: &Path, from: u64) -> bool {
             pattern.is_in(&String::from_utf8_lossy(new.unwrap_or_default()))
         }
         ReadyBy::Ask(ask) => ask.answer(words, ANSWER_WITHIN).await.is_ok(),
-        // Its messages are carried by the bench, which does not do that yet: see `Target::launches`.
+        // Without a post nobody would carry its answer.
         ReadyBy::Init(_) => false,
     }
 }
@@ -205,8 +237,10 @@ impl Target for System {
         let at = self.clients_at(&words, IpAddr::V4(ip.unwrap_or(Ipv4Addr::LOCALHOST)));
         let log = wiring.folder(node).join("log");
         let readiness = self.readiness(node, words, at, log);
+        let mut first_line = self.first_line(node);
+        let host = (self.transport() == Transport::Sockets).then_some(at);
         let launches = self.description.launches(&self.mode, node, &wired);
-        let launch = |launch: super::Launch| {
+        let mut launch = |launch: super::Launch| {
             let env = launch.env.into_iter();
             // A node may have rewritten what it was given.
             let files = launch.files.into_iter();
@@ -227,14 +261,22 @@ impl Target for System {
                 folders,
                 files,
                 readiness: readiness.clone(),
-                host: Some(at),
+                host,
+                first_line: first_line.take(),
             }
         };
-        launches.into_iter().map(launch).collect()
+        launches.into_iter().map(&mut launch).collect()
     }
 
     fn wants_hosts(&self) -> bool {
-        true
+        self.transport() == Transport::Sockets
+    }
+
+    fn transport(&self) -> Transport {
+        match self.mode.client {
+            ClientOptions::Maelstrom => Transport::Lines,
+            _ => Transport::Sockets,
+        }
     }
 
     fn ready_within(&self) -> Option<Duration> {
@@ -313,8 +355,8 @@ impl Target for System {
                 Box::new(Routed::new(lines, &config))
             }
             ClientOptions::Maelstrom => {
-                let protocol = self.mode.client.protocol();
-                Box::new(Routed::new(Mute(protocol), &config))
+                let post = self.post().expect("clients come after the first node");
+                Box::new(Routed::new(Posted::new(post, config.group), &config))
             }
         }
     }
@@ -355,8 +397,8 @@ impl States for System {
             let Some((state, words)) = known else {
                 return Err(failed("its file has no [state]".to_owned()));
             };
-            let answer = state.ask.put(&words, ANSWER_WITHIN).await;
-            state_in(state, &answer.map_err(failed)?).map_err(failed)
+            let answer = state.ask.answer(&words, ANSWER_WITHIN).await;
+            state_in(state, &answer.map_err(|none| failed(none.to_string()))?).map_err(failed)
         })
     }
 
@@ -452,25 +494,6 @@ impl Statuses for Leads {
             })
         })
     }
-}
-
-/// A protocol that only a bench which carries its lines can speak.
-#[derive(Debug)]
-struct Mute(&'static str);
-
-impl Protocol for Mute {
-    fn ask<'a>(
-        &'a mut self,
-        _: u64,
-        _: &'a str,
-        _: checkers::history::Call,
-        _: tokio::time::Instant,
-    ) -> futures::future::BoxFuture<'a, Result<Reply, Refusal>> {
-        let why = format!("a run does not speak {} yet", self.0);
-        Box::pin(async move { Err(Refusal::not_applied(why)) })
-    }
-
-    fn reset(&mut self) {}
 }
 
 #[cfg(test)]

@@ -158,6 +158,7 @@ impl Target for Kiwi {
             files: Vec::new(),
             readiness: Readiness::Says(Arc::new(ready)),
             host: None,
+            first_line: None,
         }]
     }
 
