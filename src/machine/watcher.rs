@@ -89,7 +89,7 @@ impl From<Reply> for Answer {
 
 /// Somebody who hears chosen system calls of a program, of all its threads and children.
 ///
-/// One watcher serves one node; a program that is started again meets the same one.
+/// One watcher serves one node: several programs may share it, and one that is started again meets the same.
 pub trait Watcher: Send + Sync {
     /// The calls to be heard. Asked once, before the program starts. Where two watchers want the same call, each is
     /// asked in turn; a watcher may therefore hear calls of a wanted number that its own bits exclude.
@@ -102,6 +102,7 @@ pub trait Watcher: Send + Sync {
     /// was heard; never once it has answered.
     fn answer(&self, caller: &Caller) -> Answer;
 
-    /// The program, all its children included, is gone: whatever still waits on its behalf may stop waiting.
+    /// A program that it watched is gone, all its children included: whatever still waits on its behalf may stop waiting.
+    /// Called on that program's thread, before [`Program::gone`](crate::launch::Program::gone) says so.
     fn gone(&self) {}
 }

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Shutdown, SocketType, bind, connect, getpeername, getsockname, shutdown, sockopt,
+    AddressFamily, SendFlags, Shutdown, SocketType, bind, connect, getpeername, getsockname,
+    sendto, shutdown, sockopt,
 };
 
 use super::address::{alike, as_v4, encode, read};
-use super::socket::{Place, Sockets, Way};
+use super::socket::{Connected, Place, Sockets, Way};
 use super::{Links, Network, NodeId};
 use crate::call::Reply;
 use crate::caller::Caller;
@@ -26,7 +27,10 @@ const FOREIGN: usize = 256;
 /// The port of a resolver of names.
 const DOMAIN: u16 = 53;
 
-/// The network of one node, as its program meets it.
+/// The kernel refuses a larger datagram by itself.
+const DATAGRAM: u64 = 1 << 16;
+
+/// The network of one node, as its programs meet it: several may share it, as a server and its sentinel do.
 pub struct Host {
     node: NodeId,
     network: Arc<Network>,
@@ -166,7 +170,8 @@ impl Host {
             }
             connect(&socket, &self.own(asked))?;
             if let Some(place) = place {
-                self.sockets.settle(caller, &socket, &place, Some(asked))?;
+                let connected = Some((asked, Connected::Already));
+                self.sockets.settle(caller, &socket, &place, connected)?;
             }
             return Ok(Reply::Value(0).into());
         }
@@ -231,16 +236,21 @@ impl Host {
             Ok(()) => Reply::Value(0),
             Err(errno) => Reply::Errno(errno.raw_os_error()),
         };
-        let under_way = [Reply::Value(0), Reply::Errno(libc::EINPROGRESS)].contains(&reply);
-        match &attempt.place {
-            Some(place) if under_way => {
-                let (caller, asked) = (&attempt.caller, Some(attempt.asked));
-                match self.sockets.settle(caller, &attempt.socket, place, asked) {
-                    Ok(()) => reply,
-                    Err(error) => Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO)),
-                }
-            }
-            _ => reply,
+        let how = match reply {
+            Reply::Value(0) => Connected::Already,
+            Reply::Errno(libc::EINPROGRESS) => Connected::Soon,
+            _ => return reply,
+        };
+        let Some(place) = &attempt.place else {
+            return reply;
+        };
+        let (caller, connected) = (&attempt.caller, Some((attempt.asked, how)));
+        match self
+            .sockets
+            .settle(caller, &attempt.socket, place, connected)
+        {
+            Ok(()) => reply,
+            Err(error) => Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO)),
         }
     }
 
@@ -282,7 +292,23 @@ impl Host {
 
     /// `sendto(fd, data, length, flags, address, length)`, with an address.
     fn sendto(&self, caller: &Caller) -> io::Result<Answer> {
-        let [_, _, _, flags, at, length] = caller.call().args;
+        let [_, data, size, flags, at, length] = caller.call().args;
+        let to = read(caller, at, length as usize)?;
+        let home = to.filter(|to| self.whose(*to) == Whose::Own && to.ip() != self.own(*to).ip());
+        // A datagram to localhost is one to the node's own address, which its listeners have.
+        if let (Some(to), Way::Copy) = (home, self.sockets.way()) {
+            let socket = caller.take(caller.int(0))?;
+            if sockopt::socket_type(&socket)? == SocketType::DGRAM && size <= DATAGRAM {
+                let data = caller.bytes(data, size as usize)?;
+                let (to, flags) = (self.own(to), SendFlags::from_bits_retain(flags as u32));
+                return Ok(Answer::later(move || {
+                    match sendto(&socket, &data, flags | SendFlags::NOSIGNAL, &to) {
+                        Ok(sent) => Reply::Value(sent as i64),
+                        Err(errno) => Reply::Errno(errno.raw_os_error()),
+                    }
+                }));
+            }
+        }
         self.send(caller, flags, at, length)
     }
 
@@ -358,18 +384,22 @@ impl Host {
     fn wait_for(&self, attempt: &Attempt) {
         let waiting = Waiting {
             socket: Arc::clone(&attempt.socket),
+            tid: attempt.caller.call().tid,
             connecting: false,
         };
         lock(&self.waiting).insert(attempt.call(), waiting);
     }
 
-    /// Ends the wait of every worker. One that is about to connect is not to be missed: its socket can be shut down only
+    /// Ends the wait of every worker whose program is gone; others may share this host. One that is about to connect is not to be missed: its socket can be shut down only
     /// once it has begun, which is a matter of microseconds.
     fn wait_no_more(&self) {
-        lock(&self.waiting).retain(|_, waiting| waiting.connecting);
+        let gone =
+            |waiting: &Waiting| !std::fs::exists(format!("/proc/{}", waiting.tid)).unwrap_or(true);
+        lock(&self.waiting).retain(|_, waiting| waiting.connecting || !gone(waiting));
         for _ in 0..1000 {
             let left: Vec<_> = lock(&self.waiting)
                 .values()
+                .filter(|waiting| gone(waiting))
                 .map(|waiting| Arc::clone(&waiting.socket))
                 .collect();
             if left.is_empty() {
@@ -386,6 +416,8 @@ impl Host {
 /// A socket that a worker has.
 struct Waiting {
     socket: Arc<OwnedFd>,
+    /// For this thread.
+    tid: u32,
     /// Whether it knows where to, and connects.
     connecting: bool,
 }
@@ -457,8 +489,6 @@ impl Watcher for Arc<Host> {
 
     fn gone(&self) {
         self.wait_no_more();
-        lock(&self.names).clear();
-        self.sockets.forget();
     }
 }
 

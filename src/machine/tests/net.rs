@@ -368,6 +368,23 @@ print('sent')"
 }
 
 #[test]
+fn a_datagram_to_localhost_comes_home() {
+    let two = Two::by(Way::Copy);
+    let script = "
+import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('', 9003))
+s.settimeout(20)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+print(u.sendto(b'home', ('127.0.0.1', 9003)), s.recvfrom(100)[0])
+u.connect(('localhost', 9003))
+u.send(b'again')
+print(s.recvfrom(100)[0], s.getsockname()[0] == os.environ['OWN'])";
+    let mut program = two.python(1, script).start().expect("it starts");
+    assert_eq!(said(&mut program), "4 b'home'\nb'again' True\n");
+}
+
+#[test]
 fn a_held_connection_holds_its_thread_alone_and_ends_with_its_program() {
     let two = Two::new();
     let mut echo = Talking::new(two.python(2, ECHO));
@@ -457,6 +474,47 @@ fn nothing_waits_on_for_a_program_that_was_killed() {
 }
 
 #[test]
+fn programs_that_share_a_host_reach_each_other_and_do_not_end_each_others_waits() {
+    let two = Two::new();
+    let mut echo = Talking::new(two.python(1, ECHO));
+    echo.line();
+    let mut far = Talking::new(two.python(2, ECHO));
+    far.line();
+    let mut stays = Talking::new(
+        two.python(
+            1,
+            "
+import os, socket
+c = socket.create_connection((os.environ['PEER'], 9000))
+print('connected', flush=True)
+input()
+socket.create_connection(('localhost', 9000)).close()
+d = socket.create_connection((os.environ['PEER'], 9000))
+d.sendall(b'x')
+print(d.recv(1), c.getpeername()[0] == os.environ['PEER'])",
+        )
+        .stdin(Stream::Pipe),
+    );
+    assert_eq!(stays.line(), "connected");
+    two.links.hold(true);
+    let mut tell = stays.0.stdin.take().expect("a pipe was asked for");
+    tell.write_all(b"\n").expect("it reads");
+    until("the held connection", || {
+        two.links.seen()[&(1, 2, 9000)] == 2
+    });
+    // Another one comes, and goes: what it leaves behind is not the first one's.
+    let mut goes = two
+        .python(1, "input()")
+        .stdin(Stream::Pipe)
+        .start()
+        .expect("it starts");
+    goes.kill().expect("it can be killed");
+    two.links.hold(false);
+    assert_eq!(stays.line(), "b'x' True");
+    assert_eq!(echo.line(), two.network.address(1).to_string());
+}
+
+#[test]
 fn two_programs_have_the_same_port_side_by_side() {
     let two = Two::new();
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder can be made"));
@@ -468,6 +526,8 @@ fn two_programs_have_the_same_port_side_by_side() {
                 .expect("it can be written");
             two.on(node, python())
                 .args(["-m", "http.server", "8080"])
+                // It asks for its own name, which nobody may know.
+                .env("RES_OPTIONS", "timeout:1 attempts:1")
                 .stdout(Stream::Null)
                 .folder(folder.path())
                 .start()

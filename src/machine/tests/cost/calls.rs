@@ -1,7 +1,8 @@
-//! What a watched `connect` costs: `cargo run --release -p machine --example connects`.
+//! What watched calls cost: `cargo run --release -p machine --example calls`.
 //!
 //! A client of its own process connects, over and over: plainly; watched, to an address that is let through;
-//! watched, to a peer, whose link gives the address at once. Three rounds, in turn, so that a busy host is seen.
+//! watched, to a peer, whose link gives the address at once. Another reads its clock: plainly, and where that can run
+//! wrong. Three rounds, in turn, so that a busy host is seen.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,8 +10,10 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use machine::clock::Clock;
 use machine::launch::{Launch, Stream};
 use machine::net::{Host, Links, Network, NodeId};
+use machine::watcher::Watcher;
 
 const CONNECTS: u32 = 2000;
 
@@ -28,7 +31,10 @@ fn main() -> ExitCode {
         return ended;
     }
     if let Some(address) = std::env::args().nth(1) {
-        client(address.parse().expect("an address"));
+        match address.parse() {
+            Ok(address) => client(address),
+            Err(_) => clock_reads(),
+        }
         return ExitCode::SUCCESS;
     }
     let network = Network::claim().expect("addresses are free");
@@ -37,10 +43,11 @@ fn main() -> ExitCode {
     std::thread::spawn(move || listener.incoming().for_each(drop));
     let host = Host::new(&network, 1, Arc::new(Straight(address)));
     let peer = SocketAddr::from((network.address(2), 1));
-    let watched = |to: SocketAddr| {
+    let clock = Clock::new();
+    let watched = |what: &str, watcher: Arc<dyn Watcher>| {
         let mut program = Launch::new("/proc/self/exe")
-            .args([to.to_string()])
-            .watch(Arc::new(host.clone()))
+            .args([what])
+            .watch(watcher)
             .stdout(Stream::Pipe)
             .start()
             .expect("it starts");
@@ -49,19 +56,35 @@ fn main() -> ExitCode {
         output.read_to_string(&mut text).expect("it says a number");
         text.trim().to_owned()
     };
+    let (address, peer) = (address.to_string(), peer.to_string());
+    let by_host = |what: &str| watched(what, Arc::new(host.clone()));
     for _ in 0..3 {
-        let plain = Command::new("/proc/self/exe")
-            .arg(address.to_string())
-            .output()
-            .expect("it starts");
         println!(
-            "a connect (median): plain {} us, let through {} us, by a link {} us",
-            String::from_utf8_lossy(&plain.stdout).trim(),
-            watched(address),
-            watched(peer)
+            "a connect (median): plain {} us, let through {} us, by a link {} us; a clock read: plain {} us, watched {} us",
+            plain(&address),
+            by_host(&address),
+            by_host(&peer),
+            plain("clock"),
+            watched("clock", Arc::new(clock.clone())),
         );
     }
     ExitCode::SUCCESS
+}
+
+fn plain(what: &str) -> String {
+    let output = Command::new("/proc/self/exe").arg(what).output();
+    let text = output.expect("it starts").stdout;
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+fn clock_reads() {
+    const READS: u32 = 20_000;
+    let began = Instant::now();
+    for _ in 0..READS {
+        std::hint::black_box(Instant::now());
+    }
+    let each = began.elapsed() / READS;
+    println!("{:.2}", each.as_secs_f64() * 1e6);
 }
 
 /// The median, so that what else the host does is not counted. Each waits until the listener has closed: a queue that is
