@@ -178,8 +178,8 @@ impl Disk {
             if !waits {
                 return Err(io::Error::from_raw_os_error(libc::EAGAIN));
             }
-            if !caller.waits() {
-                return Err(io::Error::from_raw_os_error(libc::EINTR));
+            if caller.is_gone() {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
         }
         let to_at = Offset::read(caller, to_offset, &to.file)?;
@@ -213,7 +213,7 @@ impl Disk {
         let len = bytes.len() as u64;
         let mut log = self.log();
         if !caller.waits() {
-            return Err(io::Error::from_raw_os_error(libc::EINTR));
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         let before = log.before_write(&to.file, at, len);
         let step = before.inspect_err(|error| {

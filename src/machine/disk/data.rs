@@ -407,9 +407,13 @@ fn carry_out(
     Ok(done)
 }
 
-/// The program's error for one that was met on its behalf.
+/// The program's error for one that was met on its behalf. A call that is gone was not carried out: where a signal
+/// interrupted it, it will be made again.
 pub(super) fn error_reply(error: &io::Error) -> Reply {
-    Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO))
+    match error.raw_os_error() {
+        Some(libc::ESRCH) => Reply::Continue,
+        errno => Reply::Errno(errno.unwrap_or(libc::EIO)),
+    }
 }
 
 /// Opens what `fd` is open on once more.
