@@ -7,6 +7,7 @@
 
 mod hardware;
 mod hosts;
+mod lines;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Spawner, UpstreamHook};
 use crate::proxy::{Level, MAX_NODE, Network, NetworkConfig, ProxyError, Route};
-use crate::target::{Ready, Wiring};
+use crate::target::{Post, Ready, Transport, Wiring};
 use hosts::Hosts;
+use lines::Hub;
 
 /// The group of clients whose listener of a node is its entry in the membership.
 const ADVERTISED: u32 = 0;
@@ -41,6 +43,8 @@ pub struct Testbed {
     pub cluster: Arc<Cluster>,
     /// The nodes' own hosts, where each has one.
     hosts: Option<Arc<Hosts>>,
+    /// What carries the nodes' lines, where they speak by those.
+    post: Option<Arc<Hub>>,
     /// The links. Last, so that they outlive the children.
     pub network: Arc<Network>,
 }
@@ -85,9 +89,12 @@ impl Testbed {
             )
         });
         let hosts = hosts.transpose().map_err(TestbedError::Hosts)?;
-        let spawner: Arc<dyn Spawner> = match &hosts {
-            Some(hosts) => hosts.clone(),
-            None => cluster.spawner.clone(),
+        let post =
+            (target.transport() == Transport::Lines).then(|| Arc::new(Hub::new(links.clone())));
+        let spawner: Arc<dyn Spawner> = match (&post, &hosts) {
+            (Some(post), _) => post.clone(),
+            (None, Some(hosts)) => hosts.clone(),
+            (None, None) => cluster.spawner.clone(),
         };
         let cluster = Cluster::new(ClusterConfig {
             wiring: Wiring {
@@ -97,6 +104,7 @@ impl Testbed {
                     .as_ref()
                     .map(|hosts| hosts.addresses())
                     .unwrap_or_default(),
+                post: post.clone().map(|post| post as Arc<dyn Post>),
                 ..cluster.wiring
             },
             spawner,
@@ -110,6 +118,7 @@ impl Testbed {
         Ok(Testbed {
             cluster: Arc::new(cluster),
             hosts,
+            post,
             network,
         })
     }
@@ -133,16 +142,20 @@ impl Testbed {
         Ok(ready)
     }
 
-    /// What of the nodes' traffic no link could harm, a sentence each: connections to what is no node, and datagrams.
+    /// What of the nodes' traffic no link could harm, a sentence each: connections to what is no node, datagrams, and lines
+    /// that are no message to anybody.
     #[must_use]
     pub fn unharmed(&self) -> Vec<String> {
+        let mut said = match &self.post {
+            Some(post) => post.rubbish(),
+            None => Vec::new(),
+        };
         let Some(hosts) = &self.hosts else {
-            return Vec::new();
+            return said;
         };
         let foreign = hosts.foreign();
         let times = |(address, times): (&SocketAddr, &u64)| format!("{address} ({times} times)");
         let foreign: Vec<String> = foreign.iter().map(times).collect();
-        let mut said = Vec::new();
         if !foreign.is_empty() {
             said.push(format!(
                 "nodes connect to what is no node, where no link is harmed: {}",

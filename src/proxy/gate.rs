@@ -10,6 +10,8 @@
 //! look at their leg's faults before each byte passes, so a hold works from the moment it is put in, also on what
 //! the reader had already let through.
 
+mod line;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;

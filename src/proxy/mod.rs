@@ -24,6 +24,7 @@
 mod dialled;
 mod effect;
 mod gate;
+mod lines;
 mod listener;
 mod messages;
 mod network;
@@ -32,6 +33,7 @@ mod rule;
 use std::fmt;
 
 pub use effect::{ByteFault, ConnectFault, Delay};
+pub use lines::Fate;
 pub use network::{
     Guard, LinkSnapshot, LinkState, Network, NetworkConfig, NetworkSnapshot, Probe, ProxyError,
 };

@@ -188,6 +188,18 @@ impl Network {
         led.unwrap_or_else(|_| Err(io::ErrorKind::ConnectionRefused.into()))
     }
 
+    /// The legs that carry a direction, and whose threads wait for what comes late on them; none where the network was
+    /// configured without them.
+    pub(super) fn carriers(
+        &self,
+        direction: Direction,
+    ) -> (Vec<Arc<LegState>>, &tokio::runtime::Handle) {
+        let legs = direction.legs().into_iter();
+        let known = legs.filter(|leg| self.has(leg.route));
+        let legs = known.map(|leg| self.shared.leg(leg).clone());
+        (legs.collect(), &self.runtime)
+    }
+
     /// What a route's connections are made of, for those accepted from now on.
     pub fn set_level(&self, route: Route, level: Level) {
         self.shared.route(route).set_level(level);

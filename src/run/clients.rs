@@ -152,6 +152,7 @@ impl Fleet {
         let keeps = !own && follow == Follow::Leader && sessions::keeps(self.seed, slot);
         let config = ClientConfig {
             dial: self.dial[&group].clone(),
+            group,
             follow,
             turn: slot as usize,
             deadline,

@@ -58,6 +58,8 @@ pub struct Answer {
 pub struct ClientConfig {
     /// Where it reaches each node: never at the address that a redirect names.
     pub dial: BTreeMap<u64, SocketAddr>,
+    /// The group of clients whose links it shares.
+    pub group: u32,
     /// How it finds its node.
     pub follow: Follow,
     /// With whom it begins, where it follows a leader that it does not know: clients of other turns begin elsewhere.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use rustix::process::Signal;
 
+use super::lines::Post;
+
 /// One process of a node.
 #[derive(Clone)]
 pub struct Launch {
@@ -35,6 +37,9 @@ pub struct Launch {
     /// On a host of its own: where its clients will dial it, known before it listens. Others are led to that host from its
     /// first moment on, and meet there what it has for them.
     pub host: Option<SocketAddr>,
+    /// What it hears first, where its nodes speak by lines ([`Transport::Lines`](super::Transport::Lines)): it is ready
+    /// when it has answered that.
+    pub first_line: Option<String>,
 }
 
 impl fmt::Debug for Launch {
@@ -121,6 +126,8 @@ pub struct Wiring {
     pub peers: BTreeMap<u64, BTreeMap<u64, SocketAddr>>,
     /// For each node the address of its own host, where each has one; its peers dial it there, on whatever port.
     pub hosts: BTreeMap<u64, Ipv4Addr>,
+    /// What carries the nodes' lines, where they speak by those.
+    pub post: Option<Arc<dyn Post>>,
 }
 
 impl Wiring {

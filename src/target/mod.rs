@@ -17,6 +17,7 @@ pub mod described;
 mod error;
 pub mod kiwi;
 mod launch;
+mod lines;
 mod mode;
 pub mod protocol;
 mod state;
@@ -38,6 +39,7 @@ pub use admin::{Admin, Departure, LeaderSeen, Member};
 pub use client::{Answer, Client, ClientConfig, Follow};
 pub use error::TargetError;
 pub use launch::{AskReady, Launch, Listening, Readiness, Ready, SaysReady, Wiring};
+pub use lines::{Post, Transport};
 pub use mode::{Expect, Mode};
 pub use state::{StateDump, StateHash, States};
 pub use switches::{
@@ -87,6 +89,11 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// whom to dial: they are unmodified, and dial their peers.
     fn wants_hosts(&self) -> bool {
         false
+    }
+
+    /// By what its nodes speak with one another and with their clients.
+    fn transport(&self) -> Transport {
+        Transport::Sockets
     }
 
     /// How long a node may take to be ready; `None`: as long as anybody.
@@ -216,7 +223,7 @@ pub trait Target: fmt::Debug + Send + Sync {
             for &kind in Kind::ALL.iter().filter(|kind| !survives.contains(kind)) {
                 lacks.promise(
                     kind,
-                    format!("{name} does not promise to survive it ({mode})"),
+                    format!("{name} in mode {mode} does not promise to survive that"),
                 );
             }
         }
@@ -251,7 +258,7 @@ mod tests {
         assert_eq!(why(Kind::Pause), "");
         assert_eq!(
             why(Kind::Kill),
-            "plain does not promise to survive it (weak)"
+            "plain in mode weak does not promise to survive that"
         );
         let there = Fault::Kill {
             who: NodeSelector::Node(1),

@@ -73,6 +73,7 @@ impl Target for Plain {
             stop_signal: Signal::TERM,
             readiness: Readiness::Says(Arc::new(ready)),
             host: None,
+            first_line: None,
         }]
     }
 

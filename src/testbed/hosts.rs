@@ -167,12 +167,15 @@ mod libc_errno {
 }
 
 /// The processes of one life of a node, each with what asks it to end.
-#[derive(Default)]
-struct Life(Mutex<Vec<(Program, Signal)>>);
+pub(super) struct Life(Mutex<Vec<(Program, Signal)>>);
 
 impl Life {
+    pub(super) fn of(programs: Vec<(Program, Signal)>) -> Life {
+        Life(Mutex::new(programs))
+    }
+
     /// Sends each of them, and all that they have started, a signal.
-    fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         let programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (program, stop) in programs.iter() {
             match signal {
@@ -188,7 +191,7 @@ impl Life {
     }
 
     /// The numbers of all that they consist of.
-    fn pids(&self) -> Vec<u32> {
+    pub(super) fn pids(&self) -> Vec<u32> {
         let programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let programs = programs.iter();
         programs
@@ -213,7 +216,7 @@ impl Drop for Over {
 }
 
 /// Waits on a thread of its own for the first process of a life, and then for the end of all of it.
-async fn ended(life: Arc<Life>, waiter: Waiter) -> ExitStatus {
+pub(super) async fn ended(life: Arc<Life>, waiter: Waiter) -> ExitStatus {
     // Dropped with this future, whatever the thread does.
     let over = Over(life);
     let waited = tokio::task::spawn_blocking(move || waiter.wait()).await;
@@ -229,7 +232,7 @@ async fn ended(life: Arc<Life>, waiter: Waiter) -> ExitStatus {
 }
 
 /// What the kernel said of a start, where it was the kernel.
-fn refused(error: LaunchError) -> io::Error {
+pub(super) fn refused(error: LaunchError) -> io::Error {
     match error {
         LaunchError::NotFound(program) => {
             let why = format!("there is no program {}", program.display());
@@ -272,7 +275,7 @@ impl Spawner for Hosts {
         }
         let (first, _) = programs.first().ok_or(io::ErrorKind::InvalidInput)?;
         let (pid, waiter) = (first.pid(), first.waiter());
-        let life = Arc::new(Life(Mutex::new(programs)));
+        let life = Arc::new(Life::of(programs));
         let (all, pids) = (life.clone(), life.clone());
         Ok(Spawned {
             pid,

@@ -65,6 +65,7 @@ impl Load {
             let deadline = Duration::from_secs(2);
             let config = ClientConfig {
                 dial: dial.clone(),
+                group: 0,
                 follow,
                 turn,
                 deadline,

@@ -348,7 +348,8 @@ fn tested(expect: &[Anomaly]) -> Tested {
         target: "store".into(),
         mode: "weak".into(),
         version: None,
-        program: None,
+        program: "store".into(),
+        named: false,
         expect: expect.to_vec(),
         description: String::new(),
     }

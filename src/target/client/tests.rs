@@ -52,6 +52,7 @@ fn client(follow: Follow, answers: Vec<Result<Reply, Refusal>>) -> Routed<ByHand
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     let config = ClientConfig {
         dial: (1..=3).map(|id| (id, address)).collect(),
+        group: 0,
         follow,
         turn: 0,
         deadline: Duration::from_secs(60),

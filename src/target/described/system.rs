@@ -6,20 +6,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::question::{Ask, Leader, ReadyBy};
-use super::{ClientOptions, Description, Expect, Mode, Place, Wiring};
+use serde_json::Value;
+
+use super::question::{Ask, Leader, ReadyBy, State};
+use super::{ClientOptions, Description, Expect, Mode, Place, Wiring, program};
 use crate::host::Shortages;
 use crate::journal::{NodeStatus, Role};
 use crate::target::client::Routed;
 use crate::target::protocol::dial::Dial;
 use crate::target::protocol::etcd::Etcd;
 use crate::target::protocol::http::Http;
+use crate::target::protocol::lines::Lines;
+use crate::target::protocol::maelstrom::{self, Message};
+use crate::target::protocol::posted::Posted;
 use crate::target::protocol::resp::Resp;
-use crate::target::protocol::{Protocol, Refusal, Reply};
 use crate::target::template::Words;
 use crate::target::{
-    self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Member, Readiness, Ready,
-    Statuses, Target, TargetError,
+    self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Member, Post, Readiness, Ready,
+    StateDump, StateHash, States, Statuses, Target, TargetError, Transport,
 };
 
 /// A node that is asked whether it is ready has this long for an answer.
@@ -45,6 +49,8 @@ pub struct System {
     were_ready: Arc<Mutex<BTreeSet<u64>>>,
     /// Where the members are: known from the first start on.
     wiring: Mutex<Option<Arc<Wiring>>>,
+    /// What carries the nodes' lines: known from the first start on, where they speak by those.
+    post: Mutex<Option<Arc<dyn Post>>>,
 }
 
 impl System {
@@ -65,6 +71,7 @@ impl System {
             shortages,
             were_ready: Arc::default(),
             wiring: Mutex::default(),
+            post: Mutex::default(),
         }
     }
 
@@ -86,6 +93,9 @@ impl System {
         });
         let mut known = self.wiring.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(wired.clone());
+        drop(known);
+        let mut post = self.post.lock().unwrap_or_else(PoisonError::into_inner);
+        post.clone_from(&wiring.post);
         wired
     }
 
@@ -104,6 +114,24 @@ impl System {
         self.members
             .contains(&node)
             .then(|| self.words(&wiring, node))
+    }
+
+    fn post(&self) -> Option<Arc<dyn Post>> {
+        let post = self.post.lock().unwrap_or_else(PoisonError::into_inner);
+        post.clone()
+    }
+
+    /// What a node that speaks by lines hears first. It comes from the bench, as client `c0`.
+    fn first_line(&self, node: u64) -> Option<String> {
+        let names: Vec<String> = self.members.iter().map(|id| format!("n{id}")).collect();
+        let name = format!("n{node}");
+        let init = || Message {
+            src: "c0".to_owned(),
+            dest: name.clone(),
+            addr: None,
+            body: maelstrom::init(1, &name, &names),
+        };
+        (self.transport() == Transport::Lines).then(|| init().line())
     }
 
     /// Where clients of a node dial it.
@@ -126,6 +154,13 @@ impl System {
             chaos: None,
             redis: None,
         };
+        // A node that is started again is told again who it is, past all faults.
+        if let (ReadyBy::Init(_), Some(post)) = (&self.description.ready.by, self.post()) {
+            return Readiness::Asked(Arc::new(move || {
+                let ready = post.is_ready(node).then_some(listening);
+                Box::pin(async move { ready })
+            }));
+        }
         let were_ready = self.were_ready.clone();
         let again = were_ready
             .lock()
@@ -184,8 +219,8 @@ async fn is_ready(by: &ReadyBy, words: &Words, log: &Path, from: u64) -> bool {
             let new = text.get(usize::try_from(from).unwrap_or(usize::MAX)..);
             pattern.is_in(&String::from_utf8_lossy(new.unwrap_or_default()))
         }
-        ReadyBy::Ask(ask) => ask.put(words, ANSWER_WITHIN).await.is_ok(),
-        // Its messages are carried by the bench, which does not do that yet: see `Target::launches`.
+        ReadyBy::Ask(ask) => ask.answer(words, ANSWER_WITHIN).await.is_ok(),
+        // Without a post nobody would carry its answer.
         ReadyBy::Init(_) => false,
     }
 }
@@ -202,8 +237,10 @@ impl Target for System {
         let at = self.clients_at(&words, IpAddr::V4(ip.unwrap_or(Ipv4Addr::LOCALHOST)));
         let log = wiring.folder(node).join("log");
         let readiness = self.readiness(node, words, at, log);
+        let mut first_line = self.first_line(node);
+        let host = (self.transport() == Transport::Sockets).then_some(at);
         let launches = self.description.launches(&self.mode, node, &wired);
-        let launch = |launch: super::Launch| {
+        let mut launch = |launch: super::Launch| {
             let env = launch.env.into_iter();
             // A node may have rewritten what it was given.
             let files = launch.files.into_iter();
@@ -226,14 +263,22 @@ impl Target for System {
                 volatile: launch.volatile,
                 stop_signal: launch.stop_signal.into(),
                 readiness: readiness.clone(),
-                host: Some(at),
+                host,
+                first_line: first_line.take(),
             }
         };
-        launches.into_iter().map(launch).collect()
+        launches.into_iter().map(&mut launch).collect()
     }
 
     fn wants_hosts(&self) -> bool {
-        true
+        self.transport() == Transport::Sockets
+    }
+
+    fn transport(&self) -> Transport {
+        match self.mode.client {
+            ClientOptions::Maelstrom => Transport::Lines,
+            _ => Transport::Sockets,
+        }
     }
 
     fn ready_within(&self) -> Option<Duration> {
@@ -302,9 +347,18 @@ impl Target for System {
                 let http = Http::new(dial, (**options).clone(), words);
                 Box::new(Routed::new(http, &config))
             }
-            ClientOptions::Lines { .. } | ClientOptions::Maelstrom => {
-                let protocol = self.mode.client.protocol();
-                Box::new(Routed::new(Mute(protocol), &config))
+            ClientOptions::Lines { run, env, .. } => {
+                let nobody = |node| panic!("n{node} has no place yet, and a client");
+                let first = self.members[0];
+                let words = self.known_words(first).unwrap_or_else(|| nobody(first));
+                let number = u64::try_from(config.turn).expect("there are so few clients");
+                let start = program::start(run, env, &words);
+                let lines = Lines::new(number, config.dial.clone(), start);
+                Box::new(Routed::new(lines, &config))
+            }
+            ClientOptions::Maelstrom => {
+                let post = self.post().expect("clients come after the first node");
+                Box::new(Routed::new(Posted::new(post, config.group), &config))
             }
         }
     }
@@ -315,6 +369,11 @@ impl Target for System {
 
     fn names_leader(&self) -> bool {
         false
+    }
+
+    fn states(&self) -> Option<&dyn States> {
+        let state = self.description.state.as_ref();
+        state.map(|_| self as &dyn States)
     }
 
     fn modes(&self) -> Vec<target::Mode> {
@@ -328,6 +387,49 @@ impl Target for System {
     fn cannot(&self) -> Vec<&'static str> {
         self.mode.client.lacks()
     }
+}
+
+impl States for System {
+    /// Index and hash of one answer. Its nodes have no term in it: 0 stands for that.
+    fn hash<'a>(&'a self, node: &'a Ready) -> Asked<'a, StateHash> {
+        Box::pin(async move {
+            let (id, what) = (node.id, "its state");
+            let failed = |seen: String| TargetError::Ask { id, what, seen };
+            let known = self.description.state.as_ref().zip(self.known_words(id));
+            let Some((state, words)) = known else {
+                return Err(failed("its file has no [state]".to_owned()));
+            };
+            let answer = state.ask.answer(&words, ANSWER_WITHIN).await;
+            state_in(state, &answer.map_err(|none| failed(none.to_string()))?).map_err(failed)
+        })
+    }
+
+    fn dump<'a>(&'a self, _node: &'a Ready) -> Asked<'a, StateDump> {
+        let (target, what) = (self.name().to_owned(), "all that a node holds");
+        Box::pin(async move { Err(TargetError::NotOffered { target, what }) })
+    }
+
+    /// Nobody knows when which part of the answer was looked up.
+    fn is_exact(&self) -> bool {
+        false
+    }
+}
+
+/// Index and hash, of an answer.
+fn state_in(state: &State, answer: &Value) -> Result<StateHash, String> {
+    let index = state
+        .index
+        .text_of(answer)
+        .ok_or("no index in the answer")?;
+    let index = index
+        .parse()
+        .map_err(|_| format!("{index:?} is no index"))?;
+    let hash = state.hash.text_of(answer).ok_or("no hash in the answer")?;
+    Ok(StateHash {
+        applied: Some((0, index)),
+        hash,
+        keys: 0,
+    })
 }
 
 /// A mode as any target has it: in one that is to show something, what exposes it is drawn.
@@ -347,10 +449,11 @@ fn neutral(mode: &Mode) -> target::Mode {
 async fn succeeds(node: u64, ask: &Ask, words: &Words) -> Result<(), TargetError> {
     let began = Instant::now();
     loop {
-        match ask.put(words, ANSWER_WITHIN).await {
+        match ask.answer(words, ANSWER_WITHIN).await {
             Ok(_) => return Ok(()),
             Err(_) if began.elapsed() < FORM_WITHIN => tokio::time::sleep(FORM_AGAIN).await,
-            Err(seen) => {
+            Err(why) => {
+                let seen = why.to_string();
                 let what = "its part of [form]";
                 return Err(TargetError::Ask {
                     id: node,
@@ -377,11 +480,11 @@ impl Statuses for Leads {
                 leader,
                 words,
             } = self;
-            let answered = leader.ask.put(words, within).await;
-            let answer = answered.map_err(|seen| TargetError::Ask {
+            let answered = leader.ask.answer(words, within).await;
+            let answer = answered.map_err(|why| TargetError::Ask {
                 id: *node,
                 what: "its status",
-                seen,
+                seen: why.to_string(),
             })?;
             let leads = leader.leader.holds(&answer);
             let term = leader.term.as_ref().and_then(|term| term.text_of(&answer));
@@ -395,21 +498,27 @@ impl Statuses for Leads {
     }
 }
 
-/// A protocol that only a bench which carries its lines can speak.
-#[derive(Debug)]
-struct Mute(&'static str);
+#[cfg(test)]
+mod tests {
+    use super::super::builtin;
+    use super::*;
 
-impl Protocol for Mute {
-    fn ask<'a>(
-        &'a mut self,
-        _: u64,
-        _: &'a str,
-        _: checkers::history::Call,
-        _: tokio::time::Instant,
-    ) -> futures::future::BoxFuture<'a, Result<Reply, Refusal>> {
-        let why = format!("a run does not speak {} yet", self.0);
-        Box::pin(async move { Err(Refusal::not_applied(why)) })
+    #[test]
+    fn a_state_is_an_index_and_a_hash_of_one_answer_or_it_is_none() {
+        let etcd = &builtin::all()[0];
+        let state = etcd.state.as_ref().expect("etcd has one");
+        let told = |answer: &str| {
+            let answer = serde_json::from_str(answer).unwrap();
+            state_in(state, &answer).map(|state| (state.applied, state.hash))
+        };
+        let whole = told(r#"{"header": {"revision": "31"}, "raftAppliedIndex": "57"}"#);
+        assert_eq!(whole, Ok((Some((0, 57)), "31".to_owned())));
+        for part in [
+            r#"{"raftAppliedIndex": "57"}"#,
+            r#"{"header": {"revision": "31"}}"#,
+            r#"{"header": {"revision": "31"}, "raftAppliedIndex": "many"}"#,
+        ] {
+            assert!(told(part).is_err(), "{part}");
+        }
     }
-
-    fn reset(&mut self) {}
 }

@@ -161,6 +161,7 @@ impl Target for Kiwi {
             stop_signal: Signal::TERM,
             readiness: Readiness::Says(Arc::new(ready)),
             host: None,
+            first_line: None,
         }]
     }
 

@@ -19,6 +19,7 @@ pub mod etcd;
 pub mod http;
 pub mod lines;
 pub mod maelstrom;
+pub mod posted;
 pub mod resp;
 
 use bytes::Bytes;

@@ -154,6 +154,7 @@ impl ByHand {
 fn client_of(address: SocketAddr, session: Option<u64>, deadline: Duration) -> KiwiClient {
     let config = ClientConfig {
         dial: BTreeMap::from([(1, address)]),
+        group: 0,
         follow: Follow::Leader,
         turn: 0,
         deadline,
