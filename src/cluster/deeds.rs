@@ -339,8 +339,8 @@ impl Shared {
         // Before it can meet the limit.
         self.edit(id, |node| node.limited = true);
         for pid in child.pids() {
-            set(pid, none.clone())?;
-            let seen = set(pid, none.clone())?;
+            set(pid, none)?;
+            let seen = set(pid, none)?;
             if seen.current != Some(0) {
                 return Err(failed(format!("the kernel says {seen:?}")));
             }

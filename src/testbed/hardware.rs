@@ -14,6 +14,7 @@ use machine::clock::{Clock, Hand};
 use machine::disk::harm::{Full, Harms, Limit, Met, SyncHarm};
 use machine::disk::undo::PowerLoss;
 use machine::disk::{Disk, Settings, Syncs};
+use machine::watcher::Watcher;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -73,14 +74,11 @@ impl Hardware {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A life begins, on a disk and with clocks that are whole: what is to be watched of it. Its data folder is there.
+    /// A life begins, on a disk and with clocks that are whole: who is to hear its calls. Its data folder is there.
     ///
     /// # Errors
     /// When there can be no such disk.
-    pub(super) fn begin(
-        &self,
-        volatile: Vec<String>,
-    ) -> io::Result<(Option<Arc<Disk>>, Option<Arc<Clock>>)> {
+    pub(super) fn begin(&self, volatile: Vec<String>) -> io::Result<Vec<Arc<dyn Watcher>>> {
         let mut now = self.now();
         if self.equipment.disk && now.disk.is_none() {
             now.disks += 1;
@@ -94,15 +92,18 @@ impl Hardware {
         }
         now.wrong = DiskSwitches::default();
         now.flipped = None;
-        if let Some(disk) = &now.disk {
+        let mut watchers: Vec<Arc<dyn Watcher>> = Vec::new();
+        if let Some(disk) = now.disk.clone() {
             disk.harm(Harms::default());
             let state = disk.state();
             now.before = (state.syncs, all(&state.met));
+            watchers.push(disk);
         }
         if let Some(clock) = &self.clock {
             clock.straighten();
+            watchers.push(Arc::new(clock.clone()));
         }
-        Ok((now.disk.clone(), self.clock.clone()))
+        Ok(watchers)
     }
 
     /// Another data folder is made before the next life.

@@ -247,7 +247,7 @@ impl Spawner for Hosts {
     fn spawn(&self, node: u64, launches: &[Launch], log: File) -> io::Result<Spawned> {
         let host = self.hosts.get(&node).ok_or(io::ErrorKind::NotFound)?;
         let volatile = launches.iter().flat_map(|launch| launch.volatile.clone());
-        let (disk, clock) = host.hardware.begin(volatile.collect())?;
+        let hardware = host.hardware.begin(volatile.collect())?;
         let mut programs = Vec::new();
         for launch in launches {
             let mut start = machine::launch::Launch::new(&launch.program)
@@ -255,11 +255,8 @@ impl Spawner for Hosts {
                 .stdout(log.try_clone()?)
                 .stderr(log.try_clone()?)
                 .watch(Arc::new(host.net.clone()));
-            if let Some(disk) = &disk {
-                start = start.watch(disk.clone());
-            }
-            if let Some(clock) = &clock {
-                start = start.watch(Arc::new(clock.clone()));
+            for watcher in &hardware {
+                start = start.watch(watcher.clone());
             }
             if let Some(folder) = &launch.folder {
                 start = start.folder(folder);
