@@ -17,6 +17,9 @@ about = "one Redis server, whose promise is its appendfsync"
 nodes = 1
 spec = "register"
 
+[set]
+appendfsync = "always"
+
 [find]
 program = ["redis-server"]
 install = "apt install redis-server"
@@ -38,7 +41,6 @@ read = "primary"
 about = "what it has acknowledged is on its disk"
 expect = "holds"
 survives = ["kill", "power-loss"]
-set = { appendfsync = "always" }
 
 [modes.no]
 about = "what it has acknowledged is with the kernel"

@@ -203,9 +203,9 @@ mod tests {
             faults: Some(vec![Kind::Kill, Kind::Disk]),
             ..plain()
         };
-        assert_eq!(refused(disk, None), "--faults disk: plain lacks Switches");
+        assert_eq!(refused(disk, None), "--faults disk: plain lacks Disk");
         let defect = refused(plain(), Some("stale-read"));
-        assert_eq!(defect, "stale-read: plain lacks Switches");
+        assert_eq!(defect, "stale-read: plain lacks Defects");
 
         let drawn = Scenario::find("rapids").unwrap();
         let drawn = drawn.resolve(&Changes::default(), 7, None).unwrap();
