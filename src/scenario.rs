@@ -390,10 +390,12 @@ impl Scenario {
             || changes.faults.is_some();
         fit::refuse(changes, defect.as_deref())?;
         let opening = self.opening.len();
-        if let Some(target) = &changes.target {
-            self.fit(target, changes)?;
-        }
-        let left_out = self.leave_out(&changes.lacks);
+        let unfit = match &changes.target {
+            Some(target) => self.fit(target, changes)?,
+            None => None,
+        };
+        let mut left_out: Vec<String> = unfit.into_iter().collect();
+        left_out.extend(self.leave_out(&changes.lacks));
         is_part |= self.opening.len() < opening || changes.target.is_some();
         let whole = self.seconds;
         self.nodes = changes.nodes.unwrap_or(self.nodes);

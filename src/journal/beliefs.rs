@@ -129,7 +129,7 @@ impl Belief {
             (_, Role::Unheard, _) => return None,
             (_, Role::Leader, _) => format!("n{id} took itself for the leader of term {term}."),
             (_, _, Some(leader)) => format!("n{id} took n{leader} for the leader of term {term}."),
-            (_, _, None) => format!("n{id} knew no leader in term {term}."),
+            (_, _, None) => format!("n{id} named no leader in term {term}."),
         })
     }
 }
@@ -180,7 +180,7 @@ mod tests {
         );
         assert_eq!(
             said(node(ChildState::Up, Role::Candidate, None)),
-            "n2 knew no leader in term 3."
+            "n2 named no leader in term 3."
         );
         assert_eq!(
             said(node(ChildState::Paused, Role::Leader, None)),

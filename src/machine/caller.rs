@@ -5,17 +5,24 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::call::{Call, Reply};
-use crate::sys::{self, Listener};
+use crate::sys::{self, Interrupts, Listener};
+
+/// A call that a signal interrupts is made again as soon as the handler is done; one that is not is given up.
+const REPEATED: Duration = Duration::from_secs(1);
 
 /// A thread of a watched program in a system call that waits. Cheap to clone; a worker takes one along.
 #[derive(Clone)]
 pub struct Caller {
     call: Call,
     listener: Arc<Listener>,
+    /// Where signals can interrupt a call that waits, the kernel's number of its latest repetition.
+    latest: Option<Arc<AtomicU64>>,
 }
 
 /// What the kernel shows of an open file (`/proc/TID/fdinfo/FD`, proc(5)).
@@ -28,8 +35,29 @@ pub struct OpenFile {
 }
 
 impl Caller {
-    pub(crate) fn new(call: Call, listener: Arc<Listener>) -> Self {
-        Self { call, listener }
+    pub(crate) fn new(call: Call, listener: Arc<Listener>, interrupts: Interrupts) -> Self {
+        let latest = match interrupts {
+            Interrupts::Withheld => None,
+            Interrupts::Let => Some(Arc::new(AtomicU64::new(call.id))),
+        };
+        Self {
+            call,
+            listener,
+            latest,
+        }
+    }
+
+    /// Where the number of a repetition is to be written; `None` where there are none.
+    pub(crate) fn latest(&self) -> Option<&Arc<AtomicU64>> {
+        self.latest.as_ref()
+    }
+
+    /// The number that the kernel knows the call by now.
+    fn id(&self) -> u64 {
+        match &self.latest {
+            Some(latest) => latest.load(Ordering::Acquire),
+            None => self.call.id,
+        }
     }
 
     /// The call that waits.
@@ -48,14 +76,14 @@ impl Caller {
     /// thread has ended, and its number may be another's. The methods here that read have asked it already.
     #[must_use]
     pub fn waits(&self) -> bool {
-        self.listener.waits(self.call.id)
+        self.listener.waits(self.id())
     }
 
     /// Lets the kernel carry the call out now, while the work of an [`Answer::Later`](crate::watcher::Answer::Later) goes
     /// on. What that work gives in the end goes to nobody; it is to be [`Reply::Continue`].
     pub fn go_on(&self) {
         // A call that is gone needs no answer.
-        let _ = self.listener.send(self.call.id, Reply::Continue);
+        let _ = self.listener.send(self.id(), Reply::Continue);
     }
 
     /// Reads memory at `at`, up to the end of `into` or of what is mapped; gives the bytes read, at least one.
@@ -135,7 +163,20 @@ impl Caller {
     pub fn put(&self, file: impl AsFd, fd: i32, flags: i32) -> io::Result<()> {
         let at = u32::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
         let flags = (flags & libc::O_CLOEXEC).cast_unsigned();
-        self.listener.put(self.call.id, file.as_fd(), at, flags)
+        let end = Instant::now() + REPEATED;
+        loop {
+            match self.listener.put(self.id(), file.as_fd(), at, flags) {
+                // A signal came first, and its handler runs: the call will be made again.
+                Err(error)
+                    if error.raw_os_error() == Some(libc::ENOENT)
+                        && self.latest.is_some()
+                        && Instant::now() < end =>
+                {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Gives the process one more descriptor of `file`, as an open would; `O_CLOEXEC` if asked for. Returns its number

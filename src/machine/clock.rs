@@ -202,11 +202,9 @@ impl Watcher for Arc<Clock> {
         };
         match answer {
             Ok(answer) => answer,
-            // No memory there, no descriptor: the kernel says so better.
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EFAULT | libc::EBADF | libc::ESRCH) | None => Answer::Pass,
-                Some(errno) => Reply::Errno(errno).into(),
-            },
+            // No memory there, no descriptor: the kernel says so better. Nor is it the program's fault where the bench may
+            // not look.
+            Err(_) => Answer::Pass,
         }
     }
 }

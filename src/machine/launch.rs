@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -240,13 +241,27 @@ impl Launch {
         let supervisor = Supervisor::new(listener, interrupts, &watchers, keeping.broken());
         let started = keeping.supervise(pid, supervisor, watchers, kept);
         let mut started = started.map_err(keeper)?;
-        match execed(&starter, &program) {
-            Ok(()) => Ok(started),
-            Err(error) => {
-                let _ = started.kill();
-                Err(error)
-            }
+        let Some(error) = not_run(&starter, &program)? else {
+            return Ok(started);
+        };
+        let _ = started.kill();
+        Err(match self.is_there() {
+            true => LaunchError::NotRun { program, error },
+            false => LaunchError::NotFound(program),
+        })
+    }
+
+    /// Whether there is such a program at all: a script whose interpreter is missing is there, and a name is not, even if
+    /// a folder of its `PATH` may not be looked into.
+    fn is_there(&self) -> bool {
+        let folder = self.folder.as_deref().unwrap_or(Path::new(""));
+        if self.program.as_os_str().as_bytes().contains(&b'/') {
+            return folder.join(&self.program).exists();
         }
+        let path = self.env.iter().find(|(name, _)| name == "PATH");
+        path.is_some_and(|(_, folders)| {
+            std::env::split_paths(folders).any(|at| folder.join(at).join(&self.program).exists())
+        })
     }
 
     fn keeper(&self) -> io::Result<(Child, OwnedFd, UnixStream)> {
@@ -388,18 +403,8 @@ fn listener(starter: &UnixStream, program: &Path) -> Result<(OwnedFd, Interrupts
     }
 }
 
-/// Waits for the starter's socket to close, which an exec does.
-fn execed(starter: &UnixStream, program: &Path) -> Result<(), LaunchError> {
-    let Some((_, errno, _)) = word(starter, program)? else {
-        return Ok(());
-    };
-    let error = io::Error::from_raw_os_error(errno);
-    Err(match error.kind() {
-        // A script whose interpreter is missing is there, all the same.
-        io::ErrorKind::NotFound if !program.exists() => LaunchError::NotFound(program.to_owned()),
-        _ => LaunchError::NotRun {
-            program: program.to_owned(),
-            error,
-        },
-    })
+/// Waits for the starter's socket to close, which an exec does: `None` then, else why it failed.
+fn not_run(starter: &UnixStream, program: &Path) -> Result<Option<io::Error>, LaunchError> {
+    let word = word(starter, program)?;
+    Ok(word.map(|(_, errno, _)| io::Error::from_raw_os_error(errno)))
 }

@@ -110,13 +110,14 @@ impl Supervisor {
         {
             return;
         }
-        let asked = catch_unwind(AssertUnwindSafe(|| self.ask(&call)));
+        let caller = Caller::new(call, Arc::clone(&self.listener), self.interrupts());
+        let asked = catch_unwind(AssertUnwindSafe(|| self.ask(&caller)));
         match asked.unwrap_or_else(|_| Answer::Now(self.broke())) {
             Answer::Pass => self.finish(&call, Reply::Continue),
             Answer::Now(reply) => self.finish(&call, reply),
             Answer::Later(work) => {
-                if let Some(repeats) = &self.repeats {
-                    repeats.begin(&call);
+                if let (Some(repeats), Some(latest)) = (&self.repeats, caller.latest()) {
+                    repeats.begin(&call, latest);
                 }
                 let this = self.share();
                 self.workers.run(Box::new(move || {
@@ -128,10 +129,10 @@ impl Supervisor {
         }
     }
 
-    fn ask(&self, call: &Call) -> Answer {
-        let caller = Caller::new(*call, Arc::clone(&self.listener));
-        for watcher in self.routes.get(&call.nr).into_iter().flatten() {
-            match watcher.answer(&caller) {
+    fn ask(&self, caller: &Caller) -> Answer {
+        let watchers = self.routes.get(&caller.call().nr);
+        for watcher in watchers.into_iter().flatten() {
+            match watcher.answer(caller) {
                 Answer::Pass => {}
                 answer => return answer,
             }
@@ -173,8 +174,8 @@ struct Repeats(Mutex<HashMap<u32, Repeat>>);
 struct Repeat {
     nr: i64,
     args: [u64; 6],
-    /// Its newest notification.
-    id: u64,
+    /// Its newest notification, as the worker sees it.
+    latest: Arc<AtomicU64>,
     /// What is to be answered, once that is known.
     reply: Option<Reply>,
 }
@@ -190,7 +191,7 @@ impl Repeats {
             known.remove(&call.tid);
             return false;
         }
-        before.id = call.id;
+        before.latest.store(call.id, Ordering::Release);
         if let Some(reply) = before.reply
             && listener.send(call.id, reply).is_ok()
         {
@@ -199,32 +200,40 @@ impl Repeats {
         true
     }
 
-    fn begin(&self, call: &Call) {
-        self.remember(&mut lock(&self.0), call, None);
+    fn begin(&self, call: &Call, latest: &Arc<AtomicU64>) {
+        let latest = Arc::clone(latest);
+        self.remember(&mut lock(&self.0), call, latest, None);
     }
 
     fn finish(&self, call: &Call, reply: Reply, listener: &Listener) {
         let mut known = lock(&self.0);
         let same = |before: &&mut Repeat| (before.nr, before.args) == (call.nr, call.args);
-        let id = match known.get_mut(&call.tid).filter(same) {
-            Some(before) => before.id,
-            None => call.id,
+        let latest = match known.get_mut(&call.tid).filter(same) {
+            Some(before) => Arc::clone(&before.latest),
+            None => Arc::new(AtomicU64::new(call.id)),
         };
+        let id = latest.load(Ordering::Acquire);
         if listener.send(id, reply).is_ok() || reply == Reply::Continue {
             known.remove(&call.tid);
         } else {
-            self.remember(&mut known, call, Some(reply));
+            self.remember(&mut known, call, latest, Some(reply));
         }
     }
 
-    fn remember(&self, known: &mut HashMap<u32, Repeat>, call: &Call, reply: Option<Reply>) {
+    fn remember(
+        &self,
+        known: &mut HashMap<u32, Repeat>,
+        call: &Call,
+        latest: Arc<AtomicU64>,
+        reply: Option<Reply>,
+    ) {
         if known.len() >= REMEMBERED {
             known.retain(|tid, _| std::fs::exists(format!("/proc/{tid}")).unwrap_or(true));
         }
         let repeat = Repeat {
             nr: call.nr,
             args: call.args,
-            id: call.id,
+            latest,
             reply,
         };
         known.insert(call.tid, repeat);

@@ -244,6 +244,84 @@ pub async fn compare(cluster: &Cluster, nodes: &[NodeId], heart: &Heart) -> Resu
     }
 }
 
+/// Between two looks at nodes that do not tell when they looked themselves.
+const SETTLED_FOR: Duration = Duration::from_millis(200);
+
+/// What two looks one after the other have come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Settled {
+    /// Something still changes, or is not known.
+    NotYet,
+    /// All have one state.
+    Equal,
+    /// Two of them differ.
+    Differ(LogId, Held, Held),
+}
+
+/// What each node said, if it said the same before, and all of them are at one log id.
+fn settled(
+    before: &BTreeMap<NodeId, StateHash>,
+    now: &BTreeMap<NodeId, StateHash>,
+    nodes: usize,
+) -> Settled {
+    let mut states = now.iter();
+    let Some((&node, first)) = states.next() else {
+        return Settled::NotYet;
+    };
+    let level = now.values().all(|state| state.applied == first.applied);
+    let (true, Some(at)) = (level && before == now && now.len() == nodes, first.applied) else {
+        return Settled::NotYet;
+    };
+    let held = |node: NodeId, state: &StateHash| Held {
+        node,
+        hash: state.hash.clone(),
+    };
+    match states.find(|(_, state)| state.hash != first.hash) {
+        Some((&other, state)) => Settled::Differ(at, held(node, first), held(other, state)),
+        None => Settled::Equal,
+    }
+}
+
+/// Compares the states of nodes whose hash and log id may be of two instants ([`States::is_exact`]): once two looks, one
+/// after the other, have met the same, all at one log id. Gives whether that came about in time; where it did not, nobody
+/// is accused.
+///
+/// [`States::is_exact`]: crate::target::States::is_exact
+///
+/// # Errors
+/// The finding, where they differ.
+pub async fn compare_settled(
+    cluster: &Cluster,
+    nodes: &[NodeId],
+    heart: &Heart,
+) -> Result<bool, Finding> {
+    let deadline = heart.deadline(LEVEL_WITHIN);
+    let mut before = BTreeMap::new();
+    loop {
+        let mut now = BTreeMap::new();
+        for &node in nodes {
+            if let Ok(state) = cluster.state_hash(node).await {
+                now.insert(node, state);
+            }
+        }
+        match settled(&before, &now, nodes.len()) {
+            Settled::Equal => return Ok(true),
+            Settled::Differ(at, first, second) => {
+                let suspects = [first.node, second.node];
+                let differ = Differ {
+                    states: States::Nodes { at, first, second },
+                    differences: differences::ask(cluster, &suspects).await,
+                };
+                return Err(Evidence::StateHash(differ).into());
+            }
+            Settled::NotYet if deadline.is_over() => return Ok(false),
+            Settled::NotYet => {}
+        }
+        before = now;
+        tokio::time::sleep(SETTLED_FOR).await;
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::differences::{Key, Value};
@@ -321,6 +399,32 @@ pub(crate) mod tests {
         assert_eq!(told, [Finding::from(Evidence::StateHash(differ(7)))]);
         let words = "states of n1 and n3 differ at applied log id 2/7 (aa, ab): at 2/9 w3 is absent at n3 and 1 at n1";
         assert_eq!(told[0].evidence.to_string(), words);
+    }
+
+    #[test]
+    fn states_of_no_one_instant_are_compared_once_nothing_changes_any_more() {
+        let seen = |states: &[(NodeId, LogId, &str)]| {
+            let states = states.iter();
+            let states = states.map(|&(node, at, hash)| (node, state(at, hash)));
+            states.collect::<BTreeMap<_, _>>()
+        };
+        let equal = seen(&[(1, (0, 7), "31"), (2, (0, 7), "31")]);
+        let differ = seen(&[(1, (0, 7), "31"), (2, (0, 7), "32")]);
+        let behind = seen(&[(1, (0, 7), "31"), (2, (0, 6), "30")]);
+        let alone = seen(&[(1, (0, 7), "31")]);
+        assert_eq!(settled(&equal, &equal, 2), Settled::Equal);
+        let Settled::Differ(at, first, second) = settled(&differ, &differ, 2) else {
+            panic!("they differ");
+        };
+        assert_eq!((at, first.node, second.node), ((0, 7), 1, 2));
+        for (before, now) in [
+            (&BTreeMap::new(), &differ),
+            (&equal, &differ),
+            (&behind, &behind),
+            (&alone, &alone),
+        ] {
+            assert_eq!(settled(before, now, 2), Settled::NotYet, "{now:?}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub fn json(result: &RunResult) -> Value {
         "mode": tested.map(|tested| &tested.mode),
         "expected": tested.map(|tested| &tested.expect),
         "defect_counts": result.defect,
-        "reads": result.resolved.scenario.reads(),
+        "reads": tested.is_none().then(|| result.resolved.scenario.reads()),
         "ops": counts.ops,
         "own_ops": counts.own_ops,
         "faults": counts.faults,

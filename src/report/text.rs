@@ -184,11 +184,16 @@ pub fn counterexample(found: &Counterexample, result: &RunResult) -> String {
     if let Some(culprit) = found.culprit() {
         let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
         if let Some(node) = culprit.node {
-            let how = match (culprit.call, result.resolved.scenario.reads()) {
-                (Call::Read, mode) => match &result.resolved.defect {
-                    Some(defect) => format!(" (reads: {mode}; planted defect: {defect})"),
-                    None => format!(" (reads: {mode})"),
-                },
+            let resolved = &result.resolved;
+            let how = match (&resolved.tested, culprit.call, &resolved.defect) {
+                (Some(tested), ..) => format!(" ({} in mode {})", tested.target, tested.mode),
+                (None, Call::Read, defect) => {
+                    let reads = resolved.scenario.reads();
+                    match defect {
+                        Some(defect) => format!(" (reads: {reads}; planted defect: {defect})"),
+                        None => format!(" (reads: {reads})"),
+                    }
+                }
                 _ => String::new(),
             };
             let _ = writeln!(text, "  n{node} answered #{}{how}.", culprit.id);

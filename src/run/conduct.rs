@@ -188,15 +188,17 @@ impl RunContext {
 
     /// Whether the healed nodes hold the same, where they can be asked for it.
     async fn compare(&self, cluster: &Cluster, nodes: &[u64]) -> Result<(), Finding> {
-        let target = cluster.target();
-        if target.states().is_none() {
-            let name = target.name();
-            self.log.say(format!(
-                "states are not compared: nobody can be asked for what a node of {name} holds"
-            ));
-            return Ok(());
-        }
-        state_hash::compare(cluster, nodes, self.host.heart()).await
+        let (name, heart) = (cluster.target().name(), self.host.heart());
+        let why = match cluster.target().states() {
+            Some(states) if states.is_exact() => {
+                return state_hash::compare(cluster, nodes, heart).await;
+            }
+            Some(_) if state_hash::compare_settled(cluster, nodes, heart).await? => return Ok(()),
+            Some(_) => format!("the nodes of {name} did not settle at one applied index"),
+            None => format!("nobody can be asked for what a node of {name} holds"),
+        };
+        self.log.say(format!("states are not compared: {why}"));
+        Ok(())
     }
 
     /// Whether the healed cluster agrees on a leader and serves, through every node in its turn.

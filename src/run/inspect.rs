@@ -11,6 +11,7 @@ use futures::future::join_all;
 use crate::cluster::{ChildState, Cluster};
 use crate::journal::DefectCounts;
 use crate::oracle::state_hash;
+use crate::target::States;
 
 /// How often the nodes are asked.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -39,8 +40,11 @@ impl Inspector {
     pub(super) async fn ask(&self, cluster: &Cluster, defect: bool) {
         let up = cluster.views().into_iter();
         let up = up.filter(|view| view.state == ChildState::Up);
+        // What is not of one instant is looked at when everything is over.
+        let states = cluster.target().states();
+        let exact = states.is_some_and(States::is_exact);
         let asked = up.map(|view| async move {
-            if let Ok(state) = cluster.state_hash(view.id).await {
+            if exact && let Ok(state) = cluster.state_hash(view.id).await {
                 self.states.state(view.id, state);
             }
             if defect

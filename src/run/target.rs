@@ -101,6 +101,10 @@ pub fn choose(
     };
     let fits = ForTarget {
         nodes: description.nodes,
+        terms: description
+            .leader
+            .as_ref()
+            .is_some_and(|leader| leader.term.is_some()),
         tested: Tested {
             target: name.to_owned(),
             mode: chosen.name.clone(),

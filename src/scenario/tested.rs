@@ -56,14 +56,20 @@ pub struct ForTarget {
     pub tested: Tested,
     /// How many nodes it has, unless somebody says otherwise.
     pub nodes: u64,
+    /// Whether its nodes number their leaders' terms: only then can elections be counted.
+    pub terms: bool,
 }
 
 impl Scenario {
-    /// Fits the scenario to somebody's system.
+    /// Fits the scenario to somebody's system. Gives what is no goal for it, and why, a sentence each.
     ///
     /// # Errors
     /// Where somebody asks for what only the program's own node has.
-    pub(super) fn fit(&mut self, target: &ForTarget, changes: &Changes) -> Result<(), Error> {
+    pub(super) fn fit(
+        &mut self,
+        target: &ForTarget,
+        changes: &Changes,
+    ) -> Result<Option<String>, Error> {
         let name = &target.tested.target;
         for (flag, given) in [
             ("--reads", changes.reads.is_some()),
@@ -80,6 +86,10 @@ impl Scenario {
         (self.reads, self.append, self.vote_guard) = (None, None, None);
         self.voters = None;
         self.nodes = target.nodes;
-        Ok(())
+        let uncounted = !target.terms && std::mem::take(&mut self.promises.elections) > 0;
+        Ok(
+            uncounted
+                .then(|| format!("elections are no goal: the nodes of {name} number no terms")),
+        )
     }
 }

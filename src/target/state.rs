@@ -11,6 +11,12 @@ pub trait States: Send + Sync {
 
     /// All of it.
     fn dump<'a>(&'a self, node: &'a Ready) -> Asked<'a, StateDump>;
+
+    /// Whether a hash and its log id are of one instant, also while the node is written to. Where not, they are compared
+    /// only when everything is over and nothing changes any more.
+    fn is_exact(&self) -> bool {
+        true
+    }
 }
 
 /// A node's whole state in one number, and where in the log it is.

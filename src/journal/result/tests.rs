@@ -348,7 +348,7 @@ fn tested(expect: &[Anomaly]) -> Tested {
         target: "store".into(),
         mode: "weak".into(),
         version: None,
-        program: std::path::PathBuf::new(),
+        program: "store".into(),
         named: false,
         expect: expect.to_vec(),
         description: String::new(),

@@ -4,10 +4,8 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
-
 use super::hand::{Hand, nanoseconds, parts};
-use super::{Clock, LOOK, both, now, read_pair, tracing, write_pair};
+use super::{Clock, LOOK, both, now, read_pair, tracing};
 use crate::call::Reply;
 use crate::caller::Caller;
 use crate::supervisor::lock;
@@ -59,7 +57,7 @@ impl Clock {
     }
 
     /// `futex(word, op, value, deadline, ...)`, for the ops whose time is absolute.
-    pub(super) fn futex(self: &Arc<Self>, caller: &Caller) -> io::Result<Answer> {
+    pub(super) fn futex(&self, caller: &Caller) -> io::Result<Answer> {
         let [_, op, _, at, ..] = caller.call().args;
         let op = op as i32;
         if op & libc::FUTEX_CMD_MASK != libc::FUTEX_WAIT_BITSET {
@@ -73,41 +71,20 @@ impl Clock {
         let Some(real) = self.translate(hand, asked) else {
             return Ok(Answer::Pass);
         };
-        let caller = caller.clone();
-        Ok(Answer::later(move || {
-            // Where the thread cannot be held, the deadline stays as it is: late or early, as without a clock.
-            let _ = tracing::with_other_time(&caller, at, asked, real);
-            Reply::Continue
-        }))
+        Ok(translated(caller, at, asked, real))
     }
 
-    /// `timerfd_settime(fd, TFD_TIMER_ABSTIME, new, old)`: set by the bench on the same timer. An interval stays real.
+    /// `timerfd_settime(fd, TFD_TIMER_ABSTIME, new, old)`. An interval stays real.
     pub(super) fn timerfd(&self, caller: &Caller) -> io::Result<Answer> {
-        let [_, flags, new, old, ..] = caller.call().args;
-        let interval = read_pair(caller, new)?;
-        let asked = read_pair(caller, new + 16)?;
-        let timer = caller.take(caller.int(0))?;
+        let at = caller.call().args[2] + 16;
+        let asked = read_pair(caller, at)?;
         let hand = match caller.field(caller.int(0), "clockid:").as_deref() {
             Ok("0" | "8") => Hand::Wall,
             _ => Hand::Monotonic,
         };
         // No time at all takes the timer back.
-        let Some(real) = self.translate(hand, asked).filter(|_| asked != (0, 0)) else {
-            return Ok(Answer::Pass);
-        };
-        let time = |(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec };
-        let set = Itimerspec {
-            it_interval: time(interval),
-            it_value: time(real),
-        };
-        let flags = TimerfdTimerFlags::from_bits_retain(flags as u32);
-        let before = timerfd_settime(&timer, flags, &set)?;
-        if old != 0 {
-            let pair = |time: Timespec| (time.tv_sec, time.tv_nsec);
-            write_pair(caller, old, pair(before.it_interval))?;
-            write_pair(caller, old + 16, pair(before.it_value))?;
-        }
-        Ok(Reply::Value(0).into())
+        let real = self.translate(hand, asked).filter(|_| asked != (0, 0));
+        Ok(real.map_or(Answer::Pass, |real| translated(caller, at, asked, real)))
     }
 
     /// When it really is what the clock calls `asked`; `None` where that is the same, or no time at all.
@@ -121,6 +98,16 @@ impl Clock {
         // The earliest instant that the kernel takes as one.
         Some(parts(real.max(1)))
     }
+}
+
+/// The call, with `real` where it says `asked`.
+fn translated(caller: &Caller, at: u64, asked: (i64, i64), real: (i64, i64)) -> Answer {
+    let caller = caller.clone();
+    Answer::later(move || {
+        // Where the thread cannot be held, the deadline stays as it is: late or early, as without a clock.
+        let _ = tracing::with_other_time(&caller, at, asked, real);
+        Reply::Continue
+    })
 }
 
 /// Signals that stop a program or let it go on: a wait in the kernel outlasts them.

@@ -8,6 +8,7 @@ use std::sync::MutexGuard;
 use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, SeekFrom};
 
 use super::paths::{Found, is_regular, path_of, unresolved};
+use super::sync::Real;
 use super::undo::{Log, Step, What};
 use super::{Disk, OUTSIDE_NAMED};
 use crate::call::Reply;
@@ -155,7 +156,7 @@ impl Disk {
         drop(log);
         let done = Reply::Value(written.cast_signed());
         sync.map_or(Answer::Now(done), |sync| {
-            self.sync_later(caller, sync, Some(file), done)
+            self.sync_later(caller, sync, Real::Data(file), done)
         })
     }
 
@@ -173,7 +174,7 @@ impl Disk {
                 return Reply::Errno(libc::ENOENT).into();
             }
             Ok(_) => return Answer::Pass,
-            Err(error) => return unresolved(&error),
+            Err(error) => return unresolved(caller, &error),
         };
         if let Err(error) = may_write(&file) {
             return error_reply(&error).into();

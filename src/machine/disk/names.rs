@@ -86,7 +86,7 @@ impl Disk {
                     }
                 }
                 Ok(_) => Answer::Pass,
-                Err(error) => unresolved(&error),
+                Err(error) => unresolved(caller, &error),
             };
         }
         Reply::Errno(libc::EAGAIN).into()
@@ -186,7 +186,7 @@ impl Disk {
         let spot = match self.spot(caller, name.folder, name.path) {
             Ok(Some(spot)) => spot,
             Ok(None) => return Answer::Pass,
-            Err(error) => return unresolved(&error),
+            Err(error) => return unresolved(caller, &error),
         };
         if !self.keeps(&spot.path) {
             return Answer::Pass;
@@ -211,7 +211,7 @@ impl Disk {
         );
         let (from, to) = match spots {
             (Ok(Some(from)), Ok(Some(to))) => (from, to),
-            (Err(error), _) | (_, Err(error)) => return unresolved(&error),
+            (Err(error), _) | (_, Err(error)) => return unresolved(caller, &error),
             _ => return Answer::Pass,
         };
         if !self.keeps(&from.path) && !self.keeps(&to.path) {

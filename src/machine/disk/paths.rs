@@ -64,8 +64,8 @@ impl Disk {
     /// # Errors
     /// Where the program would meet an error too.
     pub(super) fn spot(&self, caller: &Caller, folder: i32, at: u64) -> io::Result<Option<Spot>> {
-        let path = caller.string(at)?;
-        spot(&base(caller, folder), &caller.proc("root"), path.as_bytes())
+        let path = its_own(caller, caller.string(at)?.to_bytes());
+        spot(&base(caller, folder), &caller.proc("root"), &path)
     }
 
     /// What opening that path would find.
@@ -81,9 +81,9 @@ impl Disk {
     ) -> io::Result<Option<Found>> {
         let follow = flags & libc::O_NOFOLLOW == 0
             && flags & (libc::O_CREAT | libc::O_EXCL) != libc::O_CREAT | libc::O_EXCL;
-        let path = caller.string(at)?;
+        let path = its_own(caller, caller.string(at)?.to_bytes());
         let root = caller.proc("root");
-        let Some(mut spot_now) = spot(&base(caller, folder), &root, path.as_bytes())? else {
+        let Some(mut spot_now) = spot(&base(caller, folder), &root, &path)? else {
             return Ok(None);
         };
         for _ in 0..MOST_LINKS {
@@ -113,6 +113,27 @@ impl Disk {
             }
         }
         Err(io::Error::from_raw_os_error(libc::ELOOP))
+    }
+}
+
+/// A path that means the process which looks: for the bench it would be the bench.
+fn its_own(caller: &Caller, path: &[u8]) -> Vec<u8> {
+    let of = |rest: &[u8]| {
+        let mut own = caller.proc("").into_os_string().into_vec();
+        own.extend_from_slice(rest);
+        own
+    };
+    let fds = |rest: &[u8]| of(&[b"fd/", rest].concat());
+    let after = |prefix: &[u8]| path.strip_prefix(prefix);
+    match path {
+        b"/dev/stdin" => fds(b"0"),
+        b"/dev/stdout" => fds(b"1"),
+        b"/dev/stderr" => fds(b"2"),
+        _ => after(b"/proc/self/")
+            .or_else(|| after(b"/proc/thread-self/"))
+            .map(of)
+            .or_else(|| after(b"/dev/fd/").map(fds))
+            .unwrap_or_else(|| path.to_vec()),
     }
 }
 
@@ -156,9 +177,13 @@ fn spot(base: &Path, root: &Path, path: &[u8]) -> io::Result<Option<Spot>> {
 
 /// The answer where a path leads nowhere. That is said here: let on, the call might find something that another thread has
 /// made meanwhile, and destroy it unseen.
-pub(super) fn unresolved(error: &io::Error) -> Answer {
+///
+/// In a root of its own a program's links lead elsewhere than the bench's, so there the kernel has to say it.
+pub(super) fn unresolved(caller: &Caller, error: &io::Error) -> Answer {
+    let same_root =
+        std::fs::read_link(caller.proc("root")).is_ok_and(|root| root == Path::new("/"));
     match error.raw_os_error() {
-        Some(errno @ (libc::ENOENT | libc::ENOTDIR)) => Reply::Errno(errno).into(),
+        Some(errno @ (libc::ENOENT | libc::ENOTDIR)) if same_root => Reply::Errno(errno).into(),
         _ => Answer::Pass,
     }
 }

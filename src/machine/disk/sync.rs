@@ -26,10 +26,13 @@ enum Until {
     LetGo(u64),
 }
 
-/// What the machine's own disk is asked to do.
-enum Real {
-    Nothing,
+/// What the machine's own disk is asked for, where it is real.
+pub(super) enum Real {
+    /// `fsync` of this.
     File(OwnedFd),
+    /// `fdatasync` of this.
+    Data(OwnedFd),
+    /// `sync`.
     All,
 }
 
@@ -46,8 +49,12 @@ impl Disk {
             return Answer::Pass;
         };
         let sync = self.log().begin_sync(What::Of(file.as_fd()));
+        let real = match caller.call().nr {
+            libc::SYS_fdatasync => Real::Data(file),
+            _ => Real::File(file),
+        };
         sync.map_or(Answer::Pass, |sync| {
-            self.sync_later(caller, sync, Some(file), Reply::Value(0))
+            self.sync_later(caller, sync, real, Reply::Value(0))
         })
     }
 
@@ -61,23 +68,18 @@ impl Disk {
     pub(super) fn sync_all(&self, caller: &Caller) -> Answer {
         let sync = self.log().begin_sync(What::Everything);
         sync.map_or(Answer::Pass, |sync| {
-            self.sync_later(caller, sync, None, Reply::Value(0))
+            self.sync_later(caller, sync, Real::All, Reply::Value(0))
         })
     }
 
-    /// Answers with `done` when the sync has ended well. `file`: what is synced, where it is not everything.
+    /// Answers with `done` when the sync has ended well.
     pub(super) fn sync_later(
         &self,
         caller: &Caller,
         sync: Sync,
-        file: Option<OwnedFd>,
+        real: Real,
         done: Reply,
     ) -> Answer {
-        let real = match (self.syncs, file) {
-            (Syncs::Virtual(_), _) => Real::Nothing,
-            (Syncs::Real, Some(file)) => Real::File(file),
-            (Syncs::Real, None) => Real::All,
-        };
         let (harm, let_go) = {
             let mut now = self.now();
             let harm = now.harms.sync;
@@ -90,8 +92,10 @@ impl Disk {
             return Answer::Pass;
         };
         let caller = caller.clone();
+        // A copy of the program's descriptor keeps its flock(2), also when the program is gone: let go what is not needed.
+        let real = (self.syncs == Syncs::Real).then_some(real);
         Answer::later(move || {
-            let ended = disk.sync_ends(&caller, harm, let_go, &real);
+            let ended = disk.sync_ends(&caller, harm, let_go, real.as_ref());
             let how = match &ended {
                 // Nobody was told that it ended, so nothing was promised.
                 _ if !caller.waits() => Synced::Lied,
@@ -115,7 +119,7 @@ impl Disk {
         caller: &Caller,
         harm: SyncHarm,
         let_go: u64,
-        real: &Real,
+        real: Option<&Real>,
     ) -> io::Result<Synced> {
         let latency = if let Syncs::Virtual(latency) = self.syncs {
             latency
@@ -123,15 +127,14 @@ impl Disk {
             Duration::ZERO
         };
         let usual = || Until::Time(Instant::now() + latency);
-        let really = || match real {
-            Real::Nothing => Ok(Synced::Durable),
-            Real::File(file) => rustix::fs::fsync(file)
-                .map(|()| Synced::Durable)
-                .map_err(io::Error::from),
-            Real::All => {
-                rustix::fs::sync();
-                Ok(Synced::Durable)
+        let really = || {
+            match real {
+                None => {}
+                Some(Real::File(file)) => rustix::fs::fsync(file)?,
+                Some(Real::Data(file)) => rustix::fs::fdatasync(file)?,
+                Some(Real::All) => rustix::fs::sync(),
             }
+            Ok(Synced::Durable)
         };
         match harm {
             SyncHarm::None => {

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Shutdown, SocketType, bind, connect, getpeername, getsockname, shutdown, sockopt,
+    AddressFamily, SendFlags, Shutdown, SocketType, bind, connect, getpeername, getsockname,
+    sendto, shutdown, sockopt,
 };
 
 use super::address::{alike, as_v4, encode, read};
-use super::socket::{Place, Sockets, Way};
+use super::socket::{Connected, Place, Sockets, Way};
 use super::{Links, Network, NodeId};
 use crate::call::Reply;
 use crate::caller::Caller;
@@ -25,6 +26,9 @@ const FOREIGN: usize = 256;
 
 /// The port of a resolver of names.
 const DOMAIN: u16 = 53;
+
+/// The kernel refuses a larger datagram by itself.
+const DATAGRAM: u64 = 1 << 16;
 
 /// The network of one node, as its programs meet it: several may share it, as a server and its sentinel do.
 pub struct Host {
@@ -166,7 +170,8 @@ impl Host {
             }
             connect(&socket, &self.own(asked))?;
             if let Some(place) = place {
-                self.sockets.settle(caller, &socket, &place, Some(asked))?;
+                let connected = Some((asked, Connected::Already));
+                self.sockets.settle(caller, &socket, &place, connected)?;
             }
             return Ok(Reply::Value(0).into());
         }
@@ -231,16 +236,21 @@ impl Host {
             Ok(()) => Reply::Value(0),
             Err(errno) => Reply::Errno(errno.raw_os_error()),
         };
-        let under_way = [Reply::Value(0), Reply::Errno(libc::EINPROGRESS)].contains(&reply);
-        match &attempt.place {
-            Some(place) if under_way => {
-                let (caller, asked) = (&attempt.caller, Some(attempt.asked));
-                match self.sockets.settle(caller, &attempt.socket, place, asked) {
-                    Ok(()) => reply,
-                    Err(error) => Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO)),
-                }
-            }
-            _ => reply,
+        let how = match reply {
+            Reply::Value(0) => Connected::Already,
+            Reply::Errno(libc::EINPROGRESS) => Connected::Soon,
+            _ => return reply,
+        };
+        let Some(place) = &attempt.place else {
+            return reply;
+        };
+        let (caller, connected) = (&attempt.caller, Some((attempt.asked, how)));
+        match self
+            .sockets
+            .settle(caller, &attempt.socket, place, connected)
+        {
+            Ok(()) => reply,
+            Err(error) => Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO)),
         }
     }
 
@@ -282,7 +292,23 @@ impl Host {
 
     /// `sendto(fd, data, length, flags, address, length)`, with an address.
     fn sendto(&self, caller: &Caller) -> io::Result<Answer> {
-        let [_, _, _, flags, at, length] = caller.call().args;
+        let [_, data, size, flags, at, length] = caller.call().args;
+        let to = read(caller, at, length as usize)?;
+        let home = to.filter(|to| self.whose(*to) == Whose::Own && to.ip() != self.own(*to).ip());
+        // A datagram to localhost is one to the node's own address, which its listeners have.
+        if let (Some(to), Way::Copy) = (home, self.sockets.way()) {
+            let socket = caller.take(caller.int(0))?;
+            if sockopt::socket_type(&socket)? == SocketType::DGRAM && size <= DATAGRAM {
+                let data = caller.bytes(data, size as usize)?;
+                let (to, flags) = (self.own(to), SendFlags::from_bits_retain(flags as u32));
+                return Ok(Answer::later(move || {
+                    match sendto(&socket, &data, flags | SendFlags::NOSIGNAL, &to) {
+                        Ok(sent) => Reply::Value(sent as i64),
+                        Err(errno) => Reply::Errno(errno.raw_os_error()),
+                    }
+                }));
+            }
+        }
         self.send(caller, flags, at, length)
     }
 

@@ -64,6 +64,8 @@ struct Known {
     options: Vec<Setting>,
     /// What its connection was meant for.
     asked: Option<SocketAddr>,
+    /// Whether that connection is known to have come about.
+    stands: bool,
 }
 
 /// Level, name, and value of a socket option.
@@ -76,6 +78,15 @@ pub(super) struct Taken {
     pub(super) busy: bool,
     /// Where it belongs, if it is a new one.
     place: Option<Place>,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connected {
+    /// It stands.
+    Already,
+    /// It is in progress.
+    Soon,
 }
 
 /// Where a new socket belongs, and what it has inherited.
@@ -124,7 +135,9 @@ impl Sockets {
         }
         Ok(Taken {
             socket,
-            busy: state(caller, inode).is_some_and(|state| state != CLOSED),
+            // Only one that was connected before can be; the kernel's table of all sockets takes long to read.
+            busy: known.asked.is_some()
+                && state(caller, inode).is_some_and(|state| state != CLOSED),
             place: Some(Place {
                 fd,
                 flags: open.flags,
@@ -142,10 +155,11 @@ impl Sockets {
         caller: &Caller,
         socket: &OwnedFd,
         place: &Place,
-        asked: Option<SocketAddr>,
+        connected: Option<(SocketAddr, Connected)>,
     ) -> io::Result<()> {
         let known = Known {
-            asked: asked.or(place.known.asked),
+            asked: connected.map(|(asked, _)| asked).or(place.known.asked),
+            stands: connected.is_some_and(|(_, how)| how == Connected::Already),
             ..place.known.clone()
         };
         self.remember(fstat(socket)?.st_ino, known);
@@ -172,12 +186,23 @@ impl Sockets {
         Ok(())
     }
 
-    /// What the connection of a socket that was put in place was meant for, while it stands.
+    /// What the connection of a socket that was put in place was meant for, once it stands.
     pub(super) fn asked(&self, caller: &Caller, fd: i32) -> io::Result<Option<SocketAddr>> {
         let inode = inode(caller, fd)?;
-        let asked = lock(&self.known).get(&inode).and_then(|known| known.asked);
-        let stands = |state| ![CLOSED, CONNECTING].contains(&state);
-        Ok(asked.filter(|_| state(caller, inode).is_some_and(stands)))
+        let Some(known) = lock(&self.known).get(&inode).cloned() else {
+            return Ok(None);
+        };
+        let up = |state| ![CLOSED, CONNECTING].contains(&state);
+        if known.asked.is_none() || known.stands {
+            return Ok(known.asked);
+        }
+        if !state(caller, inode).is_some_and(up) {
+            return Ok(None);
+        }
+        let asked = known.asked;
+        let stands = true;
+        self.remember(inode, Known { stands, ..known });
+        Ok(asked)
     }
 
     fn remember(&self, inode: u64, what: Known) {

@@ -43,6 +43,28 @@ fn a_program_that_is_not_there_is_said_to_be_missing() {
 }
 
 #[test]
+fn a_name_is_not_said_to_be_forbidden_because_a_folder_is() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let closed = folder.path().join("closed");
+    std::fs::create_dir(&closed).expect("a folder can be made");
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o0)).expect("its mode can be set");
+    // What the kernel says of the folder is another word for those who may look into it; both must end alike.
+    let path = format!("{}:/usr/bin:/bin", closed.display());
+    let missing = launch("a-name-that-no-program-has")
+        .env("PATH", &path)
+        .start();
+    let error = missing.err().expect("it is not there");
+    assert!(matches!(error, LaunchError::NotFound(_)), "{error:?}");
+    let there = launch("true")
+        .env("PATH", &path)
+        .start()
+        .expect("it is there");
+    assert_eq!(there.wait(PATIENCE), Some(Exit::Code(0)));
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o755))
+        .expect("its mode can be set");
+}
+
+#[test]
 fn a_program_that_cannot_be_run_is_told_from_one_that_is_missing() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("plain.txt");
@@ -177,6 +199,27 @@ fn a_program_ends_with_what_holds_it() {
     let both = program.processes();
     drop(program);
     assert!(both.iter().all(|pid| !lives(*pid)), "{both:?}");
+}
+
+#[test]
+fn a_program_does_not_outlive_its_keeper() {
+    let program = launch("sleep").args(["1000"]).start().expect("it starts");
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.pid()));
+    let stat = stat.expect("it runs");
+    let mut fields = stat[stat.rfind(')').expect("a name") + 1..].split_whitespace();
+    let keeper: i32 = fields
+        .nth(1)
+        .and_then(|pid| pid.parse().ok())
+        .expect("a parent");
+    let keeper = rustix::process::Pid::from_raw(keeper).expect("a number");
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).expect("it is ours");
+    assert!(program.wait_gone(PATIENCE));
+    assert_eq!(
+        program.exit(),
+        None,
+        "nobody is left who could say how it ended"
+    );
+    until("its end", || !lives(program.pid()));
 }
 
 #[test]

@@ -368,6 +368,23 @@ print('sent')"
 }
 
 #[test]
+fn a_datagram_to_localhost_comes_home() {
+    let two = Two::by(Way::Copy);
+    let script = "
+import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('', 9003))
+s.settimeout(20)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+print(u.sendto(b'home', ('127.0.0.1', 9003)), s.recvfrom(100)[0])
+u.connect(('localhost', 9003))
+u.send(b'again')
+print(s.recvfrom(100)[0], s.getsockname()[0] == os.environ['OWN'])";
+    let mut program = two.python(1, script).start().expect("it starts");
+    assert_eq!(said(&mut program), "4 b'home'\nb'again' True\n");
+}
+
+#[test]
 fn a_held_connection_holds_its_thread_alone_and_ends_with_its_program() {
     let two = Two::new();
     let mut echo = Talking::new(two.python(2, ECHO));

@@ -16,6 +16,7 @@ use machine::launch::{Exit, Launch, Program};
 use machine::net::{Host, Network, NodeId, Way};
 use rustix::process::Signal;
 use support::forward::Forward;
+use support::hobbled::{Refused, hobbled};
 use support::{PATIENCE, launch, state, until};
 
 /// Three nodes and what lies between them.
@@ -206,6 +207,32 @@ fn three_etcd_need_no_rights() {
             .find(|line| line.contains("etcd: "))
             .unwrap_or_default()
     );
+}
+
+/// Go interrupts its own threads every 10 ms, and an older kernel lets it; a container may also refuse to copy descriptors.
+#[test]
+fn three_etcd_form_one_where_less_is_allowed() {
+    let test = std::env::current_exe().expect("it has a path");
+    let withheld = || Refused {
+        nr: libc::SYS_seccomp,
+        bits: Some((1, libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32)),
+        errno: libc::EINVAL,
+    };
+    let copies = || Refused::always(libc::SYS_pidfd_getfd);
+    for refused in [vec![withheld()], vec![withheld(), copies()]] {
+        let output = hobbled(&refused, test.to_str().expect("a path of text"))
+            .args([
+                "--exact",
+                "three_etcd_on_their_default_ports_form_a_cluster_by_the_links_alone",
+            ])
+            .output()
+            .expect("python3 runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::question::{Ask, Leader, ReadyBy};
+use serde_json::Value;
+
+use super::question::{Ask, Leader, ReadyBy, State};
 use super::{ClientOptions, Description, Expect, Mode, Place, Wiring, program};
 use crate::host::Shortages;
 use crate::journal::{NodeStatus, Role};
@@ -20,7 +22,7 @@ use crate::target::protocol::{Protocol, Refusal, Reply};
 use crate::target::template::Words;
 use crate::target::{
     self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Member, Readiness, Ready,
-    Statuses, Target, TargetError,
+    StateDump, StateHash, States, Statuses, Target, TargetError,
 };
 
 /// A node that is asked whether it is ready has this long for an answer.
@@ -325,6 +327,11 @@ impl Target for System {
         false
     }
 
+    fn states(&self) -> Option<&dyn States> {
+        let state = self.description.state.as_ref();
+        state.map(|_| self as &dyn States)
+    }
+
     fn modes(&self) -> Vec<target::Mode> {
         self.description.modes.iter().map(neutral).collect()
     }
@@ -336,6 +343,50 @@ impl Target for System {
     fn cannot(&self) -> Vec<&'static str> {
         self.mode.client.lacks()
     }
+}
+
+impl States for System {
+    /// Index and hash of one answer. Its nodes have no term in it: 0 stands for that.
+    fn hash<'a>(&'a self, node: &'a Ready) -> Asked<'a, StateHash> {
+        Box::pin(async move {
+            let (id, what) = (node.id, "its state");
+            let failed = |seen: String| TargetError::Ask { id, what, seen };
+            let known = self.description.state.as_ref().zip(self.known_words(id));
+            let Some((state, words)) = known else {
+                return Err(failed("its file has no [state]".to_owned()));
+            };
+            let answer = state.ask.answer(&words, ANSWER_WITHIN).await;
+            let answer = answer.map_err(|why| failed(why.to_string()))?;
+            state_in(state, &answer).map_err(failed)
+        })
+    }
+
+    fn dump<'a>(&'a self, _node: &'a Ready) -> Asked<'a, StateDump> {
+        let (target, what) = (self.name().to_owned(), "all that a node holds");
+        Box::pin(async move { Err(TargetError::NotOffered { target, what }) })
+    }
+
+    /// Nobody knows when which part of the answer was looked up.
+    fn is_exact(&self) -> bool {
+        false
+    }
+}
+
+/// Index and hash, of an answer.
+fn state_in(state: &State, answer: &Value) -> Result<StateHash, String> {
+    let index = state
+        .index
+        .text_of(answer)
+        .ok_or("no index in the answer")?;
+    let index = index
+        .parse()
+        .map_err(|_| format!("{index:?} is no index"))?;
+    let hash = state.hash.text_of(answer).ok_or("no hash in the answer")?;
+    Ok(StateHash {
+        applied: Some((0, index)),
+        hash,
+        keys: 0,
+    })
 }
 
 /// A mode as any target has it: in one that is to show something, what exposes it is drawn.
@@ -421,4 +472,29 @@ impl Protocol for Mute {
     }
 
     fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::builtin;
+    use super::*;
+
+    #[test]
+    fn a_state_is_an_index_and_a_hash_of_one_answer_or_it_is_none() {
+        let etcd = &builtin::all()[0];
+        let state = etcd.state.as_ref().expect("etcd has one");
+        let told = |answer: &str| {
+            let answer = serde_json::from_str(answer).unwrap();
+            state_in(state, &answer).map(|state| (state.applied, state.hash))
+        };
+        let whole = told(r#"{"header": {"revision": "31"}, "raftAppliedIndex": "57"}"#);
+        assert_eq!(whole, Ok((Some((0, 57)), "31".to_owned())));
+        for part in [
+            r#"{"raftAppliedIndex": "57"}"#,
+            r#"{"header": {"revision": "31"}}"#,
+            r#"{"header": {"revision": "31"}, "raftAppliedIndex": "many"}"#,
+        ] {
+            assert!(told(part).is_err(), "{part}");
+        }
+    }
 }

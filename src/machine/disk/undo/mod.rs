@@ -37,8 +37,8 @@ pub use power::PowerLoss;
 /// So many files without a change stay open, to be at hand when they change again.
 const CLEAN_FILES_KEPT: usize = 64;
 
-/// So many old bytes are kept in memory at most, nearly.
-const KEPT_AT_MOST: u64 = 1 << 30;
+/// So many old bytes are kept in memory at most (bytes): a bench has several nodes.
+const KEPT_AT_MOST: u64 = 1 << 28;
 
 /// A file or folder, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -265,7 +265,7 @@ impl Log {
         }
         if self.kept > KEPT_AT_MOST {
             return Err(io::Error::other(
-                "more than 1 GiB was overwritten and not synced",
+                "more than 256 MiB was overwritten and not synced",
             ));
         }
         Ok(Step {

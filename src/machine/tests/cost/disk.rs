@@ -1,6 +1,7 @@
-//! What a watched disk costs Redis: `cargo run --release -p machine --example disk_cost [ROUNDS]`.
+//! What a watched disk costs Redis: `cargo run --release -p machine --example disk_cost [ROUNDS [CLIENTS]]`.
 //!
-//! SETs a second with `appendfsync always` on the machine's own disk, 8 clients, unwatched and watched by turns. Needs
+//! SETs a second with `appendfsync always` on the machine's own disk, unwatched and watched by turns. With one client
+//! each is a write and a sync; with more, Redis syncs for several at once, the more the slower its loop is. Needs
 //! `redis-server` and `redis-benchmark`.
 
 use std::error::Error;
@@ -13,17 +14,22 @@ use std::time::{Duration, Instant};
 use machine::disk::{Disk, Settings, Syncs};
 use machine::launch::Launch;
 
-const REQUESTS: &str = "8000";
+const REQUESTS: &str = "4000";
 
 fn main() -> ExitCode {
     if let Some(ended) = machine::main(std::env::args_os()) {
         return ended;
     }
-    let rounds = std::env::args()
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(3);
-    match measure(rounds) {
+    let number = |at: usize, usual: usize| {
+        std::env::args()
+            .nth(at)
+            .map_or(Ok(usual), |text| text.parse())
+    };
+    let (Ok(rounds), Ok(clients)) = (number(1, 3), number(2, 8)) else {
+        eprintln!("disk_cost: rounds and clients are numbers");
+        return ExitCode::FAILURE;
+    };
+    match measure(rounds, clients) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("disk_cost: {error}");
@@ -32,14 +38,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(rounds: usize) -> Result<(), Box<dyn Error>> {
+fn measure(rounds: usize, clients: usize) -> Result<(), Box<dyn Error>> {
     let place = std::env::current_dir()?.join(format!("disk-cost-{}", std::process::id()));
     let mut sums = [0.0; 2];
     for round in 1..=rounds {
         let mut rates = [0.0; 2];
         for (watched, rate) in [false, true].into_iter().zip(&mut rates) {
             std::fs::create_dir_all(place.join("data"))?;
-            let measured = sets_a_second(&place, watched);
+            let measured = sets_a_second(&place, watched, clients);
             std::fs::remove_dir_all(&place)?;
             *rate = measured?;
         }
@@ -54,7 +60,7 @@ fn measure(rounds: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn sets_a_second(place: &Path, watched: bool) -> Result<f64, Box<dyn Error>> {
+fn sets_a_second(place: &Path, watched: bool, clients: usize) -> Result<f64, Box<dyn Error>> {
     let folder = place.join("data");
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let number = port.to_string();
@@ -91,7 +97,17 @@ fn sets_a_second(place: &Path, watched: bool) -> Result<f64, Box<dyn Error>> {
         std::thread::sleep(Duration::from_millis(10));
     }
     let args = [
-        "-p", &number, "-t", "set", "-c", "8", "-n", REQUESTS, "-r", "1000", "--csv",
+        "-p",
+        &number,
+        "-t",
+        "set",
+        "-c",
+        &clients.to_string(),
+        "-n",
+        REQUESTS,
+        "-r",
+        "1000",
+        "--csv",
     ];
     let said = Command::new("redis-benchmark").args(args).output()?;
     let said = String::from_utf8(said.stdout)?;

@@ -157,6 +157,17 @@ fails(errno.EMFILE, os.open, 'one-too-many', os.O_CREAT | RW)
     assert_eq!(mode & 0o7777, 0o640);
 }
 
+/// The bench has a standard output too, which is another.
+#[test]
+fn a_file_that_is_opened_by_its_descriptor_is_the_programs() {
+    check(
+        "os.dup2(os.open('f', RW), 1); os.open('/dev/stdout', os.O_WRONLY | os.O_TRUNC); assert read('f') == b''",
+    );
+    check(
+        "fd = os.open('f', RW); os.open(f'/proc/self/fd/{fd}', RW | os.O_TRUNC); os.truncate(f'/dev/fd/{fd}', 3); assert read('f') == bytes(3)",
+    );
+}
+
 #[test]
 fn names_are_undone_until_they_are_synced() {
     check("os.mkdir('new'); os.mkdir('new/inner'); open('new/inner/h', 'w').write('abc')");

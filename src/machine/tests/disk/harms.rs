@@ -79,6 +79,24 @@ fn a_sync_that_was_held_when_the_power_failed_made_nothing_durable() {
 }
 
 #[test]
+fn a_node_that_died_in_a_sync_has_let_go_its_locks() {
+    let node = harmed(SyncHarm::Held);
+    let locked =
+        "import fcntl; fd = os.open('f', RW); fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)";
+    for _ in 0..3 {
+        let mut program = node.python(&format!("{locked}; os.fsync(fd)"));
+        until("a sync that is under way", || {
+            node.disk.state().syncs_under_way == 1
+        });
+        program.kill().expect("it can be killed");
+        node.run(locked);
+        until("the held sync's end", || {
+            node.disk.state().syncs_under_way == 0
+        });
+    }
+}
+
+#[test]
 fn after_a_failed_sync_a_good_one_does_not_bring_the_bytes_back() {
     let node = harmed(SyncHarm::FailOnce);
     node.run("fd = os.open('e/g', RW); os.pwrite(fd, b'lost', 0); fails(errno.EIO, os.fsync, fd); os.pwrite(fd, b'kept', 8192); os.fsync(fd)");

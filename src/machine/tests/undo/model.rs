@@ -321,6 +321,8 @@ impl Model {
                 !pair[1].cut
                     && (old.len()..=new.len()).contains(&size)
                     && (size == old.len() || size == new.len() || size.is_multiple_of(SECTOR))
+                    // It grew as far as the last sector that was written.
+                    && (size == old.len() || same(new, (size - 1) / SECTOR))
                     && (0..size.div_ceil(SECTOR))
                         .all(|sector| same(old, sector) || same(new, sector))
             })
