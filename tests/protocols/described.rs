@@ -167,15 +167,16 @@ async fn a_primary_that_is_killed_is_replaced_by_sentinel_in_the_mode_with_failo
         .await
         .assert_not_applied("READONLY");
     cluster.kill(1, "redis");
+    // On a starved machine Sentinel may replace the next one, too: whoever leads acknowledges.
     let mut seen = Vec::new();
     let replaced = until(LED_WITHIN, async || {
         seen = cluster.leaders().await;
-        (seen.len() == 1).then(|| seen[0])
+        let leader = *seen.first().filter(|_| seen.len() == 1)?;
+        assert_ne!(leader, 1, "it was killed");
+        let written = ask(&mut client, leader, "k", Call::Write(18)).await;
+        (written == ok(None)).then_some(())
     });
-    let replaced = replaced.await;
-    let leader = replaced.unwrap_or_else(|| panic!("{seen:?} lead"));
-    assert_ne!(leader, 1);
-    written(&mut client, leader, 18).await;
+    assert!(replaced.await.is_some(), "{seen:?} lead");
     // The old one comes back with what its file says now, or is told so: it follows.
     let launch = cluster.launches(1).remove(0);
     cluster.spawn(1, &launch);
@@ -184,11 +185,12 @@ async fn a_primary_that_is_killed_is_replaced_by_sentinel_in_the_mode_with_failo
         let proven = ask(&mut client, 1, "k", Call::Write(99)).await;
         seen = format!("{proven:?}");
         let up = seen.contains("READONLY");
-        (up && cluster.leaders().await == [leader]).then_some(())
+        let leaders = cluster.leaders().await;
+        (up && leaders.len() == 1 && leaders != [1]).then_some(())
     });
     let follows = follows.await.is_some();
     let log = cluster.processes[&(1, "redis".to_owned())].log();
-    assert!(follows, "n1 says {seen} beside n{leader}: {log}");
+    assert!(follows, "n1 says {seen}: {log}");
 }
 
 #[tokio::test]
