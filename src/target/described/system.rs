@@ -260,6 +260,8 @@ impl Target for System {
                 folder: Some(launch.cwd),
                 folders,
                 files,
+                volatile: launch.volatile,
+                stop_signal: launch.stop_signal.into(),
                 readiness: readiness.clone(),
                 host,
                 first_line: first_line.take(),
