@@ -69,6 +69,21 @@ pub struct Reading {
     pub spec: Option<String>,
 }
 
+impl Reading {
+    /// The same for a reader.
+    fn how(&self) -> How {
+        let types = match self.spec.as_deref() {
+            None => Types::Any,
+            Some(spec) => types::by_name(spec).map_or(Types::Named, Types::This),
+        };
+        How {
+            format: self.format,
+            nil: self.nil,
+            types,
+        }
+    }
+}
+
 /// Reads a history, and judges it on its way where it would hold more than `options.memory` bytes. Formats that are not
 /// ours and histories of lists are always kept whole; the latter with a note where they are longer.
 ///
@@ -100,15 +115,7 @@ pub fn read(
             kept_for_its_lists: false,
         }
     };
-    let types = match reading.spec.as_deref() {
-        None => Types::Any,
-        Some(spec) => types::by_name(spec).map_or(Types::Named, Types::This),
-    };
-    let how = How {
-        format: reading.format,
-        nil: reading.nil,
-        types,
-    };
+    let how = reading.how();
     let (came, early) = format::read_into(input, name, how, begin)?;
     if let Some(reason) = refused {
         return Err(misbegun(name, reason));

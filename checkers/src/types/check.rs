@@ -315,11 +315,10 @@ fn smallest(
     }
     let kept: Vec<usize> = (0..ops.len()).filter(|at| needed[*at]).collect();
     let culprit = kept.iter().copied().max_by_key(|at| ops[*at].end());
-    let others = ops.len() - kept.len();
-    let but = match others {
+    let but = match ops.len() - kept.len() {
         0 => String::new(),
         1 => ", whether and whenever the other operation took effect".to_owned(),
-        _ => format!(", whether and whenever the {others} other operations took effect"),
+        n => format!(", whether and whenever the {n} other operations took effect"),
     };
     let fault = Fault {
         kind: fault.kind,

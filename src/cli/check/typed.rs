@@ -37,16 +37,7 @@ pub(super) fn came_of(
     if let Some(misfit) = misfit(of.name(), args).filter(|_| !as_asked) {
         return Came::Refused(misfit);
     }
-    let only = [
-        ("--initial", args.initial.is_some()),
-        ("--strict", args.strict),
-        ("--nil", args.nil.is_some()),
-        (
-            "--require of more than success",
-            args.require.iter().any(|what| *what != Require::Success),
-        ),
-    ];
-    if let Some((flag, _)) = only.iter().find(|(_, given)| *given) {
+    if let Some(flag) = for_registers(args) {
         let why = format!(
             "{flag} is for registers and lists, and it is a history of {}",
             of.name()
@@ -98,6 +89,21 @@ pub(super) fn came_of(
         }
         None => Came::Typed(Box::new(typed)),
     }
+}
+
+/// A flag that asks for what is known of registers and lists only.
+fn for_registers(args: &CheckArgs) -> Option<&'static str> {
+    let more = args.require.iter().any(|what| *what != Require::Success);
+    let given = [
+        ("--initial", args.initial.is_some()),
+        ("--strict", args.strict),
+        ("--nil", args.nil.is_some()),
+        ("--require of more than success", more),
+    ];
+    given
+        .iter()
+        .find(|(_, given)| *given)
+        .map(|(flag, _)| *flag)
 }
 
 impl Typed {

@@ -400,7 +400,8 @@ impl States for System {
                 return Err(failed("its file has no [state]".to_owned()));
             };
             let answer = state.ask.answer(&words, ANSWER_WITHIN).await;
-            state_in(state, &answer.map_err(|none| failed(none.to_string()))?).map_err(failed)
+            let answer = answer.map_err(|why| failed(why.to_string()))?;
+            state_in(state, &answer).map_err(failed)
         })
     }
 
