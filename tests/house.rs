@@ -19,7 +19,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cluster", &["host", "shortage", "journal", "target"]),
     (
         "target",
-        &["checkers", "wire", "host", "shortage", "journal", "fault"],
+        &[
+            "checkers", "wire", "host", "shortage", "journal", "fault", "machine",
+        ],
     ),
     ("testbed", &["machine", "proxy", "cluster", "target"]),
     ("workload", &["checkers"]),

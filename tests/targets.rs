@@ -140,3 +140,43 @@ fn what_is_shown_and_what_is_begun_can_be_checked() {
     let (code, ..) = said(&["target", "new", "java"]);
     assert_eq!(code, 64);
 }
+
+/// A driver of one's own, which is a program, is a client of a whole run.
+#[test]
+fn a_run_asks_by_a_client_program_and_leaves_none_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().display().to_string();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = root.join("tests/protocols/targets/lines-example.toml");
+    let text = std::fs::read_to_string(example).unwrap();
+    let client = root.join("tests/protocols/targets/client.py");
+    // A name of its own, to be looked for afterwards.
+    let own = dir.path().join("client.py");
+    std::fs::copy(client, &own).unwrap();
+    let own = own.display().to_string();
+    let file = dir.path().join("mine.toml");
+    std::fs::write(
+        &file,
+        text.replace("tests/protocols/targets/client.py", &own),
+    )
+    .unwrap();
+    let file = file.display().to_string();
+    let (code, said, err) = said(&[
+        "run", "calm", "--target", &file, "--time", "8", "--seed", "3", "--out", &out, "--json",
+    ]);
+    let ended: serde_json::Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!(ended["verdict"], "linearizable", "{said}\n{err}");
+    assert!([0, 3].contains(&code), "{code}: {said}\n{err}");
+    let ok = ended["ops"]["ok"].as_u64().unwrap();
+    assert!(ok > 50, "{said}\n{err}");
+    let left = || {
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let line = |process: std::fs::DirEntry| std::fs::read(process.path().join("cmdline"));
+        let mut lines = all.filter_map(|process| line(process).ok());
+        lines.any(|line| String::from_utf8_lossy(&line).contains(&own))
+    };
+    let gone = support::wait_until(std::time::Duration::from_secs(10), || {
+        (!left()).then_some(())
+    });
+    assert!(gone.is_some(), "a client program is left");
+}

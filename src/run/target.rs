@@ -12,7 +12,7 @@ use crate::host::Shortages;
 use crate::scenario::{ForTarget, Tested};
 use crate::target::Target;
 use crate::target::described::{
-    ClientOptions, DataType, Description, Expect, Malformed, Missing, System, builtin,
+    DataType, Description, Expect, Malformed, Missing, System, builtin,
 };
 use crate::target::kiwi::{Kiwi, KiwiConfig};
 
@@ -78,12 +78,6 @@ pub fn choose(
         let (mode, modes) = (mode.unwrap_or_default(), modes.join(", "));
         NoTarget::NoSuch(format!("--mode {mode}: {name} has {modes}"))
     })?;
-    if let ClientOptions::Lines { .. } = chosen.client {
-        let protocol = chosen.client.protocol();
-        return Err(NoTarget::NoSuch(format!(
-            "{name}: a run does not speak {protocol} yet; `whitewater target check {name}` reads its file"
-        )));
-    }
     if !matches!(description.spec, DataType::Register) {
         return Err(NoTarget::NoSuch(format!(
             "{name}: a run asks for operations of a register only, and its spec is {}",

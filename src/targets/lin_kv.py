@@ -165,6 +165,8 @@ class Node:
             self.id, self.nodes = body["node_id"], body["node_ids"]
             self.wait()
             return self.answer(message, {"type": "init_ok"})
+        if self.id is None:
+            return                                  # others were told earlier who they are; to them this message is lost
         if body.get("term", 0) > self.term:
             self.step_down(body["term"])
         if body["type"] in ("read", "write", "cas"):

@@ -7,29 +7,12 @@ use std::time::Duration;
 
 use checkers::history::Call;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use whitewater::target::described::{ClientOptions, Description, Place, Wiring};
 use whitewater::target::protocol::dial::Dial;
 use whitewater::target::protocol::http::Http;
 
 use super::server::{Server, address};
-use super::{Proven, ask, ask_within, cas, every_operation, ok};
-
-/// One request, by hand; gives the body of the answer.
-pub(crate) async fn post(at: SocketAddr, path: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(at).await.unwrap();
-    let length = body.len();
-    let request =
-        format!("POST {path} HTTP/1.0\r\nHost: {at}\r\nContent-Length: {length}\r\n\r\n{body}");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
-        .split_once("\r\n\r\n")
-        .map(|(_, body)| body.to_owned())
-        .unwrap_or_default()
-}
+use super::{CONNECT_WITHIN, Proven, ask, ask_within, cas, every_operation, ok};
 
 /// The store as its file starts it, and a client as its file describes it.
 async fn started(dir: &TempDir) -> (Server, Http) {
@@ -59,7 +42,9 @@ async fn started(dir: &TempDir) -> (Server, Http) {
     let ClientOptions::Http(options) = mode.client.clone() else {
         panic!("{:?}", mode.client);
     };
-    let dial = Dial::new(BTreeMap::from([(1, at)])).knowing("127.9.9.2:8080", 2);
+    let dial = Dial::new(BTreeMap::from([(1, at)]))
+        .within(CONNECT_WITHIN)
+        .knowing("127.9.9.2:8080", 2);
     let words = BTreeMap::from([(1, store.words(mode, 0, &wiring))]);
     (server, Http::new(dial, *options, words))
 }
@@ -122,7 +107,7 @@ async fn what_was_sent_and_not_answered_is_unknown_and_what_never_left_is_not() 
     let (mut server, mut client) = started(&dir).await;
     assert_eq!(ask(&mut client, 1, "k", Call::Write(17)).await, ok(None));
     let short = Duration::from_millis(500);
-    server.pause();
+    server.pause().await;
     ask_within(&mut client, 1, "k", Call::Write(18), short)
         .await
         .assert_unknown();

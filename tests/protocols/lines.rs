@@ -45,7 +45,7 @@ async fn a_python_program_is_a_client() {
     let mut client = Lines::new(7, BTreeMap::from([(1, at)]), start());
     every_operation(&mut client, 1, "k", false).await;
     assert_eq!(ask(&mut client, 1, "k", Call::Write(17)).await, ok(None));
-    redis.pause();
+    redis.pause().await;
     let sent = ask_within(
         &mut client,
         1,

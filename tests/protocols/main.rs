@@ -1,6 +1,7 @@
 //! The protocols of targets against the real servers: what each answer proves, also of operations that are refused or
 //! that nobody answers. Needs redis-server, etcd, python3 and setpriv (`.ci/run` installs them).
 
+mod described;
 mod etcd;
 mod http;
 mod lines;
@@ -16,6 +17,9 @@ use whitewater::target::protocol::{Protocol, Refusal, UNUSABLE};
 
 /// How long an operation has: enough for any that is answered.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection has: a test is not in a hurry, and its machine may be.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 /// What is proven of an operation.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,7 +12,7 @@ use whitewater::target::protocol::dial::Dial;
 use whitewater::target::protocol::resp::{Resp, RespReads};
 
 use super::server::{Server, address, until};
-use super::{PATIENCE, Proven, ask, ask_within, cas, every_operation, ok};
+use super::{CONNECT_WITHIN, PATIENCE, Proven, ask, ask_within, cas, every_operation, ok};
 
 const PORT: u16 = 6379;
 
@@ -57,7 +57,7 @@ fn client(servers: &[&Server]) -> Resp {
 fn client_that_reads(servers: &[&Server], reads: RespReads) -> Resp {
     let nodes: BTreeMap<u64, SocketAddr> =
         (1..).zip(servers.iter().map(|server| server.at)).collect();
-    Resp::new(Dial::new(nodes), reads)
+    Resp::new(Dial::new(nodes).within(CONNECT_WITHIN), reads)
 }
 
 /// A command by hand, as a plain line; gives the first line of the answer.
@@ -267,7 +267,7 @@ async fn what_was_sent_and_not_answered_is_unknown_and_what_never_left_is_not() 
     let mut client = client(&[&redis]);
     assert_eq!(ask(&mut client, 1, "k", Call::Write(17)).await, ok(None));
     let short = Duration::from_millis(700);
-    redis.pause();
+    redis.pause().await;
     // On the connection that is there.
     let sent = ask_within(&mut client, 1, "k", Call::Write(18), short).await;
     sent.assert_unknown();
@@ -277,7 +277,7 @@ async fn what_was_sent_and_not_answered_is_unknown_and_what_never_left_is_not() 
     redis.resume();
     assert_eq!(ask(&mut client, 1, "k", Call::Read).await, ok(Some(18)));
     // Its end comes while an answer is owed.
-    redis.pause();
+    redis.pause().await;
     let owed = async {
         tokio::join!(ask(&mut client, 1, "k", Call::Write(20)), async {
             tokio::time::sleep(Duration::from_millis(100)).await;

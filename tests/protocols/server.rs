@@ -85,8 +85,21 @@ impl Server {
         kill_process(pid.expect("a child has a process id"), signal).expect("it lives");
     }
 
-    pub(crate) fn pause(&self) {
+    /// SIGSTOP, and every thread of it stands.
+    pub(crate) async fn pause(&self) {
         self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stands = until(READY_WITHIN, async || {
+            let mut tasks = std::fs::read_dir(&tasks).expect("it lives").flatten();
+            let stands = tasks.all(|task| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                // The state stands behind the name, which is in brackets.
+                stat.rsplit_once(") ")
+                    .is_some_and(|(_, state)| state.starts_with('T'))
+            });
+            stands.then_some(())
+        });
+        assert!(stands.await.is_some(), "it does not stand");
     }
 
     pub(crate) fn resume(&self) {

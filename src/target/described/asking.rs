@@ -1,138 +1,267 @@
-//! Asks what a file says a node is to be asked: in HTTP, in the Redis protocol, or by a program. Each question goes
-//! straight to the node, past the proxy, on a connection of its own, and is nobody's operation.
+//! Asks nodes what their description wants to know: whether they are ready, who leads, what their state is; and makes
+//! them a cluster.
+//!
+//! In: a question with the words of one node, and how long the answer may take. Out: the answer, or why there is none, in
+//! words. Nothing here asks twice; whoever waits for something asks again.
 
 use std::process::Stdio;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::question::{Ask, HttpAsk, RespAsk, RunAsk};
-use crate::target::protocol::resp;
+use super::question::{Ask, HttpAsk, Pattern, ReadyBy, RespAsk, RunAsk};
+use super::{Description, Mode, Wiring};
+use crate::target::protocol::{http, resp};
 use crate::target::template::Words;
 
-/// Bytes of an answer: more is none.
-const MOST_ANSWER: usize = 1 << 20;
-/// So much of an answer that is none is shown.
-const SHOWN: usize = 160;
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAnswer(String);
+
+/// What a node says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leads {
+    /// Whether it leads.
+    pub leads: bool,
+    /// In which term it believes to be, where the file says how to tell.
+    pub term: Option<u64>,
+}
+
+/// A node's state, to be compared with the others' once nobody writes any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSeen {
+    /// As of where in the log.
+    pub index: u64,
+    /// What must be equal at an equal index.
+    pub hash: String,
+}
+
+/// So much of what was said instead is shown.
+const SHOWN: usize = 200;
 
 impl Ask {
-    /// Asks once. Gives the answer as JSON: what is none is a text.
+    /// Asks a node once, past every proxy, on a connection of its own. Gives the answer as JSON: what is none is a text.
     ///
     /// # Errors
-    /// What came instead of an answer, in words.
-    pub async fn put(&self, words: &Words, within: Duration) -> Result<Value, String> {
+    /// If it does not answer in time, or not as it must.
+    pub async fn answer(&self, words: &Words, within: Duration) -> Result<Value, NoAnswer> {
         let asked = async {
-            match self {
-                Ask::Http(ask) => http(ask, words).await,
-                Ask::Run(ask) => run(ask, words).await,
-                Ask::Resp(ask) => redis(ask, words).await,
-            }
+            let (text, pattern) = match self {
+                Ask::Http(ask) => (by_http(ask, words).await?, &ask.pattern),
+                Ask::Run(ask) => (by_program(ask, words).await?, &ask.pattern),
+                Ask::Resp(ask) => (by_resp(ask, words).await?, &ask.pattern),
+            };
+            fits(pattern.as_ref(), text)
         };
-        let answered = tokio::time::timeout(within, asked).await;
-        answered.unwrap_or_else(|_| Err(format!("no answer within {within:?}")))
+        match tokio::time::timeout(within, asked).await {
+            Ok(answer) => answer.map(json).map_err(NoAnswer),
+            Err(_) => Err(NoAnswer(format!(
+                "no answer within {} ms",
+                within.as_millis()
+            ))),
+        }
     }
 }
 
-fn shown(text: &str) -> String {
-    let start: String = text.trim().chars().take(SHOWN).collect();
-    format!("{start:?}")
-}
-
-/// What a text says, if it is as it must be.
-fn answer(text: &str, matches: bool) -> Result<Value, String> {
-    match matches {
-        true => Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))),
-        false => Err(format!("the answer is {}", shown(text))),
+fn fits(pattern: Option<&Pattern>, text: String) -> Result<String, String> {
+    match pattern {
+        Some(pattern) if !pattern.is_in(&text) => {
+            let start: String = text.chars().take(SHOWN).collect();
+            Err(format!("{pattern:?} is not in {start:?}"))
+        }
+        _ => Ok(text),
     }
 }
 
-async fn http(ask: &HttpAsk, words: &Words) -> Result<Value, String> {
-    let url = ask.request.to().fill(words);
-    let uri: ::http::Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
-    let authority = uri
-        .authority()
-        .ok_or_else(|| format!("{url} names no host"))?;
-    let (host, port) = (authority.host(), authority.port_u16().unwrap_or(80));
-    let failed = |error: &dyn std::error::Error| format!("{url}: {error}");
-    let stream = TcpStream::connect((host, port)).await;
-    let stream = stream.map_err(|error| failed(&error))?;
-    let (mut sender, driver) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(&error))?;
-    // It ends with the sender, or with an error that is told below.
-    tokio::spawn(async move { drop(driver.await) });
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut request = ::http::Request::builder()
-        .method(ask.request.method())
-        .uri(path)
-        .header(::http::header::HOST, authority.as_str());
-    for (name, text) in &ask.headers {
-        request = request.header(name, text.fill(words));
-    }
+async fn by_http(ask: &HttpAsk, words: &Words) -> Result<String, String> {
+    let headers = ask.headers.iter();
+    let headers = headers.map(|(name, text)| (name.clone(), text.fill(words)));
     let body = ask.body.as_ref().map(|body| body.fill(words));
-    let body: Full<Bytes> = Full::from(body.unwrap_or_default());
-    let request = request.body(body).map_err(|error| failed(&error))?;
-    let answered = sender.send_request(request).await;
-    let answered = answered.map_err(|error| failed(&error))?;
-    let status = answered.status();
-    let body = Limited::new(answered.into_body(), MOST_ANSWER).collect();
-    let body = body
-        .await
-        .map_err(|error| failed(error.as_ref()))?
-        .to_bytes();
-    let text = String::from_utf8_lossy(&body);
-    if !status.is_success() {
-        return Err(format!("{url} answers {status} {}", shown(&text)));
+    let (method, url) = (ask.request.method(), ask.request.to().fill(words));
+    let answer = http::once(method, &url, headers.collect(), body.unwrap_or_default()).await?;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    if (200..300).contains(&answer.status) {
+        return Ok(text);
     }
-    let matches = ask
-        .pattern
-        .as_ref()
-        .is_none_or(|pattern| pattern.is_in(&text));
-    answer(&text, matches).map_err(|why| format!("{url}: {why}"))
+    let start: String = text.chars().take(SHOWN).collect();
+    Err(format!("{url} answers {} {start:?}", answer.status))
 }
 
-async fn run(ask: &RunAsk, words: &Words) -> Result<Value, String> {
-    let command: Vec<String> = ask.command.iter().map(|part| part.fill(words)).collect();
-    let (program, arguments) = command.split_first().ok_or("no program is named")?;
-    let ran = Command::new(program)
-        .args(arguments)
+async fn by_program(ask: &RunAsk, words: &Words) -> Result<String, String> {
+    let parts: Vec<String> = ask.command.iter().map(|part| part.fill(words)).collect();
+    let (name, args) = parts.split_first().expect("a command has a program");
+    let output = Command::new(name)
+        .args(args)
         .stdin(Stdio::null())
         .kill_on_drop(true)
-        .output();
-    let ran = ran.await.map_err(|error| format!("{program}: {error}"))?;
-    let text = String::from_utf8_lossy(&ran.stdout);
-    if !ran.status.success() {
-        let said = String::from_utf8_lossy(&ran.stderr);
-        return Err(format!(
-            "{program} ended with {}: {}",
-            ran.status,
-            shown(&said)
-        ));
+        .output()
+        .await;
+    let output = output.map_err(|error| format!("`{name}` could not be run: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let matches = ask
-        .pattern
-        .as_ref()
-        .is_none_or(|pattern| pattern.is_in(&text));
-    answer(&text, matches).map_err(|why| format!("{program}: {why}"))
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().next_back().unwrap_or_default();
+    Err(format!(
+        "`{}` ended with {}: {last}",
+        parts.join(" "),
+        output.status
+    ))
 }
 
-async fn redis(ask: &RespAsk, words: &Words) -> Result<Value, String> {
-    let at = ask.at.fill(words);
+async fn by_resp(ask: &RespAsk, words: &Words) -> Result<String, String> {
     let command = ask.command.iter().map(|part| part.fill(words)).collect();
-    let said = resp::ask_once(&at, command).await?;
-    let text = said.to_string();
-    match ask
-        .pattern
-        .as_ref()
-        .is_none_or(|pattern| pattern.is_in(&text))
-    {
-        true => Ok(said),
-        false => Err(format!("{at}: the answer is {}", shown(&text))),
+    let answer = resp::once(&ask.at.fill(words), command).await?;
+    Ok(answer.to_string())
+}
+
+fn json(text: String) -> Value {
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
+}
+
+impl Description {
+    /// Whether a node is ready now. `log` is what it has printed so far.
+    ///
+    /// # Errors
+    /// Why not yet, or that it is not seen by asking.
+    pub async fn is_ready(
+        &self,
+        words: &Words,
+        log: &str,
+        within: Duration,
+    ) -> Result<(), NoAnswer> {
+        match &self.ready.by {
+            ReadyBy::Tcp(at) => {
+                let at = at.fill(words);
+                match tokio::time::timeout(within, TcpStream::connect(&at)).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) => Err(NoAnswer(format!("no connection to {at}: {error}"))),
+                    Err(_) => Err(NoAnswer(format!("no connection to {at} in time"))),
+                }
+            }
+            ReadyBy::Log(pattern) if pattern.is_in(log) => Ok(()),
+            ReadyBy::Log(pattern) => Err(NoAnswer(format!("it has not printed {pattern:?}"))),
+            ReadyBy::Init(_) => Err(NoAnswer("its network says that".to_owned())),
+            ReadyBy::Ask(ask) => ask.answer(words, within).await.map(drop),
+        }
+    }
+
+    /// Makes nodes a cluster: every step of the file, in its order, each once at each node that it is for.
+    ///
+    /// # Errors
+    /// At the first step that fails.
+    pub async fn form(
+        &self,
+        mode: &Mode,
+        wiring: &Wiring,
+        within: Duration,
+    ) -> Result<(), NoAnswer> {
+        for (step, form) in self.form.iter().enumerate() {
+            for place in (0..wiring.members.len()).filter(|place| form.on.meets(*place)) {
+                let words = self.words(mode, place, wiring);
+                let id = wiring.members[place].id;
+                let done = form.ask.answer(&words, within).await;
+                done.map_err(|why| {
+                    NoAnswer(format!("[[form]] {} failed at n{id}: {why}", step + 1))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a node leads; `None` where the file does not say how to see it.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn leads(&self, words: &Words, within: Duration) -> Result<Option<Leads>, NoAnswer> {
+        let Some(question) = &self.leader else {
+            return Ok(None);
+        };
+        let answer = question.ask.answer(words, within).await?;
+        let leads = question.leader.holds(&answer);
+        let term = match &question.term {
+            None => None,
+            Some(path) => {
+                let term = path.text_of(&answer).and_then(|term| term.parse().ok());
+                let none = || NoAnswer(format!("there is no term at {path:?} in {answer}"));
+                Some(term.ok_or_else(none)?)
+            }
+        };
+        Ok(Some(Leads { leads, term }))
+    }
+
+    /// A node's state; `None` where the file does not say how to see it.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn state_of(
+        &self,
+        words: &Words,
+        within: Duration,
+    ) -> Result<Option<StateSeen>, NoAnswer> {
+        let Some(question) = &self.state else {
+            return Ok(None);
+        };
+        let answer = question.ask.answer(words, within).await?;
+        let index = question
+            .index
+            .text_of(&answer)
+            .and_then(|index| index.parse().ok());
+        let none = |path| NoAnswer(format!("there is none at {path:?} in {answer}"));
+        let hash = question.hash.text_of(&answer);
+        Ok(Some(StateSeen {
+            index: index.ok_or_else(|| none(&question.index))?,
+            hash: hash.ok_or_else(|| none(&question.hash))?,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::template::Template;
+
+    fn program(script: &str, pattern: Option<&str>) -> Ask {
+        let part = |text: &str| Template::parse(text, &["node"]).unwrap();
+        Ask::Run(RunAsk {
+            command: ["sh", "-c", script].map(part).to_vec(),
+            pattern: pattern.map(|pattern| Pattern::new(pattern).unwrap()),
+        })
+    }
+
+    async fn asked(ask: &Ask) -> Result<Value, String> {
+        let words = Words::default().with("node", "n2");
+        let answer = ask.answer(&words, Duration::from_secs(5)).await;
+        answer.map_err(|why| why.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_program_answers_by_ending_well_and_by_what_it_prints() {
+        let yes = program("echo {node} is up", Some("n2 is up"));
+        assert_eq!(
+            asked(&yes).await,
+            Ok(Value::String("n2 is up\n".to_owned()))
+        );
+        let number = asked(&program("echo 7", None)).await;
+        assert_eq!(number, Ok(Value::from(7)));
+        let no = asked(&program("echo {node} is down", Some("is up"))).await;
+        assert_eq!(no, Err("/is up/ is not in \"n2 is down\\n\"".to_owned()));
+        let bad = asked(&program("echo oh >&2; exit 3", None)).await;
+        assert_eq!(
+            bad,
+            Err("`sh -c echo oh >&2; exit 3` ended with exit status: 3: oh".to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_answer_in_time_is_not_waited_for() {
+        let ask = program("exec sleep 60", None);
+        let late = ask
+            .answer(&Words::default(), Duration::from_millis(50))
+            .await;
+        assert_eq!(late.unwrap_err().to_string(), "no answer within 50 ms");
     }
 }

@@ -5,16 +5,17 @@
 //! it checked, or everything that is wrong with the file, line by line; and from it, for each node, what to start
 //! ([`Description::launches`]). `docs/targets.md` says what can stand in a file.
 
+pub mod asking;
 pub mod builtin;
 pub mod find;
 pub mod path;
 pub mod question;
 
-mod asking;
 mod asks;
 mod client;
 mod modes;
 mod parse;
+mod program;
 mod reader;
 mod system;
 #[cfg(test)]

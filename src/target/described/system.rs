@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::question::{Ask, Leader, ReadyBy, State};
-use super::{ClientOptions, Description, Expect, Mode, Place, Wiring};
+use super::{ClientOptions, Description, Expect, Mode, Place, Wiring, program};
 use serde_json::Value;
 
 use crate::host::Shortages;
@@ -16,10 +16,10 @@ use crate::target::client::Routed;
 use crate::target::protocol::dial::Dial;
 use crate::target::protocol::etcd::Etcd;
 use crate::target::protocol::http::Http;
+use crate::target::protocol::lines::Lines;
 use crate::target::protocol::maelstrom::{self, Message};
 use crate::target::protocol::posted::Posted;
 use crate::target::protocol::resp::Resp;
-use crate::target::protocol::{Protocol, Refusal, Reply};
 use crate::target::template::Words;
 use crate::target::{
     self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Member, Post, Readiness, Ready,
@@ -219,7 +219,7 @@ async fn is_ready(by: &ReadyBy, words: &Words, log: &Path, from: u64) -> bool {
             let new = text.get(usize::try_from(from).unwrap_or(usize::MAX)..);
             pattern.is_in(&String::from_utf8_lossy(new.unwrap_or_default()))
         }
-        ReadyBy::Ask(ask) => ask.put(words, ANSWER_WITHIN).await.is_ok(),
+        ReadyBy::Ask(ask) => ask.answer(words, ANSWER_WITHIN).await.is_ok(),
         // Without a post nobody would carry its answer.
         ReadyBy::Init(_) => false,
     }
@@ -349,9 +349,14 @@ impl Target for System {
                 let post = self.post().expect("clients come after the first node");
                 Box::new(Routed::new(Posted::new(post, config.group), &config))
             }
-            ClientOptions::Lines { .. } => {
-                let protocol = self.mode.client.protocol();
-                Box::new(Routed::new(Mute(protocol), &config))
+            ClientOptions::Lines { run, env, .. } => {
+                let nobody = |node| panic!("n{node} has no place yet, and a client");
+                let first = self.members[0];
+                let words = self.known_words(first).unwrap_or_else(|| nobody(first));
+                let number = u64::try_from(config.turn).expect("there are so few clients");
+                let start = program::start(run, env, &words);
+                let lines = Lines::new(number, config.dial.clone(), start);
+                Box::new(Routed::new(lines, &config))
             }
         }
     }
@@ -392,8 +397,9 @@ impl States for System {
             let Some((state, words)) = known else {
                 return Err(failed("its file has no [state]".to_owned()));
             };
-            let answer = state.ask.put(&words, ANSWER_WITHIN).await;
-            state_in(state, &answer.map_err(failed)?).map_err(failed)
+            let answer = state.ask.answer(&words, ANSWER_WITHIN).await;
+            let answer = answer.map_err(|why| failed(why.to_string()))?;
+            state_in(state, &answer).map_err(failed)
         })
     }
 
@@ -442,10 +448,11 @@ fn neutral(mode: &Mode) -> target::Mode {
 async fn succeeds(node: u64, ask: &Ask, words: &Words) -> Result<(), TargetError> {
     let began = Instant::now();
     loop {
-        match ask.put(words, ANSWER_WITHIN).await {
+        match ask.answer(words, ANSWER_WITHIN).await {
             Ok(_) => return Ok(()),
             Err(_) if began.elapsed() < FORM_WITHIN => tokio::time::sleep(FORM_AGAIN).await,
-            Err(seen) => {
+            Err(why) => {
+                let seen = why.to_string();
                 let what = "its part of [form]";
                 return Err(TargetError::Ask {
                     id: node,
@@ -472,11 +479,11 @@ impl Statuses for Leads {
                 leader,
                 words,
             } = self;
-            let answered = leader.ask.put(words, within).await;
-            let answer = answered.map_err(|seen| TargetError::Ask {
+            let answered = leader.ask.answer(words, within).await;
+            let answer = answered.map_err(|why| TargetError::Ask {
                 id: *node,
                 what: "its status",
-                seen,
+                seen: why.to_string(),
             })?;
             let leads = leader.leader.holds(&answer);
             let term = leader.term.as_ref().and_then(|term| term.text_of(&answer));
@@ -488,25 +495,6 @@ impl Statuses for Leads {
             })
         })
     }
-}
-
-/// A protocol that only a bench which carries its lines can speak.
-#[derive(Debug)]
-struct Mute(&'static str);
-
-impl Protocol for Mute {
-    fn ask<'a>(
-        &'a mut self,
-        _: u64,
-        _: &'a str,
-        _: checkers::history::Call,
-        _: tokio::time::Instant,
-    ) -> futures::future::BoxFuture<'a, Result<Reply, Refusal>> {
-        let why = format!("a run does not speak {} yet", self.0);
-        Box::pin(async move { Err(Refusal::not_applied(why)) })
-    }
-
-    fn reset(&mut self) {}
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::{Dial, unanswered};
@@ -240,7 +241,12 @@ impl Http {
         let request =
             request(asked).map_err(|why| Refusal::not_applied(format!("no request: {why}")))?;
         let mut sender = self.connection(node, deadline).await?;
-        match timeout_at(deadline, exchange(node, &mut sender, request)).await {
+        match timeout_at(
+            deadline,
+            exchange(&format!("n{node}"), &mut sender, request),
+        )
+        .await
+        {
             Err(_) => Err(Refusal::unknown(format!("n{node} did not answer in time"))),
             Ok(Err(refusal)) => Err(refusal),
             Ok(Ok(answer)) => {
@@ -267,6 +273,42 @@ impl Protocol for Http {
     }
 }
 
+/// One request on a connection of its own, to a URL that begins with `http://` and names its host.
+///
+/// # Errors
+/// In words, if there is no answer.
+pub(in crate::target) async fn once(
+    method: &'static str,
+    url: &str,
+    headers: Vec<(String, String)>,
+    body: String,
+) -> Result<Answered, String> {
+    let whole = url.strip_prefix("http://");
+    let whole = whole.ok_or_else(|| format!("{url} does not begin with http://"))?;
+    let (host, path) = whole.split_at(whole.find('/').unwrap_or(whole.len()));
+    let asked = Asked {
+        method,
+        path: if path.is_empty() { "/" } else { path }.to_owned(),
+        host: host.to_owned(),
+        headers,
+        body,
+    };
+    let request = request(asked).map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect(host).await;
+    let stream = stream.map_err(|error| format!("no connection to {host}: {error}"))?;
+    let made = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, driver) = made.map_err(|error| format!("{host}: {error}"))?;
+    let answer = exchange(host, &mut sender, request);
+    // The connection is driven only as long as the answer is waited for.
+    tokio::select! {
+        answer = answer => answer.map_err(|refusal| refusal.why().to_owned()),
+        ended = driver => Err(match ended {
+            Ok(()) => format!("{host} has closed the connection"),
+            Err(error) => format!("{host}: {error}"),
+        }),
+    }
+}
+
 fn request(asked: Asked) -> Result<http::Request<Full<Bytes>>, http::Error> {
     let mut request = http::Request::builder()
         .method(asked.method)
@@ -280,18 +322,18 @@ fn request(asked: Asked) -> Result<http::Request<Full<Bytes>>, http::Error> {
 
 /// Sends one request and gives its answer, whole.
 async fn exchange(
-    node: u64,
+    whom: &str,
     sender: &mut Sender,
     request: http::Request<Full<Bytes>>,
 ) -> Result<Answered, Refusal> {
-    let lost = |error: &dyn std::error::Error| Refusal::unknown(format!("n{node}: {error}"));
+    let lost = |error: &dyn std::error::Error| Refusal::unknown(format!("{whom}: {error}"));
     let answer = sender
         .try_send_request(request)
         .await
         .map_err(|mut error| {
             // It gives back what it has not begun to write.
             match error.take_message() {
-                Some(_) => Refusal::not_applied(format!("n{node} has closed the connection")),
+                Some(_) => Refusal::not_applied(format!("{whom} has closed the connection")),
                 None => lost(error.error()),
             }
         })?;

@@ -12,8 +12,10 @@
 //! answers something else than it was asked leaves a write unknown, and is not spoken to again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use checkers::history::Call;
 use futures::future::BoxFuture;
@@ -24,6 +26,8 @@ use tokio::time::{Instant, timeout_at};
 use super::maelstrom::{self, Message};
 use super::{Protocol, Refusal, Reply, SHOWN};
 
+/// A program that has not answered its first line by then is started anew.
+const START_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of a line: a longer one is none.
 const MOST_LINE: u64 = 1 << 20;
 
@@ -40,8 +44,19 @@ pub struct Lines {
     name: String,
     nodes: BTreeMap<u64, SocketAddr>,
     start: Start,
-    program: Option<BufReader<Box<dyn Stream>>>,
+    program: Option<Lively>,
+    /// It goes on from operation to operation: an interpreter may take longer to start than one of them may.
+    starting: Option<BoxFuture<'static, Result<Lively, String>>>,
     next: u64,
+}
+
+/// A program that has answered its first line.
+type Lively = BufReader<Box<dyn Stream>>;
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lines({}, {:?})", self.name, self.nodes)
+    }
 }
 
 /// Why there is no answer.
@@ -61,42 +76,57 @@ impl Lines {
             nodes,
             start,
             program: None,
+            starting: None,
             next: 0,
         }
     }
 
     /// A program that has answered its first line.
-    async fn started(&mut self, deadline: Instant) -> Result<BufReader<Box<dyn Stream>>, Refusal> {
+    async fn started(&mut self, deadline: Instant) -> Result<Lively, Refusal> {
         if let Some(program) = self.program.take() {
             return Ok(program);
         }
-        let never = |why: String| Refusal::not_applied(format!("the client program {why}"));
-        let started = match timeout_at(deadline, (self.start)()).await {
-            Err(_) => return Err(never("was not started in time".to_owned())),
-            Ok(Err(error)) => return Err(never(format!("could not be started: {error}"))),
-            Ok(Ok(stream)) => stream,
+        let never = |why: &str| Refusal::not_applied(format!("the client program {why}"));
+        let starting = match &mut self.starting {
+            Some(starting) => starting,
+            None => {
+                let init = self.init();
+                let started = (self.start)();
+                let first = async move {
+                    let started = started.await;
+                    let started = started.map_err(|error| format!("could not be started: {error}"));
+                    introduced(BufReader::new(started?), &init).await
+                };
+                let within = async move {
+                    let late = "did not answer init in time".to_owned();
+                    let first = tokio::time::timeout(START_WITHIN, first).await;
+                    first.unwrap_or(Err(late))
+                };
+                self.starting.insert(Box::pin(within))
+            }
         };
-        let mut program = BufReader::new(started);
+        let Ok(started) = timeout_at(deadline, starting).await else {
+            return Err(never("is still starting"));
+        };
+        self.starting = None;
+        self.next = 1;
+        started.map_err(|why| never(&why))
+    }
+
+    /// The first message: who the client is, and who and where the nodes are.
+    fn init(&self) -> Message {
         let names: Vec<String> = self.nodes.keys().map(|id| format!("n{id}")).collect();
-        let mut body = maelstrom::init(0, &self.name, &names);
-        let addresses: BTreeMap<String, String> = self
-            .nodes
-            .iter()
+        let nodes = self.nodes.iter();
+        let addresses: BTreeMap<String, String> = nodes
             .map(|(id, at)| (format!("n{id}"), at.to_string()))
             .collect();
+        let mut body = maelstrom::init(0, &self.name, &names);
         body.insert("addresses".to_owned(), json!(addresses));
-        let message = Message {
+        Message {
             src: "bench".to_owned(),
             dest: self.name.clone(),
             addr: None,
             body,
-        };
-        self.next = 1;
-        match timeout_at(deadline, exchange(&mut program, &message, 0)).await {
-            Err(_) => Err(never("did not answer init in time".to_owned())),
-            Ok(Err(Silent::Unsent(why) | Silent::Lost(why))) => Err(never(why)),
-            Ok(Ok(answer)) if kind(&answer) == "init_ok" => Ok(program),
-            Ok(Ok(answer)) => Err(never(format!("answered init by {:?}", kind(&answer)))),
         }
     }
 
@@ -147,6 +177,16 @@ impl Protocol for Lines {
 
     fn reset(&mut self) {
         self.program = None;
+        self.starting = None;
+    }
+}
+
+/// Tells a program who it is, and hears that it knows.
+async fn introduced(mut program: Lively, init: &Message) -> Result<Lively, String> {
+    match exchange(&mut program, init, 0).await {
+        Err(Silent::Unsent(why) | Silent::Lost(why)) => Err(why),
+        Ok(answer) if kind(&answer) == "init_ok" => Ok(program),
+        Ok(answer) => Err(format!("answered init by {:?}", kind(&answer))),
     }
 }
 
@@ -212,8 +252,6 @@ fn not_written(begun: bool, why: &str) -> Silent {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use checkers::history::Outcome;
     use tokio::io::DuplexStream;
 
@@ -336,6 +374,34 @@ mod tests {
             "{refused:?}"
         );
         assert!(Instant::now() >= deadline);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_slow_to_start_is_waited_for_by_several_operations() {
+        let (go, gate) = tokio::sync::oneshot::channel::<()>();
+        let mut gate = Some(gate);
+        let start: Start = Box::new(move || {
+            let gate = gate.take().expect("it is started once");
+            let (ours, theirs) = tokio::io::duplex(4096);
+            tokio::spawn(async move {
+                gate.await.expect("it is let go");
+                program(theirs, |_| None).await;
+            });
+            Box::pin(async { Ok(Box::new(ours) as Box<dyn Stream>) })
+        });
+        let two = "127.9.0.2:1".parse().unwrap();
+        let mut client = Lines::new(7, BTreeMap::from([(2, two)]), start);
+        for _ in 0..2 {
+            let deadline = Instant::now() + Duration::from_millis(20);
+            let refused = client.ask(2, "k", Call::Write(1), deadline).await;
+            assert!(
+                matches!(refused, Err(Refusal::NotApplied { .. })),
+                "{refused:?}"
+            );
+        }
+        go.send(()).unwrap();
+        // It is there, and ends at what it is asked.
+        assert!(is_unknown(&ask(&mut client, Call::Write(2)).await));
     }
 
     #[tokio::test]

@@ -190,6 +190,36 @@ impl Protocol for Resp {
     }
 }
 
+/// One command on a connection of its own, to `host:port`; the answer as JSON, a list as a list.
+///
+/// # Errors
+/// In words, if there is no answer, or an error is one.
+pub(in crate::target) async fn once(
+    at: &str,
+    words: Vec<String>,
+) -> Result<serde_json::Value, String> {
+    let stream = TcpStream::connect(at).await;
+    let stream = stream.map_err(|error| format!("no connection to {at}: {error}"))?;
+    let mut connection = Framed::new(stream, Resp2::default());
+    let words = words.into_iter().map(Bytes::from).collect();
+    match exchange(&mut connection, words).await {
+        Ok(BytesFrame::Error(error)) => Err(format!("{at}: {error}")),
+        Ok(answer) => Ok(json(answer)),
+        Err(why) => Err(format!("{at}: {why}")),
+    }
+}
+
+fn json(answer: BytesFrame) -> serde_json::Value {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into();
+    match answer {
+        BytesFrame::Null => serde_json::Value::Null,
+        BytesFrame::Integer(number) => number.into(),
+        BytesFrame::SimpleString(bytes) | BytesFrame::BulkString(bytes) => text(&bytes),
+        BytesFrame::Error(error) => text(error.as_bytes()),
+        BytesFrame::Array(items) => items.into_iter().map(json).collect(),
+    }
+}
+
 /// Asks something without effect; it must be answered, and not by an error.
 async fn greet(
     connection: &mut Framed<TcpStream, Resp2>,
@@ -222,38 +252,6 @@ async fn exchange(
         None => Err("the connection ended".to_owned()),
         Some(Err(error)) => Err(error.to_string()),
         Some(Ok(answer)) => Ok(answer),
-    }
-}
-
-/// Asks one command on a connection of its own, past every proxy. Gives the answer as JSON.
-///
-/// # Errors
-/// In words, where no connection comes about, the answer is an error, or none comes.
-pub(in crate::target) async fn ask_once(
-    at: &str,
-    command: Vec<String>,
-) -> Result<serde_json::Value, String> {
-    let failed = |error: std::io::Error| format!("{at}: {error}");
-    let stream = TcpStream::connect(at).await.map_err(failed)?;
-    let mut framed = Framed::new(stream, Resp2::default());
-    let words = command.into_iter().map(Bytes::from).collect();
-    let answer = exchange(&mut framed, words).await;
-    match answer.map_err(|why| format!("{at}: {why}"))? {
-        BytesFrame::Error(error) => Err(format!("{at}: {error}")),
-        answer => Ok(as_json(&answer)),
-    }
-}
-
-fn as_json(answer: &BytesFrame) -> serde_json::Value {
-    use serde_json::Value as Json;
-    match answer {
-        BytesFrame::SimpleString(text) | BytesFrame::BulkString(text) => {
-            Json::String(String::from_utf8_lossy(text).into_owned())
-        }
-        BytesFrame::Error(text) => Json::String(text.to_string()),
-        BytesFrame::Integer(number) => Json::from(*number),
-        BytesFrame::Array(parts) => parts.iter().map(as_json).collect(),
-        BytesFrame::Null => Json::Null,
     }
 }
 
