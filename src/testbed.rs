@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Spawner, UpstreamHook};
 use crate::proxy::{Level, MAX_NODE, Network, NetworkConfig, ProxyError, Route};
-use crate::target::{Post, Ready, Transport, Wiring};
+use crate::target::{ClientHosts, Post, Ready, Transport, Wiring};
 use hosts::Hosts;
 use lines::Hub;
 
@@ -62,6 +62,7 @@ impl Testbed {
             None => Level::Bytes,
         };
         let ids = 1..=network.nodes.min(MAX_NODE);
+        let groups = network.client_groups.clone().into_iter();
         let network = Arc::new(Network::start(NetworkConfig {
             token: target.token().cloned(),
             node_level: level(network.node_level),
@@ -81,7 +82,7 @@ impl Testbed {
         let links = Arc::downgrade(&network);
         let hosts = target
             .wants_hosts()
-            .then(|| Hosts::new(ids.clone(), links.clone()));
+            .then(|| Hosts::new(ids.clone(), groups, links.clone()));
         let hosts = hosts.transpose().map_err(TestbedError::Hosts)?;
         let post =
             (target.transport() == Transport::Lines).then(|| Arc::new(Hub::new(links.clone())));
@@ -98,6 +99,7 @@ impl Testbed {
                     .as_ref()
                     .map(|hosts| hosts.addresses())
                     .unwrap_or_default(),
+                clients: hosts.clone().map(|hosts| hosts as Arc<dyn ClientHosts>),
                 post: post.clone().map(|post| post as Arc<dyn Post>),
                 ..cluster.wiring
             },
@@ -152,7 +154,7 @@ impl Testbed {
         let foreign: Vec<String> = foreign.iter().map(times).collect();
         if !foreign.is_empty() {
             said.push(format!(
-                "nodes connect to what is no node, where no link is harmed: {}",
+                "nodes or client programs connect to what is no node, where no link is harmed: {}",
                 foreign.join(", ")
             ));
         }

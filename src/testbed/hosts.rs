@@ -18,15 +18,20 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use futures::FutureExt;
 use machine::launch::{Exit, LaunchError, Program, Waiter};
 use machine::net;
+use machine::watcher::Watcher;
 use rustix::process::Signal;
 
 use crate::cluster::{Spawned, Spawner};
-use crate::proxy::{Network, Route};
-use crate::target::Launch;
+use crate::proxy::{Endpoint, Network, Route};
+use crate::target::{ClientHosts, Launch};
 
-/// A host for each node.
+/// The number of the host of the first group of clients; those of nodes come before it.
+const CLIENTS: u8 = 100;
+
+/// A host for each node, and one for the client programs of each group.
 pub(super) struct Hosts {
     hosts: BTreeMap<u64, Arc<net::Host>>,
+    clients: BTreeMap<u32, Arc<net::Host>>,
 }
 
 impl fmt::Debug for Hosts {
@@ -36,12 +41,13 @@ impl fmt::Debug for Hosts {
 }
 
 impl Hosts {
-    /// Hosts for these nodes, whose connections go through the proxy's routes.
+    /// Hosts for these nodes and groups of clients, whose connections go through the proxy's routes.
     ///
     /// # Errors
     /// When no addresses of 127.0.0.0/8 are free.
     pub(super) fn new(
         nodes: impl Iterator<Item = u64>,
+        groups: impl Iterator<Item = u32>,
         links: Weak<Network>,
     ) -> io::Result<Arc<Hosts>> {
         let addresses = net::Network::claim()?;
@@ -54,7 +60,13 @@ impl Hosts {
             (node, net::Host::new(&addresses, number, links.clone()))
         };
         let hosts = nodes.map(host).collect();
-        Ok(Arc::new(Hosts { hosts }))
+        let clients = groups.filter_map(|group| {
+            let number = u8::try_from(group).ok()?.checked_add(CLIENTS)?;
+            let host = net::Host::new(&addresses, number, links.clone());
+            (number < u8::MAX).then_some((group, host))
+        });
+        let clients = clients.collect();
+        Ok(Arc::new(Hosts { hosts, clients }))
     }
 
     /// Each node's own address.
@@ -63,10 +75,10 @@ impl Hosts {
         hosts.map(|(&node, host)| (node, host.address())).collect()
     }
 
-    /// Where the nodes' programs connect to that is no node, and how often: no link harms that.
+    /// Where the programs of nodes and clients connect to that is no node, and how often: no link harms that.
     pub(super) fn foreign(&self) -> BTreeMap<SocketAddr, u64> {
         let mut all = BTreeMap::new();
-        for host in self.hosts.values() {
+        for host in self.hosts.values().chain(self.clients.values()) {
             for (address, times) in host.noticed().foreign {
                 *all.entry(address).or_default() += times;
             }
@@ -79,6 +91,21 @@ impl Hosts {
         let hosts = self.hosts.iter();
         let sends = hosts.filter(|(_, host)| !host.noticed().datagrams.is_empty());
         sends.map(|(&node, _)| node).collect()
+    }
+}
+
+impl ClientHosts for Hosts {
+    fn host(&self, group: u32) -> Option<Arc<dyn Watcher>> {
+        let host = self.clients.get(&group)?.clone();
+        Some(Arc::new(host))
+    }
+}
+
+/// Whose host has this number.
+fn party(number: net::NodeId) -> Endpoint {
+    match number.checked_sub(CLIENTS) {
+        Some(group) => Endpoint::Clients(group.into()),
+        None => Endpoint::Node(number.into()),
     }
 }
 
@@ -98,13 +125,16 @@ impl net::Links for Routes {
     ) -> Result<SocketAddr, i32> {
         // A run that is over listens nowhere, and a node that there is not, either.
         let links = self.links.upgrade().ok_or(libc_errno::REFUSED)?;
-        let (from, peer) = (u64::from(from), u64::from(to));
-        if !links.has(Route::nodes(from, peer)) {
+        let route = Route {
+            from: party(from),
+            to: to.into(),
+        };
+        if !links.has(route) {
             return Err(libc_errno::REFUSED);
         }
         let source = SocketAddr::new(source.ip().to_canonical(), source.port());
         let there = SocketAddr::new(IpAddr::V4(self.addresses.address(to)), port);
-        let led = links.lead(Route::nodes(from, peer), source, there);
+        let led = links.lead(route, source, there);
         led.map_err(|error| match (error.raw_os_error(), error.kind()) {
             (Some(errno), _) => errno,
             (None, io::ErrorKind::TimedOut) => libc_errno::TIMED_OUT,
@@ -222,5 +252,49 @@ impl Spawner for Hosts {
             stdout: None,
             ended: ended(life, waiter).boxed(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::TcpListener;
+
+    use machine::net::Links;
+
+    use super::*;
+    use crate::proxy::{Level, NetworkConfig};
+
+    #[test]
+    fn what_a_client_program_dials_goes_by_the_links_of_its_group() {
+        let network = Network::start(NetworkConfig {
+            nodes: 2,
+            client_groups: BTreeSet::from([0, 2]),
+            node_level: Level::Bytes,
+            ..NetworkConfig::default()
+        });
+        let network = Arc::new(network.expect("ports are free"));
+        let addresses = net::Network::claim().expect("an address is free");
+        let node = TcpListener::bind((addresses.address(1), 0)).expect("it is free");
+        let listens = node.local_addr().expect("it is bound");
+        network.set_upstream(1, Some(listens));
+        let routes = Routes {
+            addresses: addresses.clone(),
+            links: Arc::downgrade(&network),
+        };
+        let dial = |from: net::NodeId, to| {
+            let source = SocketAddr::new(addresses.address(from).into(), 1);
+            routes.connect(from, source, to, listens.port())
+        };
+        for (from, route) in [
+            (2, Route::nodes(2, 1)),
+            (CLIENTS, Route::clients(0, 1)),
+            (CLIENTS + 2, Route::clients(2, 1)),
+        ] {
+            assert_eq!(dial(from, 1), Ok(network.address(route)), "{route}");
+        }
+        // Neither is there a link of that group, nor does anybody dial a client.
+        assert_eq!(dial(CLIENTS + 1, 1), Err(libc_errno::REFUSED));
+        assert_eq!(dial(1, CLIENTS), Err(libc_errno::REFUSED));
     }
 }
