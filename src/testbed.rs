@@ -5,6 +5,7 @@
 //! which it is ready to the moment before it is ended. Nobody else tells a link where it leads, so that none can point at
 //! a port which belongs to somebody else by now.
 
+mod hardware;
 mod hosts;
 mod lines;
 
@@ -80,9 +81,15 @@ impl Testbed {
         };
         // The links are not kept by the children.
         let links = Arc::downgrade(&network);
-        let hosts = target
-            .wants_hosts()
-            .then(|| Hosts::new(ids.clone(), groups, links.clone()));
+        let hosts = target.wants_hosts().then(|| {
+            Hosts::new(
+                ids.clone(),
+                groups,
+                links.clone(),
+                &cluster.wiring,
+                cluster.equipment,
+            )
+        });
         let hosts = hosts.transpose().map_err(TestbedError::Hosts)?;
         let post =
             (target.transport() == Transport::Lines).then(|| Arc::new(Hub::new(links.clone())));

@@ -220,3 +220,76 @@ fn machine_output_has_the_values_of_the_file_and_a_refusal_says_what_it_was_read
     assert!(out.contains("no-colon.json:2:2: "), "{out}");
     assert!(out.contains("note: read as json"), "{out}");
 }
+
+#[test]
+fn a_data_type_is_told_by_its_operations_or_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let taken = file(
+        "taken.txt",
+        "4\t:invoke\t:acquire\tnil\n4\t:ok\t:acquire\tnil\n",
+    );
+    let (code, out, err) = said(&["check", &taken]);
+    assert_eq!(code, 0, "{out}\n{err}");
+    assert!(out.contains("judged as mutex (--spec mutex)"), "{out}");
+    let (code, out, _) = said(&["check", "--spec", "set", &taken]);
+    assert_eq!(code, 65, "an acquire is none of a set: {out}");
+
+    // A set or a counter: nothing was found that would tell.
+    let added = file("added.txt", "4\t:invoke\t:add\t9\n4\t:ok\t:add\t9\n");
+    let (code, out, err) = said(&["check", &added]);
+    assert_eq!(code, 64, "{out}\n{err}");
+    assert!(err.contains("--spec set or --spec counter"), "{out}\n{err}");
+    for spec in ["set", "counter"] {
+        let (code, out, err) = said(&["check", "--spec", spec, &added]);
+        assert_eq!(code, 0, "{spec}: {out}\n{err}");
+    }
+    let queue = corpus().join("violating/queue-unexpected.jsonl");
+    for spec in ["register", "lock"] {
+        let (code, _, err) = said(&["check", "--spec", spec, queue.to_str().unwrap()]);
+        assert_eq!(code, 64, "{err}");
+        assert!(err.contains("it is a history of queue"), "{err}");
+    }
+}
+
+#[test]
+fn what_gen_plants_in_a_data_type_is_found_and_told_in_the_values_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lost.jsonl");
+    let path = path.to_str().unwrap();
+    for format in ["jsonl", "edn"] {
+        let made = [
+            "gen",
+            "--spec",
+            "set",
+            "--ops",
+            "60",
+            "--violate",
+            "lost",
+            "--format",
+            format,
+        ];
+        let (code, out, err) = said(&[&made[..], &["-o", path]].concat());
+        assert_eq!(code, 0, "{out}\n{err}");
+        let (code, out, _) = said(&["check", "--json", path]);
+        assert_eq!(code, 1, "{out}");
+        let object: serde_json::Value = serde_json::from_str(&out).expect("one object");
+        assert_eq!(object["verdict"], "violation", "{out}");
+        assert_eq!(object["anomaly"], "lost", "{out}");
+        let shown = object["counterexample"].as_array().expect("operations");
+        let culprit = shown.iter().find(|op| op["id"] == object["culprit"]);
+        let found = &culprit.expect("it is shown")["outcome"]["ok"];
+        let added = &shown[0]["call"]["add"];
+        assert!(!found.as_array().expect("a list").contains(added), "{out}");
+    }
+    let (code, _, err) = said(&["gen", "--spec", "set", "--violate", "stale-read"]);
+    assert_eq!(code, 64, "{err}");
+    assert!(
+        err.contains("lost, stale, from-nowhere, duplicate"),
+        "{err}"
+    );
+}

@@ -14,8 +14,8 @@ use whitewater::fault::{DiskHarm, Fault, Remains};
 use whitewater::journal::{Event, NodeStatus};
 use whitewater::nemesis::Order;
 use whitewater::proxy::Level;
-use whitewater::target::DiskSwitches;
 use whitewater::target::kiwi::KiwiConfig;
+use whitewater::target::{DiskProbe, DiskProof, DiskSwitches};
 
 /// Writes one key after the other and cuts everybody's power; gives how many of them are left.
 async fn left_after_power_losses(change: impl FnOnce(&mut KiwiConfig)) -> (u64, u64) {
@@ -138,7 +138,7 @@ async fn a_full_disk_acknowledges_nothing_that_it_cannot_hold() {
     for id in NODES {
         bench.cluster.excuse(id);
         let full = only(|disk| disk.full = true);
-        let probe = bench.cluster.set_disk(id, full).await.unwrap();
+        let probe = tried(bench.cluster.set_disk(id, full).await.unwrap());
         assert!(!probe.write_error.is_empty(), "{probe:?}");
     }
     // What fits into the files as they are is acknowledged, and rightly so; what does not fit is not.
@@ -202,6 +202,14 @@ async fn a_node_that_reads_a_flipped_bit_notices_and_comes_back_whole() {
     a_follower_ends_under(only(|disk| disk.flip_reads = true), says).await;
 }
 
+/// What a new file met: our own node tries one.
+fn tried(proof: DiskProof) -> DiskProbe {
+    match proof {
+        DiskProof::File(probe) => probe,
+        DiskProof::Calls(seen) => panic!("{seen:?}"),
+    }
+}
+
 /// Lets a follower's syncs lie while it acknowledges ten writes, kills it after `meanwhile`, and gives how far its log
 /// reached before and reaches then.
 async fn log_after_lies(meanwhile: impl AsyncFnOnce(&Bench, u64)) -> (u64, u64) {
@@ -209,7 +217,7 @@ async fn log_after_lies(meanwhile: impl AsyncFnOnce(&Bench, u64)) -> (u64, u64) 
     bench.write_somewhere("before").await;
     let follower = other_than(bench.leader().await.leader);
     let lying = only(|disk| disk.lying_sync = true);
-    let probe = bench.cluster.set_disk(follower, lying).await.unwrap();
+    let probe = tried(bench.cluster.set_disk(follower, lying).await.unwrap());
     assert!(probe.synced_bytes < probe.bytes, "{probe:?}");
     for n in 0..10 {
         bench.write_somewhere(&format!("k{n}")).await;
@@ -307,7 +315,7 @@ async fn while_syncs_are_held_nothing_is_acknowledged_and_then_it_is() {
     let leader = bench.leader().await.leader;
     for id in NODES {
         let held = only(|disk| disk.hold_sync = true);
-        let probe = bench.cluster.set_disk(id, held).await.unwrap();
+        let probe = tried(bench.cluster.set_disk(id, held).await.unwrap());
         assert_eq!((probe.sync_us, probe.write_error.as_str()), (None, ""));
     }
     assert!(

@@ -10,7 +10,7 @@ use whitewater::cluster::ChildState;
 use whitewater::fault::{DiskHarm, Fault};
 use whitewater::journal::Event;
 use whitewater::nemesis::Order;
-use whitewater::target::DiskSwitches;
+use whitewater::target::{DiskProof, DiskSwitches};
 
 fn slow(node: u64) -> Fault {
     Fault::Disk {
@@ -35,7 +35,10 @@ async fn is_whole(stage: &Stage, node: u64) -> bool {
     tokio::time::sleep(100 * MS).await;
     let two = clock(1.0).await.unwrap();
     let probe = stage.cluster.set_disk(node, DiskSwitches::default()).await;
-    let sync = probe.unwrap().sync_us.expect("it ends");
+    let DiskProof::File(probe) = probe.unwrap() else {
+        panic!("our own node tries a file");
+    };
+    let sync = probe.sync_us.expect("it ends");
     one.leads_to(&two, 1.0, Duration::ZERO) && sync < 50_000
 }
 

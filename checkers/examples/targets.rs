@@ -12,6 +12,7 @@ use checkers::generate::{Domain, Generator, Recipe, Violation};
 use checkers::history::{Builder, Event, EventKind, History, KeyHistory, Kind, Outcome};
 use checkers::linear::stream::{self, Read, Reading};
 use checkers::linear::{self, Judgement, Options, judge_key, online::Online, zones};
+use checkers::types;
 use checkers::verdict::Algorithm;
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History as WglHistory};
@@ -444,6 +445,10 @@ fn check(path: &str, megabytes: u64) {
             streamed.ops,
             format!("{}, streamed", streamed.verdict.name()),
         ),
+        Ok(Read::Typed(loaded)) => {
+            let report = types::check(loaded.of, &loaded.ops, &options);
+            (report.ops, report.verdict.name().to_owned())
+        }
         Err(error) => (1, error.to_string()),
     };
     let seconds = started.elapsed().as_secs_f64();

@@ -30,7 +30,8 @@ pub(crate) mod sink;
 mod sniff;
 mod start;
 mod text;
-mod tree;
+pub(crate) mod tree;
+mod types;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -39,6 +40,7 @@ use serde::de::IgnoredAny;
 
 use crate::generate::UnknownName;
 use crate::history::{Builder, Header, History, Nil};
+use crate::types::DataType;
 use packed::{Bytes, End};
 use sink::Sink;
 use sniff::{Refusal, sniff};
@@ -68,6 +70,14 @@ pub enum Error {
         /// The file, as the caller called it.
         name: String,
         /// Why not, in words.
+        reason: String,
+    },
+    /// Nobody says of which data type it is, and it could be of several.
+    #[error("{name}: {reason}")]
+    Unclear {
+        /// The file, as the caller called it.
+        name: String,
+        /// Which, in words.
         reason: String,
     },
     /// The bytes could not be read.
@@ -261,9 +271,16 @@ pub fn read_to_its_end(
         builder.nil(nil);
         builder
     };
-    let (came, early) = read_into(input, name, format, nil, begin)?;
+    let how = How {
+        format,
+        nil,
+        types: Types::None,
+    };
+    let (came, early) = read_into(input, name, how, begin)?;
     let loaded = match came {
         Came::Whole(loaded) => *loaded,
+        // Nobody has asked for one.
+        Came::Typed(_) => Loaded::default(),
         Came::Through(builder, notes) => Loaded {
             history: builder.finish(),
             notes,
@@ -290,8 +307,31 @@ pub fn text(input: impl BufRead, name: &str) -> Result<(Vec<u8>, Option<Error>),
     Ok((text, end.why(name)))
 }
 
+/// How a file is to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) format: Option<Format>,
+    pub(crate) nil: Option<Nil>,
+    pub(crate) types: Types,
+}
+
+/// Which data types beside the register and the list are looked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Types {
+    /// None.
+    None,
+    /// Only those that a header names.
+    Named,
+    /// This one, unless its header says another.
+    This(&'static dyn DataType),
+    /// Whichever its header or its operations name.
+    Any,
+}
+
 /// What came of a file.
 pub(crate) enum Came<S> {
+    /// A history of a data type beside the register and the list.
+    Typed(Box<crate::types::Loaded>),
     /// A whole history: formats that are not ours.
     Whole(Box<Loaded>),
     /// Its events went into this; and what is to be said.
@@ -303,8 +343,7 @@ pub(crate) enum Came<S> {
 pub(crate) fn read_into<S: Sink>(
     input: impl BufRead,
     name: &str,
-    format: Option<Format>,
-    nil: Option<Nil>,
+    how: How,
     begin: impl FnOnce(Header, Nil) -> S,
 ) -> Result<(Came<S>, Option<Error>), Error> {
     let (plain, packed) = packed::unpack(input).map_err(|source| Error::Io {
@@ -313,7 +352,7 @@ pub(crate) fn read_into<S: Sink>(
     })?;
     let end = End::default();
     let plain = BufReader::new(Bytes::new(plain, packed, &end));
-    match read_plain(plain, &end, name, format, nil, begin) {
+    match read_plain(plain, &end, name, how, begin) {
         Ok(came) => Ok((came, end.why(name))),
         Err(error) => Err(end.explain(name, error)),
     }
@@ -323,8 +362,7 @@ fn read_plain<S: Sink>(
     mut input: impl BufRead,
     end: &End,
     name: &str,
-    format: Option<Format>,
-    nil: Option<Nil>,
+    how: How,
     begin: impl FnOnce(Header, Nil) -> S,
 ) -> Result<Came<S>, Error> {
     let fail = |source| Error::Io {
@@ -335,30 +373,41 @@ fn read_plain<S: Sink>(
     let mut start = (&mut input).take(BEGINNING as u64);
     start.read_to_end(&mut beginning).map_err(fail)?;
     let unmarked = beginning.strip_prefix(text::MARK).unwrap_or(&beginning);
-    let ours = format.is_none().then(|| Format::ours(unmarked)).flatten();
-    let begin = |header| begin(header, nil.unwrap_or(Nil::Absent));
+    let ours = how
+        .format
+        .is_none()
+        .then(|| Format::ours(unmarked))
+        .flatten();
+    let begin = |header| begin(header, how.nil.unwrap_or(Nil::Absent));
     let through = |(sink, notes)| Came::Through(sink, notes);
-    match format.or(ours) {
-        Some(Format::Jsonl) => jsonl::read_into(unmarked.chain(input), name, begin).map(through),
+    match how.format.or(ours) {
+        Some(Format::Jsonl) => match types::of_jsonl(unmarked, name, how.types)? {
+            Some(of) => {
+                let mut bytes = unmarked.to_vec();
+                input.read_to_end(&mut bytes).map_err(fail)?;
+                end.keep_whole_lines(&mut bytes);
+                types::read_jsonl(&bytes, name, of).map(|loaded| Came::Typed(Box::new(loaded)))
+            }
+            None => jsonl::read_into(unmarked.chain(input), name, begin).map(through),
+        },
         Some(Format::Binary) => {
             binary::read_into(beginning.as_slice().chain(input), name, begin).map(through)
         }
         foreign => {
             input.read_to_end(&mut beginning).map_err(fail)?;
             end.keep_whole_lines(&mut beginning);
-            let loaded = read_foreign(beginning, name, foreign, nil)?;
-            Ok(Came::Whole(Box::new(loaded)))
+            let how = How {
+                format: foreign,
+                ..how
+            };
+            read_foreign(beginning, name, how)
         }
     }
 }
 
 /// Reads what is not ours, whole.
-fn read_foreign(
-    bytes: Vec<u8>,
-    name: &str,
-    format: Option<Format>,
-    nil: Option<Nil>,
-) -> Result<Loaded, Error> {
+fn read_foreign<S>(bytes: Vec<u8>, name: &str, how: How) -> Result<Came<S>, Error> {
+    let (format, nil) = (how.format, how.nil);
     let refused = |refusal: Refusal, bytes: &[u8]| {
         let mut error = Text { name, bytes }.malformed(refusal.at, refusal.reason);
         if let Error::Malformed { advice, .. } = &mut error {
@@ -380,6 +429,18 @@ fn read_foreign(
         name,
         bytes: &bytes,
     };
+    let said = |notes: Vec<String>| {
+        let notes = notes.into_iter();
+        notes
+            .map(|note| format!("{name}: {note}"))
+            .collect::<Vec<_>>()
+    };
+    if let Some(of) = types::of_foreign(&text, format, how.types)? {
+        let loaded = types::read_foreign(&text, format, of);
+        let mut loaded = loaded.map_err(|error| with_advice(error, format, sniffed.is_some()))?;
+        loaded.notes.splice(0..0, said(notes));
+        return Ok(Came::Typed(Box::new(loaded)));
+    }
     let or_nil = nil.unwrap_or(format.nil());
     let read = match format {
         Format::Edn => jepsen::read_edn(&text, nil),
@@ -392,9 +453,8 @@ fn read_foreign(
         Format::Jsonl | Format::Binary | Format::Json => jepsen::read_json(&text, or_nil),
     };
     let mut loaded = read.map_err(|error| with_advice(error, format, sniffed.is_some()))?;
-    let notes = notes.into_iter().map(|note| format!("{name}: {note}"));
-    loaded.notes.splice(0..0, notes);
-    Ok(loaded)
+    loaded.notes.splice(0..0, said(notes));
+    Ok(Came::Whole(Box::new(loaded)))
 }
 
 /// The error with what the file was taken for, and what is read in that format.

@@ -101,4 +101,5 @@ pub mod history;
 pub mod linear;
 pub mod model;
 pub mod spec;
+pub mod types;
 pub mod verdict;

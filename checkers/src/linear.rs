@@ -123,7 +123,7 @@ impl Budget {
     }
 
     /// What ran out.
-    fn reason(&self) -> Exhausted {
+    pub(crate) fn reason(&self) -> Exhausted {
         self.exhausted.unwrap_or(Exhausted::Configurations {
             budget: self.options.budget,
         })

@@ -5,7 +5,9 @@ use std::io::BufReader;
 use std::path::Path;
 
 use checkers::format::{self, Error};
+use checkers::linear::stream::{self, Read, Reading};
 use checkers::linear::{Options, check};
+use checkers::types;
 use checkers::verdict::Verdict;
 
 #[test]
@@ -34,8 +36,11 @@ fn every_history_has_the_verdict_of_its_folder_and_a_line_in_the_readme() {
 fn judge(path: &Path) -> &'static str {
     let file = BufReader::new(File::open(path).expect("it can be opened"));
     let name = path.display().to_string();
-    let history = match format::read(file, &name, None, None) {
-        Ok(loaded) => loaded.history,
+    let options = Options::default();
+    let history = match stream::read(file, &name, &Reading::default(), &options) {
+        Ok(Read::Whole(loaded)) if loaded.early.is_none() => loaded.history,
+        Ok(Read::Typed(loaded)) => return judge_typed(&loaded),
+        Ok(_) => return "malformed",
         Err(error @ Error::Malformed { .. }) => {
             assert!(error.to_string().starts_with(&name), "{error}");
             return "malformed";
@@ -50,6 +55,16 @@ fn judge(path: &Path) -> &'static str {
     let verdict = check(&history, &options).verdict;
     if let Verdict::Violation(found) = &verdict {
         assert!(found.operations.len() <= 6, "{name}: {found:#?}");
+    }
+    verdict.name()
+}
+
+/// The same of a data type beside the register and the list.
+fn judge_typed(loaded: &types::Loaded) -> &'static str {
+    let verdict = types::check(loaded.of, &loaded.ops, &Options::default()).verdict;
+    if let types::check::Verdict::Violation(found) = &verdict {
+        assert!((1..=6).contains(&found.operations.len()), "{found:#?}");
+        assert!(!found.why.is_empty());
     }
     verdict.name()
 }

@@ -147,7 +147,7 @@ const MESSAGES: &[(&str, u64, &str)] = &[
     (
         "unknown-claim.edn",
         1,
-        "the first line claims a spec that is not known: queue, nil is absent",
+        "the first line claims a spec that is not known: stack, nil is absent",
     ),
     (
         "unknown-f.jsonl",
@@ -157,12 +157,12 @@ const MESSAGES: &[(&str, u64, &str)] = &[
     (
         "unknown-f.log",
         2,
-        r#"the f "increment" is not known; read, write, cas, delete and append are"#,
+        r#"the f "multiply" is not known; read, write, cas, delete and append are"#,
     ),
     (
         "unknown-spec.jsonl",
         1,
-        r#"the spec "queue" is not known; register and list-append are"#,
+        r#"the spec "stack" is not known; register and list-append are"#,
     ),
     (
         "unknown-type.json",

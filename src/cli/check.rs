@@ -7,6 +7,7 @@
 mod collect;
 mod judge;
 mod print;
+mod typed;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,6 +18,7 @@ use std::sync::mpsc::channel;
 use anyhow::Context;
 use checkers::format::{self, Format};
 use checkers::history::{LIST_APPEND, Little};
+use checkers::types;
 use clap::{Args, ValueEnum};
 use rayon::prelude::*;
 
@@ -35,7 +37,8 @@ pub(crate) struct CheckArgs {
     /// The format: auto, or one of `whitewater list formats`.
     #[arg(long, default_value = "auto")]
     format: String,
-    /// The sequential machine that the histories must be of: register or list-append. Each file says its own.
+    /// The data type that the histories must be of: register, list-append, mutex, lock, set, ids, increasing-ids, counter,
+    /// queue, fifo-queue, log or versioned-register. Where a file does not say its own, what its operations are called does.
     #[arg(long)]
     spec: Option<String>,
     /// What an ok read of nil means: the key was absent (checked), or nothing. Each format has its own default.
@@ -174,9 +177,12 @@ pub(crate) fn run(args: &CheckArgs, out: &mut Out) -> anyhow::Result<u8> {
 fn format_of(args: &CheckArgs) -> anyhow::Result<Option<Format>> {
     if let Some(spec) = &args.spec
         && !["register", LIST_APPEND].contains(&spec.as_str())
+        && types::by_name(spec).is_none()
     {
+        let known: Vec<&str> = types::ALL.iter().map(|of| of.name()).collect();
         return Err(Usage(format!(
-            "spec {spec:?} is not known; known: register, {LIST_APPEND}"
+            "spec {spec:?} is not known; known: register, {LIST_APPEND}, {}",
+            known.join(", ")
         ))
         .into());
     }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use checkers::format::{self, Format, binary, jsonl};
 use checkers::generate::{Domain, Generator, Planted, Recipe, Violation};
 use checkers::history::{Builder, Event, Initial};
+use checkers::types::{self, generate};
 use clap::Args;
 
 use super::Usage;
@@ -43,9 +44,14 @@ pub(crate) struct GenArgs {
     /// What each key holds at first: an integer, or any: a value of its own, of which the header says that nobody knows it.
     #[arg(long, value_name = "VALUE|any", value_parser = initial, default_value = "nil", hide_default_value = true, allow_hyphen_values = true)]
     initial: Initial,
-    /// Put in one violation: stale-read, lost-write, future-read, aborted-read, double-cas or resurrected-delete.
+    /// Put in one violation: stale-read, lost-write, future-read, aborted-read, double-cas or resurrected-delete; of another
+    /// --spec, one of its own.
     #[arg(long, value_name = "KIND")]
-    violate: Option<Violation>,
+    violate: Option<String>,
+    /// The data type: register, or one of those that `check --spec` judges. The others than the register take --ops,
+    /// --clients, --keys, --pending, --failed, --violate (a wrong one says which there are) and --seed.
+    #[arg(long, default_value = "register")]
+    spec: String,
     /// Everything random comes from here.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -95,6 +101,13 @@ pub(crate) fn run(args: &GenArgs, out: &mut Out) -> anyhow::Result<u8> {
         ))
         .into());
     }
+    if args.spec != "register" {
+        return typed(args, out);
+    }
+    let violate = args.violate.as_deref().map(str::parse::<Violation>);
+    let violate = violate
+        .transpose()
+        .map_err(|error| Usage(format!("--violate: {error}")))?;
     let recipe = Recipe {
         ops: args.ops,
         clients: args.clients,
@@ -105,7 +118,7 @@ pub(crate) fn run(args: &GenArgs, out: &mut Out) -> anyhow::Result<u8> {
         delete: args.delete,
         values: args.values,
         initial: args.initial,
-        violate: args.violate,
+        violate,
         seed: args.seed,
         ..Recipe::default()
     };
@@ -118,28 +131,89 @@ pub(crate) fn run(args: &GenArgs, out: &mut Out) -> anyhow::Result<u8> {
             recipe.values
         ));
     }
+    print(args, out, |out| write(out, recipe, args.format))
+}
+
+/// Writes to where the arguments say.
+fn print(
+    args: &GenArgs,
+    out: &mut Out,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<u8> {
     match &args.out {
         Some(path) => {
-            let written = File::create(path)
-                .and_then(|file| write(&mut BufWriter::new(file), recipe, args.format));
+            let written = File::create(path).and_then(|file| {
+                let mut file = BufWriter::new(file);
+                write(&mut file)?;
+                file.flush()
+            });
             written.with_context(|| format!("could not write {}", path.display()))?;
         }
-        None => out.print(|out| write(out, recipe, args.format)),
+        None => out.print(|out| write(out)),
     }
     Ok(0)
 }
 
+/// Writes a history of a data type beside the register.
+fn typed(args: &GenArgs, out: &mut Out) -> anyhow::Result<u8> {
+    let Some(of) = types::by_name(&args.spec) else {
+        let known: Vec<&str> = types::ALL.iter().map(|of| of.name()).collect();
+        let (spec, known) = (&args.spec, known.join(", "));
+        return Err(Usage(format!(
+            "no history of {spec} can be made: register, {known}"
+        ))
+        .into());
+    };
+    let register_only = args.cas > 0.0
+        || args.delete > 0.0
+        || args.values != Domain::Unique
+        || args.initial != Initial::Absent;
+    if register_only {
+        let why = "--cas, --delete, --values and --initial are for registers";
+        return Err(Usage(why.to_owned()).into());
+    }
+    if let Some(kind) = &args.violate
+        && !of.violations().contains(&kind.as_str())
+    {
+        let (name, known) = (of.name(), of.violations().join(", "));
+        return Err(Usage(format!("--violate {kind}: of a {name} there are {known}")).into());
+    }
+    let recipe = generate::Recipe {
+        ops: args.ops,
+        clients: args.clients,
+        keys: args.keys,
+        pending: args.pending,
+        failed: args.failed,
+        violate: args.violate.clone(),
+        seed: args.seed,
+    };
+    let (header, events) = (generate::header(of, &recipe), generate::events(of, &recipe));
+    match args.format {
+        Format::Jsonl => print(args, out, |mut out| {
+            generate::write_jsonl(&mut out, &header, &events)
+        }),
+        Format::Edn => print(args, out, |mut out| {
+            generate::write_edn(&mut out, &header, &events)
+        }),
+        _ => Err(Usage(format!(
+            "a history of {} is written as jsonl or edn",
+            of.name()
+        ))
+        .into()),
+    }
+}
+
 /// Our own formats are written as the events come; the other needs them all.
-fn write(out: &mut impl Write, recipe: Recipe, format: Format) -> io::Result<()> {
+fn write(mut out: &mut dyn Write, recipe: Recipe, format: Format) -> io::Result<()> {
     let header = recipe.header();
     let events = Generator::new(recipe);
     if format == Format::Jsonl {
-        jsonl::write_header(out, &header)?;
+        jsonl::write_header(&mut out, &header)?;
         for event in events {
-            jsonl::write_event(out, &event)?;
+            jsonl::write_event(&mut out, &event)?;
         }
     } else if format == Format::Binary {
-        let mut writer = binary::Writer::new(&mut *out, &header)?;
+        let mut writer = binary::Writer::new(&mut out, &header)?;
         for event in events {
             writer.event(&event)?;
         }
@@ -150,7 +224,7 @@ fn write(out: &mut impl Write, recipe: Recipe, format: Format) -> io::Result<()>
             let event: Event = event;
             builder.event(&event).map_err(io::Error::other)?;
         }
-        format::write(out, &builder.finish(), format)?;
+        format::write(&mut out, &builder.finish(), format)?;
     }
     out.flush()
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod check;
+mod doctor;
 mod gather;
 mod generate;
 mod hunt;
@@ -73,6 +74,8 @@ enum Door {
     List(list::ListArgs),
     /// Other people's systems: print, check or begin the file that describes one.
     Target(target::TargetArgs),
+    /// What this kernel and container allow of the machines that other people's systems run on.
+    Doctor(doctor::DoctorArgs),
     /// Be one node of the store; the cluster starts these.
     Node(Box<node::NodeArgs>),
 }
@@ -126,6 +129,7 @@ fn open(door: Result<Door, screen::ScreenArgs>, out: &mut Out) -> anyhow::Result
         Ok(Door::Model(args)) => model::run(args, out),
         Ok(Door::List(args)) => list::run(&args, out),
         Ok(Door::Target(args)) => target::run(&args, out),
+        Ok(Door::Doctor(args)) => doctor::run(&args, out),
         Ok(Door::Node(args)) => node::run(*args),
     }
 }

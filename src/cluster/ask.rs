@@ -49,7 +49,8 @@ impl Shared {
 
     /// Who turns a node's disk and clock wrong.
     pub(super) fn switches(&self) -> Result<&dyn Switches, TargetError> {
-        let switches = self.target().switches();
+        let own = self.target().switches();
+        let switches = own.or_else(|| self.config.spawner.switches());
         switches.ok_or_else(|| self.not_offered("its nodes' disks and clocks"))
     }
 

@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::{oneshot, watch};
 
 use super::deeds::SIGNAL_DEADLINE;
-use super::spawn::{SignalAll, Spawned};
+use super::spawn::{Pids, SignalAll, Spawned};
 use super::upstream::Published;
 use super::{ClusterConfig, ClusterError};
 use crate::target::{AskReady, Launch, Listening, Readiness, SaysReady};
@@ -58,6 +58,7 @@ pub(super) struct Child {
     /// Everything that it has started is in it, too, but where `all` knows more.
     group: u32,
     all: Option<Arc<SignalAll>>,
+    pids: Option<Arc<Pids>>,
     /// Names the process even after its id is used again.
     fd: OwnedFd,
     ended: watch::Receiver<Option<ExitStatus>>,
@@ -92,7 +93,7 @@ impl Child {
         self.signal(Signal::KILL)
     }
 
-    /// SIGTERM. Its end is nobody's finding.
+    /// SIGTERM, or what else asks its programs to end. Its end is nobody's finding.
     pub(super) fn terminate(&self) -> io::Result<()> {
         self.expect_end();
         self.published.withdraw();
@@ -119,6 +120,12 @@ impl Child {
         }
     }
 
+    /// The numbers of its processes, its own first.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let all = self.pids.as_ref().map(|pids| pids());
+        all.unwrap_or_else(|| vec![self.pid])
+    }
+
     /// It is ready, and listens here.
     pub(super) fn publish(&self, address: SocketAddr) {
         self.published.publish(address);
@@ -127,6 +134,13 @@ impl Child {
     /// From now on its end is nobody's finding.
     pub(super) fn expect_end(&self) {
         self.expected.store(true, Ordering::SeqCst);
+    }
+
+    /// Its end would be its own doing again. One that has ended meanwhile is excused.
+    pub(super) fn expect_life(&self) {
+        if self.ended().is_none() {
+            self.expected.store(false, Ordering::SeqCst);
+        }
     }
 
     pub(super) fn end_is_expected(&self) -> bool {
@@ -219,6 +233,7 @@ pub(super) fn spawn(
         pid,
         group,
         all,
+        pids,
         stdin,
         stdout,
         ended: reaped,
@@ -261,6 +276,7 @@ pub(super) fn spawn(
         pid,
         group,
         all,
+        pids,
         fd,
         ended,
         expected: AtomicBool::new(false),

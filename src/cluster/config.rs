@@ -8,6 +8,19 @@ use super::{DirectChild, Spawner, UpstreamHook};
 use crate::host::Shortages;
 use crate::target::{Target, Wiring};
 
+/// What is watched on a host of a node's own: each costs a notification a call, and is left out where nobody wants it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Equipment {
+    /// Writes and syncs: a disk that can lose power and go wrong.
+    pub disk: bool,
+    /// Reads, too, so that they can fail.
+    pub reads: bool,
+    /// Clocks.
+    pub clock: bool,
+    /// What of an unsynced write is kept where some is, and which bit is flipped.
+    pub seed: u64,
+}
+
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
@@ -15,6 +28,8 @@ pub struct ClusterConfig {
     pub target: Arc<dyn Target>,
     /// How its processes are started.
     pub spawner: Arc<dyn Spawner>,
+    /// What hosts of the nodes' own are to be able to do, where the target wants hosts.
+    pub equipment: Equipment,
     /// The run's folder, and how the nodes are to know each other.
     pub wiring: Wiring,
     /// Who is told where each node listens.
@@ -36,6 +51,7 @@ impl ClusterConfig {
         ClusterConfig {
             target,
             spawner: Arc::new(DirectChild),
+            equipment: Equipment::default(),
             wiring: Wiring {
                 dir,
                 ..Wiring::default()

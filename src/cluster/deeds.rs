@@ -327,8 +327,10 @@ impl Shared {
             seen,
         };
         // The cluster reaps its children itself: as long as it calls this one up, the number is nobody else's.
-        let pid = i32::try_from(child.pid).ok().and_then(Pid::from_raw);
-        let set = |limit| prlimit(pid, resource, limit).map_err(|error| failed(error.to_string()));
+        let set = |pid: u32, limit| {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            prlimit(pid, resource, limit).map_err(|error| failed(error.to_string()))
+        };
         // The hard limit stays as the child has it from the bench.
         let none = Rlimit {
             current: Some(0),
@@ -336,13 +338,14 @@ impl Shared {
         };
         // Before it can meet the limit.
         self.edit(id, |node| node.limited = true);
-        set(none)?;
-        let seen = set(none)?;
-        if seen.current == Some(0) {
-            Ok(())
-        } else {
-            Err(failed(format!("the kernel says {seen:?}")))
+        for pid in child.pids() {
+            set(pid, none)?;
+            let seen = set(pid, none)?;
+            if seen.current != Some(0) {
+                return Err(failed(format!("the kernel says {seen:?}")));
+            }
         }
+        Ok(())
     }
 
     pub(super) async fn resume(&self, id: u64) -> Result<(), ClusterError> {
@@ -376,12 +379,27 @@ impl Shared {
             return Err(ClusterError::State { deed, id, state });
         }
         let path = self.config.wiring.data(id);
+        self.config.spawner.wiped(id);
         match std::fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(ClusterError::File { path, source })
             }
             _ => Ok(()),
         }
+    }
+
+    pub(super) async fn power_fails(&self, id: u64) -> Result<(), ClusterError> {
+        let state = self.nodes.lock().unwrap().get(&id).map(Node::state);
+        if let Some(state) = state.filter(|&state| state != ChildState::Dead) {
+            let deed = "cut the power of";
+            return Err(ClusterError::State { deed, id, state });
+        }
+        let spawner = self.config.spawner.clone();
+        let undone = tokio::task::spawn_blocking(move || spawner.power_fails(id)).await;
+        let path = self.config.wiring.data(id);
+        undone
+            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+            .map_err(|source| ClusterError::File { path, source })
     }
 
     pub(super) fn replace(&self, left: &Departure) -> Result<(), ClusterError> {

@@ -28,9 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use ask::Status;
 pub use child::end_all_children;
-pub use config::ClusterConfig;
+pub use config::{ClusterConfig, Equipment};
 pub use error::{ClusterError, EndedBy, ExitByItself};
-pub use spawn::{DirectChild, SignalAll, Spawned, Spawner};
+pub use spawn::{DirectChild, Pids, SignalAll, Spawned, Spawner};
 pub use upstream::UpstreamHook;
 
 use deeds::{Shared, own_thread, view};
@@ -38,7 +38,7 @@ use deeds::{Shared, own_thread, view};
 use crate::journal::NodeStatus;
 use crate::target::admin::{self, STATUS_DEADLINE};
 use crate::target::{
-    ClockSeen, DefectCounters, Departure, DiskProbe, DiskSeen, DiskSwitches, LeaderSeen, Ready,
+    ClockSeen, DefectCounters, Departure, DiskProof, DiskSeen, DiskSwitches, LeaderSeen, Ready,
     StateDump, StateHash, Target,
 };
 
@@ -221,7 +221,7 @@ impl Cluster {
         .await
     }
 
-    /// A graceful end: SIGCONT if paused, SIGTERM, and after the grace SIGKILL. Reaped when this returns.
+    /// A graceful end: SIGCONT if paused, SIGTERM or what else asks its programs to end, and after the grace SIGKILL. Reaped when this returns.
     ///
     /// # Errors
     /// When there is no child.
@@ -242,6 +242,25 @@ impl Cluster {
             let _turn = shared.turn(id).await;
             shared.stop(id).await?;
             shared.start(id).await
+        })
+        .await
+    }
+
+    /// Why the power of a node cannot be lost; `None`: it can.
+    #[must_use]
+    pub fn keeps_power(&self, id: u64) -> Option<String> {
+        self.shared.config.spawner.keeps_power(id)
+    }
+
+    /// The power of a dead node has failed: its disk goes back to what was synced, where a machine does that. What our own
+    /// node has not synced is lost with its child already.
+    ///
+    /// # Errors
+    /// When its child lives, or the disk could not be set back: then the node must not be started on it.
+    pub async fn power_fails(&self, id: u64) -> Result<(), ClusterError> {
+        self.on_thread(move |shared| async move {
+            let _turn = shared.turn(id).await;
+            shared.power_fails(id).await
         })
         .await
     }
@@ -324,7 +343,7 @@ impl Cluster {
         .await
     }
 
-    /// Harms the disk under a node's log and state, or makes it whole, and gives what a new file on it meets then.
+    /// Harms the disk under a node's log and state, or makes it whole, and gives what was seen of that.
     ///
     /// # Errors
     /// As [`Cluster::state_hash`].
@@ -332,7 +351,7 @@ impl Cluster {
         &self,
         id: u64,
         switches: DiskSwitches,
-    ) -> Result<DiskProbe, ClusterError> {
+    ) -> Result<DiskProof, ClusterError> {
         self.on_thread(move |shared| async move {
             let ready = shared.ready("ask", id)?;
             Ok(shared.switches()?.set_disk(&ready, switches).await?)
@@ -427,6 +446,14 @@ impl Cluster {
         let nodes = self.shared.nodes.lock().unwrap();
         if let Some(child) = nodes.get(&id).and_then(|node| node.child.as_ref()) {
             child.expect_end();
+        }
+    }
+
+    /// Takes that back: nothing was done to it.
+    pub fn accuse_again(&self, id: u64) {
+        let nodes = self.shared.nodes.lock().unwrap();
+        if let Some(child) = nodes.get(&id).and_then(|node| node.child.as_ref()) {
+            child.expect_life();
         }
     }
 

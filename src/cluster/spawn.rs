@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tokio::io::AsyncRead;
 use tokio::process::Command;
 
-use crate::target::Launch;
+use crate::target::{Launch, Switches};
 
 /// Starts processes.
 pub trait Spawner: fmt::Debug + Send + Sync {
@@ -22,6 +22,27 @@ pub trait Spawner: fmt::Debug + Send + Sync {
     /// # Errors
     /// When one is not started; then none is left.
     fn spawn(&self, node: u64, launches: &[Launch], log: File) -> io::Result<Spawned>;
+
+    /// Who turns the nodes' disks and clocks wrong, where what they run on does that for whoever runs on it.
+    fn switches(&self) -> Option<&dyn Switches> {
+        None
+    }
+
+    /// Why the power of a node cannot be lost.
+    fn keeps_power(&self, _node: u64) -> Option<String> {
+        None
+    }
+
+    /// Sets a node's disk back to what was synced. All of its processes are gone. Takes as long as the files take.
+    ///
+    /// # Errors
+    /// When that failed: the node must not be started on what there is now.
+    fn power_fails(&self, _node: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A node whose processes are gone has lost its data folder: another one is made at its next start.
+    fn wiped(&self, _node: u64) {}
 }
 
 /// A node's processes, which were started. Whoever drops `ended` before it is over kills them.
@@ -32,6 +53,8 @@ pub struct Spawned {
     pub group: u32,
     /// Sends all of the node's processes a signal, where they are not all in that group.
     pub all: Option<Arc<SignalAll>>,
+    /// The numbers of all of the node's processes, where there are more than that.
+    pub pids: Option<Arc<Pids>>,
     /// Held as long as the process is: its end tells it that the bench is gone.
     pub stdin: Option<Box<dyn Send + Sync>>,
     /// What it says.
@@ -40,8 +63,11 @@ pub struct Spawned {
     pub ended: BoxFuture<'static, ExitStatus>,
 }
 
-/// Sends all processes of a node a signal.
+/// Sends all processes of a node a signal; for SIGTERM each gets what asks it to end.
 pub type SignalAll = dyn Fn(Signal) -> io::Result<()> + Send + Sync;
+
+/// Says of which processes a node consists now.
+pub type Pids = dyn Fn() -> Vec<u32> + Send + Sync;
 
 /// A child of the bench itself, on the bench's own machine, in a group of its own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,6 +108,7 @@ impl Spawner for DirectChild {
             pid,
             group: pid,
             all: None,
+            pids: None,
             stdin,
             stdout,
             ended: ended.boxed(),

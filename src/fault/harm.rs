@@ -192,6 +192,12 @@ impl DiskHarm {
         )
     }
 
+    /// Whether what is not synced is lost where it ends: with the power, or because the sync has failed.
+    #[must_use]
+    pub fn loses_what_is_unsynced(self) -> bool {
+        self.ends_in_a_power_loss() || self == DiskHarm::SyncFails
+    }
+
     /// Whether it ends with the power of its node.
     #[must_use]
     pub fn ends_in_a_power_loss(self) -> bool {

@@ -44,8 +44,12 @@ pub enum Need {
     Links,
     /// Calls that the proxy can tell apart.
     Calls,
-    /// A node that turns its own disk and clock wrong at a word.
-    Switches,
+    /// A disk that goes wrong at a word.
+    Disk,
+    /// A clock that does.
+    Clock,
+    /// A node that defects can be planted in.
+    Defects,
     /// Somebody to ask for other members, or for another leader.
     Admin,
     /// Nodes that say who leads: what is for a role, whatever its kind.
@@ -54,12 +58,14 @@ pub enum Need {
 
 impl Need {
     /// All that there are.
-    pub const ALL: [Need; 7] = [
+    pub const ALL: [Need; 9] = [
         Need::Child,
         Need::UnsyncedDisk,
         Need::Links,
         Need::Calls,
-        Need::Switches,
+        Need::Disk,
+        Need::Clock,
+        Need::Defects,
         Need::Admin,
         Need::Leader,
     ];
@@ -192,13 +198,13 @@ kinds! {
         "let requests overtake one another";
     Refuse      "refuse"       Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Refuse)))
         "answer requests with an error, without delivering them";
-    Disk        "disk"         Disk       1 Slow   [] Switches (Some(disk))
+    Disk        "disk"         Disk       1 Slow   [] Disk (Some(disk))
         "slow, held or failing syncs (EIO), failing reads (EIO), a full disk (ENOSPC), random or torn write-back under a node";
-    LyingDisk   "lying-disk"   Disk       1 Slow   [] Switches (OUTSIDE)
+    LyingDisk   "lying-disk"   Disk       1 Slow   [] Disk (OUTSIDE)
         "syncs say that they are done and are not; OUTSIDE of the fault model, never drawn: no store can keep its word";
-    BitFlip     "bit-flip"     Disk       1 Slow   [] Switches (OUTSIDE)
+    BitFlip     "bit-flip"     Disk       1 Slow   [] Disk (OUTSIDE)
         "what is read from the disk has one bit wrong; OUTSIDE of the fault model, never drawn: the node has to notice";
-    Clock       "clock"        Clock      1 Slow   [] Switches (Some(clock))
+    Clock       "clock"        Clock      1 Slow   [] Clock (Some(clock))
         "let a node's own clock run fast or slow, stand still or step forward; leases may break";
     RemoveVoter      "remove-voter"       Members    2 Slow   [] Admin (Some(remove_voter))
         "take a node's vote away by a change of the membership, give it back later";

@@ -72,7 +72,7 @@ impl Lacks {
     pub fn why_never(&self, episode: &Episode) -> Option<&str> {
         let needs: &[Need] = match episode.when? {
             When::LeaderChange | When::UncommittedTail => &[Need::Leader],
-            When::SyncPending => &[Need::Leader, Need::Switches],
+            When::SyncPending => &[Need::Leader, Need::Disk],
             When::Message { .. } => &[Need::Calls],
         };
         needs.iter().find_map(|&need| self.why(need))

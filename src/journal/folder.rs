@@ -202,10 +202,10 @@ impl FolderError {
     /// not let us read it.
     #[must_use]
     pub fn exit(&self) -> u8 {
-        use checkers::format::Error::{Begun, Io, Malformed};
+        use checkers::format::Error::{Begun, Io, Malformed, Unclear};
         let exit = match self {
             FolderError::Unreadable { source, .. } if is_missing(source) => Exit::Usage,
-            FolderError::History(Begun { .. }) => Exit::Usage,
+            FolderError::History(Begun { .. } | Unclear { .. }) => Exit::Usage,
             FolderError::OtherFormat { .. }
             | FolderError::Malformed { .. }
             | FolderError::History(Malformed { .. }) => Exit::Malformed,

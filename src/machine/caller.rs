@@ -79,6 +79,13 @@ impl Caller {
         self.listener.waits(self.id())
     }
 
+    /// Whether nobody will ever hear an answer. Unlike [`Caller::waits`], this does not take a call for gone whose thread
+    /// runs a signal's handler and then makes it again.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        !self.waits() && (self.latest.is_none() || !self.proc("").exists())
+    }
+
     /// Lets the kernel carry the call out now, while the work of an [`Answer::Later`](crate::watcher::Answer::Later) goes
     /// on. What that work gives in the end goes to nobody; it is to be [`Reply::Continue`].
     pub fn go_on(&self) {

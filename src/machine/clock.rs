@@ -83,6 +83,15 @@ impl Clock {
         i64::try_from(shift).unwrap_or(i64::MAX)
     }
 
+    /// What the clock shows now: the time of day since 1970, or since some start.
+    #[must_use]
+    pub fn shows(&self, hand: Hand) -> Duration {
+        let bends = lock(&self.bends);
+        let now = now(hand.clock());
+        let shown = now + bends[hand as usize].shift(now);
+        Duration::from_nanos(u64::try_from(shown).unwrap_or_default())
+    }
+
     /// How many programs were started whose clock reads stayed unseen, because they could not be traced: their clocks are
     /// real.
     #[must_use]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::injector::{Injector, NotIn};
-use super::terms::{disk_is, is_whole, switches};
+use super::terms::{disk_is, is_whole, switches, unseen};
 use crate::cluster::{ClusterError, Limit};
 use crate::fault::{DiskHarm, NodeId};
 use crate::proxy::Guard;
-use crate::target::{DiskSwitches, Ready};
+use crate::target::{DiskProof, DiskSwitches, Ready};
 
 /// A clock is watched for so long before it is believed.
 const CLOCK_SEEN_FOR: Duration = Duration::from_millis(30);
@@ -50,7 +50,7 @@ impl Injector {
         Err(format!("{error}; it was killed and started again").into())
     }
 
-    /// Switches the harm on, and sees on a file of the probe's own that it is.
+    /// Switches the harm on, and sees on a file of the probe's own, or by the calls of the node's, that it is.
     pub(super) async fn harm_disk(
         &self,
         node: NodeId,
@@ -60,6 +60,11 @@ impl Injector {
         if !self.is_up(node) {
             return Err(format!("n{node} is not up").into());
         }
+        if harm.ends_in_a_power_loss()
+            && let Some(why) = self.cluster.keeps_power(node)
+        {
+            return Err(why.into());
+        }
         if harm.excuses_an_end() {
             // It may end before it has answered.
             self.cluster.excuse(node);
@@ -67,7 +72,12 @@ impl Injector {
         let set = self.cluster.set_disk(node, switches(harm, time)).await;
         let why = match set {
             Ok(probe) if disk_is(harm, time, &probe) => return Ok(()),
-            Ok(probe) => format!("the probe did not see it: {probe:?}"),
+            Ok(seen @ DiskProof::Calls(_)) if is_whole(&seen) => {
+                // Nobody has met it, and nobody will.
+                self.cluster.accuse_again(node);
+                return Err(unseen(node, &seen).into());
+            }
+            Ok(seen) => unseen(node, &seen),
             // A node that stops at once has met it.
             Err(_) if harm.excuses_an_end() && !self.is_up(node) => return Ok(()),
             Err(error) => error.to_string(),
@@ -125,12 +135,52 @@ impl Injector {
         join_all(starts).await
     }
 
-    /// The power goes: the machines' links fall silent first, so that nobody hears of the end, then SIGKILL for all.
+    /// The power goes: the machines' links fall silent first, so that nobody hears of the end, then SIGKILL for all, and
+    /// what was not synced is gone.
     pub(super) async fn power_loss(&self, nodes: &[NodeId]) -> Result<Guard, NotIn> {
+        if let Some(why) = self.keep_power(nodes) {
+            return Err(why.into());
+        }
         let guard = Guard::join(nodes.iter().map(|&node| self.network.vanish(node)));
         self.is_seen(&guard).await?;
         // Where one cannot be killed, dropping the guard heals the links.
-        self.kill_all(nodes).await.map(|()| guard)
+        self.kill_all(nodes).await?;
+        if let Some(why) = self.keep_power(nodes) {
+            // It has done what cannot be undone in its last moment.
+            for (node, started) in self.start(nodes).await {
+                started.map_err(|error| NotIn::Lost(node, error))?;
+            }
+            return Err(format!("{why}; it was killed and started again").into());
+        }
+        for &node in nodes {
+            let failed = self.cluster.power_fails(node).await;
+            failed.map_err(|error| NotIn::Lost(node, error))?;
+        }
+        Ok(guard)
+    }
+
+    /// Why the power of these cannot be lost.
+    fn keep_power(&self, nodes: &[NodeId]) -> Option<String> {
+        nodes
+            .iter()
+            .find_map(|&node| self.cluster.keeps_power(node))
+    }
+
+    /// A new child in place of one whose disk was wrong: it may have ended by itself, and one that lives on is not trusted.
+    pub(super) async fn start_on_whole_disk(
+        &self,
+        node: NodeId,
+        harm: DiskHarm,
+    ) -> Vec<(NodeId, Result<(), ClusterError>)> {
+        let _ = self.cluster.kill(node).await;
+        // A disk that cannot lose power has lost nothing.
+        if harm.loses_what_is_unsynced()
+            && self.cluster.keeps_power(node).is_none()
+            && let Err(error) = self.cluster.power_fails(node).await
+        {
+            return vec![(node, Err(error))];
+        }
+        self.start(&[node]).await
     }
 
     /// SIGKILL for all of them at the same time, or for none.

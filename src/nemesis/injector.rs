@@ -446,9 +446,7 @@ impl Injector {
             Fault::Disk {
                 who: node, harm, ..
             } if harm.excuses_an_end() || harm.ends_in_a_power_loss() => {
-                // It may have ended by itself; a disk that failed is not trusted by a node that lives on, either.
-                let _ = self.cluster.kill(node).await;
-                self.start(&[node]).await
+                self.start_on_whole_disk(node, harm).await
             }
             // The harm has ended with its child.
             Fault::Disk { who: node, .. } | Fault::Clock { who: node, .. } if !self.is_up(node) => {

@@ -8,6 +8,7 @@
 use checkers::history::Call;
 use checkers::verdict::Verdict;
 
+use super::assertion::Of;
 use super::{Evidence, Explained, Finding, Oracle};
 use crate::cluster::{ChildState, Cluster, EndedBy, ExitByItself};
 use crate::fault::{DiskHarm, Fault, FaultSpan, LimitOf, Remains};
@@ -35,6 +36,8 @@ pub struct Around {
     pub unhealed: bool,
     /// What keeps nodes that should serve from doing so: see [`hindered`].
     pub hindered: Vec<String>,
+    /// Whether the programs are unmodified: each may give up in its own way where its disk or a limit fails it.
+    pub unmodified: bool,
 }
 
 /// Whom a finding accuses on a machine of which this is wrong.
@@ -49,6 +52,9 @@ pub fn of(finding: &Finding, unfit: &[Unfit], faults: &[FaultSpan], around: &Aro
             let why = around.hindered.join(", ");
             return Blame::Bench(format!("{why}: that accuses nobody: {evidence}"));
         }
+    }
+    if around.unmodified && has_given_up(evidence, faults) {
+        return Blame::Nobody;
     }
     let own = own_words(finding).filter(|&shortage| !is_planned(shortage, faults));
     if let Some(shortage) = own {
@@ -70,6 +76,25 @@ fn excused(why: &str, finding: &Finding) -> Blame {
     Blame::Bench(format!(
         "{why}: that accuses nobody of what was seen ({oracle}): {evidence}"
     ))
+}
+
+/// Whether a node has left a panic or an assertion in its log after a fault of the run had let its disk or a limit fail it.
+/// A program that can do nothing else then does right to end like that, as one does that exits (its end is excused by
+/// the nemesis, before it can come). Our own node promises to exit; a sanitizer's report has no such reason.
+fn has_given_up(evidence: &Evidence, faults: &[FaultSpan]) -> bool {
+    let node = match evidence {
+        Evidence::Panic(panicked) => panicked.node,
+        Evidence::Assertion(broken) if matches!(broken.of, Of::Assertion | Of::GoRuntime) => {
+            broken.node
+        }
+        _ => return false,
+    };
+    let fails = |fault: &Fault| match fault {
+        Fault::Rlimit { who, .. } => *who == node,
+        Fault::Disk { who, harm, .. } => *who == node && harm.excuses_an_end(),
+        _ => false,
+    };
+    faults.iter().any(|span| fails(&span.fault))
 }
 
 /// What a node's log itself says that there was none of.
@@ -208,6 +233,7 @@ fn may_have_broken_a_lease(found: &Found<'_>, span: &FaultSpan) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::assertion::Broken;
     use super::super::tests::{panicked, some};
     use super::*;
     use crate::fault::By;
@@ -293,6 +319,39 @@ mod tests {
             assert!(why.contains(words), "{why}");
         }
         assert_eq!(excuse(&differ, &short, &[]), None);
+    }
+
+    #[test]
+    fn an_unmodified_program_that_gives_up_for_an_error_of_its_disk_does_right() {
+        let span = |who, harm| FaultSpan {
+            id: 1,
+            fault: Fault::Disk { who, harm, ms: 0 },
+            by: By::Plan,
+            in_ns: 0,
+            out_ns: None,
+            remains: Remains::Perhaps,
+        };
+        let unmodified = Around {
+            unmodified: true,
+            ..Around::default()
+        };
+        let broken = |node, of| {
+            let line = "panic: sync: input/output error".to_owned();
+            Finding::from(Evidence::Assertion(Broken { node, of, line }))
+        };
+        let blame =
+            |finding: &Finding, who, harm, around| of(finding, &[], &[span(who, harm)], around);
+        let (fails, slow) = (DiskHarm::SyncFails, DiskHarm::SlowSync);
+        let go = broken(1, Of::GoRuntime);
+        assert_eq!(blame(&go, 1, fails, &unmodified), Blame::Nobody);
+        let rust = Finding::from(panicked(1, "could not sync"));
+        assert_eq!(blame(&rust, 1, fails, &unmodified), Blame::Nobody);
+        for (finding, who, harm) in [(&go, 2, fails), (&go, 1, slow)] {
+            assert_eq!(blame(finding, who, harm, &unmodified), Blame::System);
+        }
+        let sanitizer = broken(1, Of::Sanitizer);
+        assert_eq!(blame(&sanitizer, 1, fails, &unmodified), Blame::System);
+        assert_eq!(blame(&go, 1, fails, &Around::default()), Blame::System);
     }
 
     #[test]

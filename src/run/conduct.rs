@@ -180,6 +180,7 @@ impl RunContext {
         let around = Around {
             unhealed: stage.unhealed,
             hindered: blame::hindered(&stage.cluster),
+            ..self.around()
         };
         for finding in found {
             self.found_after(finding, &around);

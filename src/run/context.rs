@@ -36,6 +36,8 @@ pub(super) struct RunContext {
     pub(super) watch: Watch,
     /// The machine under the run.
     pub(super) host: Arc<Host>,
+    /// Whether somebody else's programs are tested, which are as they are.
+    unmodified: bool,
     /// What was last logged of the verdict so far.
     logged: Mutex<Option<Progress>>,
 }
@@ -111,6 +113,7 @@ impl RunContext {
                 judge,
                 watch,
                 host: Arc::new(host),
+                unmodified: resolved.tested.is_some(),
                 logged: Mutex::default(),
             },
             bell,
@@ -148,7 +151,15 @@ impl RunContext {
     /// An oracle other than the history's has found something: logged once, however often it is found, where it accuses the
     /// system under test.
     pub(super) fn found(&self, finding: Finding) {
-        self.found_after(finding, &Around::default());
+        self.found_after(finding, &self.around());
+    }
+
+    /// What is around at any time.
+    pub(super) fn around(&self) -> Around {
+        Around {
+            unmodified: self.unmodified,
+            ..Around::default()
+        }
     }
 
     /// The same of what was found after everything was healed, with what was around.

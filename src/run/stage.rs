@@ -84,6 +84,7 @@ impl Stage {
         let token_file = target.token().and_then(|token| keep_token(token, context));
         let mut cluster = ClusterConfig::new(context.dir.clone(), target.clone());
         cluster.shortages = context.host.shortages().clone();
+        cluster.equipment = target::equipment(setup);
         if let Some(within) = target.ready_within() {
             cluster.ready_deadline = within;
         }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::Setup;
 use super::decoy::planted;
+use crate::cluster::Equipment;
 use crate::fault::defects::Place;
-use crate::fault::{Lacks, Need, NodeId};
+use crate::fault::plan::{Episode, When};
+use crate::fault::{DiskHarm, Fault, Lacks, Need, NodeId, Role};
 use crate::host::Shortages;
 use crate::scenario::{ForTarget, Tested};
 use crate::target::Target;
@@ -142,6 +144,28 @@ impl From<builtin::NoSuch> for NoTarget {
             builtin::NoSuch::Named(why) | builtin::NoSuch::Unreadable(why) => NoTarget::NoSuch(why),
             builtin::NoSuch::Malformed(wrong) => NoTarget::Malformed(wrong),
         }
+    }
+}
+
+/// What hosts of the nodes' own have to be able to do in this run: what its plan has. A person at the screen may cut a power
+/// or harm a disk at any time; reads and clocks are asked for so often that they are watched for a plan only.
+pub(super) fn equipment(setup: &Setup) -> Equipment {
+    let plan = &setup.resolved.plan;
+    let kinds = plan.kinds();
+    let needs = |need| kinds.iter().any(|kind| kind.need() == need);
+    let waits = |episode: &Episode| episode.when == Some(When::SyncPending);
+    let fails = |fault: &Fault<Role>| {
+        let harm = DiskHarm::ReadFails;
+        matches!(fault, Fault::Disk { harm: it, .. } if *it == harm)
+    };
+    Equipment {
+        disk: setup.hold
+            || needs(Need::UnsyncedDisk)
+            || needs(Need::Disk)
+            || plan.episodes.iter().any(waits),
+        reads: plan.faults().any(fails),
+        clock: needs(Need::Clock),
+        seed: setup.resolved.seed,
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn refuse(changes: &Changes, defect: Option<&str>) -> Result<(), Erro
         return Ok(());
     };
     let need = match planted.place {
-        Place::Node | Place::Flags => Need::Switches,
+        Place::Node | Place::Flags => Need::Defects,
         Place::Network => Need::Calls,
         Place::Plan => Need::Admin,
         Place::Clients => return Ok(()),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use machine::watcher::Watcher;
+use rustix::process::Signal;
 
 use super::lines::Post;
 
@@ -27,6 +28,11 @@ pub struct Launch {
     pub folders: Vec<PathBuf>,
     /// Files that are written before it starts, each in one of these folders.
     pub files: Vec<(PathBuf, String)>,
+    /// Files of its node's data, with `*`, that it makes anew after a crash: on a host of its own, they are removed at a
+    /// power loss.
+    pub volatile: Vec<String>,
+    /// What asks it to end.
+    pub stop_signal: Signal,
     /// How it says that it is ready.
     pub readiness: Readiness,
     /// On a host of its own: where its clients will dial it, known before it listens. Others are led to that host from its

@@ -42,7 +42,9 @@ pub use launch::{AskReady, ClientHosts, Launch, Listening, Readiness, Ready, Say
 pub use lines::{Post, Transport};
 pub use mode::{Expect, Mode};
 pub use state::{StateDump, StateHash, States};
-pub use switches::{ClockSeen, DefectCounters, DiskProbe, DiskSeen, DiskSwitches, Switches};
+pub use switches::{
+    CallsMet, ClockSeen, DefectCounters, DiskProbe, DiskProof, DiskSeen, DiskSwitches, Switches,
+};
 
 /// An answer that is waited for.
 pub type Asked<'a, T> = BoxFuture<'a, Result<T, TargetError>>;
@@ -135,7 +137,8 @@ pub trait Target: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Who turns a node's own disk and clock wrong, and counts what its defects do.
+    /// Who turns a node's own disk and clock wrong, and counts what its defects do. Where each node has a host of its own,
+    /// that host does the first two.
     fn switches(&self) -> Option<&dyn Switches> {
         None
     }
@@ -171,12 +174,20 @@ pub trait Target: fmt::Debug + Send + Sync {
                 format!("single messages of {name} cannot be told apart"),
             ),
             Need::UnsyncedDisk => (
-                self.switches().is_some(),
+                self.switches().is_some() || self.wants_hosts(),
                 format!("what {name} has not synced outlives its process"),
             ),
-            Need::Switches => (
+            Need::Disk => (
+                self.switches().is_some() || self.wants_hosts(),
+                format!("{name} does not turn its own disk wrong"),
+            ),
+            Need::Clock => (
+                self.switches().is_some() || self.wants_hosts(),
+                format!("{name} does not turn its own clock wrong"),
+            ),
+            Need::Defects => (
                 self.switches().is_some(),
-                format!("{name} does not turn its own disk and clock wrong"),
+                format!("no defect can be planted in {name}"),
             ),
             Need::Admin => (
                 self.admin().is_some(),
@@ -212,7 +223,7 @@ pub trait Target: fmt::Debug + Send + Sync {
             for &kind in Kind::ALL.iter().filter(|kind| !survives.contains(kind)) {
                 lacks.promise(
                     kind,
-                    format!("{name} does not promise to survive it ({mode})"),
+                    format!("{name} in mode {mode} does not promise to survive that"),
                 );
             }
         }
@@ -247,7 +258,7 @@ mod tests {
         assert_eq!(why(Kind::Pause), "");
         assert_eq!(
             why(Kind::Kill),
-            "plain does not promise to survive it (weak)"
+            "plain in mode weak does not promise to survive that"
         );
         let there = Fault::Kill {
             who: NodeSelector::Node(1),

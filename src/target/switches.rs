@@ -6,9 +6,9 @@ use super::{Asked, Ready};
 
 /// Whom to ask for a disk or a clock that goes wrong.
 pub trait Switches: Send + Sync {
-    /// Harms the disk under a node's log and state, or makes it whole, and gives what a new file on it meets then. But
-    /// for writing back, what it does at a SIGKILL stays as it was started with.
-    fn set_disk<'a>(&'a self, node: &'a Ready, switches: DiskSwitches) -> Asked<'a, DiskProbe>;
+    /// Harms the disk under a node's log and state, or makes it whole, and gives what was seen of that. But for writing
+    /// back, what it does at a SIGKILL stays as it was started with.
+    fn set_disk<'a>(&'a self, node: &'a Ready, switches: DiskSwitches) -> Asked<'a, DiskProof>;
 
     /// Looks at a node's disk.
     fn disk<'a>(&'a self, node: &'a Ready) -> Asked<'a, DiskSeen>;
@@ -17,7 +17,8 @@ pub trait Switches: Send + Sync {
     /// what it shows then; with the rate that it has and no step it only does that.
     fn set_clock<'a>(&'a self, node: &'a Ready, rate: f64, step: Duration) -> Asked<'a, ClockSeen>;
 
-    /// How often a node's planted defect was reached and triggered in this life.
+    /// How often a node's planted defect was reached and triggered in this life; nobody can plant one in an unmodified
+    /// program.
     fn defect_counters<'a>(&'a self, node: &'a Ready) -> Asked<'a, DefectCounters>;
 }
 
@@ -42,6 +43,40 @@ pub struct DiskSwitches {
     pub hold_sync: bool,
     /// Every read gives one bit that was not written. Outside of the fault model.
     pub flip_reads: bool,
+}
+
+/// What was seen of a disk that was harmed, or made whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskProof {
+    /// A new file on it was tried.
+    File(DiskProbe),
+    /// The machine says what its disk does, and what the calls of the node's own programs have met since it does that.
+    Calls(CallsMet),
+}
+
+/// A disk of a machine, and what met it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallsMet {
+    /// What is wrong with it now.
+    pub wrong: DiskSwitches,
+    /// Calls that met that since it is. Writing back meets nobody before the power is lost.
+    pub met: u64,
+    /// Where a bit was flipped: whether the disk now holds another one there than was written.
+    pub flipped: bool,
+}
+
+impl CallsMet {
+    /// Whether all that is wrong with it has been seen to be: at once where nothing is, or where nobody meets it yet.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        let DiskSwitches {
+            flip_reads,
+            write_back_per_mille,
+            ..
+        } = self.wrong;
+        let met = self.met > 0 || write_back_per_mille > 0 || flip_reads;
+        (met || self.wrong == DiskSwitches::default()) && (self.flipped || !flip_reads)
+    }
 }
 
 /// What a new file on a node's disk met.

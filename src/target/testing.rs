@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::*;
 use crate::journal::Role;
 
@@ -67,6 +69,8 @@ impl Target for Plain {
             folder: None,
             folders: vec![wiring.data(node)],
             files: vec![(wiring.data(node).join("born"), node.to_string())],
+            volatile: Vec::new(),
+            stop_signal: Signal::TERM,
             readiness: Readiness::Says(Arc::new(ready)),
             host: None,
             first_line: None,

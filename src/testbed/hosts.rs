@@ -4,7 +4,8 @@
 //!  a node's programs ── bind, connect ──▶ its host ── Links::connect ──▶ the proxy's route of that ordered pair
 //! ```
 //!
-//! The crate `machine` starts the programs and hears what they ask the kernel for; here its network meets the proxy.
+//! The crate `machine` starts the programs and hears what they ask the kernel for; here its network meets the proxy, and
+//! its disk and clocks ([`hardware`](super::hardware)) meet who turns them wrong.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use futures::FutureExt;
 use machine::launch::{Exit, LaunchError, Program, Waiter};
@@ -21,17 +23,32 @@ use machine::net;
 use machine::watcher::Watcher;
 use rustix::process::Signal;
 
-use crate::cluster::{Spawned, Spawner};
+use super::hardware::Hardware;
+use crate::cluster::{Equipment, Spawned, Spawner};
 use crate::proxy::{Endpoint, Network, Route};
-use crate::target::{ClientHosts, Launch};
+use crate::target::{
+    Asked, CallsMet, ClientHosts, ClockSeen, DefectCounters, DiskProof, DiskSeen, DiskSwitches,
+    Launch, Ready, Switches, TargetError, Wiring,
+};
+
+/// A node's programs meet what is wrong with their disk within this, or it is not believed: they have nothing to do.
+const MEET_WITHIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether they have.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// The number of the host of the first group of clients; those of nodes come before it.
 const CLIENTS: u8 = 100;
 
 /// A host for each node, and one for the client programs of each group.
 pub(super) struct Hosts {
-    hosts: BTreeMap<u64, Arc<net::Host>>,
+    hosts: BTreeMap<u64, Host>,
     clients: BTreeMap<u32, Arc<net::Host>>,
+}
+
+/// The host of one node.
+struct Host {
+    net: Arc<net::Host>,
+    hardware: Arc<Hardware>,
 }
 
 impl fmt::Debug for Hosts {
@@ -41,7 +58,8 @@ impl fmt::Debug for Hosts {
 }
 
 impl Hosts {
-    /// Hosts for these nodes and groups of clients, whose connections go through the proxy's routes.
+    /// Hosts for these nodes and groups of clients, whose connections go through the proxy's routes; the nodes' files are
+    /// where the wiring says.
     ///
     /// # Errors
     /// When no addresses of 127.0.0.0/8 are free.
@@ -49,6 +67,8 @@ impl Hosts {
         nodes: impl Iterator<Item = u64>,
         groups: impl Iterator<Item = u32>,
         links: Weak<Network>,
+        wiring: &Wiring,
+        equipment: Equipment,
     ) -> io::Result<Arc<Hosts>> {
         let addresses = net::Network::claim()?;
         let links: Arc<dyn net::Links> = Arc::new(Routes {
@@ -57,7 +77,10 @@ impl Hosts {
         });
         let host = |node| {
             let number = u8::try_from(node).expect("a node's number is at most 9");
-            (node, net::Host::new(&addresses, number, links.clone()))
+            let net = net::Host::new(&addresses, number, links.clone());
+            let (data, beside) = (wiring.data(node), wiring.folder(node));
+            let hardware = Arc::new(Hardware::new(node, data, beside, equipment));
+            (node, Host { net, hardware })
         };
         let hosts = nodes.map(host).collect();
         let clients = groups.filter_map(|group| {
@@ -72,13 +95,37 @@ impl Hosts {
     /// Each node's own address.
     pub(super) fn addresses(&self) -> BTreeMap<u64, Ipv4Addr> {
         let hosts = self.hosts.iter();
-        hosts.map(|(&node, host)| (node, host.address())).collect()
+        let address = |(&node, host): (&u64, &Host)| (node, host.net.address());
+        hosts.map(address).collect()
+    }
+
+    /// What this node runs on.
+    fn hardware(&self, node: u64) -> io::Result<&Arc<Hardware>> {
+        let host = self.hosts.get(&node).ok_or(io::ErrorKind::NotFound)?;
+        Ok(&host.hardware)
+    }
+
+    /// Waits until a node's programs have met what is wrong with their disk; where that takes too long, it is not wrong any
+    /// more.
+    async fn met(&self, hardware: &Hardware) -> CallsMet {
+        let until = tokio::time::Instant::now() + MEET_WITHIN;
+        loop {
+            let proof = hardware.proof();
+            if proof.is_seen() {
+                return proof;
+            }
+            if tokio::time::Instant::now() >= until {
+                return hardware.whole_unless_met();
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Where the programs of nodes and clients connect to that is no node, and how often: no link harms that.
     pub(super) fn foreign(&self) -> BTreeMap<SocketAddr, u64> {
         let mut all = BTreeMap::new();
-        for host in self.hosts.values().chain(self.clients.values()) {
+        let nodes = self.hosts.values().map(|host| &host.net);
+        for host in nodes.chain(self.clients.values()) {
             for (address, times) in host.noticed().foreign {
                 *all.entry(address).or_default() += times;
             }
@@ -89,7 +136,7 @@ impl Hosts {
     /// The nodes that send datagrams to nodes: no link harms those.
     pub(super) fn datagrams(&self) -> Vec<u64> {
         let hosts = self.hosts.iter();
-        let sends = hosts.filter(|(_, host)| !host.noticed().datagrams.is_empty());
+        let sends = hosts.filter(|(_, host)| !host.net.noticed().datagrams.is_empty());
         sends.map(|(&node, _)| node).collect()
     }
 }
@@ -151,27 +198,37 @@ mod libc_errno {
     pub(super) const TIMED_OUT: i32 = Errno::TIMEDOUT.raw_os_error();
 }
 
-/// The processes of one life of a node.
-pub(super) struct Life(Mutex<Vec<Program>>);
+/// The processes of one life of a node, each with what asks it to end.
+pub(super) struct Life(Mutex<Vec<(Program, Signal)>>);
 
 impl Life {
-    pub(super) fn of(programs: Vec<Program>) -> Life {
+    pub(super) fn of(programs: Vec<(Program, Signal)>) -> Life {
         Life(Mutex::new(programs))
     }
 
     /// Sends each of them, and all that they have started, a signal.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         let programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for program in programs.iter() {
+        for (program, stop) in programs.iter() {
             match signal {
                 Signal::STOP => program.pause().map_err(io::Error::other)?,
                 Signal::CONT => program.resume(),
                 Signal::KILL => program.signal_all(signal)?,
                 // A launcher is asked, and not what it has launched.
+                Signal::TERM => program.signal(*stop)?,
                 other => program.signal(other)?,
             }
         }
         Ok(())
+    }
+
+    /// The numbers of all that they consist of.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let programs = programs.iter();
+        programs
+            .flat_map(|(program, _)| program.processes())
+            .collect()
     }
 
     /// Ends what is left of them, and comes back when nothing is.
@@ -221,13 +278,18 @@ pub(super) fn refused(error: LaunchError) -> io::Error {
 impl Spawner for Hosts {
     fn spawn(&self, node: u64, launches: &[Launch], log: File) -> io::Result<Spawned> {
         let host = self.hosts.get(&node).ok_or(io::ErrorKind::NotFound)?;
+        let volatile = launches.iter().flat_map(|launch| launch.volatile.clone());
+        let hardware = host.hardware.begin(volatile.collect())?;
         let mut programs = Vec::new();
         for launch in launches {
             let mut start = machine::launch::Launch::new(&launch.program)
                 .args(&launch.arguments)
                 .stdout(log.try_clone()?)
                 .stderr(log.try_clone()?)
-                .watch(Arc::new(host.clone()));
+                .watch(Arc::new(host.net.clone()));
+            for watcher in &hardware {
+                start = start.watch(watcher.clone());
+            }
             if let Some(folder) = &launch.folder {
                 start = start.folder(folder);
             }
@@ -238,20 +300,88 @@ impl Spawner for Hosts {
                 };
             }
             // What was started before is ended when it is dropped.
-            programs.push(start.start().map_err(refused)?);
+            programs.push((start.start().map_err(refused)?, launch.stop_signal));
         }
-        let first = programs.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let (first, _) = programs.first().ok_or(io::ErrorKind::InvalidInput)?;
         let (pid, waiter) = (first.pid(), first.waiter());
         let life = Arc::new(Life::of(programs));
-        let all = life.clone();
+        let (all, pids) = (life.clone(), life.clone());
         Ok(Spawned {
             pid,
             group: pid,
             all: Some(Arc::new(move |signal| all.signal(signal))),
+            pids: Some(Arc::new(move || pids.pids())),
             stdin: None,
             stdout: None,
             ended: ended(life, waiter).boxed(),
         })
+    }
+
+    fn switches(&self) -> Option<&dyn Switches> {
+        Some(self)
+    }
+
+    fn keeps_power(&self, node: u64) -> Option<String> {
+        match self.hardware(node) {
+            Ok(hardware) => hardware.keeps_power(),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn power_fails(&self, node: u64) -> io::Result<()> {
+        self.hardware(node)?.power_fails()
+    }
+
+    fn wiped(&self, node: u64) {
+        if let Ok(hardware) = self.hardware(node) {
+            hardware.wiped();
+        }
+    }
+}
+
+/// What came of asking a node's host.
+fn asked<T>(node: &Ready, what: &'static str, got: io::Result<T>) -> Result<T, TargetError> {
+    got.map_err(|error| TargetError::Ask {
+        id: node.id,
+        what,
+        seen: error.to_string(),
+    })
+}
+
+impl Switches for Hosts {
+    fn set_disk<'a>(&'a self, node: &'a Ready, switches: DiskSwitches) -> Asked<'a, DiskProof> {
+        Box::pin(async move {
+            let what = "another disk";
+            let hardware = asked(node, what, self.hardware(node.id))?;
+            // A bit is looked for in the files.
+            let there = hardware.clone();
+            let set = tokio::task::spawn_blocking(move || there.set_disk(switches)).await;
+            asked(
+                node,
+                what,
+                set.unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
+            )?;
+            Ok(DiskProof::Calls(self.met(hardware).await))
+        })
+    }
+
+    fn disk<'a>(&'a self, node: &'a Ready) -> Asked<'a, DiskSeen> {
+        let seen = self
+            .hardware(node.id)
+            .and_then(|hardware| hardware.look_at_disk());
+        Box::pin(async move { asked(node, "its disk", seen) })
+    }
+
+    fn set_clock<'a>(&'a self, node: &'a Ready, rate: f64, step: Duration) -> Asked<'a, ClockSeen> {
+        let seen = self
+            .hardware(node.id)
+            .and_then(|hardware| hardware.set_clock(rate, step));
+        Box::pin(async move { asked(node, "another clock", seen) })
+    }
+
+    fn defect_counters<'a>(&'a self, node: &'a Ready) -> Asked<'a, DefectCounters> {
+        let none = io::Error::new(io::ErrorKind::Unsupported, "none can be planted in it");
+        Box::pin(async move { asked(node, "its defect's counters", Err(none)) })
     }
 }
 

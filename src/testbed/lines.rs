@@ -296,17 +296,18 @@ impl Spawner for Hub {
                 };
             }
             // What was started before is ended when it is dropped.
-            programs.push(start.start().map_err(refused)?);
+            programs.push((start.start().map_err(refused)?, launch.stop_signal));
         }
-        let first = programs.first_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        let (first, _) = programs.first_mut().ok_or(io::ErrorKind::InvalidInput)?;
         self.connect(node, first, launches[0].first_line.as_deref())?;
         let (pid, waiter) = (first.pid(), first.waiter());
         let life = Arc::new(Life::of(programs));
-        let all = life.clone();
+        let (all, pids) = (life.clone(), life.clone());
         Ok(Spawned {
             pid,
             group: pid,
             all: Some(Arc::new(move |signal| all.signal(signal))),
+            pids: Some(Arc::new(move || pids.pids())),
             stdin: None,
             stdout: None,
             ended: ended(life, waiter).boxed(),

@@ -191,3 +191,17 @@ fn a_node_that_is_not_ready_in_time_is_no_finding() {
         "its last words are said: {errors}"
     );
 }
+
+#[test]
+fn the_doctor_says_of_each_thing_that_a_machine_needs_whether_it_works() {
+    let (code, text, err) = said(&["doctor"]);
+    let works = text.lines().filter(|line| line.ends_with(": works"));
+    let fails = text.lines().filter(|line| line.contains("does not work ("));
+    let (works, fails) = (works.count(), fails.count());
+    assert_eq!(works + fails, text.lines().count(), "{text}\n{err}");
+    assert!(
+        works > 0,
+        "other tests here start programs on hosts: {text}"
+    );
+    assert_eq!(code, if fails == 0 { 0 } else { 69 }, "{text}");
+}

@@ -8,6 +8,7 @@
 mod clients;
 mod line;
 pub(super) mod log;
+pub(super) mod typed;
 mod write;
 
 use super::sink::{Again, answers, repeats_call};
@@ -25,7 +26,7 @@ use rustc_hash::FxHashMap;
 pub use write::write_edn;
 
 /// With this begins the first line of the EDN that [`write_edn`] writes: a comment that says what EDN has no place for.
-pub(super) const CLAIM: &str = "; whitewater: spec ";
+pub(crate) const CLAIM: &str = "; whitewater: spec ";
 
 /// With this goes on what it says of what each key held before.
 pub(super) const BEGINS: &str = ", initial ";
@@ -101,6 +102,32 @@ fn read_once(
     wrapping: &Wrapping,
     mut feed: Feed,
 ) -> Result<Option<Loaded>, Error> {
+    let skipped = match walk(text, syntax, wrapping, &mut |line| feed.take(line)) {
+        Err(_) if feed.numbers_fail => return Ok(None),
+        walked => walked?,
+    };
+    if skipped.0 > 0 && feed.events == 0 {
+        let reason = "nothing in it is an event, which has a process, a type, an f and a value";
+        return Err(text.malformed(skipped.1, reason));
+    }
+    let mut loaded = feed.finish(text.name);
+    if skipped.0 > 0 {
+        let (name, line) = (text.name, text.line(skipped.1));
+        loaded.notes.push(format!(
+            "{name}: {} records say nothing of an operation and were skipped, line {line} first",
+            skipped.0
+        ));
+    }
+    Ok(Some(loaded))
+}
+
+/// Gives each event to `take`; then how many records are none, and where the first of them stands.
+fn walk(
+    text: &Text<'_>,
+    syntax: Syntax,
+    wrapping: &Wrapping,
+    take: &mut dyn FnMut(Line) -> Result<(), String>,
+) -> Result<(usize, usize), Error> {
     let mut reader = Reader::from(text.bytes, wrapping.at, syntax);
     let say = |reader: &Reader<'_>, found: Trouble| trouble(text, reader.began(), found);
     let mut inside = reader.open_list().map_err(|found| say(&reader, found))?;
@@ -129,10 +156,9 @@ fn read_once(
             Err(found) => return Err(say(&reader, found)),
         };
         match Line::of(&tree) {
-            Ok(Some(line)) => match feed.take(line) {
-                Err(_) if feed.numbers_fail => return Ok(None),
-                taken => taken.map_err(|reason| text.malformed(reader.began(), reason))?,
-            },
+            Ok(Some(line)) => {
+                take(line).map_err(|reason| text.malformed(reader.began(), reason))?;
+            }
             Ok(None) => {
                 skipped = match skipped {
                     (0, _) => (1, reader.began()),
@@ -143,19 +169,7 @@ fn read_once(
         }
     }
     wrapping.close(text, &mut reader, inside)?;
-    if skipped.0 > 0 && feed.events == 0 {
-        let reason = "nothing in it is an event, which has a process, a type, an f and a value";
-        return Err(text.malformed(skipped.1, reason));
-    }
-    let mut loaded = feed.finish(text.name);
-    if skipped.0 > 0 {
-        let (name, line) = (text.name, text.line(skipped.1));
-        loaded.notes.push(format!(
-            "{name}: {} records say nothing of an operation and were skipped, line {line} first",
-            skipped.0
-        ));
-    }
-    Ok(Some(loaded))
+    Ok(skipped)
 }
 
 /// Where in a text the events stand.

@@ -76,7 +76,9 @@ impl End {
     /// What is to be said of a text that could not be taken, `error`, where its bytes had ended early.
     pub(super) fn explain(&self, name: &str, error: Error) -> Error {
         match (self.why(name), error) {
-            (Some(why @ (Error::Io { .. } | Error::Begun { .. })), _) => why,
+            (Some(why @ (Error::Io { .. } | Error::Begun { .. } | Error::Unclear { .. })), _) => {
+                why
+            }
             (Some(why), _) if self.bytes.get() == 0 => why,
             (Some(Error::Malformed { reason: why, .. }), mut error) => {
                 if let Error::Malformed { reason, .. } = &mut error {

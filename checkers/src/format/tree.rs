@@ -15,7 +15,7 @@ use crate::history::{quoted, written};
 
 /// One datum.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Tree {
+pub(crate) enum Tree {
     Nil,
     Bool(bool),
     Int(i64),
@@ -56,7 +56,7 @@ impl Tree {
     }
 
     /// The name of what it is: different data have different names, however they look.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Text(text) => written(text).into_owned(),
             other => other.in_full(),

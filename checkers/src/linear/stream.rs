@@ -14,13 +14,14 @@ use std::io::BufRead;
 use super::Options;
 use super::online::{Online, record};
 use crate::format::sink::{Moment, Sink};
-use crate::format::{self, Came, Error, Format, Loaded};
+use crate::format::{self, Came, Error, Format, How, Loaded, Types};
 use rustc_hash::FxHashMap;
 
 use crate::history::{
     At, Builder, Call, ClientId, EventKind, Header, History, Initial, Kind, Lint, Malformed, Names,
     Nil, Outcome, initial_of, repeats,
 };
+use crate::types;
 use crate::verdict::Verdict;
 
 /// What came of a file.
@@ -30,6 +31,8 @@ pub enum Read {
     Whole(Box<Loaded>),
     /// It was judged on its way.
     Judged(Box<Streamed>),
+    /// It is of a data type beside the register and the list, which [`types::check`](crate::types::check()) judges.
+    Typed(Box<types::Loaded>),
 }
 
 /// A history that was judged and not kept.
@@ -62,6 +65,23 @@ pub struct Reading {
     pub initial: Option<serde_json::Value>,
     /// Whether the options' budget holds, and not the one that the header pins.
     pub pinned: bool,
+    /// The data type that it is of. Where nobody says it, the header does, or else what its operations are called.
+    pub spec: Option<String>,
+}
+
+impl Reading {
+    /// The same for a reader.
+    fn how(&self) -> How {
+        let types = match self.spec.as_deref() {
+            None => Types::Any,
+            Some(spec) => types::by_name(spec).map_or(Types::Named, Types::This),
+        };
+        How {
+            format: self.format,
+            nil: self.nil,
+            types,
+        }
+    }
 }
 
 /// Reads a history, and judges it on its way where it would hold more than `options.memory` bytes. Formats that are not
@@ -95,11 +115,13 @@ pub fn read(
             kept_for_its_lists: false,
         }
     };
-    let (came, early) = format::read_into(input, name, reading.format, reading.nil, begin)?;
+    let how = reading.how();
+    let (came, early) = format::read_into(input, name, how, begin)?;
     if let Some(reason) = refused {
         return Err(misbegun(name, reason));
     }
     match came {
+        Came::Typed(loaded) => Ok(Read::Typed(Box::new(types::Loaded { early, ..*loaded }))),
         Came::Whole(mut loaded) => {
             if let Some(initial) = &reading.initial {
                 let begun = loaded.history.begin_as_written(initial.clone());

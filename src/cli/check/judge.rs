@@ -16,6 +16,7 @@ use checkers::verdict::Verdict;
 use serde_json::json;
 
 use super::collect::Refusal;
+use super::typed::{self, Typed};
 use super::{CheckArgs, Item, NilArg};
 use crate::cli::gather;
 use crate::cli::{BENCH_ERROR, FOUND, MALFORMED, UNKNOWN, USAGE, VACUOUS};
@@ -32,6 +33,8 @@ pub(super) struct Checked {
 
 pub(super) enum Came {
     Judged(Box<Judged>),
+    /// It is of a data type beside the register and the list.
+    Typed(Box<Typed>),
     /// It is no history, or the beginning of one, of so many operations on so many keys, in which nothing is violated.
     Malformed {
         reason: String,
@@ -126,9 +129,11 @@ fn came_of(
         nil,
         initial: args.initial.clone(),
         pinned: args.budget.is_some(),
+        spec: args.spec.clone(),
     };
     let read = stream::read(input, name, &reading, &options);
     let (judged, early) = match read {
+        Ok(Read::Typed(loaded)) => return typed::came_of(*loaded, args, options, name, notes),
         Ok(Read::Whole(loaded)) => {
             if let Some(misfit) = misfit(&loaded.history.header.spec, args) {
                 return Came::Refused(misfit);
@@ -193,7 +198,7 @@ fn named(verdict: &Verdict, history: Option<&History>) -> Option<Anomaly> {
 }
 
 /// What came of a file that has no more than this error.
-fn too_early(error: &Error) -> Came {
+pub(super) fn too_early(error: &Error) -> Came {
     match error {
         Error::Malformed { .. } => Came::Malformed {
             reason: error.to_string(),
@@ -201,6 +206,7 @@ fn too_early(error: &Error) -> Came {
             keys: 0,
         },
         Error::Begun { reason, .. } => Came::Refused(usage(format!("--initial: {reason}"))),
+        Error::Unclear { reason, .. } => Came::Refused(usage(reason.clone())),
         Error::Io { source, .. } => Came::Refused(Refusal::of(source)),
     }
 }
@@ -234,7 +240,7 @@ fn beginning(judged: Judged, early: Came, notes: &mut Vec<String>) -> Came {
             let why = format!("{why}; {so_far}");
             return Came::Refused(Refusal { code, why });
         }
-        Came::Judged(_) => {}
+        Came::Judged(_) | Came::Typed(_) => {}
     }
     Came::Judged(Box::new(judged))
 }
@@ -299,12 +305,12 @@ fn judged_on_its_way(streamed: Streamed) -> Judged {
 }
 
 /// Why a history of this spec is not what was asked for, if it is not.
-fn misfit(own: &str, args: &CheckArgs) -> Option<Refusal> {
+pub(super) fn misfit(own: &str, args: &CheckArgs) -> Option<Refusal> {
     let wanted = args.spec.as_deref().filter(|wanted| *wanted != own)?;
     Some(usage(format!("it is a history of {own}, not of {wanted}")))
 }
 
-fn usage(why: String) -> Refusal {
+pub(super) fn usage(why: String) -> Refusal {
     Refusal { code: USAGE, why }
 }
 
@@ -313,6 +319,7 @@ impl Checked {
     pub(super) fn verdict(&self) -> &'static str {
         match &self.came {
             Came::Judged(judged) => judged.verdict.name(),
+            Came::Typed(typed) => typed.report.verdict.name(),
             Came::Malformed { .. } => "malformed",
             Came::Refused(_) => "refused",
         }
@@ -329,6 +336,7 @@ impl Checked {
         match (&self.came, self.verdict()) {
             (Came::Refused(refusal), _) => refusal.code,
             (Came::Judged(judged), _) if judged.vacuous => VACUOUS,
+            (Came::Typed(typed), _) if typed.vacuous => VACUOUS,
             _ if self.expected.is_some() && self.as_expected() => 0,
             _ if self.expected.is_some() => FOUND,
             (_, "violation") => FOUND,

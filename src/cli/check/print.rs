@@ -59,6 +59,7 @@ impl Checked {
                     put("explanation", explained.clone());
                 }
             }
+            Came::Typed(typed) => typed.json(&mut put),
         }
         put("notes", json!(self.notes));
         if let Some(expected) = self.expected {
@@ -112,6 +113,12 @@ impl Checked {
                 for lint in &judged.lints {
                     writeln!(out, "  note: {lint}")?;
                 }
+            }
+            Came::Typed(typed) => {
+                let (path, seconds) = (&self.path, self.seconds);
+                let line = typed.line(path, seconds);
+                writeln!(out, "{:<13} {line}{surprise}", self.verdict())?;
+                typed.print(out, explain, explain || self.expected.is_none())?;
             }
         }
         for note in &self.notes {

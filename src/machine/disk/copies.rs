@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, SeekFrom};
 
 use super::Disk;
-use super::data::{Open, error_reply};
+use super::data::{Open, error_reply, limit_of};
 use super::paths::is_regular;
 use crate::call::Reply;
 use crate::caller::Caller;
@@ -104,10 +104,9 @@ impl Disk {
             Ok(offsets) => offsets,
             Err(error) => return error_reply(&error).into(),
         };
-        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
-        if to_at.at >= limit {
+        let Some(limit) = limit_of(caller).filter(|limit| to_at.at < *limit) else {
             return Answer::Pass;
-        }
+        };
         let len = len.min(MOST).min(limit - to_at.at);
         let mut bytes = vec![0; len as usize];
         let source = std::fs::File::from(from);
@@ -179,13 +178,13 @@ impl Disk {
             if !waits {
                 return Err(io::Error::from_raw_os_error(libc::EAGAIN));
             }
-            if !caller.waits() {
-                return Err(io::Error::from_raw_os_error(libc::EINTR));
+            if caller.is_gone() {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
         }
         let to_at = Offset::read(caller, to_offset, &to.file)?;
         // What is read from the pipe is gone from it, so room comes first.
-        let limit = caller.file_size_limit()?;
+        let limit = limit_of(caller).unwrap_or(0);
         if to_at.at >= limit {
             return Err(io::Error::from_raw_os_error(libc::EFBIG));
         }
@@ -214,7 +213,7 @@ impl Disk {
         let len = bytes.len() as u64;
         let mut log = self.log();
         if !caller.waits() {
-            return Err(io::Error::from_raw_os_error(libc::EINTR));
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         let before = log.before_write(&to.file, at, len);
         let step = before.inspect_err(|error| {

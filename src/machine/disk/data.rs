@@ -9,7 +9,7 @@ use rustix::fs::{FallocateFlags, FileType, Mode, OFlags, SeekFrom};
 
 use super::paths::{Found, is_regular, path_of, unresolved};
 use super::sync::Real;
-use super::undo::{Log, Step, What};
+use super::undo::{Key, Log, Step, What};
 use super::{Disk, OUTSIDE_NAMED};
 use crate::call::Reply;
 use crate::caller::Caller;
@@ -110,11 +110,10 @@ impl Disk {
             || write.flags & (libc::RWF_DSYNC | libc::RWF_SYNC) != 0;
         let asked = self.shortened(asked);
         let mut log = self.log();
-        let Some(at) = position(&open, append, write.place, caller) else {
+        let (Ok(at), Some(limit)) = (position(&open, append, write.place), limit_of(caller)) else {
             return Answer::Pass;
         };
         // Beyond it the kernel has a signal for the program, and nothing is written.
-        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
         if at >= limit {
             return Answer::Pass;
         }
@@ -184,8 +183,7 @@ impl Disk {
 
     fn resize(&self, caller: &Caller, file: &OwnedFd, size: u64) -> Answer {
         let mut log = self.log();
-        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
-        if size.cast_signed() < 0 || size > limit || !caller.waits() {
+        if size.cast_signed() < 0 || limit_of(caller).is_none_or(|limit| size > limit) {
             return Answer::Pass;
         }
         let Some(step) = self.noted(log.before_resize(file, size)) else {
@@ -209,8 +207,7 @@ impl Disk {
         let Ok(size) = log.size(&open.file) else {
             return Answer::Pass;
         };
-        let limit = caller.file_size_limit().unwrap_or(u64::MAX);
-        if !caller.waits() || end > limit {
+        if limit_of(caller).is_none_or(|limit| end > limit) {
             return Answer::Pass;
         }
         if mode & KEEP_SIZE == 0 && end > size {
@@ -305,12 +302,14 @@ impl Disk {
                 return None;
             }
         };
-        // Another thread may have put another file under that number since.
-        let path = path_of(&file).ok()?;
-        if !path.starts_with(&self.folder) || self.is_volatile(&path) {
-            return None;
-        }
         let stat = rustix::fs::fstat(&file).ok()?;
+        // Another thread may have put another file under that number since.
+        if !self.log().knows(Key::of(&stat)) {
+            let path = path_of(&file).ok()?;
+            if !path.starts_with(&self.folder) || self.is_volatile(&path) {
+                return None;
+            }
+        }
         let flags = rustix::fs::fcntl_getfl(&file).ok()?;
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let writable = flags & OFlags::ACCMODE != OFlags::RDONLY && !flags.contains(OFlags::PATH);
@@ -340,6 +339,9 @@ impl Disk {
 
     /// How much of a write fits on the disk: what does not grow the file always does.
     pub(super) fn fitting(&self, open: &Open, at: u64, asked: u64) -> Result<u64, i32> {
+        if self.harms().full.is_none() {
+            return Ok(asked);
+        }
         let size = rustix::fs::fstat(&open.file).map_or(0, |stat| stat.st_size.unsigned_abs());
         let growth = (at + asked).saturating_sub(size.max(at));
         if growth == 0 {
@@ -353,15 +355,24 @@ impl Disk {
     }
 }
 
-/// Where the write goes, if the call still waits.
-fn position(open: &Open, append: bool, place: Place, caller: &Caller) -> Option<u64> {
-    let at = match place {
+/// Where the write goes.
+fn position(open: &Open, append: bool, place: Place) -> io::Result<u64> {
+    match place {
         // With `O_APPEND` Linux appends whatever offset is given (pwrite(2), "Bugs").
-        _ if append => rustix::fs::fstat(&open.file).ok()?.st_size.unsigned_abs(),
-        Place::At(at) => at,
-        Place::Position => rustix::fs::tell(&open.file).ok()?,
-    };
-    caller.waits().then_some(at)
+        _ if append => Ok(rustix::fs::fstat(&open.file)?.st_size.unsigned_abs()),
+        Place::At(at) => Ok(at),
+        Place::Position => Ok(rustix::fs::tell(&open.file)?),
+    }
+}
+
+/// How large the program may make the file, if the call still waits (bytes).
+pub(super) fn limit_of(caller: &Caller) -> Option<u64> {
+    match caller.file_size_limit() {
+        Ok(limit) => Some(limit),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+        // Another user's limits are not shown.
+        Err(_) => Some(u64::MAX),
+    }
 }
 
 /// Moves bytes from the program's memory to the file; gives how many, fewer where its memory ends.
@@ -396,9 +407,13 @@ fn carry_out(
     Ok(done)
 }
 
-/// The program's error for one that was met on its behalf.
+/// The program's error for one that was met on its behalf. A call that is gone was not carried out: where a signal
+/// interrupted it, it will be made again.
 pub(super) fn error_reply(error: &io::Error) -> Reply {
-    Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO))
+    match error.raw_os_error() {
+        Some(libc::ESRCH) => Reply::Continue,
+        errno => Reply::Errno(errno.unwrap_or(libc::EIO)),
+    }
 }
 
 /// Opens what `fd` is open on once more.

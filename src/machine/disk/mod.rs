@@ -167,6 +167,17 @@ impl Disk {
         self.changed.notify_all();
     }
 
+    /// Makes true what lying syncs have said: all that is written now is synced.
+    ///
+    /// # Errors
+    /// Where a file cannot be looked at.
+    pub fn write_out(&self) -> io::Result<()> {
+        let mut log = self.log();
+        let sync = log.begin_sync(undo::What::Everything)?;
+        log.end_sync(sync, undo::Synced::Durable);
+        Ok(())
+    }
+
     /// Lets go the syncs that are held now. Those that come are held again.
     pub fn let_go(&self) {
         self.now().let_go += 1;

@@ -114,7 +114,7 @@ impl Disk {
             log.failed(step);
             return error_reply(&error).into();
         }
-        give(caller, &file, open.flags)
+        give(caller, &file, open.flags).into()
     }
 
     /// `None` where something is there by now.
@@ -146,7 +146,13 @@ impl Disk {
         match made {
             Ok((file, key)) => {
                 log.created(step, key);
-                Some(give(caller, &file, open.flags))
+                let reply = give(caller, &file, open.flags);
+                if !matches!(reply, Reply::Value(_)) {
+                    // Nobody got it, so nothing was made.
+                    let _ = rustix::fs::unlinkat(&spot.folder, &spot.name, AtFlags::empty());
+                    log.failed(step);
+                }
+                Some(reply.into())
             }
             Err(error) => {
                 log.failed(step);
@@ -243,10 +249,11 @@ impl Disk {
 }
 
 /// Puts a file that was opened here into the program.
-fn give(caller: &Caller, file: &OwnedFd, flags: i32) -> Answer {
+fn give(caller: &Caller, file: &OwnedFd, flags: i32) -> Reply {
     match caller.add(file, flags) {
-        Ok(fd) => Reply::Value(fd.into()).into(),
-        Err(error) => error_reply(&error).into(),
+        Ok(fd) => Reply::Value(fd.into()),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Reply::Continue,
+        Err(error) => error_reply(&error),
     }
 }
 

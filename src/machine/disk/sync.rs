@@ -98,7 +98,7 @@ impl Disk {
             let ended = disk.sync_ends(&caller, harm, let_go, real.as_ref());
             let how = match &ended {
                 // Nobody was told that it ended, so nothing was promised.
-                _ if !caller.waits() => Synced::Lied,
+                _ if caller.is_gone() => Synced::Lied,
                 Ok(how) => *how,
                 Err(_) => Synced::Failed,
             };
@@ -177,7 +177,7 @@ impl Disk {
             }
             let waited = self.changed.wait_timeout(now, left.min(LOOK));
             now = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
-            if !caller.waits() {
+            if caller.is_gone() {
                 return;
             }
         }

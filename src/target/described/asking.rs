@@ -2,7 +2,7 @@
 //! them a cluster.
 //!
 //! In: a question with the words of one node, and how long the answer may take. Out: the answer, or why there is none, in
-//! words. Nothing here asks twice; whoever waits for something asks again.
+//! words. Nothing but the making of a cluster asks twice; whoever waits for something asks again.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio::time::Instant;
 
 use super::question::{Ask, HttpAsk, Pattern, ReadyBy, RespAsk, RunAsk};
 use super::{Description, Mode, Wiring};
@@ -39,6 +40,10 @@ pub struct StateSeen {
     pub hash: String,
 }
 
+/// One try of a step that makes a cluster has so long.
+const FORM_ASK: Duration = Duration::from_secs(2);
+/// Between two tries of it.
+const FORM_AGAIN: Duration = Duration::from_millis(100);
 /// So much of what was said instead is shown.
 const SHOWN: usize = 200;
 
@@ -149,10 +154,11 @@ impl Description {
         }
     }
 
-    /// Makes nodes a cluster: every step of the file, in its order, each once at each node that it is for.
+    /// Makes nodes a cluster: every step of the file, in its order, at each node that it is for. A step is asked again until it
+    /// succeeds: a node that is ready may not yet have heard of the others.
     ///
     /// # Errors
-    /// At the first step that fails.
+    /// If a step has not succeeded `within` this time; each question has a part of it.
     pub async fn form(
         &self,
         mode: &Mode,
@@ -163,10 +169,14 @@ impl Description {
             for place in (0..wiring.members.len()).filter(|place| form.on.meets(*place)) {
                 let words = self.words(mode, place, wiring);
                 let id = wiring.members[place].id;
-                let done = form.ask.answer(&words, within).await;
-                done.map_err(|why| {
-                    NoAnswer(format!("[[form]] {} failed at n{id}: {why}", step + 1))
-                })?;
+                let began = Instant::now();
+                while let Err(why) = form.ask.answer(&words, FORM_ASK).await {
+                    if began.elapsed() >= within {
+                        let step = step + 1;
+                        return Err(NoAnswer(format!("[[form]] {step} failed at n{id}: {why}")));
+                    }
+                    tokio::time::sleep(FORM_AGAIN).await;
+                }
             }
         }
         Ok(())

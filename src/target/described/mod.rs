@@ -27,6 +27,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use checkers::anomaly::Anomaly;
+use rustix::process::Signal;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -131,6 +132,17 @@ pub enum StopSignal {
     /// SIGHUP.
     #[serde(rename = "SIGHUP")]
     Hup,
+}
+
+impl From<StopSignal> for Signal {
+    fn from(signal: StopSignal) -> Signal {
+        match signal {
+            StopSignal::Term => Signal::TERM,
+            StopSignal::Int => Signal::INT,
+            StopSignal::Quit => Signal::QUIT,
+            StopSignal::Hup => Signal::HUP,
+        }
+    }
 }
 
 /// A file that has to be there before a node's first start, and is left alone afterwards: the node may rewrite it.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::question::{Ask, Leader, ReadyBy, State};
-use super::{ClientOptions, Description, Expect, Mode, Place, Wiring, program};
 use serde_json::Value;
 
+use super::question::{Ask, Leader, ReadyBy, State};
+use super::{ClientOptions, Description, Expect, Mode, Place, Wiring, program};
 use crate::host::Shortages;
 use crate::journal::{NodeStatus, Role};
 use crate::target::client::Routed;
@@ -265,6 +265,8 @@ impl Target for System {
                 folder: Some(launch.cwd),
                 folders,
                 files,
+                volatile: launch.volatile,
+                stop_signal: launch.stop_signal.into(),
                 readiness: readiness.clone(),
                 host,
                 first_line: first_line.take(),

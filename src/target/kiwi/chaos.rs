@@ -6,8 +6,8 @@ use super::Kiwi;
 use super::ask::{noting, within};
 use crate::target::admin::{ANSWER_DEADLINE, STATUS_DEADLINE};
 use crate::target::{
-    Asked, ClockSeen, DefectCounters, DiskProbe, DiskSeen, DiskSwitches, Ready, StateDump,
-    StateHash, States, Switches, TargetError,
+    Asked, ClockSeen, DefectCounters, DiskProbe, DiskProof, DiskSeen, DiskSwitches, Ready,
+    StateDump, StateHash, States, Switches, TargetError,
 };
 use crate::wire::chaos::{
     self, DefectCountersRequest, LookAtDiskRequest, SetClockRequest, SetDiskRequest,
@@ -145,8 +145,8 @@ impl Kiwi {
 }
 
 impl Switches for Kiwi {
-    fn set_disk<'a>(&'a self, node: &'a Ready, switches: DiskSwitches) -> Asked<'a, DiskProbe> {
-        Box::pin(self.harm_disk(node, switches))
+    fn set_disk<'a>(&'a self, node: &'a Ready, switches: DiskSwitches) -> Asked<'a, DiskProof> {
+        Box::pin(async move { Ok(DiskProof::File(self.harm_disk(node, switches).await?)) })
     }
 
     fn disk<'a>(&'a self, node: &'a Ready) -> Asked<'a, DiskSeen> {

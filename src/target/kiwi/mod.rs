@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::anomaly::Anomaly;
+use rustix::process::Signal;
 
 use super::{
     Admin, Asked, Client, ClientConfig, Expect, Launch, Listening, Member, Messages, Mode,
@@ -156,6 +157,8 @@ impl Target for Kiwi {
             folder: None,
             folders,
             files: Vec::new(),
+            volatile: Vec::new(),
+            stop_signal: Signal::TERM,
             readiness: Readiness::Says(Arc::new(ready)),
             host: None,
             first_line: None,

@@ -42,6 +42,18 @@ enum Said<'a> {
 /// When an event can't be read or can't follow those before it, or when a second run follows; the line is named.
 pub(in crate::format) fn read(text: &Text<'_>, nil: Nil) -> Result<Loaded, Error> {
     let mut feed = Feed::new(nil, Numbering::Place);
+    let said = walk(text, &mut |line| feed.take(line))?;
+    let mut loaded = feed.finish(text.name);
+    loaded.notes.extend(said);
+    Ok(loaded)
+}
+
+/// Gives each event to `take`; then what is to be said of lines that are none.
+pub(super) fn walk(
+    text: &Text<'_>,
+    take: &mut dyn FnMut(Line) -> Result<(), String>,
+) -> Result<Vec<String>, Error> {
+    let mut events = 0u64;
     let logged = is_logged(text.bytes);
     // How many, and the first.
     let (mut unclear, mut report) = ((0, 0), None);
@@ -51,11 +63,11 @@ pub(in crate::format) fn read(text: &Text<'_>, nil: Nil) -> Result<Loaded, Error
         let event = match said {
             Said::Logged(event) => event,
             Said::Bare(event) if !logged && report.is_none() => event,
-            Said::Report if feed.events > 0 => {
+            Said::Report if events > 0 => {
                 report = report.or(Some(at));
                 continue;
             }
-            Said::Begin if feed.events > 0 && logged => {
+            Said::Begin if events > 0 && logged => {
                 return Err(text.malformed(at, SECOND_RUN));
             }
             Said::Unclear | Said::Bare(_) if report.is_none() => {
@@ -75,27 +87,28 @@ pub(in crate::format) fn read(text: &Text<'_>, nil: Nil) -> Result<Loaded, Error
             return Err(text.malformed(at, SECOND_RUN));
         }
         let begins = at + line.len() - event_part(&line, event);
+        events += 1;
         parse(event)
-            .and_then(|line| feed.take(line))
+            .and_then(&mut *take)
             .map_err(|reason| text.malformed(begins, reason))?;
     }
-    if feed.events == 0 {
+    if events == 0 {
         return Err(text.malformed(0, "no line of it is a Jepsen event"));
     }
     let name = text.name;
-    let mut loaded = feed.finish(name);
+    let mut notes = Vec::new();
     if let (lines @ 1.., first) = unclear {
-        loaded.notes.push(format!(
+        notes.push(format!(
             "{name}: {lines} lines with :invoke, :ok, :fail or :info in them are no events and were skipped, line {first} first"
         ));
     }
     if let Some(at) = report.filter(|_| behind > 0) {
         let line = text.line(at);
-        loaded.notes.push(format!(
+        notes.push(format!(
             "{name}: the checker's report begins at line {line}: {behind} lines in it that quote operations are no history"
         ));
     }
-    Ok(loaded)
+    Ok(notes)
 }
 
 /// Why a log of two runs is refused: its processes and keys begin anew.

@@ -85,6 +85,7 @@ fn the_caller_says_how_keys_began_and_the_header_no_longer_does() {
             let verdict = match read(text.as_slice(), "h", &reading, &options).expect("a history") {
                 Read::Whole(loaded) => check(&loaded.history, &options).verdict,
                 Read::Judged(streamed) => streamed.verdict,
+                Read::Typed(_) => panic!("it is a register"),
             };
             assert_eq!(verdict.name(), expected, "{initial:?} in {memory}");
             if let (Some("nil"), Verdict::Violation(found)) = (initial, verdict) {
@@ -104,7 +105,7 @@ fn streamed(text: &[u8], memory: u64) -> Result<Streamed, Error> {
     };
     match read(text, "h", &Reading::default(), &options)? {
         Read::Judged(streamed) => Ok(*streamed),
-        Read::Whole(_) => panic!("it was to be too large"),
+        Read::Whole(_) | Read::Typed(_) => panic!("it was to be too large"),
     }
 }
 

@@ -159,6 +159,12 @@ impl Log {
         })
     }
 
+    /// Whether this file is being logged: then it is one of the folder's, whatever it is called now.
+    #[must_use]
+    pub fn knows(&self, key: Key) -> bool {
+        self.files.contains_key(&key)
+    }
+
     /// The watched folder, as an absolute path without symbolic links.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -151,6 +151,7 @@ fails(errno.EFAULT, call, write, first, 8, 5)
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (bare + 2, bare + 2))
 fails(errno.EMFILE, os.open, 'one-too-many', os.O_CREAT | RW)
+assert not os.path.exists('one-too-many')
 ",
     );
     let mode = std::fs::metadata(node.folder().join("new")).unwrap().mode();
@@ -243,6 +244,38 @@ fn the_older_calls_are_undone_until_they_are_synced() {
         "call(82, b'f', b'f2'); call(86, b'f2', b'f3'); call(87, b'f2'); call(83, b'x', 0o700); call(84, b'd')
 call(88, b'f3', b'link'); call(133, b'fifo', 0o10600, 0); call(2, b'opened', os.O_CREAT | RW, 0o600)",
     );
+}
+
+#[test]
+fn a_call_that_a_signal_interrupts_is_carried_out_once() {
+    let node = Node::new();
+    node.run_interruptible(
+        "import signal
+before = len(os.listdir('/proc/self/fd'))
+came = 0
+def tick(*_):
+    global came
+    came += 1
+signal.signal(signal.SIGALRM, tick)
+signal.siginterrupt(signal.SIGALRM, False)
+signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+fd = os.open('f', os.O_WRONLY | os.O_APPEND)
+for n in range(600):
+    assert os.write(fd, b'ab') == 2
+    if n % 20 == 0:
+        os.fsync(fd)
+        os.close(os.open('new-%d' % n, os.O_CREAT | os.O_EXCL | RW))
+        os.rename('new-%d' % n, 'old-%d' % n)
+        os.unlink('old-%d' % n)
+signal.setitimer(signal.ITIMER_REAL, 0)
+os.fsync(fd)
+assert came > 10, came
+assert os.fstat(fd).st_size == 1210, os.fstat(fd).st_size
+assert len(os.listdir('/proc/self/fd')) == before + 1",
+    );
+    node.lose_power();
+    let expected = format!("0123456789{}", "ab".repeat(600));
+    assert_eq!(node.contents()[std::path::Path::new("f")], expected);
 }
 
 /// Threads without a lock among them: writes over the same bytes, appends, truncates, renames and removals, first with

@@ -64,6 +64,49 @@ fn a_held_sync_waits_until_it_is_let_go_and_is_seen_meanwhile() {
     );
 }
 
+/// On older kernels each signal interrupts the call, which is then made again: still one sync, and not over before it is.
+#[test]
+fn a_held_sync_under_signals_is_one_sync() {
+    let node = harmed(SyncHarm::Held);
+    let mut program = node.interruptible(
+        "import signal, time
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.siginterrupt(signal.SIGALRM, False)
+fd = os.open('f', RW)
+os.write(fd, b'XX')
+def watch():
+    # Some thousand signals for the other thread.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    time.sleep(0.7)
+    os.write(1, b'ticked\\n')
+threading.Thread(target=watch).start()
+signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+os.fsync(fd)
+signal.setitimer(signal.ITIMER_REAL, 0)
+os.write(1, b'done\\n')
+sys.stdin.read()",
+    );
+    until("a sync that is under way", || {
+        node.disk.state().syncs_under_way == 1
+    });
+    let mut said = [0; 7];
+    let output = program.stdout.as_mut().unwrap();
+    output.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"ticked\n");
+    let state = node.disk.state();
+    assert_eq!(
+        (state.syncs, state.syncs_under_way, state.unsynced_bytes),
+        (0, 1, 2)
+    );
+    node.disk.let_go();
+    output.read_exact(&mut said[..5]).unwrap();
+    assert_eq!(&said[..5], b"done\n");
+    assert_eq!(
+        (node.disk.state().syncs, node.disk.state().met.held),
+        (1, 1)
+    );
+}
+
 #[test]
 fn a_sync_that_was_held_when_the_power_failed_made_nothing_durable() {
     let node = harmed(SyncHarm::Held);

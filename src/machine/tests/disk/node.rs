@@ -79,7 +79,8 @@ impl Node {
             .watch(self.disk.clone())
     }
 
-    pub(crate) fn python(&self, script: &str) -> Program {
+    /// Python, not started yet.
+    fn python_launch(&self, script: &str) -> Launch {
         let script = format!("{PRELUDE}\n{}\n{script}", numbers());
         let errors =
             std::fs::File::create(self.place.path().join("errors")).expect("it can be made");
@@ -88,13 +89,28 @@ impl Node {
             .stdin(Stream::Pipe)
             .stdout(Stream::Pipe)
             .stderr(errors)
-            .start()
-            .expect("Python starts")
+    }
+
+    pub(crate) fn python(&self, script: &str) -> Program {
+        self.python_launch(script).start().expect("Python starts")
+    }
+
+    /// As on kernels before 5.19, where any signal interrupts a call that waits.
+    pub(crate) fn interruptible(&self, script: &str) -> Program {
+        let launch = self.python_launch(script).let_signals_interrupt();
+        launch.start().expect("Python starts")
+    }
+
+    pub(crate) fn run_interruptible(&self, script: &str) {
+        self.to_the_end(self.interruptible(script), script);
     }
 
     /// Runs a script to its end, which must be a good one. Gives what it said.
     pub(crate) fn run(&self, script: &str) -> String {
-        let mut program = self.python(script);
+        self.to_the_end(self.python(script), script)
+    }
+
+    fn to_the_end(&self, mut program: Program, script: &str) -> String {
         let said = said(&mut program);
         let end = program.wait(PATIENCE);
         let errors = std::fs::read_to_string(self.place.path().join("errors")).unwrap_or_default();
