@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Spawner, UpstreamHook};
 use crate::proxy::{Level, MAX_NODE, Network, NetworkConfig, ProxyError, Route};
-use crate::target::{Post, Ready, Transport, Wiring};
+use crate::target::{ClientHosts, Post, Ready, Transport, Wiring};
 use hosts::Hosts;
 use lines::Hub;
 
@@ -63,6 +63,7 @@ impl Testbed {
             None => Level::Bytes,
         };
         let ids = 1..=network.nodes.min(MAX_NODE);
+        let groups = network.client_groups.clone().into_iter();
         let network = Arc::new(Network::start(NetworkConfig {
             token: target.token().cloned(),
             node_level: level(network.node_level),
@@ -83,6 +84,7 @@ impl Testbed {
         let hosts = target.wants_hosts().then(|| {
             Hosts::new(
                 ids.clone(),
+                groups,
                 links.clone(),
                 &cluster.wiring,
                 cluster.equipment,
@@ -104,6 +106,7 @@ impl Testbed {
                     .as_ref()
                     .map(|hosts| hosts.addresses())
                     .unwrap_or_default(),
+                clients: hosts.clone().map(|hosts| hosts as Arc<dyn ClientHosts>),
                 post: post.clone().map(|post| post as Arc<dyn Post>),
                 ..cluster.wiring
             },
@@ -158,7 +161,7 @@ impl Testbed {
         let foreign: Vec<String> = foreign.iter().map(times).collect();
         if !foreign.is_empty() {
             said.push(format!(
-                "nodes connect to what is no node, where no link is harmed: {}",
+                "nodes or client programs connect to what is no node, where no link is harmed: {}",
                 foreign.join(", ")
             ));
         }

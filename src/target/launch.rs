@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use machine::watcher::Watcher;
 use rustix::process::Signal;
 
 use super::lines::Post;
@@ -128,6 +129,15 @@ pub struct Wiring {
     pub hosts: BTreeMap<u64, Ipv4Addr>,
     /// What carries the nodes' lines, where they speak by those.
     pub post: Option<Arc<dyn Post>>,
+    /// Hosts of their own for client programs, where the nodes have them.
+    pub clients: Option<Arc<dyn ClientHosts>>,
+}
+
+/// Hosts of their own for programs that are clients: what they dial, whatever told them its address, goes by the links of
+/// their group.
+pub trait ClientHosts: fmt::Debug + Send + Sync {
+    /// Who answers the system calls of a client program of this group; `None`: the group has no links.
+    fn host(&self, group: u32) -> Option<Arc<dyn Watcher>>;
 }
 
 impl Wiring {

@@ -38,7 +38,7 @@ use crate::wire::metadata::Token;
 pub use admin::{Admin, Departure, LeaderSeen, Member};
 pub use client::{Answer, Client, ClientConfig, Follow};
 pub use error::TargetError;
-pub use launch::{AskReady, Launch, Listening, Readiness, Ready, SaysReady, Wiring};
+pub use launch::{AskReady, ClientHosts, Launch, Listening, Readiness, Ready, SaysReady, Wiring};
 pub use lines::{Post, Transport};
 pub use mode::{Expect, Mode};
 pub use state::{StateDump, StateHash, States};

@@ -20,14 +20,15 @@ use std::time::Duration;
 use futures::FutureExt;
 use machine::launch::{Exit, LaunchError, Program, Waiter};
 use machine::net;
+use machine::watcher::Watcher;
 use rustix::process::Signal;
 
 use super::hardware::Hardware;
 use crate::cluster::{Equipment, Spawned, Spawner};
-use crate::proxy::{Network, Route};
+use crate::proxy::{Endpoint, Network, Route};
 use crate::target::{
-    Asked, CallsMet, ClockSeen, DefectCounters, DiskProof, DiskSeen, DiskSwitches, Launch, Ready,
-    Switches, TargetError, Wiring,
+    Asked, CallsMet, ClientHosts, ClockSeen, DefectCounters, DiskProof, DiskSeen, DiskSwitches,
+    Launch, Ready, Switches, TargetError, Wiring,
 };
 
 /// A node's programs meet what is wrong with their disk within this, or it is not believed: they have nothing to do.
@@ -35,9 +36,13 @@ const MEET_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether they have.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// A host for each node.
+/// The number of the host of the first group of clients; those of nodes come before it.
+const CLIENTS: u8 = 100;
+
+/// A host for each node, and one for the client programs of each group.
 pub(super) struct Hosts {
     hosts: BTreeMap<u64, Host>,
+    clients: BTreeMap<u32, Arc<net::Host>>,
 }
 
 /// The host of one node.
@@ -53,12 +58,14 @@ impl fmt::Debug for Hosts {
 }
 
 impl Hosts {
-    /// Hosts for these nodes, whose connections go through the proxy's routes and whose files are where the wiring says.
+    /// Hosts for these nodes and groups of clients, whose connections go through the proxy's routes; the nodes' files are
+    /// where the wiring says.
     ///
     /// # Errors
     /// When no addresses of 127.0.0.0/8 are free.
     pub(super) fn new(
         nodes: impl Iterator<Item = u64>,
+        groups: impl Iterator<Item = u32>,
         links: Weak<Network>,
         wiring: &Wiring,
         equipment: Equipment,
@@ -76,7 +83,13 @@ impl Hosts {
             (node, Host { net, hardware })
         };
         let hosts = nodes.map(host).collect();
-        Ok(Arc::new(Hosts { hosts }))
+        let clients = groups.filter_map(|group| {
+            let number = u8::try_from(group).ok()?.checked_add(CLIENTS)?;
+            let host = net::Host::new(&addresses, number, links.clone());
+            (number < u8::MAX).then_some((group, host))
+        });
+        let clients = clients.collect();
+        Ok(Arc::new(Hosts { hosts, clients }))
     }
 
     /// Each node's own address.
@@ -108,11 +121,12 @@ impl Hosts {
         }
     }
 
-    /// Where the nodes' programs connect to that is no node, and how often: no link harms that.
+    /// Where the programs of nodes and clients connect to that is no node, and how often: no link harms that.
     pub(super) fn foreign(&self) -> BTreeMap<SocketAddr, u64> {
         let mut all = BTreeMap::new();
-        for host in self.hosts.values() {
-            for (address, times) in host.net.noticed().foreign {
+        let nodes = self.hosts.values().map(|host| &host.net);
+        for host in nodes.chain(self.clients.values()) {
+            for (address, times) in host.noticed().foreign {
                 *all.entry(address).or_default() += times;
             }
         }
@@ -124,6 +138,21 @@ impl Hosts {
         let hosts = self.hosts.iter();
         let sends = hosts.filter(|(_, host)| !host.net.noticed().datagrams.is_empty());
         sends.map(|(&node, _)| node).collect()
+    }
+}
+
+impl ClientHosts for Hosts {
+    fn host(&self, group: u32) -> Option<Arc<dyn Watcher>> {
+        let host = self.clients.get(&group)?.clone();
+        Some(Arc::new(host))
+    }
+}
+
+/// Whose host has this number.
+fn party(number: net::NodeId) -> Endpoint {
+    match number.checked_sub(CLIENTS) {
+        Some(group) => Endpoint::Clients(group.into()),
+        None => Endpoint::Node(number.into()),
     }
 }
 
@@ -143,13 +172,16 @@ impl net::Links for Routes {
     ) -> Result<SocketAddr, i32> {
         // A run that is over listens nowhere, and a node that there is not, either.
         let links = self.links.upgrade().ok_or(libc_errno::REFUSED)?;
-        let (from, peer) = (u64::from(from), u64::from(to));
-        if !links.has(Route::nodes(from, peer)) {
+        let route = Route {
+            from: party(from),
+            to: to.into(),
+        };
+        if !links.has(route) {
             return Err(libc_errno::REFUSED);
         }
         let source = SocketAddr::new(source.ip().to_canonical(), source.port());
         let there = SocketAddr::new(IpAddr::V4(self.addresses.address(to)), port);
-        let led = links.lead(Route::nodes(from, peer), source, there);
+        let led = links.lead(route, source, there);
         led.map_err(|error| match (error.raw_os_error(), error.kind()) {
             (Some(errno), _) => errno,
             (None, io::ErrorKind::TimedOut) => libc_errno::TIMED_OUT,
@@ -350,5 +382,49 @@ impl Switches for Hosts {
     fn defect_counters<'a>(&'a self, node: &'a Ready) -> Asked<'a, DefectCounters> {
         let none = io::Error::new(io::ErrorKind::Unsupported, "none can be planted in it");
         Box::pin(async move { asked(node, "its defect's counters", Err(none)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::TcpListener;
+
+    use machine::net::Links;
+
+    use super::*;
+    use crate::proxy::{Level, NetworkConfig};
+
+    #[test]
+    fn what_a_client_program_dials_goes_by_the_links_of_its_group() {
+        let network = Network::start(NetworkConfig {
+            nodes: 2,
+            client_groups: BTreeSet::from([0, 2]),
+            node_level: Level::Bytes,
+            ..NetworkConfig::default()
+        });
+        let network = Arc::new(network.expect("ports are free"));
+        let addresses = net::Network::claim().expect("an address is free");
+        let node = TcpListener::bind((addresses.address(1), 0)).expect("it is free");
+        let listens = node.local_addr().expect("it is bound");
+        network.set_upstream(1, Some(listens));
+        let routes = Routes {
+            addresses: addresses.clone(),
+            links: Arc::downgrade(&network),
+        };
+        let dial = |from: net::NodeId, to| {
+            let source = SocketAddr::new(addresses.address(from).into(), 1);
+            routes.connect(from, source, to, listens.port())
+        };
+        for (from, route) in [
+            (2, Route::nodes(2, 1)),
+            (CLIENTS, Route::clients(0, 1)),
+            (CLIENTS + 2, Route::clients(2, 1)),
+        ] {
+            assert_eq!(dial(from, 1), Ok(network.address(route)), "{route}");
+        }
+        // Neither is there a link of that group, nor does anybody dial a client.
+        assert_eq!(dial(CLIENTS + 1, 1), Err(libc_errno::REFUSED));
+        assert_eq!(dial(1, CLIENTS), Err(libc_errno::REFUSED));
     }
 }

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use machine::launch::{Launch, Program, Stream as Pipes};
+use machine::watcher::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe;
 
@@ -30,17 +32,23 @@ impl Drop for ClientProgram {
     }
 }
 
-/// Starts the program of a client, as its file says, whenever it is wanted. What it prints as errors is the bench's.
-pub(super) fn start(run: &[Template], env: &BTreeMap<String, Template>, words: &Words) -> Start {
+/// Starts the program of a client, as its file says, whenever it is wanted, on this host if it has one. What it prints as
+/// errors goes nowhere.
+pub(super) fn start(
+    run: &[Template],
+    env: &BTreeMap<String, Template>,
+    words: &Words,
+    host: Option<Arc<dyn Watcher>>,
+) -> Start {
     let run: Vec<String> = run.iter().map(|part| part.fill(words)).collect();
     let env: Vec<(String, String)> = env
         .iter()
         .map(|(name, text)| (name.clone(), text.fill(words)))
         .collect();
     Box::new(move || {
-        let (run, env) = (run.clone(), env.clone());
+        let (run, env, host) = (run.clone(), env.clone(), host.clone());
         Box::pin(async move {
-            let started = tokio::task::spawn_blocking(move || launched(&run, &env)).await;
+            let started = tokio::task::spawn_blocking(move || launched(&run, &env, host)).await;
             let mut program = started.map_err(io::Error::other)??;
             let pipes = (program.stdin.take(), program.stdout.take());
             let (Some(input), Some(output)) = pipes else {
@@ -56,7 +64,11 @@ pub(super) fn start(run: &[Template], env: &BTreeMap<String, Template>, words: &
     })
 }
 
-fn launched(run: &[String], env: &[(String, String)]) -> io::Result<Program> {
+fn launched(
+    run: &[String],
+    env: &[(String, String)],
+    host: Option<Arc<dyn Watcher>>,
+) -> io::Result<Program> {
     let (name, args) = run.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut launch = Launch::new(name)
         .args(args)
@@ -64,6 +76,9 @@ fn launched(run: &[String], env: &[(String, String)]) -> io::Result<Program> {
         .stdout(Pipes::Pipe);
     for (name, value) in env {
         launch = launch.env(name, value);
+    }
+    if let Some(host) = host {
+        launch = launch.watch(host);
     }
     launch.start().map_err(io::Error::other)
 }

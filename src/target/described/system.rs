@@ -49,8 +49,8 @@ pub struct System {
     were_ready: Arc<Mutex<BTreeSet<u64>>>,
     /// Where the members are: known from the first start on.
     wiring: Mutex<Option<Arc<Wiring>>>,
-    /// What carries the nodes' lines: known from the first start on, where they speak by those.
-    post: Mutex<Option<Arc<dyn Post>>>,
+    /// What surrounds the nodes: known from the first start on.
+    around: Mutex<Option<target::Wiring>>,
 }
 
 impl System {
@@ -71,7 +71,7 @@ impl System {
             shortages,
             were_ready: Arc::default(),
             wiring: Mutex::default(),
-            post: Mutex::default(),
+            around: Mutex::default(),
         }
     }
 
@@ -94,8 +94,8 @@ impl System {
         let mut known = self.wiring.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(wired.clone());
         drop(known);
-        let mut post = self.post.lock().unwrap_or_else(PoisonError::into_inner);
-        post.clone_from(&wiring.post);
+        let mut around = self.around.lock().unwrap_or_else(PoisonError::into_inner);
+        *around = Some(wiring.clone());
         wired
     }
 
@@ -116,9 +116,14 @@ impl System {
             .then(|| self.words(&wiring, node))
     }
 
+    fn around(&self) -> Option<target::Wiring> {
+        let around = self.around.lock().unwrap_or_else(PoisonError::into_inner);
+        around.clone()
+    }
+
+    /// What carries the nodes' lines, where they speak by those.
     fn post(&self) -> Option<Arc<dyn Post>> {
-        let post = self.post.lock().unwrap_or_else(PoisonError::into_inner);
-        post.clone()
+        self.around()?.post
     }
 
     /// What a node that speaks by lines hears first. It comes from the bench, as client `c0`.
@@ -313,7 +318,7 @@ impl Target for System {
 
     fn client(&self, config: ClientConfig) -> Box<dyn Client> {
         let mut dial = Dial::new(config.dial.clone()).noting(self.shortages.clone());
-        let mut words = BTreeMap::new();
+        let (mut words, mut places) = (BTreeMap::new(), BTreeMap::new());
         for &node in config.dial.keys() {
             let Some(own) = self.known_words(node) else {
                 continue;
@@ -322,6 +327,7 @@ impl Target for System {
             let at = self.clients_at(&own, ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
             dial = dial.knowing(at.to_string(), node);
             words.insert(node, own);
+            places.insert(node, at);
         }
         if config.patient {
             dial = dial.within(config.deadline);
@@ -347,18 +353,26 @@ impl Target for System {
                 let http = Http::new(dial, (**options).clone(), words);
                 Box::new(Routed::new(http, &config))
             }
+            ClientOptions::Maelstrom => {
+                let post = self.post().expect("clients come after the first node");
+                Box::new(Routed::new(Posted::new(post, config.group), &config))
+            }
             ClientOptions::Lines { run, env, .. } => {
                 let nobody = |node| panic!("n{node} has no place yet, and a client");
                 let first = self.members[0];
                 let words = self.known_words(first).unwrap_or_else(|| nobody(first));
                 let number = u64::try_from(config.turn).expect("there are so few clients");
-                let start = program::start(run, env, &words);
-                let lines = Lines::new(number, config.dial.clone(), start);
+                let host = self
+                    .around()
+                    .and_then(|around| around.clients?.host(config.group));
+                // On a host of its own it dials the nodes where they are, as they tell it themselves.
+                let nodes = match &host {
+                    Some(_) => places,
+                    None => config.dial.clone(),
+                };
+                let start = program::start(run, env, &words, host);
+                let lines = Lines::new(number, nodes, start);
                 Box::new(Routed::new(lines, &config))
-            }
-            ClientOptions::Maelstrom => {
-                let post = self.post().expect("clients come after the first node");
-                Box::new(Routed::new(Posted::new(post, config.group), &config))
             }
         }
     }
