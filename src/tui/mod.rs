@@ -10,6 +10,7 @@ pub mod draw;
 #[cfg(test)]
 mod fixtures;
 pub mod history_view;
+mod input;
 pub mod keys;
 pub mod menu;
 pub mod model_view;

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use futures::StreamExt;
-use ratatui::crossterm::event::{Event, EventStream};
+use ratatui::crossterm::event::Event;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::app::{Action, App, Input};
+use super::input::Keys;
 use super::model_view::{self, Checked, SoFar};
 use super::picker::{Pick, Recipe};
 use super::signals::{Signals, Woken};
@@ -240,7 +240,7 @@ impl Session {
         self.resize(&screen)?;
         let (tell, mut checked) = mpsc::channel(1);
         self.checked = Some(tell);
-        let mut keys = EventStream::new();
+        let mut keys = Keys::read().context("could not read keys")?;
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut batch = Vec::with_capacity(BATCH);
@@ -322,7 +322,7 @@ impl Session {
         self.resize(&screen)?;
         let (tell, mut checked) = mpsc::channel(1);
         self.checked = Some(tell);
-        let mut keys = EventStream::new();
+        let mut keys = Keys::read().context("could not read keys")?;
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
