@@ -130,6 +130,9 @@ const ALL: &str = r#"{ fault = "power-loss", who = "all" }"#;
 
 #[test]
 fn redis_keeps_over_a_power_loss_what_it_has_synced_and_nothing_else() {
+    if !crate::support::installed::here(&["redis-server"]) {
+        return;
+    }
     let lost = scenario(1, &episode(2_500, 300, ALL));
     let (code, result, err) = run(&lost, "redis", &["--mode", "always"]);
     assert_eq!(
@@ -160,6 +163,9 @@ fn redis_keeps_over_a_power_loss_what_it_has_synced_and_nothing_else() {
 
 #[test]
 fn etcd_loses_nothing_when_everybody_loses_power_after_slow_and_torn_writes() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     let slow = r#"{ fault = "disk", who = "leader", harm = "slow-sync", ms = 60 }"#;
     let torn = r#"{ fault = "disk", who = "follower 0", harm = "torn-writes" }"#;
     let episodes = [
@@ -179,6 +185,9 @@ fn etcd_loses_nothing_when_everybody_loses_power_after_slow_and_torn_writes() {
 
 #[test]
 fn an_etcd_whose_syncs_fail_does_right_to_end_and_is_started_again() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     let fails = episode(
         1_500,
         1_000,
@@ -195,6 +204,9 @@ fn an_etcd_whose_syncs_fail_does_right_to_end_and_is_started_again() {
 
 #[test]
 fn an_etcd_whose_disks_lie_loses_what_it_has_acknowledged_and_is_not_accused() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     let lie = |who| format!(r#"{{ fault = "disk", who = "{who}", harm = "lying-sync" }}"#);
     let all = [lie("n1"), lie("n2"), lie("n3")].join(", ");
     let lies = [episode(1_000, 4_000, &all), episode(3_000, 300, ALL)];

@@ -20,6 +20,9 @@ fn run(dir: &Path, args: &[&str]) -> (i32, Value, String) {
 
 #[test]
 fn a_raft_in_python_holds_while_its_lines_are_lost_and_late() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let args = ["maelstrom-lin-kv", "--time", "12", "--seed", "5"];
@@ -35,6 +38,9 @@ fn a_raft_in_python_holds_while_its_lines_are_lost_and_late() {
 
 #[test]
 fn reads_from_a_nodes_own_state_are_found_as_documented() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let args = ["maelstrom-lin-kv", "--mode", "weak", "--time", "30"];
@@ -46,6 +52,9 @@ fn reads_from_a_nodes_own_state_are_found_as_documented() {
 
 #[test]
 fn a_killed_node_is_told_again_who_it_is_and_its_rubbish_is_counted() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -40,6 +40,9 @@ fn targets_are_listed_with_their_modes_and_how_to_get_them() {
 
 #[test]
 fn a_target_is_checked_by_name_or_by_file() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let (code, out, err) = said(&["target", "check", "maelstrom-lin-kv"]);
     assert_eq!(code, 0, "{err}");
     for part in [
@@ -144,6 +147,9 @@ fn what_is_shown_and_what_is_begun_can_be_checked() {
 /// A driver of one's own, which is a program, is a client of a whole run.
 #[test]
 fn a_run_asks_by_a_client_program_and_leaves_none_behind() {
+    if !crate::support::installed::here(&["python3", "redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().display().to_string();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -25,6 +25,9 @@ async fn led(client: &mut Etcd, node: u64, value: i64) {
 
 #[tokio::test]
 async fn etcd_answers_every_operation_as_it_was_done() {
+    if !crate::installed::here(&["etcd"]) {
+        return;
+    }
     let cluster = Cluster::start("etcd", "strong", 1).await;
     for reads in EtcdReads::ALL {
         let mut client = client_of(&cluster, reads);
@@ -35,6 +38,9 @@ async fn etcd_answers_every_operation_as_it_was_done() {
 
 #[tokio::test]
 async fn without_a_majority_a_write_is_unknown_and_only_serializable_reads_are_answered() {
+    if !crate::installed::here(&["etcd"]) {
+        return;
+    }
     let mut cluster = Cluster::start("etcd", "strong", 3).await;
     let mut client = client_of(&cluster, EtcdReads::Linearizable);
     for node in 1..=3 {
@@ -73,6 +79,9 @@ async fn without_a_majority_a_write_is_unknown_and_only_serializable_reads_are_a
 
 #[tokio::test]
 async fn what_was_sent_and_not_answered_is_unknown_and_what_never_left_is_not() {
+    if !crate::installed::here(&["etcd"]) {
+        return;
+    }
     let mut cluster = Cluster::start("etcd", "strong", 1).await;
     let mut client = client_of(&cluster, EtcdReads::Linearizable);
     led(&mut client, 1, 17).await;
@@ -104,6 +113,9 @@ async fn what_was_sent_and_not_answered_is_unknown_and_what_never_left_is_not() 
 
 #[tokio::test]
 async fn members_say_who_leads_and_what_their_state_is_as_the_file_expects_it() {
+    if !crate::installed::here(&["etcd"]) {
+        return;
+    }
     let cluster = Cluster::start("etcd", "strong", 3).await;
     let mut client = client_of(&cluster, EtcdReads::Linearizable);
     for node in 1..=3 {

@@ -37,6 +37,9 @@ fn start() -> Start {
 
 #[tokio::test]
 async fn a_python_program_is_a_client() {
+    if !crate::installed::here(&["python3", "redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let at = SocketAddr::new(address(), 6379);
     let ip = at.ip().to_string();

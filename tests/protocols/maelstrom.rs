@@ -316,6 +316,9 @@ async fn broken(mode: &str, answers: bool) -> History {
 
 #[tokio::test]
 async fn the_lin_kv_node_that_is_shipped_is_linearizable_where_it_promises_to_be() {
+    if !crate::installed::here(&["python3"]) {
+        return;
+    }
     let history = broken("strong", false).await;
     let verdict = linear::check(&history, &Options::default()).verdict;
     assert!(verdict.holds(), "{verdict:?}");
@@ -323,6 +326,9 @@ async fn the_lin_kv_node_that_is_shipped_is_linearizable_where_it_promises_to_be
 
 #[tokio::test]
 async fn its_weak_mode_is_caught() {
+    if !crate::installed::here(&["python3"]) {
+        return;
+    }
     let history = broken("weak", true).await;
     let Verdict::Violation(found) = linear::check(&history, &Options::default()).verdict else {
         panic!("nothing was found");

@@ -1,9 +1,12 @@
 //! The protocols of targets against the real servers: what each answer proves, also of operations that are refused or
-//! that nobody answers. Needs redis-server, etcd, python3 and setpriv (`.ci/run` installs them).
+//! that nobody answers. Needs redis-server, etcd, python3 and setpriv (`.ci/run` installs them); where
+//! one is missing, what needs it is passed over.
 
 mod described;
 mod etcd;
 mod http;
+#[path = "../support/installed.rs"]
+mod installed;
 mod lines;
 mod maelstrom;
 mod redis;

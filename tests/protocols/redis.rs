@@ -91,6 +91,9 @@ async fn refused(client: &mut Resp, node: u64, key: &str, because: &str) {
 
 #[tokio::test]
 async fn redis_answers_every_operation_as_it_was_done() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let redis = server(&dir, &[]).await;
     for reads in RespReads::ALL {
@@ -101,6 +104,9 @@ async fn redis_answers_every_operation_as_it_was_done() {
 
 #[tokio::test]
 async fn what_is_no_number_is_said_and_never_guessed() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let redis = server(&dir, &[]).await;
     let mut client = client(&[&redis]);
@@ -123,6 +129,9 @@ async fn what_is_no_number_is_said_and_never_guessed() {
 
 #[tokio::test]
 async fn nobody_is_heard_without_the_password() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let redis = server(&dir, &["--requirepass", "secret"]).await;
     refused(&mut client(&[&redis]), 1, "k", "NOAUTH").await;
@@ -136,6 +145,9 @@ async fn nobody_is_heard_without_the_password() {
 
 #[tokio::test]
 async fn a_replica_refuses_what_writes_and_reads_that_ask_for_the_primary() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let (primary, replica) = (server(&dir, &[]).await, server(&dir, &[]).await);
     let mut client = client(&[&primary, &replica]);
@@ -160,6 +172,9 @@ async fn a_replica_refuses_what_writes_and_reads_that_ask_for_the_primary() {
 
 #[tokio::test]
 async fn a_primary_without_replicas_refuses_where_it_must_have_some() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let redis = server(&dir, &[]).await;
     let mut client = client(&[&redis]);
@@ -171,6 +186,9 @@ async fn a_primary_without_replicas_refuses_where_it_must_have_some() {
 
 #[tokio::test]
 async fn a_replica_that_has_lost_its_primary_says_so() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let nobody = address().to_string();
     let replica = [
@@ -190,6 +208,9 @@ async fn a_replica_that_has_lost_its_primary_says_so() {
 
 #[tokio::test]
 async fn a_cluster_names_who_has_the_key_or_is_down() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let (one, two) = (clustered(&dirs[0]).await, clustered(&dirs[1]).await);
     let mut client = client(&[&one, &two]);
@@ -240,6 +261,9 @@ async fn myself(mut stream: BufReader<TcpStream>) -> String {
 
 #[tokio::test]
 async fn a_server_that_loads_its_data_says_so() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let mut first = server(&dir, &["--enable-debug-command", "yes"]).await;
     done_by_hand(&first, "DEBUG POPULATE 20000").await;
@@ -262,6 +286,9 @@ async fn a_server_that_loads_its_data_says_so() {
 
 #[tokio::test]
 async fn what_was_sent_and_not_answered_is_unknown_and_what_never_left_is_not() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let mut redis = server(&dir, &[]).await;
     let mut client = client(&[&redis]);
@@ -292,6 +319,9 @@ async fn what_was_sent_and_not_answered_is_unknown_and_what_never_left_is_not() 
 
 #[tokio::test]
 async fn a_connection_that_the_server_has_ended_is_made_anew() {
+    if !crate::installed::here(&["redis-server"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let redis = server(&dir, &[]).await;
     let mut client = client(&[&redis]);

@@ -7,6 +7,7 @@
 )]
 
 pub mod bench;
+pub mod installed;
 
 use std::io::{BufRead, BufReader};
 use std::num::NonZero;

@@ -50,6 +50,9 @@ fn documented(code: i32, run: &Value) {
 
 #[test]
 fn etcd_holds_when_it_is_cut_paused_and_killed() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     let _machine = machine();
     let faults = "kill,pause,isolate";
     let args = [
@@ -75,6 +78,9 @@ fn etcd_holds_when_it_is_cut_paused_and_killed() {
 
 #[test]
 fn etcds_serializable_reads_are_found_as_documented() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     let _machine = machine();
     let args = [
         "--target", "etcd", "--mode", "weak", "--time", "40", "--seed", "4",
@@ -88,6 +94,9 @@ fn etcds_serializable_reads_are_found_as_documented() {
 
 #[test]
 fn redis_with_a_sentinel_beside_each_server_holds_without_a_failover() {
+    if !crate::support::installed::here(&["redis-server"]) {
+        return;
+    }
     let _machine = machine();
     let args = [
         "--target",
@@ -105,6 +114,9 @@ fn redis_with_a_sentinel_beside_each_server_holds_without_a_failover() {
 
 #[test]
 fn a_system_of_ones_own_needs_its_file_and_nothing_else() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let _machine = machine();
     let faults = "cut";
     let args = [
@@ -121,6 +133,9 @@ fn a_system_of_ones_own_needs_its_file_and_nothing_else() {
 
 #[test]
 fn what_cannot_be_tested_is_refused_before_anything_starts() {
+    if !crate::support::installed::here(&["etcd", "python3"]) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -173,6 +188,9 @@ fn what_cannot_be_tested_is_refused_before_anything_starts() {
 
 #[test]
 fn a_node_that_is_not_ready_in_time_is_no_finding() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let _machine = machine();
     let dir = tempfile::tempdir().unwrap();
     let store = std::fs::read_to_string(STORE).unwrap();

@@ -48,6 +48,9 @@ def near(value, wanted, by=0.4):
 
 #[test]
 fn the_wall_clock_can_be_wrong_without_the_other() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let real = std::time::UNIX_EPOCH
         .elapsed()
         .expect("it is later")
@@ -67,6 +70,9 @@ print(near(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME), 1e9), time
 
 #[test]
 fn a_fast_clock_makes_waits_end_early_and_a_slow_one_late() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let text = "
 event, queue = threading.Event(), threading.Condition()
 def woken():
@@ -92,6 +98,9 @@ for do in (time.sleep, 0.6), (event.wait, 0.6), (woken,):
 
 #[test]
 fn relative_waits_stay_real() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         |clock| clock.run(Hand::Monotonic, 3.0),
         script(
@@ -105,6 +114,9 @@ print(near(a_real, 0.5), near(a_bent, 1.5, 1.2))",
 
 #[test]
 fn programs_that_others_start_are_followed() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let inner = "import time; print(int(time.time()))";
     let real = std::time::UNIX_EPOCH
         .elapsed()
@@ -130,6 +142,9 @@ except FileNotFoundError: print(\"missing\")'",
 
 #[test]
 fn a_condition_variable_of_rust_waits_by_its_clock() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         |clock| {
             clock.run(Hand::Monotonic, 10_000.0);
@@ -148,6 +163,9 @@ fn a_condition_variable_of_rust_waits_by_its_clock() {
 
 #[test]
 fn a_clock_that_stands_still_goes_on_when_it_is_let() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let clock = Clock::new();
     clock.run(Hand::Monotonic, 0.0);
     clock.run(Hand::Wall, 0.0);
@@ -194,6 +212,9 @@ for line in sys.stdin:
 
 #[test]
 fn timers_of_a_descriptor_are_translated() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         |clock| {
             clock.run(Hand::Monotonic, 10_000.0);

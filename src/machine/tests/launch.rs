@@ -164,6 +164,9 @@ fn what_daemonises_still_belongs_to_its_program() {
 
 #[test]
 fn a_pause_stops_threads_and_children_while_they_fork() {
+    if !support::installed::here(&["python3"]) {
+        return;
+    }
     let mut program = shell(
         "while :; do (echo a; (echo b)); done | python3 -c '
 import sys, threading

@@ -140,6 +140,9 @@ fn stderr() -> std::os::fd::OwnedFd {
 
 #[test]
 fn a_connection_to_a_peer_goes_by_its_link_and_does_not_show_it() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "
 import os, socket
@@ -153,6 +156,9 @@ print(c.recv(100), c.getpeername() == (os.environ['PEER'], 9000), c.getsockname(
 
 #[test]
 fn sockets_that_do_not_block_threads_and_forked_children_go_by_it_too() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "
 import asyncio, os, socket, threading
@@ -199,6 +205,9 @@ print('done')",
 
 #[test]
 fn a_v6_socket_reaches_a_mapped_address() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "
 import os, socket
@@ -213,6 +222,9 @@ print(c.recv(100), c.getpeername()[0] == '::ffff:' + os.environ['PEER'], c.getso
 
 #[test]
 fn what_a_program_has_set_of_its_socket_stays() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "
 import fcntl, os, socket
@@ -243,6 +255,9 @@ print((os.stat(c.fileno()).st_ino != before) == (os.environ['WAY'] == 'Replace')
 
 #[test]
 fn a_refusal_is_the_programs_refusal() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let two = check(
         "
 import errno, os, select, socket
@@ -265,6 +280,9 @@ print(errno.errorcode[c.connect_ex(('127.0.0.1', 9999))])",
 
 #[test]
 fn localhost_is_the_nodes_own_in_every_spelling() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let two = check(
         "
 import os, socket, threading
@@ -297,6 +315,9 @@ print('met')",
 
 #[test]
 fn a_host_without_ipv6_says_so_and_a_peers_address_is_not_ones_own() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "
 import errno, os, socket
@@ -316,6 +337,9 @@ except OSError as e: print(e)",
 
 #[test]
 fn unix_sockets_and_mistakes_are_left_to_the_kernel() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "
 import ctypes, errno, os, socket, tempfile
@@ -345,6 +369,9 @@ tried('syscall', 425, 1, 0)",
 
 #[test]
 fn what_goes_by_no_link_is_noticed() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let outside =
         std::net::TcpListener::bind((Ipv4Addr::new(127, 1, 2, 3), 0)).expect("it is free");
     let port = outside.local_addr().expect("it is bound").port();
@@ -369,6 +396,9 @@ print('sent')"
 
 #[test]
 fn a_datagram_to_localhost_comes_home() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let two = Two::by(Way::Copy);
     let script = "
 import os, socket
@@ -386,6 +416,9 @@ print(s.recvfrom(100)[0], s.getsockname()[0] == os.environ['OWN'])";
 
 #[test]
 fn a_held_connection_holds_its_thread_alone_and_ends_with_its_program() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let two = Two::new();
     let mut echo = Talking::new(two.python(2, ECHO));
     echo.line();
@@ -434,6 +467,9 @@ threading.Event().wait()",
 
 #[test]
 fn a_link_that_is_cut_does_not_stop_a_program_that_does_not_block() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let two = Two::new();
     let mut echo = Talking::new(two.python(2, ECHO));
     echo.line();
@@ -458,6 +494,9 @@ asyncio.run(main())",
 
 #[test]
 fn nothing_waits_on_for_a_program_that_was_killed() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let two = Two::new();
     two.links.cut();
     let mut program = two
@@ -475,6 +514,9 @@ fn nothing_waits_on_for_a_program_that_was_killed() {
 
 #[test]
 fn programs_that_share_a_host_reach_each_other_and_do_not_end_each_others_waits() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let two = Two::new();
     let mut echo = Talking::new(two.python(1, ECHO));
     echo.line();
@@ -516,6 +558,9 @@ print(d.recv(1), c.getpeername()[0] == os.environ['PEER'])",
 
 #[test]
 fn two_programs_have_the_same_port_side_by_side() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let two = Two::new();
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder can be made"));
     let servers: Vec<Program> = [1, 2]
@@ -555,6 +600,9 @@ fn two_programs_have_the_same_port_side_by_side() {
 /// replaced because they must be.
 #[test]
 fn a_host_that_allows_less_has_the_same_network() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let names = [
         "a_connection_to_a_peer_goes_by_its_link_and_does_not_show_it",
         "sockets_that_do_not_block_threads_and_forked_children_go_by_it_too",

@@ -121,11 +121,17 @@ fn etcd(three: &Three, node: NodeId) -> Program {
 
 #[test]
 fn three_etcd_on_their_default_ports_form_a_cluster_by_the_links_alone() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     etcd_forms_a_cluster(&Three::new());
 }
 
 #[test]
 fn three_etcd_form_one_where_sockets_have_to_be_replaced() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     etcd_forms_a_cluster(&Three::by(Way::Replace));
 }
 
@@ -173,6 +179,9 @@ fn etcd_forms_a_cluster(three: &Three) {
 /// The same, without any right that the tests may have. Where they have none anyhow, this is the same once more.
 #[test]
 fn three_etcd_need_no_rights() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     let test = std::env::current_exe().expect("it has a path");
     let name = "three_etcd_on_their_default_ports_form_a_cluster_by_the_links_alone";
     let output = if rustix::process::getuid().is_root() {
@@ -212,6 +221,9 @@ fn three_etcd_need_no_rights() {
 /// Go interrupts its own threads every 10 ms, and an older kernel lets it; a container may also refuse to copy descriptors.
 #[test]
 fn three_etcd_form_one_where_less_is_allowed() {
+    if !crate::support::installed::here(&["etcd", "python3"]) {
+        return;
+    }
     let test = std::env::current_exe().expect("it has a path");
     let withheld = || Refused {
         nr: libc::SYS_seccomp,
@@ -237,6 +249,9 @@ fn three_etcd_form_one_where_less_is_allowed() {
 
 #[test]
 fn a_lease_of_etcd_runs_out_by_its_nodes_clock() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     let three = Three::new();
     let clock = Clock::new();
     clock.run(Hand::Monotonic, 3.0);
@@ -267,6 +282,9 @@ fn a_lease_of_etcd_runs_out_by_its_nodes_clock() {
 
 #[test]
 fn a_redis_replica_follows_its_master_by_the_link() {
+    if !crate::support::installed::here(&["redis-server"]) {
+        return;
+    }
     let three = Three::new();
     let redis = |node: NodeId| {
         three.on(node, "redis-server").args([

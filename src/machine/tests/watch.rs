@@ -59,6 +59,9 @@ fn check(launch: Launch, expected: &str) -> u64 {
 
 #[test]
 fn a_watcher_sees_memory_and_descriptors_and_gives_values_and_errors() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let seen = |caller: &Caller| {
         let look = || -> std::io::Result<i64> {
             let [at, fd, ..] = caller.call().args;
@@ -128,6 +131,9 @@ t.join()",
 
 #[test]
 fn watchers_are_asked_in_turn_and_a_panic_is_the_benchs_own() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let first = Acct(|caller: &Caller| match caller.call().args[0] {
         1 => Reply::Errno(libc::EIO).into(),
         2 => panic!("the bench is at fault"),
@@ -151,6 +157,9 @@ fn watchers_are_asked_in_turn_and_a_panic_is_the_benchs_own() {
 
 #[test]
 fn a_call_that_is_held_holds_no_other() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let gate = Arc::new((Mutex::new(0), Condvar::new()));
     let watcher = Acct(move |_: &Caller| {
         let gate = Arc::clone(&gate);
@@ -209,11 +218,17 @@ print(right, hits > 20)";
 
 #[test]
 fn a_call_that_signals_interrupt_is_done_once() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     assert_eq!(bombarded(|launch| launch), 50);
 }
 
 #[test]
 fn a_call_that_signals_interrupt_is_done_once_on_an_older_kernel_too() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     assert_eq!(bombarded(Launch::let_signals_interrupt), 50);
     let program = launch("/bin/true")
         .let_signals_interrupt()

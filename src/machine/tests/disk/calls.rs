@@ -40,6 +40,9 @@ fn check_durable(script: &str) {
 
 #[test]
 fn writes_are_undone_until_they_are_synced() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "fd = os.open('f', RW); assert os.write(fd, b'XX') == 2; assert os.write(fd, b'YY') == 2; assert read('f') == b'XXYY456789'",
     );
@@ -70,6 +73,9 @@ fn writes_are_undone_until_they_are_synced() {
 
 #[test]
 fn sizes_are_undone_until_they_are_synced() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check("fd = os.open('e/g', RW); os.ftruncate(fd, 5); assert read('e/g') == b'xxxxx'");
     check("os.truncate('f', 3); assert read('f') == b'012'");
     check("os.truncate('f', 50000); assert len(read('f')) == 50000");
@@ -84,6 +90,9 @@ fn sizes_are_undone_until_they_are_synced() {
 
 #[test]
 fn what_the_kernel_copies_is_undone_until_it_is_synced() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "fd = os.open('f', RW); assert os.copy_file_range(os.open('e/g', RW), fd, 4) == 4; assert os.lseek(fd, 0, 1) == 4; assert read('f') == b'xxxx456789'",
     );
@@ -105,6 +114,9 @@ fn what_the_kernel_copies_is_undone_until_it_is_synced() {
 
 #[test]
 fn opens_that_truncate_or_make_a_file_are_undone_until_they_are_synced() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check("open('f', 'wb').close(); assert read('f') == b''");
     check("open('f', 'wb').write(b'new'); assert read('f') == b'new'");
     check("os.open('new', os.O_CREAT | RW, 0o640)");
@@ -121,6 +133,9 @@ fn opens_that_truncate_or_make_a_file_are_undone_until_they_are_synced() {
 
 #[test]
 fn an_open_that_is_carried_out_here_looks_to_the_program_as_ever() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = Node::new();
     node.run(
         "os.umask(0o027)
@@ -161,6 +176,9 @@ assert not os.path.exists('one-too-many')
 /// The bench has a standard output too, which is another.
 #[test]
 fn a_file_that_is_opened_by_its_descriptor_is_the_programs() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "os.dup2(os.open('f', RW), 1); os.open('/dev/stdout', os.O_WRONLY | os.O_TRUNC); assert read('f') == b''",
     );
@@ -171,6 +189,9 @@ fn a_file_that_is_opened_by_its_descriptor_is_the_programs() {
 
 #[test]
 fn names_are_undone_until_they_are_synced() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check("os.mkdir('new'); os.mkdir('new/inner'); open('new/inner/h', 'w').write('abc')");
     check("os.rmdir('d')");
     check("os.rename('f', 'd/f')");
@@ -192,6 +213,9 @@ fn names_are_undone_until_they_are_synced() {
 
 #[test]
 fn a_sync_makes_durable_what_it_reaches_and_nothing_else() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check_durable("fd = os.open('f', RW); os.write(fd, b'XX'); os.fsync(fd)");
     check_durable("fd = os.open('f', RW); os.write(fd, b'XX'); os.fdatasync(fd)");
     check_durable("fd = os.open('f', RW); os.write(fd, b'XX'); call(syncfs, fd)");
@@ -223,6 +247,9 @@ os.rename('e/g', 'e/h'); os.fsync(os.open('d', os.O_RDONLY))",
 
 #[test]
 fn threads_children_and_passed_descriptors_are_watched_alike() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check(
         "fd = os.open('f', RW); t = threading.Thread(target=os.write, args=(fd, b'XX')); t.start(); t.join(); assert read('f')[:2] == b'XX'",
     );
@@ -239,6 +266,9 @@ fn threads_children_and_passed_descriptors_are_watched_alike() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_older_calls_are_undone_until_they_are_synced() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     check("call(85, b'f', 0o600); call(85, b'made', 0o600); assert read('f') == b''");
     check(
         "call(82, b'f', b'f2'); call(86, b'f2', b'f3'); call(87, b'f2'); call(83, b'x', 0o700); call(84, b'd')
@@ -248,6 +278,9 @@ call(88, b'f3', b'link'); call(133, b'fifo', 0o10600, 0); call(2, b'opened', os.
 
 #[test]
 fn a_call_that_a_signal_interrupts_is_carried_out_once() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = Node::new();
     node.run_interruptible(
         "import signal
@@ -282,6 +315,9 @@ assert len(os.listdir('/proc/self/fd')) == before + 1",
 /// syncs between, then, after one sync of everything, without.
 #[test]
 fn threads_that_race_lose_what_came_after_the_last_sync_and_nothing_else() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let script = "import random
 def race(seed, syncs):
     draw = random.Random(seed)

@@ -117,6 +117,9 @@ fn redis_keeps(append_sync: &str, sync: SyncHarm) -> String {
 
 #[test]
 fn redis_keeps_what_it_acknowledged_exactly_where_it_synced_and_the_sync_was_true() {
+    if !crate::support::installed::here(&["redis-server"]) {
+        return;
+    }
     assert_eq!(redis_keeps("always", SyncHarm::None), ":50");
     assert_eq!(redis_keeps("no", SyncHarm::None), ":0");
     assert_eq!(redis_keeps("always", SyncHarm::Lie), ":0");
@@ -201,6 +204,9 @@ db.execute('pragma wal_checkpoint')",
 
 #[test]
 fn sqlite_with_full_syncs_loses_nothing_that_it_committed() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     assert_eq!(sqlite_loses("full", |_| PowerLoss::Strict), 0);
     assert_eq!(sqlite_loses("full", PowerLoss::Subset), 0);
     assert_eq!(sqlite_loses("full", PowerLoss::Torn), 0);
@@ -208,6 +214,9 @@ fn sqlite_with_full_syncs_loses_nothing_that_it_committed() {
 
 #[test]
 fn sqlite_without_syncs_loses_what_it_committed() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     assert!(sqlite_loses("off", |_| PowerLoss::Strict) > 0);
 }
 
@@ -297,6 +306,9 @@ fn base64(text: &str) -> String {
 /// Go interrupts its own threads with a signal every 10 ms; a call that waits must not begin again because of it.
 #[test]
 fn etcd_bears_a_held_sync_and_loses_nothing_that_it_acknowledged() {
+    if !crate::support::installed::here(&["etcd", "python3"]) {
+        return;
+    }
     let node = Node::new();
     let mut etcd = Etcd::start(&node);
     let mut acknowledged = BTreeSet::from(["start".to_owned()]);
@@ -410,10 +422,16 @@ fn etcd_loses(rounds: u64, sync: SyncHarm) -> usize {
 
 #[test]
 fn etcd_loses_nothing_that_it_acknowledged_while_its_syncs_are_true() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     assert_eq!(etcd_loses(4, SyncHarm::None), 0);
 }
 
 #[test]
 fn etcd_loses_what_it_acknowledged_where_its_syncs_lied() {
+    if !crate::support::installed::here(&["etcd"]) {
+        return;
+    }
     assert!(etcd_loses(1, SyncHarm::Lie) > 0);
 }

@@ -25,6 +25,9 @@ fn text(node: &Node, name: &str) -> String {
 
 #[test]
 fn a_slow_sync_takes_longer_and_succeeds() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = harmed(SyncHarm::Slow(Duration::from_millis(200)));
     node.run("import time; fd = os.open('f', RW); os.write(fd, b'XX'); t = time.monotonic(); os.fsync(fd); assert time.monotonic() - t > 0.2");
     assert_eq!(node.disk.state().met.slow, 1);
@@ -34,6 +37,9 @@ fn a_slow_sync_takes_longer_and_succeeds() {
 
 #[test]
 fn a_held_sync_waits_until_it_is_let_go_and_is_seen_meanwhile() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = harmed(SyncHarm::Held);
     let mut program = node.python("fd = os.open('f', RW); os.write(fd, b'XX'); os.fsync(fd); print('done', flush=True); sys.stdin.read()");
     until("a sync that is under way", || {
@@ -67,6 +73,9 @@ fn a_held_sync_waits_until_it_is_let_go_and_is_seen_meanwhile() {
 /// On older kernels each signal interrupts the call, which is then made again: still one sync, and not over before it is.
 #[test]
 fn a_held_sync_under_signals_is_one_sync() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = harmed(SyncHarm::Held);
     let mut program = node.interruptible(
         "import signal, time
@@ -109,6 +118,9 @@ sys.stdin.read()",
 
 #[test]
 fn a_sync_that_was_held_when_the_power_failed_made_nothing_durable() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = harmed(SyncHarm::Held);
     let mut program = node.python("fd = os.open('f', RW); os.write(fd, b'XX'); os.fsync(fd)");
     until("a sync that is under way", || {
@@ -123,6 +135,9 @@ fn a_sync_that_was_held_when_the_power_failed_made_nothing_durable() {
 
 #[test]
 fn a_node_that_died_in_a_sync_has_let_go_its_locks() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = harmed(SyncHarm::Held);
     let locked =
         "import fcntl; fd = os.open('f', RW); fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)";
@@ -141,6 +156,9 @@ fn a_node_that_died_in_a_sync_has_let_go_its_locks() {
 
 #[test]
 fn after_a_failed_sync_a_good_one_does_not_bring_the_bytes_back() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = harmed(SyncHarm::FailOnce);
     node.run("fd = os.open('e/g', RW); os.pwrite(fd, b'lost', 0); fails(errno.EIO, os.fsync, fd); os.pwrite(fd, b'kept', 8192); os.fsync(fd)");
     node.lose_power();
@@ -151,6 +169,9 @@ fn after_a_failed_sync_a_good_one_does_not_bring_the_bytes_back() {
 
 #[test]
 fn syncs_and_synchronous_writes_fail_as_long_as_the_disk_does() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = harmed(SyncHarm::Fail);
     node.run("fd = os.open('f', RW); os.write(fd, b'XX'); fails(errno.EIO, os.fsync, fd); fails(errno.EIO, os.fsync, fd); fails(errno.EIO, os.write, os.open('f', RW | os.O_DSYNC), b'YY')");
     node.lose_power();
@@ -159,6 +180,9 @@ fn syncs_and_synchronous_writes_fail_as_long_as_the_disk_does() {
 
 #[test]
 fn a_lying_sync_promises_what_a_power_loss_takes() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = harmed(SyncHarm::Lie);
     node.run("fd = os.open('f', RW); os.write(fd, b'XX'); os.fsync(fd); os.write(os.open('new', os.O_CREAT | RW | os.O_SYNC), b'new'); os.sync()");
     assert_eq!(node.disk.state().met.lied, 3);
@@ -169,6 +193,9 @@ fn a_lying_sync_promises_what_a_power_loss_takes() {
 
 #[test]
 fn a_full_disk_takes_what_fits_and_what_does_not_grow() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = Node::new();
     node.disk.harm(Harms {
         full: Some(Full {
@@ -203,6 +230,9 @@ assert len(read('f')) == 110",
 
 #[test]
 fn a_short_write_writes_half() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = Node::new();
     node.disk.harm(Harms {
         short_writes: 2,
@@ -216,6 +246,9 @@ fn a_short_write_writes_half() {
 
 #[test]
 fn reads_fail_where_they_may_come_to() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = Node::with(Settings {
         reads: true,
         ..Settings::default()
@@ -237,6 +270,9 @@ fn reads_fail_where_they_may_come_to() {
 
 #[test]
 fn bits_flip_on_the_disk_and_not_in_what_was_written_since() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = Node::new();
     node.run("os.pwrite(os.open('f', RW), b'XX', 0)");
     node.disk
@@ -253,6 +289,9 @@ fn bits_flip_on_the_disk_and_not_in_what_was_written_since() {
 
 #[test]
 fn the_machines_own_disk_syncs_as_well() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let node = Node::with(Settings {
         syncs: Syncs::Real,
         ..Settings::default()
@@ -264,6 +303,9 @@ fn the_machines_own_disk_syncs_as_well() {
 
 #[test]
 fn some_pages_of_an_unsynced_write_survive_where_some_may() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
     let mut seen = std::collections::BTreeSet::new();
     for seed in 0..12 {
         let node = Node::new();

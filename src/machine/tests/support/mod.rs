@@ -3,6 +3,8 @@
 
 pub(crate) mod forward;
 pub(crate) mod hobbled;
+#[path = "../../../../tests/support/installed.rs"]
+pub(crate) mod installed;
 
 use std::io::Read;
 use std::path::PathBuf;
