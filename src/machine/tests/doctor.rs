@@ -24,6 +24,9 @@ fn check(refused: &[Refused], expected: &[&str]) -> String {
 
 #[test]
 fn what_a_container_refuses_is_found_and_nothing_else() {
+    if !support::installed::here(&["python3"]) {
+        return;
+    }
     check(&[], &[]);
     check(
         &[Refused::always(libc::SYS_pidfd_getfd)],
@@ -60,6 +63,9 @@ fn what_a_container_refuses_is_found_and_nothing_else() {
 
 #[test]
 fn a_host_that_passes_the_other_tests_is_told_so() {
+    if !support::installed::here(&["python3"]) {
+        return;
+    }
     let probes = machine::doctor::examine(env!("CARGO_BIN_EXE_machine-bench"));
     for probe in &probes {
         println!("{probe}");
@@ -85,6 +91,9 @@ fn a_host_that_passes_the_other_tests_is_told_so() {
 
 #[test]
 fn an_executable_that_is_no_machine_is_no_reason_to_hang() {
+    if !support::installed::here(&["python3"]) {
+        return;
+    }
     let probes = machine::doctor::examine("/bin/false");
     assert!(!probes[0].works());
     assert!(!probes[2].works());
