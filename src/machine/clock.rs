@@ -22,6 +22,7 @@ mod deadline;
 mod hand;
 mod tracing;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -46,6 +47,8 @@ pub struct Clock {
     bends: Mutex<[Bend; 2]>,
     changed: Condvar,
     missed: AtomicU64,
+    /// Threads whose exec is traced, and that have not stopped yet.
+    execs: Mutex<HashSet<u32>>,
 }
 
 impl Clock {
@@ -165,7 +168,16 @@ impl Clock {
     fn exec(self: &Arc<Self>, caller: &Caller) -> Answer {
         let (this, caller) = (Arc::clone(self), caller.clone());
         Answer::later(move || {
-            if tracing::exec_without_vdso(&caller).is_err() {
+            let tid = caller.call().tid;
+            // An exec that failed a moment ago (a program is looked for in one folder after the other) may have come back
+            // before it was stopped: whoever traces it is about to stop it, and meets the end of this exec instead.
+            if !lock(&this.execs).insert(tid) {
+                return Reply::Continue;
+            }
+            let stopped = || {
+                lock(&this.execs).remove(&tid);
+            };
+            if tracing::exec_without_vdso(&caller, stopped).is_err() {
                 this.missed.fetch_add(1, Ordering::Relaxed);
             }
             Reply::Continue

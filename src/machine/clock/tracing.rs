@@ -16,17 +16,23 @@ const IGNORE: u64 = 1;
 /// A stack's head (arguments, environment, auxiliary vector as pointers) is far smaller.
 const HEAD: usize = 1 << 20;
 
-/// Lets the caller's `exec` go on, and strikes the vDSO out of what the new program is told of itself.
+/// Lets the caller's `exec` go on, and strikes the vDSO out of what the new program is told of itself. `stopped` is called
+/// once: when the thread has stopped and not gone on yet, or is not traced.
 ///
 /// # Errors
 /// It cannot be traced: the exec goes on as it is.
-pub(super) fn exec_without_vdso(caller: &Caller) -> io::Result<()> {
+pub(super) fn exec_without_vdso(caller: &Caller, stopped: impl FnOnce()) -> io::Result<()> {
     let tid = caller.call().tid;
-    sys::seize(tid, sys::EXECS)?;
+    if let Err(error) = sys::seize(tid, sys::EXECS) {
+        stopped();
+        return Err(error);
+    }
     caller.go_on();
     // Whether the exec succeeds or not, there is one stop: at its success, or where the thread comes back from it.
     sys::interrupt(tid);
-    match sys::stop()? {
+    let stop = sys::stop();
+    stopped();
+    match stop? {
         Stop::Exec(pid) => {
             let struck = strike_vdso(pid);
             sys::detach(pid, 0);
