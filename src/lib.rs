@@ -33,7 +33,8 @@
 //! - [`report`] prints what a run says. [`cli`] is flags and front doors: a door decides its exit code, and what becomes of
 //!   its words afterwards can only make it worse.
 //!
-//! The judge's algorithms, the formats of histories and the model live in `checkers`, a pure library.
+//! The judge's algorithms and the formats of histories live in `checkers`, the model of election and replication in `model`:
+//! pure libraries.
 //!
 //! # Four things that are never mixed
 //!

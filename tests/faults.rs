@@ -38,7 +38,7 @@ mod stage;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use checkers::model::trace::{self, Kind};
+use model::trace::{self, Kind};
 use stage::{MS, SOON, Stage, WHILE};
 use whitewater::cluster::ChildState;
 use whitewater::fault::plan::{Episode, Plan};
@@ -1174,8 +1174,8 @@ async fn a_wiped_voter_has_forgotten_everything() {
         trace::read(&text).unwrap()
     });
     let files = others.chain([lines]).collect();
-    match checkers::model::conform::conform(files, None) {
-        checkers::model::conform::Conformance::Rejected(rejected) => {
+    match model::conform::conform(files, None) {
+        model::conform::Conformance::Rejected(rejected) => {
             assert_eq!(rejected.node, node, "{rejected:#?}");
             assert!(rejected.missing.contains("its vote"), "{rejected:#?}");
         }

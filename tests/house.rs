@@ -1,10 +1,10 @@
-//! The arrows between the rooms: who may import whom. The table is DESIGN's; this test reads the sources and holds it.
+//! The arrows between the rooms: who may import whom. This test reads the sources and holds the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Crates of ours that a room names as `NAME::`.
-const CRATES: &[&str] = &["checkers", "machine"];
+const CRATES: &[&str] = &["checkers", "model", "machine"];
 
 /// Room, and the rooms (or crates of ours) that it may name.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "oracle",
         &[
             "checkers",
+            "model",
             "shortage",
             "host",
             "cluster",
@@ -72,8 +73,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "machine", "run", "campaign", "report", "tui", "node", "shortage", "checkers", "exit",
-            "journal", "target", "fault",
+            "machine", "run", "campaign", "report", "tui", "node", "shortage", "checkers", "model",
+            "exit", "journal", "target", "fault",
         ],
     ),
     ("main", &["cli", "machine"]),
@@ -116,15 +117,33 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The source without comments and without what only tests compile.
+/// The source of a file without comments and without what only tests compile.
 fn code(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).expect("a source file is text");
-    let tests = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
-    text[..tests]
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or(""))
-        .collect::<Vec<_>>()
-        .join("\n")
+    without_tests(&std::fs::read_to_string(path).expect("a source file is text"))
+}
+
+/// A source without comments and without the items that only tests compile, wherever they stand: such an item ends with
+/// its first line, or with the brace in the column in which it began.
+fn without_tests(text: &str) -> String {
+    let mut kept = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            kept.push(line.split("//").next().unwrap_or(""));
+            continue;
+        }
+        let column = line.len() - line.trim_start().len();
+        let end = format!("{}}}", " ".repeat(column));
+        for skipped in lines.by_ref() {
+            let attribute = skipped.trim_start().starts_with('#');
+            let whole = skipped.ends_with(';') || skipped.ends_with(',') || skipped.ends_with('}');
+            let first = skipped.len() - skipped.trim_start().len() == column && !attribute;
+            if skipped.trim_end_matches([';', ',']) == end || (first && whole) {
+                break;
+            }
+        }
+    }
+    kept.join("\n")
 }
 
 /// First segments of `crate::room` paths, and `checkers` where that crate is named.
@@ -226,9 +245,10 @@ fn every_room_imports_only_what_its_arrow_allows() {
 }
 
 #[test]
-fn checkers_knows_no_clock_no_socket_no_path_and_no_runtime() {
+fn the_judge_and_the_model_know_no_clock_no_socket_no_path_and_no_runtime() {
     let mut wrong = Vec::new();
-    for file in rust_files(&root().join("checkers/src")) {
+    let both = ["checkers/src", "checkers/model/src"].map(|dir| rust_files(&root().join(dir)));
+    for file in both.concat() {
         let code = code(&file);
         for name in FORBIDDEN_IN_CHECKERS
             .iter()
@@ -269,8 +289,8 @@ fn only_our_own_node_and_its_target_know_its_messages() {
 
 #[test]
 fn every_file_opens_with_what_its_room_is_for() {
-    let both = ["src", "checkers/src"].map(|dir| rust_files(&root().join(dir)));
-    for file in both.concat() {
+    let all = ["src", "checkers/src", "checkers/model/src"];
+    for file in all.map(|dir| rust_files(&root().join(dir))).concat() {
         let text = std::fs::read_to_string(&file).expect("a source file is text");
         assert!(
             text.starts_with("//!"),
@@ -296,4 +316,32 @@ fn the_reader_of_imports_finds_them_in_every_form() {
     );
     assert_eq!(rooms("use machine::call::Call;"), ["machine"]);
     assert!(rooms("use std::fmt; state_machine::new();").is_empty());
+}
+
+#[test]
+fn what_only_tests_compile_is_left_out_and_nothing_else() {
+    let text = "\
+mod a;
+#[cfg(test)]
+mod tests;
+use b; // c
+#[cfg(test)]
+mod inline {
+    fn d() {}
+}
+fn e() {
+    #[cfg(test)]
+    let f = g {
+        h,
+    };
+    i();
+}
+#[cfg(test)]
+#[derive(J)]
+struct K {
+    l: L,
+}
+fn m() {}";
+    let kept = "mod a;\nuse b; \nfn e() {\n    i();\n}\nfn m() {}";
+    assert_eq!(without_tests(text), kept);
 }

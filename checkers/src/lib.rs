@@ -1,4 +1,4 @@
-//! A history in, a verdict out; a model in, a proof or a counterexample out.
+//! A history in, a verdict out.
 //!
 //! # What is judged
 //!
@@ -99,7 +99,6 @@ pub mod format;
 pub mod generate;
 pub mod history;
 pub mod linear;
-pub mod model;
 pub mod spec;
 pub mod types;
 pub mod verdict;

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use checkers::model::check::{self, Configuration};
-use checkers::model::conform::{Conformance, conform};
-use checkers::model::decisions;
-use checkers::model::mutants::{self, Mutant};
-use checkers::model::raft::Raft;
-use checkers::model::rules::Rules;
-use checkers::model::trace;
 use clap::{Args, Subcommand};
+use model::check::{self, Configuration};
+use model::conform::{Conformance, conform};
+use model::decisions;
+use model::mutants::{self, Mutant};
+use model::raft::Raft;
+use model::rules::Rules;
+use model::trace;
 use stateright::Model as _;
 
 use super::out::{Out, worst};
@@ -279,7 +279,7 @@ fn run_explain(name: &str, json: bool, out: &mut Out) -> u8 {
     let Some(mutant) = mutant_named(name, out) else {
         return USAGE;
     };
-    let told = checkers::model::explain(mutant);
+    let told = model::explain(mutant);
     out.print(|out| match json {
         true => writeln!(out, "{}", serde_json::to_string(&told)?),
         false => writeln!(out, "{told}"),

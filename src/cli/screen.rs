@@ -64,7 +64,7 @@ impl ScreenArgs {
 pub(crate) struct ReplayArgs {
     /// The run's folder.
     dir: PathBuf,
-    /// Print one screen as text, and leave: live, history, verdict, charts or model.
+    /// Print one screen as text, and leave: live, history, verdict or charts.
     #[arg(long, value_name = "SCREEN")]
     print: Option<String>,
     /// Which instant to print, in seconds since the run began; its end, where none is given.

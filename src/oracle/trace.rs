@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use checkers::model::conform::{Conformance, Rejected, conform};
-use checkers::model::trace;
+use model::conform::{Conformance, Rejected, conform};
+use model::trace;
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Finding};

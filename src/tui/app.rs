@@ -13,7 +13,6 @@ use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use super::history_view::HistoryView;
 use super::keys::Screen;
-use super::model_view::{Checked, ModelView};
 use super::picker::Picker;
 use super::replay::Replay;
 use super::theme::Theme;
@@ -63,10 +62,6 @@ pub enum Input {
     Log(NodeId, Vec<String>),
     /// The run that was asked for starts now: forget the one before.
     NewRun,
-    /// How far a check of the model is.
-    Checking(super::model_view::SoFar),
-    /// What a check of the model found.
-    Checked(usize, Checked),
     /// Something to say to the person.
     Say(String),
 }
@@ -84,8 +79,6 @@ pub enum Action {
     Copy(String),
     /// Read the end of a node's log.
     ReadLog(NodeId),
-    /// Check this subject of the model.
-    Check(usize),
     /// End this run and start another.
     Start(super::picker::Pick),
 }
@@ -214,8 +207,6 @@ pub struct App {
     pub history: HistoryView,
     /// The Verdict screen.
     pub verdict: VerdictView,
-    /// The Model screen.
-    pub model: ModelView,
     /// The scenario picker.
     pub picker: Picker,
     /// What the target lacks: it is not offered.
@@ -262,7 +253,6 @@ impl App {
             log: (0, Vec::new()),
             history: HistoryView::default(),
             verdict: VerdictView::default(),
-            model: ModelView::default(),
             picker: Picker::default(),
             lacks: Lacks::default(),
             replay: None,
@@ -485,13 +475,11 @@ impl App {
     pub(super) fn new_run(&mut self) {
         let (theme, size, clock_ns) = (self.theme, self.size, self.clock_ns);
         let picker = std::mem::take(&mut self.picker);
-        let model = std::mem::take(&mut self.model);
         let lacks = std::mem::take(&mut self.lacks);
         *self = App {
             size,
             clock_ns,
             picker,
-            model,
             lacks,
             ..App::new(theme)
         };

@@ -497,29 +497,6 @@ pub(super) fn finding() -> App {
     teller.clock(5100)
 }
 
-/// A mutant of the model was killed, and a configuration is being checked.
-pub(super) fn checked() -> App {
-    let mut app = calm();
-    let at = super::model_view::subjects()
-        .iter()
-        .position(|s| s.name() == "GrantTwice")
-        .unwrap();
-    app.model.running = Some((0, app.clock_ns));
-    app.model.row = at;
-    let checked = super::model_view::Checked {
-        as_it_should: true,
-        states: 1234,
-        seconds: 0.5,
-        said: "killed by Election Safety at depth 6".into(),
-        steps: vec![
-            "n1 campaigns in term 1.".into(),
-            "n2 grants its vote to n1.".into(),
-        ],
-    };
-    app.model.results.insert(at, checked);
-    app
-}
-
 /// The bench failed.
 pub(super) fn bench_error() -> App {
     let mut teller = Teller::started(3);

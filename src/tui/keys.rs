@@ -18,7 +18,6 @@ pub enum Verb {
     History,
     Verdict,
     Charts,
-    Model,
     NextPanel,
     PreviousPanel,
     Up,
@@ -80,18 +79,15 @@ pub enum Screen {
     Verdict,
     /// Throughput, latency, faults.
     Charts,
-    /// The model checker.
-    Model,
 }
 
 impl Screen {
     /// All, in the order of their digits.
-    pub const ALL: [Screen; 5] = [
+    pub const ALL: [Screen; 4] = [
         Screen::Live,
         Screen::History,
         Screen::Verdict,
         Screen::Charts,
-        Screen::Model,
     ];
 
     /// Its name, as on its tab.
@@ -102,7 +98,6 @@ impl Screen {
             Screen::History => "History",
             Screen::Verdict => "Verdict",
             Screen::Charts => "Charts",
-            Screen::Model => "Model",
         }
     }
 }
@@ -264,8 +259,8 @@ pub const KEYS: &[Binding] = keys! {
 
     Up        [Named(KeyCode::Up), Char('k')]    "up"    Move EVERYWHERE 0 "the row above";
     Down      [Named(KeyCode::Down), Char('j')]  "down"  Move EVERYWHERE 0 "the row below";
-    Left      [Named(KeyCode::Left), Char('h')]  "left"  Move EVERYWHERE 0 "the cell to the left; in time: earlier; on the Model screen: the lines above";
-    Right     [Named(KeyCode::Right), Char('l')] "right" Move EVERYWHERE 0 "the cell to the right; in time: later; on the Model screen: the lines below";
+    Left      [Named(KeyCode::Left), Char('h')]  "left"  Move EVERYWHERE 0 "the cell to the left; in time: earlier";
+    Right     [Named(KeyCode::Right), Char('l')] "right" Move EVERYWHERE 0 "the cell to the right; in time: later";
     First     [Char('g'), Named(KeyCode::Home)]  "first" Move EVERYWHERE 0 "the first row; in time: the beginning";
     Last      [Char('G'), Named(KeyCode::End)]   "last"  Move EVERYWHERE 0 "the last row; in time: now";
     PageUp    [Named(KeyCode::PageUp)]           "page up"   Move EVERYWHERE 0 "a page up; in time: a window earlier";
@@ -287,7 +282,6 @@ pub const KEYS: &[Binding] = keys! {
     History   [Char('2')] "history"  Program EVERYWHERE 0 "the History screen";
     Verdict   [Char('3')] "verdict"  Program EVERYWHERE 0 "the Verdict screen";
     Charts    [Char('4')] "charts"   Program EVERYWHERE 0 "the Charts screen";
-    Model     [Char('5'), Char('m')] "model" Program EVERYWHERE 0 "the Model screen";
     Help      [Char('?')] "all keys" Program EVERYWHERE 254 "all keys of this screen";
     Back      [Named(KeyCode::Esc)] "back" Program EVERYWHERE 0 "back: menu, zoom, filter, selection, screen";
     Leave     [Char('q')] "quit"     Program EVERYWHERE 255 "leave; asks while a run is live, and the second press does it";

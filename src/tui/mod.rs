@@ -13,7 +13,6 @@ pub mod history_view;
 mod input;
 pub mod keys;
 pub mod menu;
-pub mod model_view;
 mod mouse;
 mod over;
 pub mod picker;

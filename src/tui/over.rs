@@ -210,10 +210,6 @@ fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
             }
         }
         KeyCode::Char('/') => picker.typing = Some(Field::Filter),
-        KeyCode::Char('m') => {
-            app.overlay = None;
-            return press(app, Verb::Model);
-        }
         KeyCode::Char('q') => app.overlay = None,
         code => {
             let by = moved(code)?;

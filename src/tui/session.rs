@@ -15,7 +15,6 @@ use tokio::time::MissedTickBehavior;
 
 use super::app::{Action, App, Input};
 use super::input::Keys;
-use super::model_view::{self, Checked, SoFar};
 use super::picker::{Pick, Recipe};
 use super::signals::{Signals, Woken};
 use super::terminal::{self, Taken, is_possible};
@@ -198,10 +197,6 @@ struct Session {
     dir: Arc<Mutex<PathBuf>>,
     /// Something changed since the last frame.
     dirty: bool,
-    /// Where a check of the model says what it found.
-    checked: Option<mpsc::Sender<(usize, Checked)>>,
-    /// How far the running check is.
-    checking: Arc<Mutex<SoFar>>,
     drawn_second: u64,
 }
 
@@ -221,8 +216,6 @@ impl Session {
             began: Instant::now(),
             dir: Arc::default(),
             dirty: true,
-            checked: None,
-            checking: Arc::default(),
             drawn_second: 0,
         }
     }
@@ -238,8 +231,6 @@ impl Session {
         let mut screen =
             Taken::take(!self.options.no_mouse).context("could not use the terminal")?;
         self.resize(&screen)?;
-        let (tell, mut checked) = mpsc::channel(1);
-        self.checked = Some(tell);
         let mut keys = Keys::read().context("could not read keys")?;
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -263,10 +254,6 @@ impl Session {
                     if over {
                         self.without_an_end();
                     }
-                    Next::Stay
-                }
-                Some((at, checked)) = checked.recv() => {
-                    self.input(Input::Checked(at, checked));
                     Next::Stay
                 }
                 _ = frame.tick() => {
@@ -320,8 +307,6 @@ impl Session {
         let mut screen =
             Taken::take(!self.options.no_mouse).context("could not use the terminal")?;
         self.resize(&screen)?;
-        let (tell, mut checked) = mpsc::channel(1);
-        self.checked = Some(tell);
         let mut keys = Keys::read().context("could not read keys")?;
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -332,10 +317,6 @@ impl Session {
                     Some(event) => self.event(event?, &mut screen, None).await?,
                     None => Next::Leave,
                 },
-                Some((at, checked)) = checked.recv() => {
-                    self.input(Input::Checked(at, checked));
-                    Next::Stay
-                }
                 _ = frame.tick() => {
                     let playing = self.app.replay.as_ref().is_some_and(|replay| replay.playing);
                     self.dirty |= playing;
@@ -401,15 +382,6 @@ impl Session {
 
     /// One frame: the clock goes on, and what changed is drawn. When nothing did, only each new second is.
     fn tick(&mut self, screen: &mut Taken) -> anyhow::Result<Option<Action>> {
-        if self.app.model.running.is_some() {
-            let so_far = self
-                .checking
-                .lock()
-                .map_or_else(|_| SoFar::default(), |told| *told);
-            if so_far != self.app.model.so_far {
-                self.input(Input::Checking(so_far));
-            }
-        }
         let flashing = self.app.flashing().is_some();
         let clock_ns = self.clock();
         let action = update(&mut self.app, Input::Clock(clock_ns));
@@ -446,7 +418,6 @@ impl Session {
             Some(Action::Start(pick)) => return Ok(Next::Start(pick)),
             Some(Action::Suspend) => self.suspend(screen, live).await?,
             Some(Action::Copy(text)) => screen.whisper(&terminal::clipboard(&text))?,
-            Some(Action::Check(at)) => self.check(at)?,
             Some(Action::ReadLog(node)) => {
                 let path = self
                     .app
@@ -478,35 +449,6 @@ impl Session {
             }
         }
         Ok(Next::Stay)
-    }
-
-    /// Checks a subject of the model on a thread of its own; only one runs at a time, so its word always has room.
-    fn check(&mut self, at: usize) -> anyhow::Result<()> {
-        let Some((subject, tell)) = model_view::subjects()
-            .get(at)
-            .copied()
-            .zip(self.checked.clone())
-        else {
-            return Ok(());
-        };
-        self.checking = Arc::default();
-        let told = self.checking.clone();
-        let work = move || {
-            let began = Instant::now();
-            let mut found = subject.check(&mut |so_far| {
-                if let Ok(mut told) = told.lock() {
-                    *told = so_far;
-                }
-            });
-            found.seconds = began.elapsed().as_secs_f64();
-            // Nobody listens when the person has left meanwhile.
-            let _ = tell.try_send((at, found));
-        };
-        std::thread::Builder::new()
-            .name("model".to_owned())
-            .spawn(work)
-            .context("could not start the check")?;
-        Ok(())
     }
 
     /// Gives the terminal back, holds the workload, stops, and goes on where it was when the shell continues us. The

@@ -5,9 +5,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use super::app::{Action, App, CELL_STEPS_NS, Input, Overlay, Panel};
 use super::breaking::{asked_by, link_commands, node_commands, send};
 use super::keys::{self, Key, Screen, Verb};
-use super::model_view::SoFar;
 use super::over::{in_overlay, stepped};
-use super::{draw, model_view, mouse};
+use super::{draw, mouse};
 use crate::journal::TALLY_NS;
 use crate::run::Command;
 
@@ -35,15 +34,6 @@ pub fn update(app: &mut App, input: Input) -> Option<Action> {
         }
         Input::Log(node, lines) => {
             app.log = (node, lines);
-            None
-        }
-        Input::Checking(so_far) => {
-            app.model.so_far = so_far;
-            None
-        }
-        Input::Checked(at, checked) => {
-            app.model.running = None;
-            app.model.results.insert(at, checked);
             None
         }
         Input::NewRun => {
@@ -269,7 +259,7 @@ fn act(app: &mut App, verb: Verb) -> Option<Action> {
             });
             Some(Action::Copy(command))
         }
-        Verb::Live | Verb::History | Verb::Verdict | Verb::Charts | Verb::Model => {
+        Verb::Live | Verb::History | Verb::Verdict | Verb::Charts => {
             go(app, verb);
             None
         }
@@ -283,7 +273,6 @@ fn go(app: &mut App, verb: Verb) {
         Verb::History => Screen::History,
         Verb::Verdict => Screen::Verdict,
         Verb::Charts => Screen::Charts,
-        Verb::Model => Screen::Model,
         _ => Screen::Live,
     };
     if app.screen == Screen::History {
@@ -538,7 +527,6 @@ fn open(app: &mut App) -> Option<Action> {
             }
             Panel::Events => app.zoomed = !app.zoomed,
         },
-        Screen::Model => return check_model(app),
         Screen::Charts => app.flash("nothing to open here"),
     }
     None
@@ -604,28 +592,8 @@ fn step(app: &mut App, by: i32) {
             }
             _ => app.verdict.row = stepped(app.verdict.row, by, app.picture.operations.keys()),
         },
-        Screen::Model => {
-            app.model.row = stepped(app.model.row, by, model_view::subjects().len());
-            app.model.scroll = 0;
-        }
         Screen::Charts => {}
     }
-}
-
-/// Has the selected subject of the model checked, one at a time.
-fn check_model(app: &mut App) -> Option<Action> {
-    let row = app.model.row;
-    if app.model.results.contains_key(&row) {
-        app.flash("it is checked; the same would be found again");
-        return None;
-    }
-    if app.model.running.is_some() {
-        app.flash("one check at a time: another is still running");
-        return None;
-    }
-    app.model.running = Some((row, app.clock_ns));
-    app.model.so_far = SoFar::default();
-    Some(Action::Check(row))
 }
 
 fn page(app: &mut App, by: i32) {
@@ -660,10 +628,6 @@ fn sideways(app: &mut App, by: i32) {
         }
         (Screen::Live, _) | (Screen::Charts, _) => scroll_time(app, i64::from(by) * 8),
         (Screen::Verdict, _) if app.picture.alarm.is_some() && !app.verdict.table => step(app, by),
-        (Screen::Model, _) => {
-            let most = draw::model_lines(app).saturating_sub(1);
-            app.model.scroll = stepped(app.model.scroll, by, most + 1);
-        }
         _ => app.flash("nothing lies that way"),
     }
 }

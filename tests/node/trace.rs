@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use checkers::model::trace::{Kind, Line, read};
+use model::trace::{Kind, Line, read};
 
 use whitewater::wire::kiwi::MetricsResponse;
 

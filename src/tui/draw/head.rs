@@ -348,7 +348,6 @@ fn word(app: &App, row: &Binding) -> &'static str {
     match row.verb {
         Verb::Freeze if frozen => "go on",
         Verb::Verdict if app.picture.alarm.is_some() => "see why",
-        Verb::Open if app.screen == Screen::Model => "check it",
         _ => row.hint,
     }
 }
@@ -382,7 +381,6 @@ fn useful(app: &App) -> Vec<&'static Binding> {
         Screen::Live if app.focus == Panel::Events => first.push(Verb::Filter),
         Screen::Live => {}
         Screen::History => first.extend([Verb::Back, Verb::Open, Verb::Filter]),
-        Screen::Model => first.extend([Verb::Back, Verb::Open]),
         Screen::Verdict if app.picture.alarm.is_some() && !app.verdict.table => {
             first.extend([
                 Verb::Back,

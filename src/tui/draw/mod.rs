@@ -11,7 +11,6 @@ mod head;
 mod history;
 mod key_table;
 mod live;
-mod model;
 mod overlays;
 mod text;
 mod timeline;
@@ -71,7 +70,6 @@ impl Whole<'_> {
             Screen::History => history::History { app }.render(body, buf),
             Screen::Verdict => verdict::Verdict { app }.render(body, buf),
             Screen::Charts => charts::Charts { app }.render(body, buf),
-            Screen::Model => model::Model { app }.render(body, buf),
         }
         head::Foot { app }.render(foot, buf);
         match &app.overlay {
@@ -179,11 +177,6 @@ pub(super) fn lane_at_row(app: &App, area: Rect, row: usize) -> Option<usize> {
 /// Nanoseconds a column of the charts.
 pub(super) fn chart_cell_ns(app: &App) -> u64 {
     charts::cell_ns(app, app.size.0.saturating_sub(charts::MARGIN + 2))
-}
-
-/// How many lines the Model screen has to say of what is selected.
-pub(super) fn model_lines(app: &App) -> usize {
-    model::detail_lines(app, app.size.0)
 }
 
 /// The path of what is shown, to be copied.

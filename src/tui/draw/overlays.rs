@@ -340,8 +340,7 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         );
     }
     let [up, down, ..] = theme.glyphs.arrows;
-    let keys =
-        format!("{up}{down} choose   enter ends this run, starts that   / filter   m model   esc");
+    let keys = format!("{up}{down} choose   enter ends this run, starts that   / filter   esc");
     text::put(buf, inner, 1, y + 4, &keys, theme.dim());
 }
 

@@ -102,7 +102,6 @@ pub(super) fn states() -> Vec<(&'static str, App)> {
             }),
         ),
         ("charts", on(fixtures::cut(), Screen::Charts)),
-        ("model", on(fixtures::checked(), Screen::Model)),
     ]
 }
 
@@ -125,7 +124,6 @@ fn screens_look_as_approved() {
         "verdict-keys",
         "verdict-proof",
         "charts",
-        "model",
     ];
     for (name, app) in states()
         .into_iter()

@@ -1,9 +1,9 @@
 //! One node's trace in the making, and the disk that it tells of.
 
 use super::vote_of;
-use crate::model::raft::Raft;
-use crate::model::state::{Lid, NODES, Node, PackedLog, lid, op, owner_of, term_of};
-use crate::model::trace::{Entry, Kind, Line, LogId, Vote};
+use crate::raft::Raft;
+use crate::state::{Lid, NODES, Node, PackedLog, lid, op, owner_of, term_of};
+use crate::trace::{Entry, Kind, Line, LogId, Vote};
 
 /// What a storage is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -16,10 +16,10 @@ use super::mutants::Mutant;
 use super::raft::{Action, Raft};
 use super::search::Fingerprints;
 use super::state::{NODES, PackedLog, State, op, owner_of, term_of};
-use crate::history::{Call, Event, EventKind, Header, History, NEVER, Outcome};
-use crate::linear::dfs::{Found, search};
-use crate::linear::{Budget, Options, check};
-use crate::spec::{Spec, Timed};
+use checkers::history::{Call, Event, EventKind, Header, History, NEVER, Outcome};
+use checkers::linear::dfs::{Found, search};
+use checkers::linear::{Budget, Options, check};
+use checkers::spec::{Spec, Timed};
 
 /// A write, by position and entry.
 type Write = (u8, u8);

@@ -7,8 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use checkers::model::conform::{Conformance, conform};
-use checkers::model::trace;
+use model::conform::{Conformance, conform};
+use model::trace;
 
 fn cases(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

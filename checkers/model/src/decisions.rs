@@ -281,7 +281,7 @@ fn commit(rules: Rules) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::mutants::Mutant;
+    use crate::mutants::Mutant;
 
     #[test]
     fn true_rules_are_right_and_each_broken_one_is_named() {

@@ -37,8 +37,8 @@
 //! **Invariants** ([`invariant`]) are looked at after each step that could break them: Election Safety, Leader
 //! Append-Only, Log Matching, Leader Completeness, State Machine Safety, a committed entry on a quorum's disks, votes
 //! that only rise, and reads that show every write that anybody had committed when they began. That last one is a
-//! comparison of two numbers; a test compares it with stateright's linearizability tester and with this crate's own
-//! judges, history by history. Nothing is asserted here that has not been seen to fail: each of the [`mutants`] breaks
+//! comparison of two numbers; a test compares it with stateright's linearizability tester and with the judges of the
+//! crate `checkers`, history by history. Nothing is asserted here that has not been seen to fail: each of the [`mutants`] breaks
 //! one rule, and is pinned to the invariant that kills it, the depth and the smallest configuration; and what is
 //! sometimes met is counted, so that a rule that nothing reaches is a failure too ([`check::never`]).
 //!
@@ -72,7 +72,7 @@
 //!
 //! Nodes record what their storage does ([`trace`]); [`conform()`](conform::conform) replays the files against the
 //! same rules. Storage tells the story of votes and logs, not of reads: those are for the judge of histories
-//! ([`crate::linear`]). Each sees what the other cannot.
+//! (the crate `checkers`). Each sees what the other cannot.
 //!
 //! # Reading order
 //!
