@@ -172,7 +172,7 @@ impl Table {
         }
     }
 
-    /// The exit code of DESIGN's table. Where defects are measured, finding one is what was wanted.
+    /// The exit code, as the README has it. Where defects are measured, finding one is what was wanted.
     #[must_use]
     pub fn exit(&self, ended: Ended) -> u8 {
         let count = |class: Class| self.classes.get(class.name()).copied().unwrap_or(0);
