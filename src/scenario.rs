@@ -51,6 +51,7 @@ const BUILT_IN: &[&str] = &[
     include_str!("scenarios/lost-answers.toml"),
     include_str!("scenarios/lost-sessions.toml"),
     include_str!("scenarios/by-hand.toml"),
+    include_str!("scenarios/demo.toml"),
 ];
 
 /// So many nodes there can be.

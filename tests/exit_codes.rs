@@ -444,3 +444,15 @@ fn a_panic_after_something_was_found_says_what_and_is_no_bench_error() {
     assert_eq!(code, 70, "{err}");
     assert!(!err.contains("found before"), "{err}");
 }
+
+#[test]
+fn the_demo_is_done_when_its_bug_was_seen() {
+    let _turn = machine();
+    let runs = tempfile::tempdir().unwrap();
+    let out = runs.path().display().to_string();
+    let (code, out, err) = said(&["demo", "--headless", "--out", &out]);
+    assert_eq!(code, 0, "{out}\n{err}");
+    assert!(out.contains("NOT LINEARIZABLE"), "{out}");
+    assert!(out.contains("What to type next"), "{out}");
+    assert_nothing_left(runs.path(), Duration::from_secs(10));
+}

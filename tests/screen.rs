@@ -117,3 +117,29 @@ fn a_finished_run_is_shown_again() {
     terminal.press(&["q"]);
     terminal.ended(0);
 }
+
+#[test]
+fn the_demo_leads_to_the_violation_and_says_what_to_type_next() {
+    let Some(terminal) = Terminal::open() else {
+        return;
+    };
+    terminal.start("demo");
+    terminal.wait("Clients read and write");
+    terminal.wait("the leader, is cut off");
+    // The violation opens its own screen, and everything is held as it was.
+    terminal.wait("fits nowhere");
+    terminal.wait("Caught, and everything is held");
+    terminal.press(&["u"]);
+    terminal.wait("Caught. 3 shows the operations");
+    terminal.press(&["e"]);
+    terminal.wait("STOPPED");
+    terminal.press(&["q"]);
+    terminal.ended_after(
+        0,
+        &[
+            "NOT LINEARIZABLE",
+            "What to type next",
+            "whitewater run --target etcd",
+        ],
+    );
+}

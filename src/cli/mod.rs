@@ -7,6 +7,7 @@
 //! ```
 
 mod check;
+mod demo;
 mod doctor;
 mod gather;
 mod generate;
@@ -60,6 +61,8 @@ struct Program {
 enum Door {
     /// Run a scenario without the screen: progress on stderr, the verdict on stdout and in the exit code.
     Run(Box<run::RunArgs>),
+    /// The first five minutes: a planted bug is found, and every step is said in a sentence.
+    Demo(demo::DemoArgs),
     /// Many runs, resumable: how often it breaks, how, and how well planted bugs are found.
     Hunt(Box<hunt::HuntArgs>),
     /// Judge histories: files, folders of them, or - for standard input.
@@ -123,6 +126,7 @@ fn open(door: Result<Door, screen::ScreenArgs>, out: &mut Out) -> anyhow::Result
         Err(args) => screen::run(&args, out),
         Ok(Door::Replay(args)) => screen::replay(&args, out),
         Ok(Door::Run(args)) => run::run(&args, out),
+        Ok(Door::Demo(args)) => demo::run(&args, out),
         Ok(Door::Hunt(args)) => hunt::run(&args, out),
         Ok(Door::Check(args)) => check::run(&args, out),
         Ok(Door::Gen(args)) => generate::run(&args, out),

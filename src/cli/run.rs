@@ -144,6 +144,17 @@ impl ChangeArgs {
 }
 
 impl RunArgs {
+    /// What is asked for where nobody has typed it.
+    pub(super) fn of(scenario: &str, seed: u64, defect: &str, out: PathBuf) -> RunArgs {
+        RunArgs {
+            scenario: Some(scenario.to_owned()),
+            seed: Some(seed),
+            defect: Some(defect.to_owned()),
+            out,
+            ..RunArgs::default()
+        }
+    }
+
     /// Everything that the run needs; draws a seed where none is given.
     pub(crate) fn setup(&self) -> anyhow::Result<Setup> {
         let changes = self.changes.changes()?;
@@ -209,7 +220,10 @@ pub(crate) fn run(args: &RunArgs, out: &mut Out) -> anyhow::Result<u8> {
         super::node::die_with_parent()?;
         end_with_stdin()?;
     }
-    let setup = args.setup()?;
+    let setup = Setup {
+        found: out.found().clone(),
+        ..args.setup()?
+    };
     if setup.needs_somebody() && !io::stdin().is_terminal() {
         let text =
             "a run without an end and without a plan needs somebody at the screen: give it --time"
@@ -236,11 +250,7 @@ fn end_with_stdin() -> anyhow::Result<()> {
 
 /// Runs without the screen: progress on stderr, the verdict on stdout.
 pub(crate) fn headless(setup: Setup, json: bool, out: &mut Out) -> anyhow::Result<u8> {
-    let found = out.found().clone();
-    let setup = Setup {
-        found: found.clone(),
-        ..setup
-    };
+    let found = setup.found.clone();
     let mut handle = run::start(setup);
     signals::stop(handle.commands(), found)?;
     let mut progress = report::Progress::new(io::stderr().is_terminal());

@@ -15,7 +15,7 @@ use crate::{journal, report, run, tui};
 
 /// How the screen looks.
 #[derive(Args, Clone, Copy, Debug)]
-struct Look {
+pub(super) struct Look {
     /// Whether to use colour.
     #[arg(long, value_enum, default_value_t)]
     color: tui::theme::ColorChoice,
@@ -28,11 +28,12 @@ struct Look {
 }
 
 impl Look {
-    fn options(self) -> tui::Options {
+    pub(super) fn options(self) -> tui::Options {
         tui::Options {
             color: self.color,
             ascii: self.ascii,
             no_mouse: self.no_mouse,
+            tour: false,
         }
     }
 }
@@ -110,7 +111,10 @@ impl ReplayArgs {
 }
 
 pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
-    let setup = args.setup()?;
+    let setup = run::Setup {
+        found: out.found().clone(),
+        ..args.setup()?
+    };
     let terminal = tui::is_possible();
     if args.tui && !terminal {
         return Err(no_terminal("--tui"));
@@ -124,7 +128,6 @@ pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
     // Somebody looks: what the nodes hold at a violation is worth more than the rest of the run.
     let setup = run::Setup {
         hold: true,
-        found: out.found().clone(),
         ..setup
     };
     // Of the runs before the last one only what they found, or failed in, is left to say.

@@ -213,6 +213,8 @@ pub struct App {
     pub lacks: Lacks,
     /// Set when this is a replay.
     pub replay: Option<Replay>,
+    /// Somebody is shown around: what happens is said in a sentence, and a violation opens its own screen.
+    pub tour: bool,
     /// The person has asked to leave, and the run is ending.
     pub leaving: bool,
     zoom_checked_ns: u64,
@@ -256,6 +258,7 @@ impl App {
             picker: Picker::default(),
             lacks: Lacks::default(),
             replay: None,
+            tour: false,
             leaving: false,
             zoom_checked_ns: 0,
         }
@@ -345,7 +348,9 @@ impl App {
         let lanes = super::draw::lanes(self);
         let lane = lanes.iter().position(|lane| Some(*lane) == client);
         self.lane = lane.unwrap_or(self.lane);
-        if self.replay.is_none() {
+        if self.tour {
+            self.screen = Screen::Verdict;
+        } else if self.replay.is_none() {
             self.flash("a violation: 3 shows the operations that prove it");
         }
     }
@@ -476,11 +481,13 @@ impl App {
         let (theme, size, clock_ns) = (self.theme, self.size, self.clock_ns);
         let picker = std::mem::take(&mut self.picker);
         let lacks = std::mem::take(&mut self.lacks);
+        let tour = self.tour;
         *self = App {
             size,
             clock_ns,
             picker,
             lacks,
+            tour,
             ..App::new(theme)
         };
     }

@@ -23,6 +23,7 @@ mod session;
 mod signals;
 mod terminal;
 pub mod theme;
+mod tour;
 #[cfg(test)]
 mod truth_tests;
 pub mod update;

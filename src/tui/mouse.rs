@@ -22,7 +22,7 @@ pub(super) fn mouse(app: &mut App, event: MouseEvent) -> Option<Action> {
 }
 
 fn click(app: &mut App, at: Position) -> Option<Action> {
-    let [head, body, foot] = draw::rows(Rect::new(0, 0, app.size.0, app.size.1));
+    let [head, body, _, foot] = draw::rows(app, Rect::new(0, 0, app.size.0, app.size.1));
     if foot.contains(at) {
         return press(app, draw::hint_at(app, at.x)?);
     }

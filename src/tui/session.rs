@@ -45,6 +45,8 @@ pub struct Options {
     pub ascii: bool,
     /// Leave the mouse to the terminal.
     pub no_mouse: bool,
+    /// Say what happens, a sentence at a time, for somebody who sees it for the first time.
+    pub tour: bool,
 }
 
 /// Starts a run and shows it until the person leaves; then ends it and gives how it ended. When another run was picked
@@ -65,6 +67,7 @@ pub fn run(
     session.app.picker.clients = setup.changes.clients;
     session.app.picker.keys = setup.changes.keys;
     session.app.lacks = setup.changes.lacks.clone();
+    session.app.tour = options.tour;
     session.app.picker.defects = run::DEFECTS
         .iter()
         .map(|defect| defect.name.to_owned())

@@ -24,11 +24,12 @@ mod tests;
 use checkers::history::ClientId;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::widgets::Widget;
 
 use super::app::{App, Overlay};
 use super::keys::Screen;
+use super::tour;
 
 pub(super) use head::{hint_at, tab_at};
 pub(super) use key_table::key_rows;
@@ -63,13 +64,22 @@ impl Whole<'_> {
             too_small(app, area, buf);
             return;
         }
-        let [head, body, foot] = rows(area);
+        let [head, body, told, foot] = rows(app, area);
         head::Head { app }.render(head, buf);
         match app.screen {
             Screen::Live => live::Live { app }.render(body, buf),
             Screen::History => history::History { app }.render(body, buf),
             Screen::Verdict => verdict::Verdict { app }.render(body, buf),
             Screen::Charts => charts::Charts { app }.render(body, buf),
+        }
+        if app.tour {
+            let said = text::wrap(&tour::sentence(&app.picture), usize::from(told.width) - 2);
+            for (y, line) in text::at_most(said, told.height.into(), told.width.into())
+                .iter()
+                .enumerate()
+            {
+                text::put(buf, told, 1, y as u16, line, app.theme.bold());
+            }
         }
         head::Foot { app }.render(foot, buf);
         match &app.overlay {
@@ -91,25 +101,19 @@ impl Whole<'_> {
     }
 }
 
-/// The header, what is between, and the hint line.
-pub(super) fn rows(area: Rect) -> [Rect; 3] {
-    let body = area.height.saturating_sub(2);
-    [
-        Rect {
-            height: 1.min(area.height),
-            ..area
-        },
-        Rect {
-            y: area.y + 1.min(area.height),
-            height: body,
-            ..area
-        },
-        Rect {
-            y: area.bottom().saturating_sub(1),
-            height: 1.min(area.height),
-            ..area
-        },
-    ]
+/// How many lines a sentence of the tour may take.
+const TOLD: u16 = 2;
+
+/// The header, what is between, what the tour says, and the hint line.
+pub(super) fn rows(app: &App, area: Rect) -> [Rect; 4] {
+    let told = if app.tour { TOLD } else { 0 };
+    let lengths = [
+        Constraint::Length(1),
+        Constraint::Fill(1),
+        Constraint::Length(told),
+        Constraint::Length(1),
+    ];
+    Layout::vertical(lengths).areas(area)
 }
 
 fn too_small(app: &App, area: Rect, buf: &mut Buffer) {
