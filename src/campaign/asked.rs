@@ -271,8 +271,8 @@ impl Runs {
         };
         let arms = self.arms.len() as u64;
         let of = |line: &&Line| self.asked.defects.is_empty() || line.run % arms == run % arms;
-        let failed = lines.iter().filter(of).filter(|line| line.class.failed());
-        failed.count() as u64 >= wanted
+        let alarmed = lines.iter().filter(of).filter(|line| line.class.alarmed());
+        alarmed.count() as u64 >= wanted
     }
 
     /// How a run is named.

@@ -19,6 +19,8 @@ use crate::journal::Event;
 pub enum Class {
     /// It held, and exercised what its scenario promises.
     Held,
+    /// It showed what the mode is documented to show, and nothing else.
+    Documented,
     /// The history is not linearizable.
     Violation,
     /// Another oracle proved something.
@@ -37,6 +39,7 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Class::Held => "held",
+            Class::Documented => "as documented",
             Class::Violation => "violation",
             Class::Finding => "finding",
             Class::Unknown => "unknown",
@@ -45,10 +48,16 @@ impl Class {
         }
     }
 
-    /// Whether something was found.
+    /// Whether something was found that accuses somebody.
     #[must_use]
     pub fn failed(self) -> bool {
         matches!(self, Class::Violation | Class::Finding)
+    }
+
+    /// Whether an alarm rang, documented or not.
+    #[must_use]
+    pub fn alarmed(self) -> bool {
+        self.failed() || self == Class::Documented
     }
 
     /// Whether it says something about the system under test: a bench error does not.
@@ -77,6 +86,9 @@ pub struct Signature {
     /// Whether a fault was in that no quorum protocol need survive: then it accuses nobody.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outside_the_model: bool,
+    /// Whether the mode that was tested is documented to show it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub documented: bool,
 }
 
 impl fmt::Display for Signature {
@@ -100,6 +112,9 @@ impl fmt::Display for Signature {
         }
         if self.outside_the_model {
             write!(f, ", after a fault outside of the model")?;
+        }
+        if self.documented {
+            write!(f, ", as documented")?;
         }
         Ok(())
     }
@@ -233,6 +248,7 @@ pub struct Came {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Said {
+    target: Option<String>,
     verdict: Option<String>,
     exit: Option<i32>,
     anomaly: Option<String>,
@@ -274,8 +290,8 @@ struct Covered {
     broken_promises: Vec<String>,
 }
 
-/// What is tested as long as there is one target.
-const TARGET: &str = "kiwi";
+/// What is tested where a run names no target: our own node.
+const OWN: &str = "kiwi";
 
 impl Line {
     /// What is kept of a run; `None` where it was told to end before its time, and had found nothing by then.
@@ -293,7 +309,12 @@ impl Line {
             Some(said) => (said, false),
             None => (Said::of(&came.found), true),
         };
-        let class = if said.violated() {
+        let class = if said.is_documented() {
+            match class_of(code) {
+                Class::Held => Class::Documented,
+                worse => worse,
+            }
+        } else if said.violated() {
             Class::Violation
         } else if found || said.found() {
             Class::Finding
@@ -310,10 +331,10 @@ impl Line {
             seed: named.seed,
             planted: named.planted.clone(),
             class,
-            signature: class.failed().then(|| said.signature()),
+            signature: class.alarmed().then(|| said.signature()),
             oracles: said.oracles(),
             exit: code,
-            alarm_seconds: class.failed().then_some(alarm),
+            alarm_seconds: class.alarmed().then_some(alarm),
             seconds: said.seconds,
             took_seconds,
             ops: said.ops,
@@ -363,8 +384,15 @@ impl Said {
         self.verdict.as_deref() == Some("violation")
     }
 
+    /// Whether what it found is what its mode is documented to show, and nothing else: the run itself says so, by its code.
+    fn is_documented(&self) -> bool {
+        self.violated() && self.findings.is_empty() && self.exit == Some(0)
+    }
+
     fn found(&self) -> bool {
-        self.violated() || !self.findings.is_empty() || self.exit == Some(1)
+        (self.violated() && !self.is_documented())
+            || !self.findings.is_empty()
+            || self.exit == Some(1)
     }
 
     fn oracles(&self) -> Vec<String> {
@@ -387,7 +415,7 @@ impl Said {
             .collect();
         let anomaly = self.anomaly.clone();
         Signature {
-            target: TARGET.to_owned(),
+            target: self.target.clone().unwrap_or(OWN.to_owned()),
             // A run that ends with 1 and says nothing that can be read has found something all the same.
             oracle: self.oracles().first().cloned().unwrap_or("?".to_owned()),
             anomaly: self
@@ -399,6 +427,7 @@ impl Said {
                 .into_iter()
                 .collect(),
             outside_the_model: !self.outside_the_model.is_empty(),
+            documented: self.is_documented(),
         }
     }
 
@@ -406,7 +435,7 @@ impl Said {
     fn note(&self, class: Class, came: &Came) -> Option<String> {
         let note = match class {
             Class::Held => return None,
-            Class::Violation => {
+            Class::Violation | Class::Documented => {
                 let key = self.counterexample.as_ref().map(|proof| &proof.key);
                 key.map_or(String::new(), |key| format!("on {key}"))
             }

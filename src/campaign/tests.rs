@@ -71,6 +71,14 @@ fn stale(alarm: f64) -> Value {
                {"call": {"write": 5}}, {"call": {"write": 6}}, {"call": "read"}]}})
 }
 
+/// What a run says whose mode is documented to show what it has shown.
+fn documented() -> Value {
+    let mut said = stale(2.0);
+    (said["exit"], said["target"]) = (json!(0), json!("etcd"));
+    said["expected"] = json!(["stale-read"]);
+    said
+}
+
 fn found(oracles: &[&str]) -> Value {
     let findings = oracles.iter();
     let findings: Vec<Value> = findings
@@ -106,6 +114,23 @@ fn each_way_in_which_a_run_ends_has_its_class() {
         (broken.class, broken.note.as_deref()),
         (Class::BenchError, Some("disk full"))
     );
+    let shown = line(0, None, 0, documented());
+    assert_eq!(
+        (shown.class, shown.alarm_seconds),
+        (Class::Documented, Some(2.0))
+    );
+    let signature = shown.signature.expect("it is counted");
+    assert_eq!(
+        (signature.target.as_str(), signature.documented),
+        ("etcd", true)
+    );
+    // It could not be printed: the bench has failed, and nobody is accused.
+    assert_eq!(class(70, documented()), Class::BenchError);
+    // Something else was found besides: that is no longer what is documented.
+    let mut worse = documented();
+    worse["findings"] = json!([{"oracle": "panic", "evidence": "n1 panicked"}]);
+    worse["exit"] = json!(1);
+    assert_eq!(class(1, worse), Class::Violation);
     // Where the code and the object do not agree, what was found stays found.
     assert_eq!(class(70, stale(4.0)), Class::Violation);
     assert_eq!(class(0, found(&["exit"])), Class::Finding);
@@ -247,6 +272,18 @@ fn a_hunt_exits_with_the_worst_of_its_runs() {
     code(&of(&[(0, held()), (3, vacuous())]), &asked, Complete, 0);
     code(&of(&[(3, vacuous()), (3, vacuous())]), &asked, Complete, 3);
     code(&[], &asked, Complete, 3);
+    code(
+        &of(&[(0, documented()), (3, vacuous())]),
+        &asked,
+        Complete,
+        0,
+    );
+    code(
+        &of(&[(0, documented()), (1, stale(1.0))]),
+        &asked,
+        Complete,
+        1,
+    );
     code(&of(&[(0, held()), (2, unknown())]), &asked, Complete, 2);
     code(&of(&[(2, unknown()), (70, full())]), &asked, Complete, 70);
     code(&of(&[(70, full()), (1, stale(1.0))]), &asked, Complete, 1);
