@@ -456,3 +456,42 @@ fn the_demo_is_done_when_its_bug_was_seen() {
     assert!(out.contains("What to type next"), "{out}");
     assert_nothing_left(runs.path(), Duration::from_secs(10));
 }
+
+#[test]
+fn a_run_is_told_of_as_junit_and_on_github_and_a_dry_run_starts_nothing() {
+    let _turn = machine();
+    let runs = tempfile::tempdir().unwrap();
+    let at = |name: &str| runs.path().join(name).display().to_string();
+    let (out, junit, summary, plan) = (at("out"), at("run.xml"), at("summary.md"), at("plan.toml"));
+    let planned = ["run", "calm", "--time", "2", "--seed", "7", "--out", &out];
+    let (code, dry, err) = said(&[&planned[..], &["--dry-run"]].concat());
+    assert_eq!((code, err.as_str()), (0, ""), "{dry}");
+    assert!(
+        !runs.path().join("out").exists(),
+        "a dry run starts nothing"
+    );
+    // What it prints is a scenario, and running it is what would have been done.
+    fs::write(&plan, dry).unwrap();
+    let again = ["run", &plan, "--out", &out, "--quiet", "--junit", &junit];
+    let output = Command::new(PROGRAM)
+        .args(again)
+        .env("GITHUB_STEP_SUMMARY", &summary)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "quiet");
+    assert!(text.contains("✓ LINEARIZABLE"), "{text}");
+    let xml = fs::read_to_string(&junit).unwrap();
+    assert!(
+        xml.contains(r#"tests="1" skipped="0" failures="0" errors="0""#),
+        "{xml}"
+    );
+    assert!(xml.contains(r#"name="calm, seed 7""#), "{xml}");
+    let summary = fs::read_to_string(&summary).unwrap();
+    assert!(summary.starts_with("### ✓ LINEARIZABLE"), "{summary}");
+    let kept = fs::read_to_string(only_folder(&runs.path().join("out")).join("verdict.json"));
+    let verdict: Value = serde_json::from_str(&kept.unwrap()).unwrap();
+    assert_eq!(verdict["schema"], 1);
+}

@@ -61,10 +61,17 @@ const ARROWS: &[(&str, &[&str])] = &[
             "testbed",
         ],
     ),
-    ("report", &["checkers", "fault", "journal"]),
+    ("report", &["checkers", "fault", "journal", "exit"]),
     (
         "campaign",
-        &["run", "scenario", "fault", "journal", "last_words"],
+        &[
+            "run",
+            "scenario",
+            "fault",
+            "journal",
+            "last_words",
+            "report",
+        ],
     ),
     (
         "tui",

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::line::End;
+use crate::report::GITHUB_SUMMARY;
 
 /// Whether runs shall go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub(super) fn spawn(what: &Errand<'_>) -> io::Result<Child> {
     Command::new(what.program)
         .arg0("whitewater")
         .args(&what.arguments)
+        // The campaign has a summary, and its runs have none.
+        .env_remove(GITHUB_SUMMARY)
         .stdin(Stdio::piped())
         .stdout(File::create(what.place.join(SAID))?)
         .stderr(File::create(what.place.join(PROGRESS))?)

@@ -70,6 +70,8 @@ pub struct Standing {
 pub struct Over {
     /// What it came to.
     pub table: Table,
+    /// Its runs.
+    pub lines: Vec<Line>,
     /// The exit code.
     pub code: u8,
     /// Whether all was run that was asked for.
@@ -191,6 +193,7 @@ impl Work {
         };
         Over {
             table,
+            lines: self.ledger.lines().to_vec(),
             code,
             ended,
             jobs: self.ledger.jobs().cloned(),
@@ -433,7 +436,7 @@ impl Work {
         Standing {
             done,
             total,
-            found: lines.iter().filter(|line| line.class.failed()).count() as u64,
+            found: lines.iter().filter(|line| line.class.alarmed()).count() as u64,
             per_minute: 60.0 / each.max(1e-3),
             left_seconds: left.min_by(f64::total_cmp),
         }

@@ -41,5 +41,5 @@ pub use jobs::{How, Jobs};
 pub use ledger::{Ledger, LedgerError, NAME, Seed};
 pub use line::{Class, Line, Met, Ops, Signature};
 pub use ratio::Rate;
-pub use show::{json, line_json, sentence, standing, text};
+pub use show::{json, line_json, name, sentence, standing, text};
 pub use table::{Control, Ended, Power, Row, Table, bearable_ms};

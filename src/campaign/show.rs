@@ -11,19 +11,25 @@ use super::line::{Class, Line};
 use super::ratio::Rate;
 use super::table::{Control, Ended, Power, Row, Table};
 
-/// A run that is over, in a line.
+/// What a run is called.
 #[must_use]
-pub fn sentence(line: &Line) -> String {
+pub fn name(line: &Line) -> String {
     let Line {
         run,
         scenario,
         seed,
-        class,
         ..
     } = line;
     let planted = line.planted.as_ref();
     let planted = planted.map_or(String::new(), |name| format!(", {name}"));
-    let mut text = format!("#{run} {scenario}, seed {seed}{planted}: {}", class.name());
+    format!("#{run} {scenario}, seed {seed}{planted}")
+}
+
+/// A run that is over, in a line.
+#[must_use]
+pub fn sentence(line: &Line) -> String {
+    let class = line.class;
+    let mut text = format!("{}: {}", name(line), class.name());
     if let Some(signature) = &line.signature {
         let _ = write!(text, " ({signature})");
     }

@@ -10,7 +10,6 @@ mod print;
 mod typed;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
@@ -24,6 +23,7 @@ use rayon::prelude::*;
 
 use super::out::{Out, worst};
 use super::{FOUND, USAGE, Usage, signals};
+use crate::report;
 use collect::{Collected, Item};
 use judge::{Came, Checked, check};
 
@@ -162,12 +162,12 @@ pub(crate) fn run(args: &CheckArgs, out: &mut Out) -> anyhow::Result<u8> {
         out.print(|out| print::summary(out, &checked));
     }
     if let Some(path) = &args.junit {
-        let written = File::create(path)
-            .and_then(|file| print::junit(&mut io::BufWriter::new(file), &checked));
-        if let Err(error) = written
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            out.failed(format_args!("could not write {}: {error}", path.display()));
+        let cases = checked
+            .iter()
+            .map(Checked::case)
+            .collect::<io::Result<Vec<_>>>()?;
+        if let Err(failure) = report::junit(path, "whitewater check", &cases) {
+            out.failed(failure);
         }
     }
     Ok(checked.iter().map(Checked::code).fold(0, worst))

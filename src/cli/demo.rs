@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::out::Out;
-use super::run::{RunArgs, headless};
+use super::run::{RunArgs, Telling, close, headless};
 use super::screen::Look;
 use super::{FOUND, VACUOUS};
 use crate::{run, tui};
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DemoArgs, out: &mut Out) -> anyhow::Result<u8> {
     let asked = RunArgs::of(SCENARIO, args.seed, DEFECT, args.out.clone());
     let setup = asked.setup()?;
     let code = if args.headless || !tui::is_possible() {
-        headless(setup, false, out)?
+        headless(setup, &Telling::default(), out)?
     } else {
         let setup = run::Setup {
             hold: true,
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &DemoArgs, out: &mut Out) -> anyhow::Result<u8> {
             ..args.look.options()
         };
         let result = tui::run(setup, look, |_| None)?;
-        super::run::close(result, false, out)
+        close(result, &Telling::default(), out)
     };
     out.print(|out| writeln!(out, "\n{NEXT}"));
     Ok(match code {

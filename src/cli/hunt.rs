@@ -1,7 +1,7 @@
 //! `whitewater hunt`: many runs, and a table of what they came to.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
@@ -9,12 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::out::Out;
 use super::run::{ChangeArgs, drawn_seed, find, one_of};
-use super::{Malformed, Usage};
+use super::{BENCH_ERROR, FOUND, Malformed, Usage};
 use crate::campaign::{
     self, Asked, Hunt, HuntError, Ledger, LedgerError, Line, Over, Runs, Seed, Told,
 };
-use crate::journal;
-use crate::run;
+use crate::{journal, report, run};
 
 /// What `hunt` takes.
 #[derive(Args, Clone, Debug)]
@@ -50,6 +49,9 @@ pub(crate) struct HuntArgs {
     /// One JSON object a line on stdout: each run as it ends, then the table.
     #[arg(long)]
     json: bool,
+    /// Write the runs as JUnit XML, too: a test case a run.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Panic on purpose in each run: only to test the way out.
     #[arg(long, hide = true, value_name = "WHERE")]
     drill: Option<String>,
@@ -108,7 +110,42 @@ pub(crate) fn run(args: &HuntArgs, out: &mut Out) -> anyhow::Result<u8> {
         error => anyhow::Error::new(error),
     })?;
     says.end(&over, &dir);
+    tell_ci(args, &over, &asked, &dir, out);
     Ok(over.code)
+}
+
+/// Tells whoever shows it to people. A run that found what it was to find is a success: a planted bug, or what a mode is
+/// documented to show.
+fn tell_ci(args: &HuntArgs, over: &Over, asked: &Asked, dir: &Path, out: &mut Out) {
+    let case = |line: &Line| {
+        let found = if asked.is_failure(line) { FOUND } else { 0 };
+        let code = match (line.class, line.exit.map(u8::try_from)) {
+            (class, _) if class.alarmed() => found,
+            (_, Some(Ok(code))) => code,
+            _ => BENCH_ERROR,
+        };
+        let sentence = campaign::sentence(line);
+        report::Case {
+            name: campaign::name(line),
+            seconds: line.took_seconds,
+            code,
+            text: format!("{sentence}\nagain: {}", line.again),
+            said: sentence,
+        }
+    };
+    if let Some(path) = &args.junit {
+        let cases: Vec<report::Case> = over.lines.iter().map(case).collect();
+        if let Err(failure) = report::junit(path, "whitewater hunt", &cases) {
+            out.failed(failure);
+        }
+    }
+    if let Some(path) = report::github_summary_file() {
+        let text = campaign::text(over, asked, dir);
+        let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        if let Err(failure) = report::github_summary(&path, head, rest) {
+            out.failed(failure);
+        }
+    }
 }
 
 /// Notes what makes the campaign a failure, whatever becomes of its other runs.

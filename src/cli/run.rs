@@ -33,6 +33,15 @@ pub(crate) struct RunArgs {
     /// One JSON object on stdout, and nothing else.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write how it ended as JUnit XML, too.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// No progress on stderr.
+    #[arg(long)]
+    quiet: bool,
+    /// Start nothing: print the scenario with nothing left open, as the run's folder would have it.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Let clients dial the nodes themselves, past the proxy: only to measure what the proxy costs.
     #[arg(long, hide = true)]
     direct: bool,
@@ -144,6 +153,15 @@ impl ChangeArgs {
 }
 
 impl RunArgs {
+    /// How it is told of.
+    pub(super) fn telling(&self) -> Telling {
+        Telling {
+            json: self.json,
+            junit: self.junit.clone(),
+            quiet: self.quiet,
+        }
+    }
+
     /// What is asked for where nobody has typed it.
     pub(super) fn of(scenario: &str, seed: u64, defect: &str, out: PathBuf) -> RunArgs {
         RunArgs {
@@ -224,13 +242,33 @@ pub(crate) fn run(args: &RunArgs, out: &mut Out) -> anyhow::Result<u8> {
         found: out.found().clone(),
         ..args.setup()?
     };
+    if args.dry_run {
+        return dry_run(&setup, out);
+    }
     if setup.needs_somebody() && !io::stdin().is_terminal() {
         let text =
             "a run without an end and without a plan needs somebody at the screen: give it --time"
                 .to_owned();
         return Err(Usage(text).into());
     }
-    headless(setup, args.json, out)
+    headless(setup, &args.telling(), out)
+}
+
+/// What would be done, as a scenario of its own.
+pub(super) fn dry_run(setup: &Setup, out: &mut Out) -> anyhow::Result<u8> {
+    let resolved = &setup.resolved;
+    let text = toml::to_string(resolved)?;
+    out.print(|out| {
+        writeln!(
+            out,
+            "# Nothing was started. `whitewater run FILE` does what stands here."
+        )?;
+        for left_out in &resolved.left_out {
+            writeln!(out, "# left out: {left_out}")?;
+        }
+        write!(out, "{text}")
+    });
+    Ok(0)
 }
 
 /// Ends everything when whoever holds the other end of standard input is gone: also one that ended before
@@ -248,27 +286,68 @@ fn end_with_stdin() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How a run is told of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Telling {
+    /// As one object.
+    pub(super) json: bool,
+    /// As JUnit XML in this file, too.
+    pub(super) junit: Option<PathBuf>,
+    /// Without progress.
+    pub(super) quiet: bool,
+}
+
 /// Runs without the screen: progress on stderr, the verdict on stdout.
-pub(crate) fn headless(setup: Setup, json: bool, out: &mut Out) -> anyhow::Result<u8> {
+pub(super) fn headless(setup: Setup, telling: &Telling, out: &mut Out) -> anyhow::Result<u8> {
     let found = setup.found.clone();
     let mut handle = run::start(setup);
     signals::stop(handle.commands(), found)?;
     let mut progress = report::Progress::new(io::stderr().is_terminal());
     while let Some(entry) = handle.entries.blocking_recv() {
-        // A closed stderr ends the progress, not the run.
-        let _ = progress.take(&mut io::stderr(), &entry);
+        if !telling.quiet {
+            // A closed stderr ends the progress, not the run.
+            let _ = progress.take(&mut io::stderr(), &entry);
+        }
     }
-    let _ = progress.finish(&mut io::stderr());
-    Ok(close(handle.join(), json, out))
+    if !telling.quiet {
+        let _ = progress.finish(&mut io::stderr());
+    }
+    Ok(close(handle.join(), telling, out))
+}
+
+/// Tells whoever shows it to people: what could not be told.
+fn tell_ci(result: &RunResult, telling: &Telling) -> Vec<String> {
+    let mut text = Vec::new();
+    let printed = report::text(&mut text, result);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let resolved = &result.resolved;
+    let mut failures: Vec<String> = printed.err().map(|e| e.to_string()).into_iter().collect();
+    if let Some(path) = &telling.junit {
+        let case = report::Case {
+            name: format!("{}, seed {}", resolved.scenario.name, resolved.seed),
+            seconds: result.seconds,
+            code: result.exit(),
+            said: result.summary(),
+            text: text.clone(),
+        };
+        failures.extend(report::junit(path, "whitewater run", &[case]).err());
+    }
+    if let Some(path) = report::github_summary_file() {
+        failures.extend(report::github_summary(&path, &result.summary(), &text).err());
+    }
+    failures
 }
 
 /// Saves and prints how a run ended, each whatever becomes of the other, and gives its exit code.
-pub(super) fn close(mut result: RunResult, json: bool, out: &mut Out) -> u8 {
+pub(super) fn close(mut result: RunResult, telling: &Telling, out: &mut Out) -> u8 {
     let decided = result.exit();
     for failure in report::save(&mut result) {
         out.failed(failure);
     }
-    out.print(|out| match json {
+    for failure in tell_ci(&result, telling) {
+        out.failed(failure);
+    }
+    out.print(|out| match telling.json {
         true => {
             serde_json::to_writer(&mut *out, &report::json(&result))?;
             writeln!(out)

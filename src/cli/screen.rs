@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::out::{Out, worst};
-use super::run::{RunArgs, close, headless};
+use super::run::{RunArgs, Telling, close, dry_run, headless};
 use super::{FOUND, Usage};
 use crate::tui::keys::Screen;
 use crate::{journal, report, run, tui};
@@ -115,6 +115,9 @@ pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
         found: out.found().clone(),
         ..args.setup()?
     };
+    if args.run.dry_run {
+        return dry_run(&setup, out);
+    }
     let terminal = tui::is_possible();
     if args.tui && !terminal {
         return Err(no_terminal("--tui"));
@@ -123,7 +126,7 @@ pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
         if !args.headless && !args.run.json {
             out.note("whitewater: no terminal here, so this runs without the screen");
         }
-        return headless(setup, args.run.json, out);
+        return headless(setup, &args.run.telling(), out);
     }
     // Somebody looks: what the nodes hold at a violation is worth more than the rest of the run.
     let setup = run::Setup {
@@ -141,6 +144,10 @@ pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
         earlier.push(before);
         said
     })?;
+    let telling = Telling {
+        json: false,
+        ..args.run.telling()
+    };
     let mut code = 0;
     for before in &earlier {
         if before.exit() == FOUND {
@@ -154,7 +161,7 @@ pub(crate) fn run(args: &ScreenArgs, out: &mut Out) -> anyhow::Result<u8> {
             .iter()
             .for_each(|error| out.failed(error));
     }
-    Ok(worst(code, close(result, false, out)))
+    Ok(worst(code, close(result, &telling, out)))
 }
 
 pub(crate) fn replay(args: &ReplayArgs, out: &mut Out) -> anyhow::Result<u8> {

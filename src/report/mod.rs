@@ -1,9 +1,15 @@
 //! After the run, and on stderr while it goes on: sentences and JSON from what the run says. A report never decides;
 //! it prints the verdict that it was given, with the evidence.
 
+mod github;
+mod junit;
 mod progress;
 mod text;
 
+pub use github::{
+    VARIABLE as GITHUB_SUMMARY, summary as github_summary, summary_file as github_summary_file,
+};
+pub use junit::{Case, junit};
 pub use progress::Progress;
 pub use text::{counterexample, text};
 
@@ -15,12 +21,16 @@ use serde_json::{Value, json};
 
 use crate::journal::RunResult;
 
+/// The version of what is printed as JSON: it rises when a member changes its meaning or goes, not when one is added.
+pub const SCHEMA: u32 = 1;
+
 /// The object that `whitewater run --json` ends with, and `verdict.json` holds.
 #[must_use]
 pub fn json(result: &RunResult) -> Value {
     let counts = &result.counts;
     let tested = result.resolved.tested.as_ref();
     let mut object = json!({
+        "schema": SCHEMA,
         "verdict": result.word(),
         "exit": result.exit(),
         "anomaly": result.anomaly,

@@ -1,4 +1,4 @@
-//! The verdicts of files, in words, as JSON and as JUnit XML.
+//! The verdicts of files, in words, as JSON and as test cases.
 
 use std::io::{self, Write};
 
@@ -7,11 +7,13 @@ use checkers::verdict::Verdict;
 use serde_json::json;
 
 use super::judge::{Came, Checked};
+use crate::report;
 
 impl Checked {
     /// As an object.
     pub(super) fn json(&self) -> serde_json::Value {
         let mut object = json!({
+            "schema": report::SCHEMA,
             "path": self.path,
             "verdict": self.verdict(),
             "exit": self.code(),
@@ -155,51 +157,17 @@ pub(super) fn summary(out: &mut impl Write, checked: &[Checked]) -> io::Result<(
     writeln!(out)
 }
 
-/// The verdicts as JUnit XML: a test case a file, failed where the exit code would not be 0.
-pub(super) fn junit(out: &mut impl Write, checked: &[Checked]) -> io::Result<()> {
-    let failures = checked.iter().filter(|one| one.code() != 0).count();
-    writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
-    writeln!(
-        out,
-        r#"<testsuite name="whitewater check" tests="{}" failures="{failures}">"#,
-        checked.len()
-    )?;
-    for one in checked {
-        write!(
-            out,
-            r#"  <testcase name="{}" time="{:.3}""#,
-            escape(&one.path),
-            one.seconds
-        )?;
-        if one.code() == 0 {
-            writeln!(out, "/>")?;
-            continue;
-        }
+impl Checked {
+    /// As a test case: a failure where the exit code is 1, an error where nothing is proven.
+    pub(super) fn case(&self) -> io::Result<report::Case> {
         let mut text = Vec::new();
-        one.print(&mut text, true)?;
-        writeln!(
-            out,
-            r#"><failure message="{}">{}</failure></testcase>"#,
-            one.verdict(),
-            escape(&String::from_utf8_lossy(&text))
-        )?;
+        self.print(&mut text, true)?;
+        Ok(report::Case {
+            name: self.path.clone(),
+            seconds: self.seconds,
+            code: self.code(),
+            said: self.verdict().to_owned(),
+            text: String::from_utf8_lossy(&text).into_owned(),
+        })
     }
-    writeln!(out, "</testsuite>")?;
-    out.flush()
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            // XML 1.0 has no other control characters.
-            c if c.is_control() && !matches!(c, '\n' | '\t' | '\r') => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
