@@ -22,4 +22,7 @@ pub enum Reply {
     Value(i64),
     /// It fails with this error number (positive, as in errno(3)).
     Errno(i32),
+    /// Nothing more: the work of an [`Answer::Later`](crate::watcher::Answer::Later) has let it go on already
+    /// ([`Caller::go_on`](crate::caller::Caller::go_on)).
+    Gone,
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -21,8 +21,26 @@ const REPEATED: Duration = Duration::from_secs(1);
 pub struct Caller {
     call: Call,
     listener: Arc<Listener>,
-    /// Where signals can interrupt a call that waits, the kernel's number of its latest repetition.
-    latest: Option<Arc<AtomicU64>>,
+    /// Where signals can interrupt a call that waits: how that is known when it is made again.
+    latest: Option<Arc<Latest>>,
+}
+
+/// A call that may be made again.
+#[derive(Debug)]
+pub(crate) struct Latest {
+    /// The kernel's number of its latest repetition.
+    pub(crate) id: AtomicU64,
+    /// The kernel was let carry it out: what comes after is another call, though it may look the same.
+    pub(crate) over: AtomicBool,
+}
+
+impl Latest {
+    pub(crate) fn of(call: &Call) -> Arc<Self> {
+        Arc::new(Self {
+            id: AtomicU64::new(call.id),
+            over: AtomicBool::new(false),
+        })
+    }
 }
 
 /// What the kernel shows of an open file (`/proc/TID/fdinfo/FD`, proc(5)).
@@ -38,7 +56,7 @@ impl Caller {
     pub(crate) fn new(call: Call, listener: Arc<Listener>, interrupts: Interrupts) -> Self {
         let latest = match interrupts {
             Interrupts::Withheld => None,
-            Interrupts::Let => Some(Arc::new(AtomicU64::new(call.id))),
+            Interrupts::Let => Some(Latest::of(&call)),
         };
         Self {
             call,
@@ -47,15 +65,20 @@ impl Caller {
         }
     }
 
-    /// Where the number of a repetition is to be written; `None` where there are none.
-    pub(crate) fn latest(&self) -> Option<&Arc<AtomicU64>> {
+    /// Where a repetition is to be written down; `None` where there are none.
+    pub(crate) fn latest(&self) -> Option<&Arc<Latest>> {
         self.latest.as_ref()
+    }
+
+    /// Whether a signal can interrupt the call while it waits.
+    pub(crate) fn is_interruptible(&self) -> bool {
+        self.latest.is_some()
     }
 
     /// The number that the kernel knows the call by now.
     fn id(&self) -> u64 {
         match &self.latest {
-            Some(latest) => latest.load(Ordering::Acquire),
+            Some(latest) => latest.id.load(Ordering::Acquire),
             None => self.call.id,
         }
     }
@@ -79,6 +102,20 @@ impl Caller {
         self.listener.waits(self.id())
     }
 
+    /// Whether the call still waits, or does so soon: a signal may have come first, whose handler runs before it is made
+    /// again.
+    #[must_use]
+    pub fn waits_again(&self) -> bool {
+        let end = Instant::now() + REPEATED;
+        while !self.waits() {
+            if self.latest.is_none() || Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        true
+    }
+
     /// Whether nobody will ever hear an answer. Unlike [`Caller::waits`], this does not take a call for gone whose thread
     /// runs a signal's handler and then makes it again.
     #[must_use]
@@ -87,8 +124,11 @@ impl Caller {
     }
 
     /// Lets the kernel carry the call out now, while the work of an [`Answer::Later`](crate::watcher::Answer::Later) goes
-    /// on. What that work gives in the end goes to nobody; it is to be [`Reply::Continue`].
+    /// on, which is to give [`Reply::Gone`].
     pub fn go_on(&self) {
+        if let Some(latest) = &self.latest {
+            latest.over.store(true, Ordering::Release);
+        }
         // A call that is gone needs no answer.
         let _ = self.listener.send(self.id(), Reply::Continue);
     }

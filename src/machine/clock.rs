@@ -15,14 +15,14 @@
 //!
 //! What cannot be bent: relative timeouts (`epoll_wait`, `poll`, `nanosleep`) stay real, so a slow clock makes timers late
 //! as it should, and a fast one cannot make them early; a processor's own counter (`rdtsc`); time stamps of files; timers
-//! of `timer_settime` and priority-inheriting futexes. A clock costs a notification a read, bent or not: it is only put
+//! of `timer_settime` and priority-inheriting futexes. Before Linux 5.19 the translated time may stand in a program's
+//! memory for some microseconds after its call. A clock costs a notification a read, bent or not: it is only put
 //! on a program that a plan may want it for.
 
 mod deadline;
 mod hand;
 mod tracing;
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -32,6 +32,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 pub use hand::Hand;
 use hand::{Bend, nanoseconds, parts};
+use tracing::Tracers;
 
 use crate::call::Reply;
 use crate::caller::Caller;
@@ -46,9 +47,9 @@ const FUTEX_ABSOLUTE: u32 = 8;
 pub struct Clock {
     bends: Mutex<[Bend; 2]>,
     changed: Condvar,
-    missed: AtomicU64,
-    /// Threads whose exec is traced, and that have not stopped yet.
-    execs: Mutex<HashSet<u32>>,
+    /// How many of a program's reads were answered with another time than the real one.
+    bent: AtomicU64,
+    tracers: Tracers,
 }
 
 impl Clock {
@@ -95,11 +96,19 @@ impl Clock {
         Duration::from_nanos(u64::try_from(shown).unwrap_or_default())
     }
 
-    /// How many programs were started whose clock reads stayed unseen, because they could not be traced: their clocks are
-    /// real.
+    /// How often something of a program stayed real because a thread could not be traced: the clocks of one that was
+    /// started, or a deadline.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
+        self.tracers.missed()
+    }
+
+    /// How many reads of these clocks were answered with a time that is not the real one. A program whose reads do not
+    /// count here, while its clocks are wrong, reads them in a way that nobody hears (a processor's own counter), or not
+    /// at all.
+    #[must_use]
+    pub fn bent(&self) -> u64 {
+        self.bent.load(Ordering::Relaxed)
     }
 
     fn change(&self, hand: Hand, change: impl FnOnce(&mut Bend, i128)) {
@@ -159,6 +168,7 @@ impl Clock {
     fn time(&self, hand: Hand, clock: ClockId) -> Option<i128> {
         let bend = self.bend(hand);
         (!bend.straight()).then(|| {
+            self.bent.fetch_add(1, Ordering::Relaxed);
             let (shown, main) = both(clock, hand.clock());
             shown + bend.shift(main)
         })
@@ -168,19 +178,8 @@ impl Clock {
     fn exec(self: &Arc<Self>, caller: &Caller) -> Answer {
         let (this, caller) = (Arc::clone(self), caller.clone());
         Answer::later(move || {
-            let tid = caller.call().tid;
-            // An exec that failed a moment ago (a program is looked for in one folder after the other) may have come back
-            // before it was stopped: whoever traces it is about to stop it, and meets the end of this exec instead.
-            if !lock(&this.execs).insert(tid) {
-                return Reply::Continue;
-            }
-            let stopped = || {
-                lock(&this.execs).remove(&tid);
-            };
-            if tracing::exec_without_vdso(&caller, stopped).is_err() {
-                this.missed.fetch_add(1, Ordering::Relaxed);
-            }
-            Reply::Continue
+            this.tracers.exec_without_vdso(&caller);
+            Reply::Gone
         })
     }
 }
@@ -216,8 +215,8 @@ impl Watcher for Arc<Clock> {
             #[cfg(target_arch = "x86_64")]
             libc::SYS_time => self.seconds(caller),
             libc::SYS_clock_nanosleep => self.nanosleep(caller),
-            libc::SYS_timerfd_settime => self.timerfd(caller),
-            libc::SYS_futex => self.futex(caller),
+            libc::SYS_timerfd_settime => Ok(self.timerfd(caller)),
+            libc::SYS_futex => Ok(self.futex(caller)),
             libc::SYS_execve | libc::SYS_execveat => Ok(self.exec(caller)),
             _ => Ok(Answer::Pass),
         };

@@ -1,9 +1,9 @@
 //! Starts an unmodified program under watch: what it is told, what it may use, who hears its calls.
 //!
 //! ```text
-//!  bench ──┬── keeper ── program ── its children
-//!          │              ╰ what daemonised falls to the keeper
-//!          ├── keeper ── program
+//!  bench ──┬── guard ── keeper ── program ── its children
+//!          │                       ╰ what daemonised falls to the keeper
+//!          ├── guard ── keeper ── program
 //! ```
 
 use std::ffi::{OsStr, OsString};
@@ -25,7 +25,7 @@ use rustix::net::{
 };
 use thiserror::Error;
 
-use crate::keeper::KEEPER;
+use crate::keeper::GUARD;
 pub use crate::orders::Limit;
 use crate::orders::Orders;
 pub use crate::program::{Exit, Program, Waiter};
@@ -234,12 +234,12 @@ impl Launch {
         let (child, control, starter) = self.keeper().map_err(keeper)?;
         let watchers = std::mem::take(&mut self.watchers);
         let keeping = Keeper::new(child, control, &program);
-        let pid = keeping.started()?;
+        let pids = keeping.started()?;
         self.send(&starter, &given, &watchers).map_err(keeper)?;
         drop(given);
         let (listener, interrupts) = listener(&starter, &program)?;
         let supervisor = Supervisor::new(listener, interrupts, &watchers, keeping.broken());
-        let started = keeping.supervise(pid, supervisor, watchers, kept);
+        let started = keeping.supervise(pids, supervisor, watchers, kept);
         let mut started = started.map_err(keeper)?;
         let Some(error) = not_run(&starter, &program)? else {
             return Ok(started);
@@ -273,8 +273,8 @@ impl Launch {
         )?;
         let (starter, for_starter) = UnixStream::pair()?;
         let child = Command::new(&self.by)
-            .arg0(KEEPER)
-            .arg(KEEPER)
+            .arg0(GUARD)
+            .arg(GUARD)
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(OwnedFd::from(for_starter)))
             .stderr(Stdio::null())

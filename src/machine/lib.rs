@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`launch`] starts and holds a program; [`watcher`] says who may answer its calls, [`caller`] and
 //! [`call`] what they see of them; [`net`], [`disk`] and [`clock`] are watchers, the [`doctor`] tries what this host
-//! allows. Within: the `keeper` between bench and program, the `starter` that becomes the
+//! allows. Within: the `keeper` between bench and program and its guard, the `starter` that becomes the
 //! program, the `filter` that it carries, the `supervisor` that hears its calls, and `sys`, the only unsafe file.
 
 pub mod call;
@@ -47,7 +47,8 @@ use std::process::ExitCode;
 #[must_use]
 pub fn main(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     match args.nth(1)?.to_str()? {
-        keeper::KEEPER => Some(keeper::keep()),
+        keeper::GUARD => Some(keeper::guard()),
+        keeper::KEEPER => Some(keeper::keep(args.next())),
         keeper::STARTER => Some(starter::start()),
         doctor::PATIENT => Some(doctor::be_patient()),
         _ => None,

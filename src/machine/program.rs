@@ -274,11 +274,11 @@ impl Keeper {
         Arc::clone(&self.held.broken)
     }
 
-    /// Waits for the starter, and gives its process number.
+    /// Waits for the starter, and gives the numbers of keeper and starter.
     ///
     /// # Errors
     /// [`LaunchError::Keeper`], [`LaunchError::Late`].
-    pub(crate) fn started(&self) -> Result<u32, LaunchError> {
+    pub(crate) fn started(&self) -> Result<(u32, u32), LaunchError> {
         let error = |error: io::Error| LaunchError::Keeper {
             program: self.program.clone(),
             error,
@@ -290,19 +290,19 @@ impl Keeper {
         let (read, _) = recv(&*self.control, &mut text, RecvFlags::empty())
             .map_err(|errno| error(errno.into()))?;
         match Word::decode(&text[..read]) {
-            Some(Word::Started(pid)) => Ok(pid),
+            Some(Word::Started { keeper, program }) => Ok((keeper, program)),
             Some(Word::Failed(errno)) => Err(error(io::Error::from_raw_os_error(errno))),
             _ => Err(error(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 
-    /// Starts the thread that hears the keeper and the program `pid`, until both are gone.
+    /// Starts the thread that hears keeper and program, which have these numbers, until both are gone.
     ///
     /// # Errors
     /// No thread can be made.
     pub(crate) fn supervise(
         mut self,
-        pid: u32,
+        (keeper, pid): (u32, u32),
         supervisor: Supervisor,
         watchers: Vec<Arc<dyn Watcher>>,
         [stdin, stdout, stderr]: [Option<File>; 3],
@@ -310,7 +310,6 @@ impl Keeper {
         let (control, held) = (Arc::clone(&self.control), Arc::clone(&self.held));
         let interrupts = supervisor.interrupts();
         let mut child = self.child.take().expect("it is taken here alone");
-        let keeper = child.id();
         let thread = thread::Builder::new()
             .name("machine".to_owned())
             .spawn(move || {

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvFlags, recv};
 
 use crate::call::{Call, Reply};
-use crate::caller::Caller;
+use crate::caller::{Caller, Latest};
 use crate::keeper::Word;
 use crate::sys::{self, Interrupts, Listener};
 use crate::watcher::{Answer, Watcher};
@@ -147,6 +147,10 @@ impl Supervisor {
     }
 
     fn finish(&self, call: &Call, reply: Reply) {
+        if reply == Reply::Gone {
+            // Its thread may have made other calls since.
+            return;
+        }
         match &self.repeats {
             // A call that is gone needs no reply: only a deadly signal interrupts it.
             None => drop(self.listener.send(call.id, reply)),
@@ -174,8 +178,8 @@ struct Repeats(Mutex<HashMap<u32, Repeat>>);
 struct Repeat {
     nr: i64,
     args: [u64; 6],
-    /// Its newest notification, as the worker sees it.
-    latest: Arc<AtomicU64>,
+    /// What the worker sees of it.
+    latest: Arc<Latest>,
     /// What is to be answered, once that is known.
     reply: Option<Reply>,
 }
@@ -187,11 +191,13 @@ impl Repeats {
         let Some(before) = known.get_mut(&call.tid) else {
             return false;
         };
-        if (before.nr, before.args) != (call.nr, call.args) {
+        if (before.nr, before.args) != (call.nr, call.args)
+            || before.latest.over.load(Ordering::Acquire)
+        {
             known.remove(&call.tid);
             return false;
         }
-        before.latest.store(call.id, Ordering::Release);
+        before.latest.id.store(call.id, Ordering::Release);
         if let Some(reply) = before.reply
             && listener.send(call.id, reply).is_ok()
         {
@@ -200,7 +206,7 @@ impl Repeats {
         true
     }
 
-    fn begin(&self, call: &Call, latest: &Arc<AtomicU64>) {
+    fn begin(&self, call: &Call, latest: &Arc<Latest>) {
         let latest = Arc::clone(latest);
         self.remember(&mut lock(&self.0), call, latest, None);
     }
@@ -210,9 +216,9 @@ impl Repeats {
         let same = |before: &&mut Repeat| (before.nr, before.args) == (call.nr, call.args);
         let latest = match known.get_mut(&call.tid).filter(same) {
             Some(before) => Arc::clone(&before.latest),
-            None => Arc::new(AtomicU64::new(call.id)),
+            None => Latest::of(call),
         };
-        let id = latest.load(Ordering::Acquire);
+        let id = latest.id.load(Ordering::Acquire);
         if listener.send(id, reply).is_ok() || reply == Reply::Continue {
             known.remove(&call.tid);
         } else {
@@ -224,7 +230,7 @@ impl Repeats {
         &self,
         known: &mut HashMap<u32, Repeat>,
         call: &Call,
-        latest: Arc<AtomicU64>,
+        latest: Arc<Latest>,
         reply: Option<Reply>,
     ) {
         if known.len() >= REMEMBERED {

@@ -124,6 +124,7 @@ impl Listener {
             Reply::Continue => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
             Reply::Value(value) => (value, 0, 0),
             Reply::Errno(errno) => (0, -errno.abs(), 0),
+            Reply::Gone => return Ok(()),
         };
         // SAFETY: `room` is aligned as `seccomp_notif_resp` is, and larger; the kernel reads it.
         unsafe {

@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::hand::{Hand, nanoseconds, parts};
-use super::{Clock, LOOK, both, now, read_pair, tracing};
+use super::tracing::Pair;
+use super::{Clock, LOOK, both, now, read_pair};
 use crate::call::Reply;
 use crate::caller::Caller;
 use crate::supervisor::lock;
@@ -57,40 +58,49 @@ impl Clock {
     }
 
     /// `futex(word, op, value, deadline, ...)`, for the ops whose time is absolute.
-    pub(super) fn futex(&self, caller: &Caller) -> io::Result<Answer> {
+    pub(super) fn futex(self: &Arc<Self>, caller: &Caller) -> Answer {
         let [_, op, _, at, ..] = caller.call().args;
         let op = op as i32;
         if op & libc::FUTEX_CMD_MASK != libc::FUTEX_WAIT_BITSET {
-            return Ok(Answer::Pass);
+            return Answer::Pass;
         }
         let hand = match op & libc::FUTEX_CLOCK_REALTIME {
             0 => Hand::Monotonic,
             _ => Hand::Wall,
         };
-        let asked = read_pair(caller, at)?;
-        let Some(real) = self.translate(hand, asked) else {
-            return Ok(Answer::Pass);
-        };
-        Ok(translated(caller, at, asked, real))
+        self.translated(caller, at, hand)
     }
 
     /// `timerfd_settime(fd, TFD_TIMER_ABSTIME, new, old)`. An interval stays real.
-    pub(super) fn timerfd(&self, caller: &Caller) -> io::Result<Answer> {
+    pub(super) fn timerfd(self: &Arc<Self>, caller: &Caller) -> Answer {
         let at = caller.call().args[2] + 16;
-        let asked = read_pair(caller, at)?;
         let hand = match caller.field(caller.int(0), "clockid:").as_deref() {
             Ok("0" | "8") => Hand::Wall,
             _ => Hand::Monotonic,
         };
-        // No time at all takes the timer back.
-        let real = self.translate(hand, asked).filter(|_| asked != (0, 0));
-        Ok(real.map_or(Answer::Pass, |real| translated(caller, at, asked, real)))
+        self.translated(caller, at, hand)
     }
 
-    /// When it really is what the clock calls `asked`; `None` where that is the same, or no time at all.
-    fn translate(&self, hand: Hand, (seconds, rest): (i64, i64)) -> Option<(i64, i64)> {
+    /// The call, with a time of the kernel's where the program's own is.
+    fn translated(self: &Arc<Self>, caller: &Caller, at: u64, hand: Hand) -> Answer {
+        if self.bend(hand).straight() {
+            return Answer::Pass;
+        }
+        let (this, caller) = (Arc::clone(self), caller.clone());
+        Answer::later(move || {
+            // Where the thread cannot be held, the deadline stays as it is: late or early, as without a clock.
+            this.tracers
+                .with_other_time(&caller, at, |own| this.translate(hand, own));
+            Reply::Gone
+        })
+    }
+
+    /// When it really is what the clock calls so; `None` where that is the same, or no time: no time at all takes a timer
+    /// back.
+    fn translate(&self, hand: Hand, (seconds, rest): Pair) -> Option<Pair> {
         let bend = self.bend(hand);
-        if bend.straight() || seconds < 0 || !(0..1_000_000_000).contains(&rest) {
+        let is_time = seconds >= 0 && (0..1_000_000_000).contains(&rest);
+        if bend.straight() || !is_time || (seconds, rest) == (0, 0) {
             return None;
         }
         let now = now(hand.clock());
@@ -98,16 +108,6 @@ impl Clock {
         // The earliest instant that the kernel takes as one.
         Some(parts(real.max(1)))
     }
-}
-
-/// The call, with `real` where it says `asked`.
-fn translated(caller: &Caller, at: u64, asked: (i64, i64), real: (i64, i64)) -> Answer {
-    let caller = caller.clone();
-    Answer::later(move || {
-        // Where the thread cannot be held, the deadline stays as it is: late or early, as without a clock.
-        let _ = tracing::with_other_time(&caller, at, asked, real);
-        Reply::Continue
-    })
 }
 
 /// Signals that stop a program or let it go on: a wait in the kernel outlasts them.

@@ -1,12 +1,19 @@
 //! The two things that need a tracer, each for a moment: a program that begins, and a thread that hands over a time.
 //!
-//! A thread that waits for the bench's answer is seized first, and let go on; it is then stopped as soon as the kernel
-//! has taken its call up. Only the thread that seizes may do the rest, and its end would end the tracing: nothing stays
-//! traced.
+//! A thread that waits for the bench's answer is seized, and told to stop as soon as it comes back from the kernel; then
+//! its call goes on. So it stops at the end of that very call, before it can run an instruction of its own. Only the
+//! thread that seizes may do the rest, and its end would end the tracing: nothing stays traced.
+//!
+//! Before Linux 5.19 to tell it so early would interrupt its call, so it is told afterwards, and it may be in its next call
+//! when it stops. That one is interrupted, made again, and gets a tracer of its own when the one before has let go.
 
+use std::collections::HashSet;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::caller::Caller;
+use crate::supervisor::lock;
 use crate::sys::{self, Stop};
 
 /// `AT_SYSINFO_EHDR` and `AT_IGNORE` of getauxval(3).
@@ -16,63 +23,125 @@ const IGNORE: u64 = 1;
 /// A stack's head (arguments, environment, auxiliary vector as pointers) is far smaller.
 const HEAD: usize = 1 << 20;
 
-/// Lets the caller's `exec` go on, and strikes the vDSO out of what the new program is told of itself. `stopped` is called
-/// once: when the thread has stopped and not gone on yet, or is not traced.
-///
-/// # Errors
-/// It cannot be traced: the exec goes on as it is.
-pub(super) fn exec_without_vdso(caller: &Caller, stopped: impl FnOnce()) -> io::Result<()> {
-    let tid = caller.call().tid;
-    if let Err(error) = sys::seize(tid, sys::EXECS) {
-        stopped();
-        return Err(error);
-    }
-    caller.go_on();
-    // Whether the exec succeeds or not, there is one stop: at its success, or where the thread comes back from it.
-    sys::interrupt(tid);
-    let stop = sys::stop();
-    stopped();
-    match stop? {
-        Stop::Exec(pid) => {
-            let struck = strike_vdso(pid);
-            sys::detach(pid, 0);
-            struck
-        }
-        Stop::Other { tid, signal } => {
-            sys::detach(tid, signal);
-            Ok(())
-        }
-        Stop::Ended => Ok(()),
-    }
+/// A time in a thread's memory, seconds and nanoseconds.
+pub(super) type Pair = (i64, i64);
+
+/// A time that stands in a thread's memory in the place of its own, for the kernel to read.
+struct Lent {
+    at: u64,
+    own: Pair,
+    other: Pair,
 }
 
-/// Lets the caller's call go on with another time at `at`, which is what it was again when the program looks.
-///
-/// # Errors
-/// It cannot be traced, or its memory not be written: the call is still to go on.
-pub(super) fn with_other_time(
-    caller: &Caller,
-    at: u64,
-    asked: (i64, i64),
-    real: (i64, i64),
-) -> io::Result<()> {
-    let tid = caller.call().tid;
-    sys::seize(tid, 0)?;
-    let written = super::write_pair(caller, at, real);
-    caller.go_on();
-    sys::interrupt(tid);
-    match sys::stop()? {
-        Stop::Exec(tid) => sys::detach(tid, 0),
-        Stop::Other { tid, signal } => {
-            // The kernel has its copy, and goes on with that one: it restarts such a wait without a look at the memory.
-            if written.is_ok() && read_pair(tid, at).is_ok_and(|now| now == real) {
-                let _ = write_pair(tid, at, asked);
-            }
-            sys::detach(tid, signal);
-        }
-        Stop::Ended => {}
+/// Who is traced at the moment, and what could not be.
+#[derive(Default)]
+pub(super) struct Tracers {
+    /// Threads, each from before it is seized until it has stopped.
+    traced: Mutex<HashSet<u32>>,
+    stopped: Condvar,
+    missed: AtomicU64,
+}
+
+impl Tracers {
+    /// How many calls could not be traced that needed it.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
-    written
+
+    /// Lets the caller's `exec` go on, and strikes the vDSO out of what the new program is told of itself.
+    pub(super) fn exec_without_vdso(&self, caller: &Caller) {
+        self.count(self.trace(caller, || Ok(None)));
+    }
+
+    /// Lets the caller's call go on with another time at `at` in its memory, where the program's own is again when it looks.
+    /// `other` gives it for the own one, or nothing where that will do.
+    pub(super) fn with_other_time(
+        &self,
+        caller: &Caller,
+        at: u64,
+        other: impl FnOnce(Pair) -> Option<Pair>,
+    ) {
+        let lend = || {
+            let own = super::read_pair(caller, at)?;
+            let Some(other) = other(own) else {
+                return Ok(None);
+            };
+            super::write_pair(caller, at, other)?;
+            Ok(Some(Lent { at, own, other }))
+        };
+        self.count(self.trace(caller, lend));
+    }
+
+    /// A thread that is gone has missed nothing.
+    fn count(&self, traced: io::Result<()>) {
+        if traced.is_err_and(|error| error.raw_os_error() != Some(libc::ESRCH)) {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The call goes on, traced, after `lend` was done; what that has lent is put back.
+    fn trace(
+        &self,
+        caller: &Caller,
+        lend: impl FnOnce() -> io::Result<Option<Lent>>,
+    ) -> io::Result<()> {
+        let tid = caller.call().tid;
+        // Whoever traces the thread still has told it to stop, so this does not last.
+        let mut traced = lock(&self.traced);
+        while !traced.insert(tid) {
+            let woken = self.stopped.wait(traced);
+            traced = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(traced);
+        // It may have been interrupted, and is about to call again.
+        let seized = match caller.waits_again() {
+            true => sys::seize(tid, sys::EXECS),
+            false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        };
+        if let Err(error) = seized {
+            self.let_go(tid);
+            caller.go_on();
+            return Err(error);
+        }
+        let lent = lend();
+        if caller.is_interruptible() {
+            caller.go_on();
+            sys::interrupt(tid);
+        } else {
+            sys::interrupt(tid);
+            caller.go_on();
+        }
+        let stop = sys::stop();
+        let ended = match stop {
+            // Its memory is another program's by now.
+            Ok(Stop::Exec(pid)) => strike_vdso(pid),
+            // The kernel has its copy, and goes on with that: it restarts such a wait without a look at the memory.
+            Ok(Stop::Other { tid, .. }) => {
+                if let Ok(Some(Lent { at, own, other })) = &lent
+                    && read_pair(tid, *at).is_ok_and(|now| now == *other)
+                {
+                    write_pair(tid, *at, *own)
+                } else {
+                    Ok(())
+                }
+            }
+            Ok(Stop::Ended) => Ok(()),
+            Err(ref error) => Err(io::Error::from(error.kind())),
+        };
+        // While it stands still: from the next instruction on it can need another tracer.
+        self.let_go(tid);
+        match stop {
+            Ok(Stop::Exec(tid)) => sys::detach(tid, 0),
+            Ok(Stop::Other { tid, signal }) => sys::detach(tid, signal),
+            Ok(Stop::Ended) | Err(_) => {}
+        }
+        ended.and(lent.map(drop))
+    }
+
+    fn let_go(&self, tid: u32) {
+        lock(&self.traced).remove(&tid);
+        self.stopped.notify_all();
+    }
 }
 
 /// The auxiliary vector lies above arguments and environment, where the stack of a new program begins.
@@ -117,7 +186,7 @@ fn stack(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn read_pair(tid: u32, at: u64) -> io::Result<(i64, i64)> {
+fn read_pair(tid: u32, at: u64) -> io::Result<Pair> {
     let mut bytes = [0; 16];
     if sys::read_memory(tid, at, &mut bytes)? < 16 {
         return Err(io::Error::from_raw_os_error(libc::EFAULT));
@@ -126,7 +195,7 @@ fn read_pair(tid: u32, at: u64) -> io::Result<(i64, i64)> {
     Ok((number(&bytes[..8]), number(&bytes[8..])))
 }
 
-fn write_pair(tid: u32, at: u64, (first, second): (i64, i64)) -> io::Result<()> {
+fn write_pair(tid: u32, at: u64, (first, second): Pair) -> io::Result<()> {
     let bytes = [first.to_ne_bytes(), second.to_ne_bytes()].concat();
     sys::write_memory(tid, at, &bytes).map(drop)
 }

@@ -161,6 +161,37 @@ fn a_condition_variable_of_rust_waits_by_its_clock() {
     );
 }
 
+/// Waits whose time is translated, one right after the other. An hour ahead: one that is not lasts an hour.
+fn waits_in_a_row(args: &[&str], way: impl Fn(Launch) -> Launch) {
+    check(
+        |clock| {
+            clock.run(Hand::Monotonic, 1_000_000.0);
+            std::thread::sleep(Duration::from_millis(4));
+            clock.run(Hand::Monotonic, 1.0);
+            assert!(clock.ahead_ns(Hand::Monotonic) > 3600 * SECOND);
+        },
+        |clock| {
+            let launch = launch(env!("CARGO_BIN_EXE_machine-bench"))
+                .args(args)
+                .stdout(Stream::Pipe)
+                .watch(Arc::new(clock.clone()));
+            way(launch)
+        },
+        "3000 waits",
+    );
+}
+
+#[test]
+fn waits_in_a_row_have_each_its_own_time() {
+    waits_in_a_row(&["futex", "look"], |launch| launch);
+}
+
+#[test]
+fn waits_in_a_row_have_each_its_own_time_on_an_older_kernel_too() {
+    // There the time may stand in its memory for some microseconds after the call.
+    waits_in_a_row(&["futex"], Launch::let_signals_interrupt);
+}
+
 #[test]
 fn a_clock_that_stands_still_goes_on_when_it_is_let() {
     if !crate::support::installed::here(&["python3"]) {

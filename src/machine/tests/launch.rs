@@ -204,25 +204,41 @@ fn a_program_ends_with_what_holds_it() {
     assert!(both.iter().all(|pid| !lives(*pid)), "{both:?}");
 }
 
-#[test]
-fn a_program_does_not_outlive_its_keeper() {
-    let program = launch("sleep").args(["1000"]).start().expect("it starts");
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.pid()));
-    let stat = stat.expect("it runs");
+/// The parent of a process.
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let mut fields = stat[stat.rfind(')').expect("a name") + 1..].split_whitespace();
-    let keeper: i32 = fields
-        .nth(1)
-        .and_then(|pid| pid.parse().ok())
-        .expect("a parent");
-    let keeper = rustix::process::Pid::from_raw(keeper).expect("a number");
-    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).expect("it is ours");
+    let parent = fields.nth(1).and_then(|pid| pid.parse().ok());
+    parent.expect("a parent")
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a number");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
+}
+
+/// A program with children, one of them a daemon's; one of those that hold it is killed. How it is said to have ended.
+fn ends_with(holder: impl FnOnce(u32) -> u32) -> Option<Exit> {
+    let script = "setsid sh -c 'sleep 1000 & exec sleep 1000' & sleep 1000 & sleep 1000; true";
+    let program = shell(script).start().expect("it starts");
+    until("its children", || program.processes().len() == 5);
+    let all = program.processes();
+    kill(holder(program.pid()));
     assert!(program.wait_gone(PATIENCE));
-    assert_eq!(
-        program.exit(),
-        None,
-        "nobody is left who could say how it ended"
-    );
-    until("its end", || !lives(program.pid()));
+    assert!(all.iter().all(|pid| !lives(*pid)), "{all:?}");
+    program.exit()
+}
+
+#[test]
+fn nothing_of_a_program_outlives_its_keeper() {
+    // Nobody is left who could say how it ended.
+    assert_eq!(ends_with(parent), None);
+}
+
+#[test]
+fn nothing_of_a_program_outlives_the_guard_of_its_keeper() {
+    let guard = |pid| parent(parent(pid));
+    assert_eq!(ends_with(guard), Some(Exit::Signal(9)));
 }
 
 #[test]

@@ -1,11 +1,16 @@
-//! Keeper and starter for the tests of this crate; with `doctor`, what this host allows; with `condvar`, a wait; by
-//! itself, a bench with three programs that waits to be killed.
+//! Keeper and starter for the tests of this crate; with `doctor`, what this host allows; with `condvar` and `futex`, waits;
+//! by itself, a bench with three programs that waits to be killed.
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use machine::launch::{Launch, Program};
+use rustix::io::Errno;
+use rustix::thread::futex;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 fn main() -> ExitCode {
     if let Some(ended) = machine::main(std::env::args_os()) {
@@ -17,8 +22,12 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    if std::env::args().nth(1).as_deref() == Some("condvar") {
-        return wait_by_condvar();
+    match std::env::args().nth(1).as_deref() {
+        Some("condvar") => return wait_by_condvar(),
+        Some("futex") => {
+            return wait_by_futexes(std::env::args().nth(2).as_deref() == Some("look"));
+        }
+        _ => {}
     }
     let shell = |script: &str| -> Program {
         Launch::new("sh")
@@ -63,5 +72,37 @@ fn wait_by_condvar() -> ExitCode {
     } else {
         println!("waited {real} s, by its own clock {bent:?}");
     }
+    ExitCode::SUCCESS
+}
+
+/// Waits that end before they begin, each followed at once by one until an instant close by: nobody may take the time of the
+/// one for the other's. With a look, nobody may leave another time in the memory of this program, either.
+fn wait_by_futexes(looks: bool) -> ExitCode {
+    const ROUNDS: u32 = 3000;
+    let word = AtomicU32::new(1);
+    let any = NonZeroU32::MAX;
+    let wait = |value, until: &Timespec| {
+        let asked = *until;
+        let waited = futex::wait_bitset(&word, futex::Flags::PRIVATE, value, Some(until), any);
+        let same = !looks || *std::hint::black_box(until) == asked;
+        (waited, same)
+    };
+    for round in 0..ROUNDS {
+        let mut until = clock_gettime(ClockId::Monotonic);
+        until.tv_nsec += 50_000;
+        if until.tv_nsec >= 1_000_000_000 {
+            (until.tv_sec, until.tv_nsec) = (until.tv_sec + 1, until.tv_nsec - 1_000_000_000);
+        }
+        // The same time for both, and for the first a few times.
+        for value in [0, 0, 0, 1] {
+            let expected = [Errno::AGAIN, Errno::TIMEDOUT][value as usize];
+            let (waited, same) = wait(value, &until);
+            if waited != Err(expected) || !same {
+                println!("round {round}: {waited:?}, its own time kept: {same}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{ROUNDS} waits");
     ExitCode::SUCCESS
 }
