@@ -1,14 +1,19 @@
 //! A node's clock, as programs read it and wait by it.
 
+#[path = "databases/mod.rs"]
+mod databases;
+#[path = "disk/node.rs"]
+mod node;
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use databases::zookeeper;
 use machine::clock::{Clock, Hand};
 use machine::launch::{Exit, Launch, Stream};
-use support::{PATIENCE, launch, python, said, until};
+use support::{PATIENCE, launch, python, said, until, until_within};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -239,6 +244,46 @@ for line in sys.stdin:
     assert_eq!(line(), "slept");
     drop(tell);
     assert_eq!(program.wait(PATIENCE), Some(Exit::Code(0)));
+}
+
+/// Java, whose waits are the C library's: a session that is silent is over when its time is, by the clock of the server.
+#[test]
+fn a_session_of_zookeeper_ends_by_its_servers_clock() {
+    if !crate::support::installed::here(&["java", zookeeper::JAR]) {
+        return;
+    }
+    let clock = Clock::new();
+    // Far from the real one: a deadline that is not translated would take half a minute.
+    clock.run(Hand::Monotonic, 10_000.0);
+    std::thread::sleep(Duration::from_millis(3));
+    clock.run(Hand::Monotonic, 3.0);
+    clock.run(Hand::Wall, 3.0);
+    let folder = support::place();
+    let port = databases::free_port();
+    let mut server = zookeeper::java(launch("java"), folder.path(), port)
+        .watch(Arc::new(clock.clone()))
+        .start()
+        .expect("Java starts");
+    let at = (std::net::Ipv4Addr::LOCALHOST, port).into();
+    let session = |timeout| zookeeper::Session::open(at, timeout);
+    let mut silent = None;
+    until_within(zookeeper::PATIENCE, "a ZooKeeper that serves", || {
+        silent = session(Duration::from_secs(24));
+        silent.is_some()
+    });
+    let began = Instant::now();
+    let made = silent
+        .expect("it serves")
+        .create("/e", zookeeper::EPHEMERAL);
+    assert!(made);
+    let mut looker = session(Duration::from_secs(40)).expect("it serves");
+    until("the end of the session", || !looker.exists("/e"));
+    // 24 s of its clock, what it rounds up to, and a host that has other work.
+    let took = began.elapsed().as_secs_f64();
+    assert!((6.0..22.0).contains(&took), "{took} s");
+    assert!(clock.bent() > 0);
+    assert_eq!(clock.missed(), 0);
+    server.kill().expect("it can be killed");
 }
 
 #[test]

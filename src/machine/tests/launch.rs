@@ -4,11 +4,11 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use machine::launch::{Exit, LaunchError, Limit, Stream};
-use support::{PATIENCE, launch, lives, said, shell, state, until};
+use support::{PATIENCE, held, launch, lives, said, shell, state, until};
 
 #[test]
 fn a_program_says_what_it_says_and_ends_as_it_ends() {
@@ -247,7 +247,7 @@ fn nothing_outlives_a_bench_that_was_killed() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("a bench starts");
-    let mut bench = Killed(bench);
+    let mut bench = held::Killed(bench);
     let mut line = String::new();
     let output = bench.0.stdout.take().expect("its output is a pipe");
     BufReader::new(output)
@@ -273,12 +273,16 @@ fn nothing_outlives_a_bench_that_was_killed() {
     );
 }
 
-/// A bench that is killed, and has ended, when this is dropped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+#[test]
+fn nothing_of_three_etcd_outlives_a_bench_that_was_killed() {
+    if !support::installed::here(&["etcd"]) {
+        return;
+    }
+    for time in 0..2 {
+        let folder = support::place();
+        let mut bench = Command::new(env!("CARGO_BIN_EXE_machine-bench"));
+        bench.arg("hold").arg(folder.path());
+        let took = held::kill(bench, &format!("launch-{}-{time}", std::process::id()));
+        assert!(took < Duration::from_secs(2), "{took:?}");
     }
 }

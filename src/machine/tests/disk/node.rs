@@ -1,4 +1,5 @@
 //! A folder under watch, and programs that work in it.
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use machine::disk::{Disk, Settings};
 use machine::launch::{Exit, Launch, Program, Stream};
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, launch, said};
+use crate::support::{PATIENCE, launch, place, said};
 
 /// What scripts may use without saying it, and a call by number for what Python has no name for.
 const PRELUDE: &str = "
@@ -45,9 +46,7 @@ impl Node {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        // On a disk's own file system: what is in memory lacks some of the calls.
-        let place =
-            tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
+        let place = place();
         let folder = place.path().join("data");
         for inner in ["d", "e"] {
             std::fs::create_dir_all(folder.join(inner)).expect("a folder can be made");

@@ -1,5 +1,12 @@
 //! Keeper and starter for the tests of this crate; with `doctor`, what this host allows; with `condvar` and `futex`, waits;
-//! by itself, a bench with three programs that waits to be killed.
+//! with `hold`, a bench with three etcd that waits to be killed; by itself, one with three shells.
+
+#[path = "forward.rs"]
+mod forward;
+#[path = "held.rs"]
+mod held;
+#[path = "../databases/wire.rs"]
+mod wire;
 
 use std::num::NonZeroU32;
 use std::process::ExitCode;
@@ -23,6 +30,18 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match std::env::args().nth(1).as_deref() {
+        Some("hold") => {
+            let folder = std::env::args_os().nth(2).expect("a folder for its nodes");
+            let ask = |at| {
+                wire::post(at, "/v3/kv/put", &wire::put("k"), Duration::from_secs(2)).is_some()
+            };
+            held::hold(
+                folder.as_ref(),
+                |network| forward::Forward::new(network),
+                ask,
+            );
+            return ExitCode::FAILURE;
+        }
         Some("condvar") => return wait_by_condvar(),
         Some("futex") => {
             return wait_by_futexes(std::env::args().nth(2).as_deref() == Some("look"));

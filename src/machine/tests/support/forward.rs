@@ -1,4 +1,5 @@
 //! The links of a test: every connection is dialled first, then forwarded byte by byte, and written down.
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::io;

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod forward;
+pub(crate) mod held;
 pub(crate) mod hobbled;
 #[path = "../../../../tests/support/installed.rs"]
 pub(crate) mod installed;
@@ -11,13 +12,26 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use machine::launch::{Launch, Program, Stream};
+use tempfile::TempDir;
 
 /// Nothing that is waited for here takes so long on a machine that works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A launch by an executable that knows how to be a keeper.
+/// A launch by an executable that knows how to be a keeper: this crate's for its tests, for others the one that runs.
 pub(crate) fn launch(program: impl Into<PathBuf>) -> Launch {
-    Launch::new(program).by(env!("CARGO_BIN_EXE_machine-bench"))
+    match option_env!("CARGO_BIN_EXE_machine-bench") {
+        Some(bench) => Launch::new(program).by(bench),
+        None => Launch::new(program),
+    }
+}
+
+/// A folder on a disk's own file system: what is in memory lacks some of the calls. Whoever may not write where the tests of
+/// this crate do has another one.
+pub(crate) fn place() -> TempDir {
+    let own = option_env!("CARGO_TARGET_TMPDIR").unwrap_or(".");
+    let made = [own, "/var/tmp"].map(tempfile::tempdir_in);
+    let made = made.into_iter().find_map(Result::ok);
+    made.expect("a folder can be made")
 }
 
 /// The system's own interpreter where there is one: what comes first in `PATH` may be a script that looks for another.
@@ -47,8 +61,16 @@ pub(crate) fn said(program: &mut Program) -> String {
 ///
 /// # Panics
 /// Where it does not.
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, holds);
+}
+
+/// The same for what may take longer.
+///
+/// # Panics
+/// Where it does not become true.
+pub(crate) fn until_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < end, "{what} never came about");
         std::thread::sleep(Duration::from_millis(1));
