@@ -15,6 +15,12 @@ const IOC_WRITE: u32 = 1 << 30;
 const CLONES: [u32; 3] = [0x4004_9409, 0x4020_940d, 0xc018_9436];
 const MAKES_OR_TRUNCATES: u32 = (libc::O_CREAT | libc::O_TRUNC) as u32;
 
+/// `renameat`, whose number libc leaves out where C libraries do without the call.
+#[cfg(target_arch = "x86_64")]
+const RENAMEAT: i64 = libc::SYS_renameat;
+#[cfg(target_arch = "aarch64")]
+const RENAMEAT: i64 = 38;
+
 /// Calls that are always heard: they write, sync or name.
 const HEARD: &[i64] = &[
     libc::SYS_write,
@@ -38,7 +44,7 @@ const HEARD: &[i64] = &[
     libc::SYS_symlinkat,
     libc::SYS_linkat,
     libc::SYS_unlinkat,
-    libc::SYS_renameat,
+    RENAMEAT,
     libc::SYS_renameat2,
 ];
 
@@ -166,7 +172,7 @@ impl Disk {
             libc::SYS_symlinkat => self.make(caller, &name(1, 2)),
             libc::SYS_linkat => self.link(caller, &name(2, 3)),
             libc::SYS_unlinkat => self.remove(caller, &name(0, 1), caller.int(2)),
-            libc::SYS_renameat => self.rename(caller, &name(0, 1), &name(2, 3), 0),
+            RENAMEAT => self.rename(caller, &name(0, 1), &name(2, 3), 0),
             libc::SYS_renameat2 => self.rename(caller, &name(0, 1), &name(2, 3), args[4] as u32),
             _ => return None,
         })

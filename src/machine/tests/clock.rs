@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use databases::zookeeper;
 use machine::clock::{Clock, Hand};
 use machine::launch::{Exit, Launch, Stream};
+use support::hobbled::{Refused, once_more};
 use support::{PATIENCE, launch, python, said, until, until_within};
 
 const SECOND: i64 = 1_000_000_000;
@@ -284,6 +285,30 @@ fn a_session_of_zookeeper_ends_by_its_servers_clock() {
     assert!(clock.bent() > 0);
     assert_eq!(clock.missed(), 0);
     server.kill().expect("it can be killed");
+}
+
+#[test]
+fn a_program_that_cannot_be_traced_has_the_real_time_and_is_counted() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
+    let name = "a_program_that_cannot_be_traced_has_the_real_time_and_is_counted";
+    if once_more(&[Refused::always(libc::SYS_ptrace)], name) {
+        return;
+    }
+    let clock = Clock::new();
+    clock.step(-3600 * SECOND);
+    let real = std::time::UNIX_EPOCH.elapsed();
+    let real = real.expect("it is later").as_secs();
+    let mut program = launch(python())
+        .args(["-c", "import time; print(int(time.time()))"])
+        .stdout(Stream::Pipe)
+        .watch(Arc::new(clock.clone()))
+        .start()
+        .expect("it starts");
+    let shown: u64 = said(&mut program).trim().parse().expect("a number");
+    assert!(shown.abs_diff(real) < 60, "{shown}");
+    assert!(clock.missed() > 0);
 }
 
 #[test]

@@ -274,9 +274,9 @@ fn a_lease_of_etcd_runs_out_by_its_nodes_clock() {
         rest.split('"').next()?.parse().ok()
     };
     until("two thirds of it", || left().is_some_and(|left| left <= 9));
-    // 21 s or 20 of its clock's, after at most one that passed before the lease was seen.
+    // 21 s or 20 of its clock's, after at most one that passed before the lease was seen; by the real clock it is 20 at least.
     let took = began.elapsed().as_secs_f64();
-    assert!((6.0..10.0).contains(&took), "{took} s\n{}", three.logs());
+    assert!((6.0..18.0).contains(&took), "{took} s\n{}", three.logs());
     assert_eq!((etcd.broken(), clock.missed()), (0, 0));
 }
 

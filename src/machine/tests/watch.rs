@@ -189,6 +189,58 @@ print(got == [20] * 20)",
     );
 }
 
+#[test]
+fn hundreds_of_calls_that_wait_hold_no_other() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
+    let gate = Arc::new((Mutex::new((0, false)), Condvar::new()));
+    let watcher = Acct(move |caller: &Caller| {
+        let gate = Arc::clone(&gate);
+        let mut now = gate.0.lock().expect("nobody panicked");
+        match caller.call().args[0] {
+            // How many wait.
+            0 => Reply::Value(now.0).into(),
+            1 => {
+                now.1 = true;
+                gate.1.notify_all();
+                Reply::Value(0).into()
+            }
+            _ => {
+                now.0 += 1;
+                drop(now);
+                Answer::later(move || {
+                    let now = gate.0.lock().expect("nobody panicked");
+                    drop(gate.1.wait_while(now, |now| !now.1));
+                    Reply::Value(7)
+                })
+            }
+        }
+    });
+    check(
+        script(
+            "
+got = []
+threading.stack_size(65536)
+threads = [threading.Thread(target=lambda: got.append(acct(2))) for _ in range(400)]
+for t in threads: t.start()
+while acct(0) < 400: time.sleep(0.001)
+# While all of them wait, two threads have a thousand calls each answered, and children theirs.
+def ask(): assert all(acct(0) == 400 for _ in range(1000))
+asking = [threading.Thread(target=ask) for _ in range(2)]
+for t in asking: t.start()
+for t in asking: t.join()
+import subprocess
+print(len(got), subprocess.run(['true']).returncode)
+acct(1)
+for t in threads: t.join()
+print(got == [7] * 400)",
+        )
+        .watch(Arc::new(watcher)),
+        "0 0\nTrue",
+    );
+}
+
 /// A thread is bombarded with signals while each of its calls takes longer than a signal takes to come.
 fn bombarded(launch: impl Fn(Launch) -> Launch) -> u64 {
     let done = Arc::new(AtomicU64::new(0));

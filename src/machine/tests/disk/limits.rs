@@ -4,6 +4,7 @@ use machine::disk::undo::PowerLoss;
 use machine::disk::{PowerError, Settings};
 
 use crate::node::Node;
+use crate::support::hobbled::{Refused, once_more};
 
 fn refused(script: &str) -> String {
     let node = Node::new();
@@ -110,4 +111,20 @@ if (child := os.fork()) == 0:
 assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGXFSZ",
     );
     node.lose_power();
+}
+
+#[test]
+fn a_disk_that_cannot_have_a_programs_descriptors_says_so() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
+    let name = "limits::a_disk_that_cannot_have_a_programs_descriptors_says_so";
+    if once_more(&[Refused::always(libc::SYS_pidfd_getfd)], name) {
+        return;
+    }
+    let sentence = "this node offers no power loss: a descriptor of the program could not be had (Operation not permitted (os error 1))";
+    assert_eq!(
+        refused("assert os.write(os.open('f', RW), b'XX') == 2"),
+        sentence
+    );
 }

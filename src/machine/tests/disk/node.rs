@@ -135,10 +135,16 @@ impl Node {
     }
 }
 
+/// `sync_file_range`, whose number libc leaves out on aarch64.
+#[cfg(target_arch = "x86_64")]
+const SYNC_FILE_RANGE: i64 = libc::SYS_sync_file_range;
+#[cfg(target_arch = "aarch64")]
+const SYNC_FILE_RANGE: i64 = 84;
+
 /// The calls that scripts make by number, which differ between architectures.
 fn numbers() -> String {
     let calls = [
-        ("sync_file_range", libc::SYS_sync_file_range),
+        ("sync_file_range", SYNC_FILE_RANGE),
         ("fallocate", libc::SYS_fallocate),
         ("syncfs", libc::SYS_syncfs),
         ("renameat2", libc::SYS_renameat2),

@@ -15,7 +15,7 @@ use machine::net::{Host, Links, Network, NodeId};
 const MARK: &str = "MACHINE_MARK";
 
 /// It takes some seconds until three etcd serve on a host that has other work.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The bench's life until it is killed: it says `ready` when its three nodes are as they should be.
 pub(crate) fn hold(
@@ -57,7 +57,7 @@ pub(crate) fn hold(
     assert_eq!(all, [1, 2, 1], "processes of each");
     println!("ready");
     // Until it is killed.
-    std::thread::sleep(PATIENCE);
+    std::thread::sleep(10 * PATIENCE);
 }
 
 /// Kills a bench that says `ready`, and gives how long something of it was there after that: itself, guards, keepers, nodes.
@@ -83,7 +83,7 @@ pub(crate) fn kill(mut bench: Command, mark: &str) -> Duration {
             return killed.elapsed();
         }
         assert!(killed.elapsed() < Duration::from_secs(30), "left: {left:?}");
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
