@@ -5,7 +5,7 @@
 //! | read | `GET`; with `read = "primary"` `GETEX`, which a replica refuses as if it wrote |
 //! | write | `SET` |
 //! | delete | `DEL`, whether there was anything or not |
-//! | cas | a script (`EVAL`) that compares and sets, and says what it found |
+//! | cas | a script (`EVAL`) that compares and sets, and says what it found; it compares with what a read would find |
 //!
 //! Definite failures are the errors in [`DEFINITE`]: the server refuses the command before it carries it out. Every other
 //! error, and no answer, leaves a write unknown.
@@ -45,9 +45,12 @@ pub const DEFINITE: [&str; 8] = [
     "NOAUTH",
 ];
 
-/// Compares and sets. An error of the SET is given as it is, whatever the server's version would put around it.
+/// Compares and sets: `ARGV[3]` is the command that reads. A script that finds another value writes nothing, so a replica
+/// would carry it out and compare with what it has, unless the read itself is one that only a primary answers. An error of
+/// either command is given as it is, whatever the server's version would put around it.
 const CAS: &str = "\
-local found = redis.call('GET', KEYS[1])
+local found = redis.pcall(ARGV[3], KEYS[1])
+if type(found) == 'table' and found.err then return found end
 if found ~= ARGV[1] then return {0, found} end
 local set = redis.pcall('SET', KEYS[1], ARGV[2])
 if type(set) == 'table' and set.err then return set end
@@ -74,6 +77,14 @@ impl RespReads {
             Self::Any => "any",
             Self::Primary => "primary",
         }
+    }
+
+    /// The command that reads so.
+    fn command(self) -> Bytes {
+        Bytes::from_static(match self {
+            Self::Any => b"GET",
+            Self::Primary => b"GETEX",
+        })
     }
 }
 
@@ -133,12 +144,11 @@ impl Resp {
     fn command(&self, key: &str, call: Call) -> Result<Vec<Bytes>, Refusal> {
         let word = Bytes::from_static;
         let key = Bytes::copy_from_slice(key.as_bytes());
-        Ok(match (call, self.reads) {
-            (Call::Read, RespReads::Any) => vec![word(b"GET"), key],
-            (Call::Read, RespReads::Primary) => vec![word(b"GETEX"), key],
-            (Call::Write(value), _) => vec![word(b"SET"), key, encode(value)],
-            (Call::Delete, _) => vec![word(b"DEL"), key],
-            (Call::Cas { old, new }, _) => {
+        Ok(match call {
+            Call::Read => vec![self.reads.command(), key],
+            Call::Write(value) => vec![word(b"SET"), key, encode(value)],
+            Call::Delete => vec![word(b"DEL"), key],
+            Call::Cas { old, new } => {
                 let script = Bytes::from_static(CAS.as_bytes());
                 vec![
                     word(b"EVAL"),
@@ -147,9 +157,10 @@ impl Resp {
                     key,
                     encode(old),
                     encode(new),
+                    self.reads.command(),
                 ]
             }
-            (Call::Append(_), _) => return Err(no_such(call)),
+            Call::Append(_) => return Err(no_such(call)),
         })
     }
 
