@@ -291,6 +291,12 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Whether it can be run, as a file of its own: its numbers make sense, and its plan fits them.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        toml::to_string(self).is_ok_and(|text| Given::parse(&text).is_ok())
+    }
+
     /// The same run as it went: with the plan as it was carried out, for as long as it lasted, and no longer where it is
     /// `over`.
     #[must_use]

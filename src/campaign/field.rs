@@ -1,7 +1,7 @@
 //! What is at work in a hunt: its runs, the signals that end it, and the timers that are watched meanwhile.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -9,8 +9,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::child::{self, Errand, Wish};
-use super::line::End;
-use super::timers::Timers;
+use super::keep;
+use super::line::{Came, End};
+use super::timers::{self, Timers};
+use crate::journal;
 
 /// Signals that come so soon after the first one are the same wish to stop.
 const ONE_SIGNAL: Duration = Duration::from_millis(300);
@@ -171,6 +173,35 @@ impl Field {
                 Some(Err(_)) | None => Wake::Nothing,
             },
             () = self.signals.any() => Wake::Signal,
+        }
+    }
+
+    /// What came of a run that has come back, by what it said and left; `why` it could not even be started, if so.
+    pub(super) fn came(
+        &self,
+        back: &Back,
+        why: Option<String>,
+        place: &Path,
+        spent: Duration,
+    ) -> Came {
+        let dir = keep::made_by_the_run(place);
+        let said = child::said(place);
+        let found = match (&said, &dir) {
+            (None, Some(dir)) => journal::found_in(dir),
+            _ => Vec::new(),
+        };
+        let within = |dir: &Path| dir.strip_prefix(&self.dir).unwrap_or(dir).to_owned();
+        Came {
+            end: back.end,
+            interrupted: self.stopping(),
+            said,
+            found,
+            last_words: why.unwrap_or_else(|| child::last_words(place)),
+            took: back.began.elapsed(),
+            load: timers::load(),
+            late_ms: self.timers.end(back.run),
+            spent,
+            dir: dir.as_deref().map(within),
         }
     }
 

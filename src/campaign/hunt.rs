@@ -4,19 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::asked::Runs;
-use super::child::{self, Wish};
+use super::child::Wish;
 use super::field::{Back, Field, Wake};
 use super::jobs::{self, How, Jobs};
 use super::keep::{self, Keep};
 use super::ledger::{Ledger, LedgerError};
-use super::line::{Came, Class, End, Line, Named};
+use super::line::{Class, End, Line, Named};
 use super::table::{Ended, Table};
 use super::timers;
-use crate::journal;
 
 /// What a hunt needs.
 #[derive(Debug)]
@@ -362,25 +361,7 @@ impl Work {
     fn came(&mut self, back: &Back, why: Option<String>, tell: &mut dyn FnMut(Told<'_>)) {
         let run = back.run;
         let place = keep::place(&self.field.dir, run);
-        let dir = keep::made_by_the_run(&place);
-        let said = child::said(&place);
-        let found = match (&said, &dir) {
-            (None, Some(dir)) => journal::found_in(dir),
-            _ => Vec::new(),
-        };
-        let within = |dir: &Path| dir.strip_prefix(&self.field.dir).unwrap_or(dir).to_owned();
-        let came = Came {
-            end: back.end,
-            interrupted: self.field.stopping(),
-            said,
-            found,
-            last_words: why.unwrap_or_else(|| child::last_words(&place)),
-            took: back.began.elapsed(),
-            load: timers::load(),
-            late_ms: self.field.timers.end(run),
-            spent: self.spent(),
-            dir: dir.as_deref().map(within),
-        };
+        let came = self.field.came(back, why, &place, self.spent());
         let Some(line) = self.named(run).and_then(|named| Line::of(&named, &came)) else {
             // Nobody knows what it would have found: it is run again when the campaign goes on.
             if let Err(error) = keep::remove(&place) {

@@ -349,6 +349,13 @@ impl Line {
     }
 }
 
+/// The failure that a run's object tells of; `None` where it held.
+#[must_use]
+pub fn signature(said: Value) -> Option<Signature> {
+    let said: Said = serde_json::from_value(said).ok()?;
+    (said.violated() || said.found()).then(|| said.signature())
+}
+
 /// The class of a run that found nothing, by its exit code; none: it was ended, or said nothing.
 fn class_of(code: Option<i32>) -> Class {
     match code {

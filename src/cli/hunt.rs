@@ -58,7 +58,7 @@ pub(crate) struct HuntArgs {
 }
 
 /// A time in seconds: a number, with s, m, h or d behind it.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no time: say 90s, 30m or 8h");
     let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
     let found = units

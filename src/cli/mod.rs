@@ -18,6 +18,7 @@ mod node;
 mod out;
 mod run;
 mod screen;
+mod shrink;
 mod signals;
 mod target;
 
@@ -65,6 +66,8 @@ enum Door {
     Demo(demo::DemoArgs),
     /// Many runs, resumable: how often it breaks, how, and how well planted bugs are found.
     Hunt(Box<hunt::HuntArgs>),
+    /// The smallest plan that still fails, as a scenario, with its rate.
+    Shrink(shrink::ShrinkArgs),
     /// Judge histories: files, folders of them, or - for standard input.
     Check(Box<check::CheckArgs>),
     /// Make a synthetic history.
@@ -128,6 +131,7 @@ fn open(door: Result<Door, screen::ScreenArgs>, out: &mut Out) -> anyhow::Result
         Ok(Door::Run(args)) => run::run(&args, out),
         Ok(Door::Demo(args)) => demo::run(&args, out),
         Ok(Door::Hunt(args)) => hunt::run(&args, out),
+        Ok(Door::Shrink(args)) => shrink::run(&args, out),
         Ok(Door::Check(args)) => check::run(&args, out),
         Ok(Door::Gen(args)) => generate::run(&args, out),
         Ok(Door::Model(args)) => model::run(args, out),
