@@ -85,8 +85,7 @@
 //! 8. A bench error never becomes a verdict or a finding, and a verdict is never withheld because of one, nor its exit
 //!    code.
 //! 9. A fault is never put in without a guard that takes it out, and both are events of the journal and marks in the history.
-//! 10. Nothing is global, except the list of the children's process groups, so that a panic or a signal can end them;
-//!     and, in a node, its clock.
+//! 10. Nothing is global, except the list of the children's process groups, so that a panic or a signal can end them.
 
 pub mod campaign;
 pub mod cli;

@@ -81,16 +81,8 @@ impl Testbed {
         };
         // The links are not kept by the children.
         let links = Arc::downgrade(&network);
-        let hosts = target.wants_hosts().then(|| {
-            Hosts::new(
-                ids.clone(),
-                groups,
-                links.clone(),
-                &cluster.wiring,
-                cluster.equipment,
-            )
-        });
-        let hosts = hosts.transpose().map_err(TestbedError::Hosts)?;
+        let hosts = Hosts::of(&cluster, ids.clone(), groups, links.clone());
+        let hosts = hosts.map_err(TestbedError::Hosts)?;
         let post =
             (target.transport() == Transport::Lines).then(|| Arc::new(Hub::new(links.clone())));
         let spawner: Arc<dyn Spawner> = match (&post, &hosts) {

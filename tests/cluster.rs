@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::bench::{Bench, MS, NODES, SOON, other_than};
-use whitewater::cluster::ChildState;
+use whitewater::cluster::{ChildState, Equipment};
 use whitewater::proxy::{Action, Delay, Level, Match, MessageRule, Methods, Route};
 use whitewater::target::kiwi::KiwiConfig;
 
@@ -158,9 +158,18 @@ async fn the_leadership_goes_to_every_node_that_is_named() {
     }
 }
 
+/// Nodes whose clocks are watched.
+async fn with_clocks() -> Bench {
+    let equipment = Equipment {
+        clock: true,
+        ..Equipment::default()
+    };
+    Bench::start_on(equipment, Level::Messages, |_| ()).await
+}
+
 #[tokio::test]
 async fn a_fast_clock_makes_a_follower_campaign_until_it_runs_right_again() {
-    let bench = Bench::start(Level::Messages).await;
+    let bench = with_clocks().await;
     let leader = bench.leader().await.leader;
     let follower = other_than(leader);
     let others = NODES.iter().filter(|&&id| id != follower);
@@ -198,7 +207,7 @@ async fn a_fast_clock_makes_a_follower_campaign_until_it_runs_right_again() {
 
 #[tokio::test]
 async fn a_leader_whose_clock_stands_still_sends_no_heartbeats_and_follows_when_it_goes_on() {
-    let bench = Bench::start(Level::Messages).await;
+    let bench = with_clocks().await;
     bench.write_somewhere("before").await;
     let old = bench.leader().await;
     let clock = |rate, step| bench.cluster.set_clock(old.leader, rate, step);
@@ -216,7 +225,7 @@ async fn a_leader_whose_clock_stands_still_sends_no_heartbeats_and_follows_when_
 
 #[tokio::test]
 async fn no_clock_runs_backwards() {
-    let bench = Bench::start(Level::Messages).await;
+    let bench = with_clocks().await;
     for wrong in [-1.0, f64::NAN, 1_000.0] {
         let refused = bench.cluster.set_clock(1, wrong, Duration::ZERO).await;
         assert!(refused.is_err(), "{wrong}: {refused:?}");

@@ -7,19 +7,49 @@ mod support;
 
 use std::time::Instant;
 
+use futures::future::join_all;
 use stage::Stage;
 use support::bench::{Bench, MS, NODES, SOON, other_than};
-use whitewater::cluster::Limit;
+use whitewater::cluster::{Equipment, Limit};
 use whitewater::fault::{DiskHarm, Fault, Remains};
 use whitewater::journal::{Event, NodeStatus};
 use whitewater::nemesis::Order;
 use whitewater::proxy::Level;
 use whitewater::target::kiwi::KiwiConfig;
-use whitewater::target::{DiskProbe, DiskProof, DiskSwitches};
+use whitewater::target::{DiskProof, DiskSwitches};
+
+/// Three nodes whose disks can lose power and go wrong.
+async fn with_disks(change: impl FnOnce(&mut KiwiConfig)) -> Bench {
+    let equipment = Equipment {
+        disk: true,
+        reads: true,
+        ..Equipment::default()
+    };
+    Bench::start_on(equipment, Level::Messages, change).await
+}
+
+/// Harms these nodes' disks while the key "work" is written again and again: a harm is believed once a call has met it.
+async fn harm_at_work(bench: &Bench, nodes: &[u64], wrong: DiskSwitches) -> Vec<DiskProof> {
+    bench.write_somewhere("work").await;
+    let set = join_all(nodes.iter().map(|&id| bench.cluster.set_disk(id, wrong)));
+    let work = async {
+        loop {
+            let leads = bench.cluster.wait_for_leader(&NODES, 20 * MS).await;
+            if let Ok(seen) = leads {
+                // Who is harmed may refuse it.
+                let _ = bench.write(seen.leader, "work").await;
+            }
+        }
+    };
+    tokio::select! {
+        seen = set => seen.into_iter().map(Result::unwrap).collect(),
+        () = work => unreachable!("it goes on for ever"),
+    }
+}
 
 /// Writes one key after the other and cuts everybody's power; gives how many of them are left.
 async fn left_after_power_losses(change: impl FnOnce(&mut KiwiConfig)) -> (u64, u64) {
-    let bench = Bench::start_with(Level::Messages, change).await;
+    let bench = with_disks(change).await;
     let mut written = 0;
     for _ in 0..2 {
         for _ in 0..10 {
@@ -34,15 +64,15 @@ async fn left_after_power_losses(change: impl FnOnce(&mut KiwiConfig)) -> (u64, 
 
 #[tokio::test]
 async fn a_power_loss_of_all_loses_nothing_that_was_acknowledged() {
-    let (left, written) = left_after_power_losses(|config| config.power_loss = true).await;
+    let (left, written) = left_after_power_losses(|_| ()).await;
     assert_eq!(left, written);
 }
 
 #[tokio::test]
 async fn a_power_loss_with_writes_half_written_back_loses_nothing_that_was_acknowledged() {
-    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    let bench = with_disks(|_| ()).await;
     let mut written = 0;
-    for _ in 0..2 {
+    for _ in 0..4 {
         for id in NODES {
             let some = DiskSwitches {
                 write_back_per_mille: 600,
@@ -62,17 +92,36 @@ async fn a_power_loss_with_writes_half_written_back_loses_nothing_that_was_ackno
 
 #[tokio::test]
 async fn a_power_loss_of_all_loses_what_was_acknowledged_before_it_was_synced() {
-    let (left, written) = left_after_power_losses(|config| {
-        config.power_loss = true;
-        config.defect = Some("early-log-ack".to_owned());
-    })
-    .await;
+    let early = |config: &mut KiwiConfig| config.defect = Some("early-log-ack".to_owned());
+    let (left, written) = left_after_power_losses(early).await;
     assert!(left < written, "{left} of {written} keys are left");
+}
+
+/// Cuts everybody's power as soon as somebody leads, again and again; gives how often nobody remembered in which term that
+/// was.
+async fn terms_led_twice(change: impl FnOnce(&mut KiwiConfig)) -> u64 {
+    let bench = with_disks(change).await;
+    let mut twice = 0;
+    let mut last = bench.leader().await.term;
+    for _ in 0..4 {
+        bench.power_loss(&NODES).await;
+        let term = bench.leader().await.term;
+        twice += u64::from(term <= last);
+        last = term;
+    }
+    twice
+}
+
+#[tokio::test]
+async fn a_vote_outlasts_a_power_loss_once_it_is_answered() {
+    assert_eq!(terms_led_twice(|_| ()).await, 0);
+    let forgets = |config: &mut KiwiConfig| config.defect = Some("forgetful-vote".to_owned());
+    assert!(terms_led_twice(forgets).await > 0);
 }
 
 #[tokio::test]
 async fn a_disk_whose_syncs_fail_acknowledges_nothing_and_is_whole_after_a_new_start() {
-    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    let bench = with_disks(|_| ()).await;
     bench.write_somewhere("before").await;
     let failing = DiskSwitches {
         sync_fails: true,
@@ -80,8 +129,8 @@ async fn a_disk_whose_syncs_fail_acknowledges_nothing_and_is_whole_after_a_new_s
     };
     for id in NODES {
         bench.cluster.excuse(id);
-        bench.cluster.set_disk(id, failing).await.unwrap();
     }
+    harm_at_work(&bench, &NODES, failing).await;
     for id in NODES {
         let refused = bench.write(id, "during").await;
         assert!(refused.is_err(), "n{id} acknowledged what no disk holds");
@@ -89,23 +138,25 @@ async fn a_disk_whose_syncs_fail_acknowledges_nothing_and_is_whole_after_a_new_s
     for id in NODES {
         // Whoever stopped by itself is gone already.
         let _ = bench.cluster.kill(id).await;
+        // What failed to be synced is on no disk.
+        bench.cluster.power_fails(id).await.unwrap();
     }
     bench.cluster.start_all(&NODES).await.unwrap();
     bench.write_somewhere("after").await;
-    assert_eq!(bench.agree().await.keys, 2);
+    assert_eq!(bench.agree().await.keys, 3);
     bench.nobody_ended_by_itself();
 }
 
 #[tokio::test]
 async fn slow_syncs_make_writes_slow_until_they_are_taken_out() {
-    let bench = Bench::start(Level::Messages).await;
+    let bench = with_disks(|_| ()).await;
     bench.write_somewhere("one").await;
     let slow = DiskSwitches {
         slow_sync: 60 * MS,
         ..DiskSwitches::default()
     };
-    for id in NODES {
-        bench.cluster.set_disk(id, slow).await.unwrap();
+    for seen in harm_at_work(&bench, &NODES, slow).await {
+        assert!(seen.is_seen() && seen.wrong == slow, "{seen:?}");
     }
     let timed = async |key: &str| {
         let began = Instant::now();
@@ -133,13 +184,13 @@ fn only(set: impl FnOnce(&mut DiskSwitches)) -> DiskSwitches {
 
 #[tokio::test]
 async fn a_full_disk_acknowledges_nothing_that_it_cannot_hold() {
-    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    let bench = with_disks(|_| ()).await;
     bench.write_somewhere("before").await;
     for id in NODES {
         bench.cluster.excuse(id);
         let full = only(|disk| disk.full = true);
-        let probe = tried(bench.cluster.set_disk(id, full).await.unwrap());
-        assert!(!probe.write_error.is_empty(), "{probe:?}");
+        let seen = bench.cluster.set_disk(id, full).await.unwrap();
+        assert_eq!(seen.wrong, full);
     }
     // What fits into the files as they are is acknowledged, and rightly so; what does not fit is not.
     let leader = bench.leader().await.leader;
@@ -175,7 +226,7 @@ async fn a_full_disk_acknowledges_nothing_that_it_cannot_hold() {
 
 /// Harms a follower's disk so that it must notice: it ends, the others go on, and it comes back whole.
 async fn a_follower_ends_under(harm: DiskSwitches, says: &str) {
-    let bench = Bench::start(Level::Messages).await;
+    let bench = with_disks(|_| ()).await;
     bench.write_somewhere("before").await;
     let follower = other_than(bench.leader().await.leader);
     bench.cluster.excuse(follower);
@@ -202,23 +253,16 @@ async fn a_node_that_reads_a_flipped_bit_notices_and_comes_back_whole() {
     a_follower_ends_under(only(|disk| disk.flip_reads = true), says).await;
 }
 
-/// What a new file met: our own node tries one.
-fn tried(proof: DiskProof) -> DiskProbe {
-    match proof {
-        DiskProof::File(probe) => probe,
-        DiskProof::Calls(seen) => panic!("{seen:?}"),
-    }
-}
-
-/// Lets a follower's syncs lie while it acknowledges ten writes, kills it after `meanwhile`, and gives how far its log
+/// Lets a follower's syncs lie while it acknowledges ten writes, cuts its power after `meanwhile`, and gives how far its log
 /// reached before and reaches then.
 async fn log_after_lies(meanwhile: impl AsyncFnOnce(&Bench, u64)) -> (u64, u64) {
-    let bench = Bench::start(Level::Messages).await;
+    let bench = with_disks(|_| ()).await;
     bench.write_somewhere("before").await;
     let follower = other_than(bench.leader().await.leader);
     let lying = only(|disk| disk.lying_sync = true);
-    let probe = tried(bench.cluster.set_disk(follower, lying).await.unwrap());
-    assert!(probe.synced_bytes < probe.bytes, "{probe:?}");
+    for seen in harm_at_work(&bench, &[follower], lying).await {
+        assert!(seen.is_seen() && seen.wrong == lying, "{seen:?}");
+    }
     for n in 0..10 {
         bench.write_somewhere(&format!("k{n}")).await;
     }
@@ -228,6 +272,7 @@ async fn log_after_lies(meanwhile: impl AsyncFnOnce(&Bench, u64)) -> (u64, u64) 
     assert!(seen.unsynced_bytes > 0 && seen.harmed > 0, "{seen:?}");
     meanwhile(&bench, follower).await;
     bench.cluster.kill(follower).await.unwrap();
+    bench.cluster.power_fails(follower).await.unwrap();
     // Whom it hears would tell it again what it has lost.
     let _alone = bench.isolate(follower).await;
     bench.start_again(follower).await;
@@ -237,7 +282,7 @@ async fn log_after_lies(meanwhile: impl AsyncFnOnce(&Bench, u64)) -> (u64, u64) 
 }
 
 #[tokio::test]
-async fn a_sync_that_lies_loses_at_a_kill_what_was_acknowledged() {
+async fn a_sync_that_lies_loses_at_a_power_loss_what_was_acknowledged() {
     let (promised, left) = log_after_lies(async |_, _| ()).await;
     assert!(left < promised, "{left} of {promised} entries are left");
 }
@@ -256,7 +301,7 @@ async fn a_sync_that_lied_has_kept_its_word_once_it_is_healed() {
 
 /// Lets a follower's disk lie, does something to its child meanwhile, takes the lie out, and gives what is left of it.
 async fn left_of_a_lie(meanwhile: impl AsyncFnOnce(&mut Stage, u64)) -> Remains {
-    let mut stage = Stage::of(3).await;
+    let mut stage = Stage::on_hosts(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let lie = Fault::Disk {
@@ -264,7 +309,7 @@ async fn left_of_a_lie(meanwhile: impl AsyncFnOnce(&mut Stage, u64)) -> Remains 
         harm: DiskHarm::LyingSync,
         ms: 0,
     };
-    let id = stage.inject(lie).await;
+    let id = stage.inject_at_work(lie).await;
     stage.serves("during").await;
     meanwhile(&mut stage, node).await;
     stage.order(Order::Heal(id)).await;
@@ -310,13 +355,12 @@ async fn something_may_be_left_of_a_lie_that_a_child_died_under() {
 
 #[tokio::test]
 async fn while_syncs_are_held_nothing_is_acknowledged_and_then_it_is() {
-    let bench = Bench::start_with(Level::Messages, |config| config.power_loss = true).await;
+    let bench = with_disks(|_| ()).await;
     bench.write_somewhere("before").await;
     let leader = bench.leader().await.leader;
-    for id in NODES {
-        let held = only(|disk| disk.hold_sync = true);
-        let probe = tried(bench.cluster.set_disk(id, held).await.unwrap());
-        assert_eq!((probe.sync_us, probe.write_error.as_str()), (None, ""));
+    let held = only(|disk| disk.hold_sync = true);
+    for seen in harm_at_work(&bench, &NODES, held).await {
+        assert!(seen.is_seen() && seen.wrong == held, "{seen:?}");
     }
     assert!(
         bench.write(leader, "during").await.is_err(),
@@ -331,7 +375,7 @@ async fn while_syncs_are_held_nothing_is_acknowledged_and_then_it_is() {
     bench.write_somewhere("after").await;
     assert_eq!(
         bench.agree().await.keys,
-        3,
+        4,
         "what was held was written after all"
     );
     let seen = bench.cluster.disk(leader).await.unwrap();
@@ -340,7 +384,7 @@ async fn while_syncs_are_held_nothing_is_acknowledged_and_then_it_is() {
 
 #[tokio::test]
 async fn a_node_that_may_write_no_file_acknowledges_nothing_and_comes_back_whole() {
-    let bench = Bench::start(Level::Messages).await;
+    let bench = with_disks(|_| ()).await;
     bench.write_somewhere("before").await;
     for id in NODES {
         bench.cluster.excuse(id);
@@ -365,7 +409,7 @@ async fn a_node_that_may_write_no_file_acknowledges_nothing_and_comes_back_whole
 
 #[tokio::test]
 async fn a_node_that_may_open_no_file_takes_no_connection_and_comes_back_whole() {
-    let bench = Bench::start(Level::Messages).await;
+    let bench = with_disks(|_| ()).await;
     bench.write_somewhere("before").await;
     let follower = other_than(bench.leader().await.leader);
     bench.cluster.excuse(follower);
@@ -376,7 +420,7 @@ async fn a_node_that_may_open_no_file_takes_no_connection_and_comes_back_whole()
         .unwrap();
     // A question of its own has a connection of its own.
     let began = Instant::now();
-    while bench.cluster.disk(follower).await.is_ok() {
+    while bench.cluster.state_hash(follower).await.is_ok() {
         assert!(began.elapsed() < SOON, "n{follower} takes connections");
     }
     bench.write_somewhere("during").await;

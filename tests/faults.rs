@@ -1009,7 +1009,7 @@ async fn a_paused_node_stands_in_state_t_and_a_throttled_one_now_and_then() {
 
 #[tokio::test]
 async fn a_machine_without_power_does_not_answer_and_keeps_what_it_had_synced() {
-    let mut stage = Stage::start(3, 3, |config| config.power_loss = true).await;
+    let mut stage = Stage::on_hosts(3).await;
     for n in 0..5 {
         stage.serves(&format!("k{n}")).await;
     }
@@ -1185,7 +1185,7 @@ async fn a_wiped_voter_has_forgotten_everything() {
 
 #[tokio::test]
 async fn a_fast_clock_is_fast_on_the_nodes_own_clock_and_heals() {
-    let mut stage = Stage::of(3).await;
+    let mut stage = Stage::on_hosts(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let read = async |stage: &Stage, rate: f64| -> ClockSeen {

@@ -23,8 +23,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use whitewater::fault::Fault;
 use whitewater::proxy::Route;
+use whitewater::wire::chaos::StateDumpRequest;
 use whitewater::wire::chaos::chaos_service_client::ChaosServiceClient;
-use whitewater::wire::chaos::{SetClockRequest, SetDiskRequest, StateDumpRequest};
 use whitewater::wire::kiwi::raft_admin_service_client::RaftAdminServiceClient;
 use whitewater::wire::kiwi::raft_client_service_client::RaftClientServiceClient;
 use whitewater::wire::kiwi::raft_core_service_client::RaftCoreServiceClient;
@@ -180,14 +180,6 @@ where
     let mut client = RaftClientServiceClient::new(channel.clone());
     let mut chaos = ChaosServiceClient::new(channel.clone());
     let mut metrics = RaftMetricsServiceClient::new(channel);
-    let lies = SetDiskRequest {
-        lying_sync: true,
-        ..SetDiskRequest::default()
-    };
-    let faster = SetClockRequest {
-        rate: 100.0,
-        step_ms: 60_000,
-    };
     let read = ReadRequest { key: "k1".into() };
     let gone = |node_id| RemoveNodeRequest { node_id };
     let heir = |to_node_id| TransferLeadershipRequest { to_node_id };
@@ -199,8 +191,6 @@ where
             "TransferLeadership",
             admin.transfer_leadership(heir(2)).await.map(drop),
         ),
-        ("SetDisk", chaos.set_disk(lies).await.map(drop)),
-        ("SetClock", chaos.set_clock(faster).await.map(drop)),
         (
             "Metrics",
             metrics.metrics(MetricsRequest {}).await.map(drop),
@@ -308,14 +298,12 @@ fn let_a_stranger_call(ports: &BTreeSet<u16>) -> BTreeMap<String, usize> {
 }
 
 /// The doors that are refused before anything else is looked at.
-const DOORS: [&str; 13] = [
+const DOORS: [&str; 11] = [
     "AppendEntries",
     "InstallSnapshot",
     "Metrics",
     "Read",
     "RemoveNode",
-    "SetClock",
-    "SetDisk",
     "StateDump",
     "StreamAppend",
     "TransferLeader",

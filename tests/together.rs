@@ -10,7 +10,6 @@ use whitewater::cluster::ChildState;
 use whitewater::fault::{DiskHarm, Fault};
 use whitewater::journal::Event;
 use whitewater::nemesis::Order;
-use whitewater::target::{DiskProof, DiskSwitches};
 
 fn slow(node: u64) -> Fault {
     Fault::Disk {
@@ -28,26 +27,31 @@ fn fast(node: u64) -> Fault {
     }
 }
 
-/// Whether a node's clock runs as it should, and how long a sync of its disk takes.
+/// Whether a node's clock runs as it should, and its disk is whole.
 async fn is_whole(stage: &Stage, node: u64) -> bool {
     let clock = |rate| stage.cluster.set_clock(node, rate, Duration::ZERO);
     let one = clock(1.0).await.unwrap();
     tokio::time::sleep(100 * MS).await;
     let two = clock(1.0).await.unwrap();
-    let probe = stage.cluster.set_disk(node, DiskSwitches::default()).await;
-    let DiskProof::File(probe) = probe.unwrap() else {
-        panic!("our own node tries a file");
-    };
-    let sync = probe.sync_us.expect("it ends");
-    one.leads_to(&two, 1.0, Duration::ZERO) && sync < 50_000
+    let before = stage.cluster.disk(node).await.unwrap();
+    stage.serves("looking").await;
+    let after = stage
+        .until("another sync", async || {
+            let seen = stage.cluster.disk(node).await.unwrap();
+            (seen.syncs > before.syncs)
+                .then_some(seen)
+                .ok_or(format!("{seen:?}"))
+        })
+        .await;
+    one.leads_to(&two, 1.0, Duration::ZERO) && after.harmed == before.harmed
 }
 
 #[tokio::test]
 async fn a_node_with_a_slow_disk_and_a_wrong_clock_is_paused_and_everything_is_taken_out() {
-    let mut stage = Stage::of(3).await;
+    let mut stage = Stage::on_hosts(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    let disk = stage.inject(slow(node)).await;
+    let disk = stage.inject_at_work(slow(node)).await;
     let clock = stage.inject(fast(node)).await;
     let pause = stage.inject(Fault::Pause { who: node }).await;
     assert_eq!(stage.view(node).state, ChildState::Paused);
@@ -74,10 +78,11 @@ async fn a_node_with_a_slow_disk_and_a_wrong_clock_is_paused_and_everything_is_t
 
 #[tokio::test]
 async fn all_that_is_wrong_with_a_node_is_healed_at_once() {
-    let mut stage = Stage::of(3).await;
+    let mut stage = Stage::on_hosts(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    for fault in [slow(node), fast(node), Fault::Pause { who: node }] {
+    stage.inject_at_work(slow(node)).await;
+    for fault in [fast(node), Fault::Pause { who: node }] {
         stage.inject(fault).await;
     }
     stage.order(Order::HealAll).await;
@@ -95,7 +100,7 @@ async fn all_that_is_wrong_with_a_node_is_healed_at_once() {
 
 #[tokio::test]
 async fn a_paused_node_is_killed_as_it_stands_and_its_next_child_does_not_stand() {
-    let mut stage = Stage::of(3).await;
+    let mut stage = Stage::on_hosts(3).await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
     let pause = stage.inject(Fault::Pause { who: node }).await;

@@ -14,7 +14,9 @@ use crate::host::Cost;
 use crate::journal::NodeStatus;
 use crate::shortage::Shortage;
 use crate::target::admin::{self, LOOK_AGAIN, Nodes, STATUS_DEADLINE};
-use crate::target::{Admin, LeaderSeen, Member, Ready, States, Switches, Target, TargetError};
+use crate::target::{
+    Admin, Defects, LeaderSeen, Member, Ready, States, Switches, Target, TargetError,
+};
 
 /// What a node said of itself, and when that was heard.
 #[derive(Clone, Debug)]
@@ -49,9 +51,14 @@ impl Shared {
 
     /// Who turns a node's disk and clock wrong.
     pub(super) fn switches(&self) -> Result<&dyn Switches, TargetError> {
-        let own = self.target().switches();
-        let switches = own.or_else(|| self.config.spawner.switches());
-        switches.ok_or_else(|| self.not_offered("its nodes' disks and clocks"))
+        let switches = self.config.spawner.switches();
+        switches.ok_or_else(|| self.not_offered("its nodes' disks and clocks in this run"))
+    }
+
+    /// Who can be asked for a defect's counters.
+    pub(super) fn defects(&self) -> Result<&dyn Defects, TargetError> {
+        let defects = self.target().defects();
+        defects.ok_or_else(|| self.not_offered("defects"))
     }
 
     /// Where a node listens; only one that is ready and not dead can be asked.

@@ -30,6 +30,8 @@ pub struct ClusterConfig {
     pub spawner: Arc<dyn Spawner>,
     /// What hosts of the nodes' own are to be able to do, where the target wants hosts.
     pub equipment: Equipment,
+    /// Keeper and starter of what runs on those: an executable whose `main` begins with [`machine::main`].
+    pub keeper: PathBuf,
     /// The run's folder, and how the nodes are to know each other.
     pub wiring: Wiring,
     /// Who is told where each node listens.
@@ -52,6 +54,7 @@ impl ClusterConfig {
             target,
             spawner: Arc::new(DirectChild),
             equipment: Equipment::default(),
+            keeper: "/proc/self/exe".into(),
             wiring: Wiring {
                 dir,
                 ..Wiring::default()

@@ -17,7 +17,7 @@ use super::{
     ChildState, ClusterConfig, ClusterError, Ended, EndedBy, ExitByItself, Limit, NodeView,
 };
 use crate::host::Cost;
-use crate::target::{Departure, Ready};
+use crate::target::{ClockSeen, Departure, Ready};
 
 /// How long a child may take to vanish after SIGKILL, or to stop or go on after SIGSTOP or SIGCONT.
 pub(super) const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub(super) struct Node {
     pub(super) child: Option<Arc<Child>>,
     pub(super) ready: Option<Ready>,
     pub(super) paused: bool,
-    /// Whether a limit of the plan keeps something from it in this life.
+    /// Whether a limit or a full disk of the plan keeps something from it in this life.
     pub(super) limited: bool,
     pub(super) starts: u32,
     pub(super) status: Option<Status>,
@@ -370,6 +370,19 @@ impl Shared {
         let status = self.kill(id).await?;
         let graceful = false;
         Ok(Ended { status, graceful })
+    }
+
+    /// Its programs may be stopped for a moment, and go on then: nobody else may let them stand meanwhile.
+    pub(super) async fn set_clock(
+        &self,
+        id: u64,
+        rate: f64,
+        step: Duration,
+    ) -> Result<ClockSeen, ClusterError> {
+        let deed = "set the clock of";
+        self.child(deed, id, &[ChildState::Up])?;
+        let ready = self.ready(deed, id)?;
+        Ok(self.switches()?.set_clock(&ready, rate, step).await?)
     }
 
     pub(super) fn wipe(&self, id: u64) -> Result<(), ClusterError> {

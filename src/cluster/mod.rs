@@ -252,11 +252,10 @@ impl Cluster {
         self.shared.config.spawner.keeps_power(id)
     }
 
-    /// The power of a dead node has failed: its disk goes back to what was synced, where a machine does that. What our own
-    /// node has not synced is lost with its child already.
+    /// The power of a dead node has failed: its disk goes back to what was synced.
     ///
     /// # Errors
-    /// When its child lives, or the disk could not be set back: then the node must not be started on it.
+    /// When its child lives, its disk is no machine's, or could not be set back: then the node must not be started on it.
     pub async fn power_fails(&self, id: u64) -> Result<(), ClusterError> {
         self.on_thread(move |shared| async move {
             let _turn = shared.turn(id).await;
@@ -338,12 +337,12 @@ impl Cluster {
     pub async fn defect_counters(&self, id: u64) -> Result<DefectCounters, ClusterError> {
         self.on_thread(move |shared| async move {
             let ready = shared.ready("ask", id)?;
-            Ok(shared.switches()?.defect_counters(&ready).await?)
+            Ok(shared.defects()?.counters(&ready).await?)
         })
         .await
     }
 
-    /// Harms the disk under a node's log and state, or makes it whole, and gives what was seen of that.
+    /// Harms a node's disk, or makes it whole, and gives what was seen of that.
     ///
     /// # Errors
     /// As [`Cluster::state_hash`].
@@ -354,7 +353,10 @@ impl Cluster {
     ) -> Result<DiskProof, ClusterError> {
         self.on_thread(move |shared| async move {
             let ready = shared.ready("ask", id)?;
-            Ok(shared.switches()?.set_disk(&ready, switches).await?)
+            let hardware = shared.switches()?;
+            // Before it can meet that there is no room.
+            shared.edit(id, |node| node.limited |= switches.full);
+            Ok(hardware.set_disk(&ready, switches).await?)
         })
         .await
     }
@@ -371,11 +373,11 @@ impl Cluster {
         .await
     }
 
-    /// Steps a node's own clock forward and lets it run at `rate` from now on: 1 is as it should, 0 stands still, 100 is
-    /// the most. Gives what it shows then; with the rate that it has and no step it only does that.
+    /// Steps a node's clocks forward and lets them run at `rate` from now on: 1 is as they should, 0 stands still, 100 is
+    /// the most. Gives what they show then; with the rate that they have and no step it only does that.
     ///
     /// # Errors
-    /// When the rate is none, or as [`Cluster::state_hash`].
+    /// When the rate is none, the child is not up, or as [`Cluster::state_hash`].
     pub async fn set_clock(
         &self,
         id: u64,
@@ -383,8 +385,8 @@ impl Cluster {
         step: Duration,
     ) -> Result<ClockSeen, ClusterError> {
         self.on_thread(move |shared| async move {
-            let ready = shared.ready("ask", id)?;
-            Ok(shared.switches()?.set_clock(&ready, rate, step).await?)
+            let _turn = shared.turn(id).await;
+            shared.set_clock(id, rate, step).await
         })
         .await
     }

@@ -28,17 +28,18 @@ pub trait Spawner: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Why the power of a node cannot be lost.
-    fn keeps_power(&self, _node: u64) -> Option<String> {
-        None
+    /// Why the power of a node cannot be lost; `None`: it can.
+    fn keeps_power(&self, node: u64) -> Option<String> {
+        Some(format!("what n{node} has not synced outlives its process"))
     }
 
     /// Sets a node's disk back to what was synced. All of its processes are gone. Takes as long as the files take.
     ///
     /// # Errors
     /// When that failed: the node must not be started on what there is now.
-    fn power_fails(&self, _node: u64) -> io::Result<()> {
-        Ok(())
+    fn power_fails(&self, node: u64) -> io::Result<()> {
+        let why = self.keeps_power(node).unwrap_or_default();
+        Err(io::Error::new(io::ErrorKind::Unsupported, why))
     }
 
     /// A node whose processes are gone has lost its data folder: another one is made at its next start.

@@ -2,8 +2,9 @@
 //!
 //! Programs read clocks from a page that the kernel puts into every process (the vDSO), which nobody sees. So that page's
 //! address is struck out of the auxiliary vector at every `exec`, and libc, Go and Rust ask the kernel instead: that is
-//! a call, and it is answered here. A deadline that a program computes from such a clock is given back to the kernel, as
-//! an absolute time; it is translated into the kernel's own.
+//! a call, and it is answered here. Where a clock is only wanted [on demand](Clock::on_demand), that begins when it is: in
+//! processes that run already the functions of that page are changed. A deadline that a program computes from such a clock
+//! is given back to the kernel, as an absolute time; it is translated into the kernel's own.
 //!
 //! ```text
 //!  clock_gettime, gettimeofday, time   ──▶  the bent time
@@ -16,12 +17,13 @@
 //! What cannot be bent: relative timeouts (`epoll_wait`, `poll`, `nanosleep`) stay real, so a slow clock makes timers late
 //! as it should, and a fast one cannot make them early; a processor's own counter (`rdtsc`); time stamps of files; timers
 //! of `timer_settime` and priority-inheriting futexes. Before Linux 5.19 the translated time may stand in a program's
-//! memory for some microseconds after its call. A clock costs a notification a read, bent or not: it is only put
-//! on a program that a plan may want it for.
+//! memory for some microseconds after its call. A clock that is heard costs a notification a read, bent or not; on
+//! demand, only those waits cost one that have an absolute deadline.
 
 mod deadline;
 mod hand;
 mod tracing;
+mod vdso;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,15 +38,22 @@ use tracing::Tracers;
 
 use crate::call::Reply;
 use crate::caller::Caller;
+use crate::launch::Program;
 use crate::supervisor::lock;
 use crate::watcher::{Answer, Want, Watcher};
 
 /// Ops of futex(2) that take an absolute time have this bit: `FUTEX_WAIT_BITSET`, which libc, Rust and Java use.
 const FUTEX_ABSOLUTE: u32 = 8;
 
+/// So often a program is stopped to be made to ask the kernel, with a moment in between.
+const TRIES: usize = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
+
 /// One node's clocks.
 #[derive(Default)]
 pub struct Clock {
+    /// Whether programs read them unheard until they are [reached](Clock::reach).
+    on_demand: bool,
     bends: Mutex<[Bend; 2]>,
     changed: Condvar,
     /// How many of a program's reads were answered with another time than the real one.
@@ -59,6 +68,37 @@ impl Clock {
         Arc::new(Self::default())
     }
 
+    /// The same, and programs that were started before a clock went wrong read it unheard until they are
+    /// [reached](Clock::reach).
+    #[must_use]
+    pub fn on_demand() -> Arc<Self> {
+        Arc::new(Self {
+            on_demand: true,
+            ..Self::default()
+        })
+    }
+
+    /// Sees to it that a program which runs under watch of this clock is heard when it reads it: to be done whenever a clock
+    /// is about to go wrong. It is stopped for some milliseconds, and goes on even if it stood before.
+    ///
+    /// # Errors
+    /// It could not be stopped or looked into: its clocks may be real.
+    pub fn reach(&self, program: &Program) -> io::Result<()> {
+        for _ in 0..TRIES {
+            program.pause().map_err(io::Error::other)?;
+            let mut processes = program.processes().into_iter();
+            let reached = processes.try_fold(true, |all, pid| {
+                vdso::ask_the_kernel(pid).map(|reached| all && reached)
+            });
+            program.resume();
+            if reached? {
+                return Ok(());
+            }
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+        Err(io::Error::other("it reads its clocks all the time"))
+    }
+
     /// From now on this clock runs at `rate`: 1 as the real one, 0 not at all.
     ///
     /// # Panics
@@ -68,9 +108,29 @@ impl Clock {
         self.change(hand, |bend, now| bend.run(now, rate));
     }
 
-    /// The wall clock jumps, forward or (negative) back, in nanoseconds. The monotonic one never does.
+    /// The wall clock jumps, forward or (negative) back, in nanoseconds, and the monotonic one does not.
     pub fn step(&self, by_ns: i64) {
         self.change(Hand::Wall, |bend, now| bend.step(now, by_ns));
+    }
+
+    /// Both jump forward by `skip`, as in a program whose machine has been asleep, and run at `rate` from now on. Gives what
+    /// the wall clock shows at that instant.
+    ///
+    /// # Panics
+    /// With a rate that is negative or no number.
+    pub fn set(&self, rate: f64, skip: Duration) -> Duration {
+        assert!(rate >= 0.0 && rate.is_finite(), "a clock at rate {rate}");
+        let skip = i64::try_from(skip.as_nanos()).unwrap_or(i64::MAX);
+        let mut bends = lock(&self.bends);
+        let shown = [Hand::Monotonic, Hand::Wall].map(|hand| {
+            let (bend, now) = (&mut bends[hand as usize], now(hand.clock()));
+            bend.step(now, skip);
+            bend.run(now, rate);
+            now + bend.shift(now)
+        });
+        drop(bends);
+        self.changed.notify_all();
+        Duration::from_nanos(u64::try_from(shown[1]).unwrap_or_default())
     }
 
     /// Both run as they should. The wall clock is right again; the monotonic one goes on from where it is, unless that
@@ -80,20 +140,17 @@ impl Clock {
         self.change(Hand::Monotonic, |bend, now| bend.run(now, 1.0));
     }
 
+    /// Both show the real time, as on a machine that was started again: none of its programs runs any more.
+    pub fn restart(&self) {
+        *lock(&self.bends) = Default::default();
+        self.changed.notify_all();
+    }
+
     /// How far the clock is from the real one now, in nanoseconds; positive where it is ahead.
     #[must_use]
     pub fn ahead_ns(&self, hand: Hand) -> i64 {
         let shift = lock(&self.bends)[hand as usize].shift(now(hand.clock()));
         i64::try_from(shift).unwrap_or(i64::MAX)
-    }
-
-    /// What the clock shows now: the time of day since 1970, or since some start.
-    #[must_use]
-    pub fn shows(&self, hand: Hand) -> Duration {
-        let bends = lock(&self.bends);
-        let now = now(hand.clock());
-        let shown = now + bends[hand as usize].shift(now);
-        Duration::from_nanos(u64::try_from(shown).unwrap_or_default())
     }
 
     /// How often something of a program stayed real because a thread could not be traced: the clocks of one that was
@@ -176,6 +233,9 @@ impl Clock {
 
     /// `execve` and `execveat`: watched through, and the vDSO struck out.
     fn exec(self: &Arc<Self>, caller: &Caller) -> Answer {
+        if self.on_demand && lock(&self.bends).iter().all(Bend::straight) {
+            return Answer::Pass;
+        }
         let (this, caller) = (Arc::clone(self), caller.clone());
         Answer::later(move || {
             this.tracers.exec_without_vdso(&caller);

@@ -53,8 +53,22 @@ impl fmt::Display for Probe {
     }
 }
 
+/// What those are called that a disk or a clock needs.
+pub mod called {
+    /// Calls can be heard.
+    pub const NOTIFICATION: &str = "user notification";
+    /// What they point at can be read.
+    pub const MEMORY: &str = "memory of a program";
+    /// What a program has open can be had.
+    pub const COPIES: &str = "copies of descriptors";
+    /// And be given.
+    pub const PLACES: &str = "descriptors put in place";
+    /// What a program is told of itself as it begins can be changed.
+    pub const PTRACE: &str = "ptrace";
+}
+
 const NOTIFICATION: (&str, &str) = (
-    "user notification",
+    called::NOTIFICATION,
     "no program can be given a host of its own; it can be killed and paused, and no more",
 );
 const INTERRUPTS: (&str, &str) = (
@@ -62,18 +76,18 @@ const INTERRUPTS: (&str, &str) = (
     "a call that a signal interrupts is made again, and known by its arguments (Linux 5.19 forbids the interrupt)",
 );
 const MEMORY: (&str, &str) = (
-    "memory of a program",
+    called::MEMORY,
     "no program can be given a host of its own: the addresses and paths that it names cannot be read",
 );
 const COPIES: (&str, &str) = (
-    "copies of descriptors",
+    called::COPIES,
     "sockets are replaced instead, which a program does not survive that waits for them before they are connected (Java)",
 );
 const PLACES: (&str, &str) = (
-    "descriptors put in place",
+    called::PLACES,
     "where descriptors cannot be copied either, a program cannot be given a network of its own",
 );
-const PTRACE: (&str, &str) = ("ptrace", "no program's clock can run wrong");
+const PTRACE: (&str, &str) = (called::PTRACE, "no program's clock can run wrong");
 const ADDRESSES: (&str, &str) = (
     "addresses of 127/8",
     "nodes cannot have addresses of their own, so they cannot use the same port side by side",

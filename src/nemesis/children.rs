@@ -6,14 +6,20 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::injector::{Injector, NotIn};
-use super::terms::{disk_is, is_whole, switches, unseen};
+use super::life::Life;
+use super::terms::{disk_is, is_whole, switches};
 use crate::cluster::{ClusterError, Limit};
-use crate::fault::{DiskHarm, NodeId};
+use crate::fault::{DiskHarm, Fault, NodeId};
 use crate::proxy::Guard;
-use crate::target::{DiskProof, DiskSwitches, Ready};
+use crate::target::{DiskSwitches, Ready};
 
 /// A clock is watched for so long before it is believed.
 const CLOCK_SEEN_FOR: Duration = Duration::from_millis(30);
+
+/// Why a harm of a disk is not believed.
+fn unmet(node: NodeId) -> String {
+    format!("no call of n{node} met it")
+}
 
 impl Injector {
     /// SIGKILL, and a start at once.
@@ -50,7 +56,7 @@ impl Injector {
         Err(format!("{error}; it was killed and started again").into())
     }
 
-    /// Switches the harm on, and sees on a file of the probe's own, or by the calls of the node's, that it is.
+    /// Switches the harm on, and sees by the calls of the node's programs that it is.
     pub(super) async fn harm_disk(
         &self,
         node: NodeId,
@@ -72,12 +78,12 @@ impl Injector {
         let set = self.cluster.set_disk(node, switches(harm, time)).await;
         let why = match set {
             Ok(probe) if disk_is(harm, time, &probe) => return Ok(()),
-            Ok(seen @ DiskProof::Calls(_)) if is_whole(&seen) => {
+            Ok(seen) if is_whole(&seen) => {
                 // Nobody has met it, and nobody will.
                 self.cluster.accuse_again(node);
-                return Err(unseen(node, &seen).into());
+                return Err(unmet(node).into());
             }
-            Ok(seen) => unseen(node, &seen),
+            Ok(_) => unmet(node),
             // A node that stops at once has met it.
             Err(_) if harm.excuses_an_end() && !self.is_up(node) => return Ok(()),
             Err(error) => error.to_string(),
@@ -89,6 +95,26 @@ impl Injector {
             return Err(format!("{why}; it was killed and started again").into());
         }
         Err(why.into())
+    }
+
+    /// The child whose disk this fault fills, and how many of its calls have met a harm so far.
+    pub(super) async fn met_before(&self, fault: &Fault) -> Option<(Life, u64)> {
+        let &Fault::Disk {
+            who,
+            harm: DiskHarm::Full,
+            ..
+        } = fault
+        else {
+            return None;
+        };
+        Some((self.life(who)?, self.cluster.disk(who).await.ok()?.harmed))
+    }
+
+    /// Why a full disk may as well have had room: the child lives on, and no file of it has wanted to grow.
+    pub(super) async fn grew_nothing(&self, life: Life, before: u64) -> Option<String> {
+        let seen = self.cluster.disk(life.node).await.ok()?;
+        let same = self.lives_on(life) && seen.harmed == before;
+        same.then(|| "no file grew under it".to_owned())
     }
 
     /// Sets a node's clock, and sees that it stepped and that it runs at that rate.

@@ -74,6 +74,8 @@ pub(super) struct Active {
     before: Option<LinkSnapshot>,
     /// The child whose syncs lie.
     pub(super) liar: Option<Life>,
+    /// The child whose disk is full, and how many of its calls had met a harm before.
+    full: Option<(Life, u64)>,
 }
 
 /// Goes on until it is ended, always to the end of a round: the child is then up.
@@ -205,6 +207,7 @@ impl Injector {
         fault.check().map_err(|why| why.to_string())?;
         self.cluster.target().offers(fault.kind().need())?;
         let mut worker = None;
+        let full = self.met_before(fault).await;
         let guard = match fault {
             Fault::Kill { who: node } => {
                 self.cluster.kill(*node).await.map_err(words)?;
@@ -368,6 +371,7 @@ impl Injector {
             worker,
             before: self.carried(fault),
             liar: self.liar(fault),
+            full,
         })
     }
 
@@ -391,7 +395,10 @@ impl Injector {
     }
 
     /// Why nobody can say that a fault which is still in has had any effect: it was there, and nothing met it.
-    pub(super) fn unproven(&self, active: &Active) -> Option<String> {
+    pub(super) async fn unproven(&self, active: &Active) -> Option<String> {
+        if let Some((life, before)) = active.full {
+            return self.grew_nothing(life, before).await;
+        }
         if let Fault::Message { of, .. } = &active.fault {
             let met = active.guard.as_ref().map(|guard| self.network.met(guard));
             return (met == Some(0)).then(|| format!("none of the {} met it", of.name()));

@@ -7,7 +7,7 @@ use crate::fault::{DiskHarm, Fault, NodeId};
 /// One life of a node: no other child of it is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Life {
-    node: NodeId,
+    pub(super) node: NodeId,
     pid: u32,
     restarts: u32,
 }
@@ -25,15 +25,15 @@ impl Injector {
         }
     }
 
-    /// Whether that child, whose disk has just been made whole, is the one that is up. Then all that its syncs ever said
-    /// is true by now, and nothing was lost in between, since only the end of a child loses what it had not synced. A
-    /// node that was ended meanwhile has lost what nobody can name.
-    pub(super) fn lives_on(&self, liar: Life) -> bool {
-        self.life(liar.node) == Some(liar)
+    /// Whether that child is the one that is up. If its disk lied and has just been made whole, all that its syncs ever
+    /// said is true by now, and nothing was lost in between, since only a power loss loses what was not synced, and the
+    /// child with it. A node that was ended meanwhile may have lost what nobody can name.
+    pub(super) fn lives_on(&self, child: Life) -> bool {
+        self.life(child.node) == Some(child)
     }
 
     /// The child that is up.
-    fn life(&self, node: NodeId) -> Option<Life> {
+    pub(super) fn life(&self, node: NodeId) -> Option<Life> {
         let view = self.cluster.view(node)?;
         let up = view.state == ChildState::Up;
         Some(Life {

@@ -514,7 +514,7 @@ impl Nemesis {
         let Some(active) = self.active.remove(&id) else {
             return false;
         };
-        let unproven = self.injector.unproven(&active);
+        let unproven = self.injector.unproven(&active).await;
         let liar = active.liar;
         let lost = self.injector.heal(active).await;
         let remains = match liar.is_some_and(|liar| self.injector.lives_on(liar)) {

@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::cluster::Limit;
-use crate::fault::{Act, DiskHarm, LimitOf, NodeId, Of, Only};
+use crate::fault::{Act, DiskHarm, LimitOf, Of, Only};
 use crate::proxy::{Action, Delay, Match, Method, Methods};
-use crate::target::{DiskProbe, DiskProof, DiskSwitches};
+use crate::target::{DiskProof, DiskSwitches};
 
 /// gRPC's UNAVAILABLE: what a request is answered that is refused on its way.
 const UNAVAILABLE: u8 = 14;
@@ -94,44 +94,10 @@ pub(super) fn switches(harm: DiskHarm, time: Duration) -> DiskSwitches {
 
 /// Whether a disk does no harm.
 pub(super) fn is_whole(seen: &DiskProof) -> bool {
-    let seen = match seen {
-        DiskProof::File(seen) => seen,
-        DiskProof::Calls(seen) => return seen.wrong == DiskSwitches::default(),
-    };
-    let silent = seen.write_error.is_empty() && seen.read_error.is_empty();
-    silent && seen.sync_us.is_some() && seen.synced_bytes == seen.bytes && seen.read_right
+    seen.wrong == DiskSwitches::default()
 }
 
 /// Whether what was seen of a disk is what this harm does.
 pub(super) fn disk_is(harm: DiskHarm, time: Duration, seen: &DiskProof) -> bool {
-    match seen {
-        DiskProof::File(seen) => file_is(harm, time, seen),
-        DiskProof::Calls(seen) => seen.wrong == switches(harm, time) && seen.is_seen(),
-    }
-}
-
-/// Why that is not believed.
-pub(super) fn unseen(node: NodeId, seen: &DiskProof) -> String {
-    match seen {
-        DiskProof::File(seen) => format!("the probe did not see it: {seen:?}"),
-        DiskProof::Calls(_) => format!("no call of n{node} met it"),
-    }
-}
-
-/// Whether what a new file met is what this harm does.
-fn file_is(harm: DiskHarm, time: Duration, seen: &DiskProbe) -> bool {
-    let sync = seen.sync_us.map(Duration::from_micros);
-    let some_early = 0 < seen.early_bytes && seen.early_bytes < seen.bytes;
-    match harm {
-        DiskHarm::SlowSync => sync.is_some_and(|took| took >= time),
-        DiskHarm::SyncFails => sync.is_some() && !seen.write_error.is_empty(),
-        DiskHarm::Full => sync.is_none() && !seen.write_error.is_empty(),
-        DiskHarm::ReadFails => !seen.read_error.is_empty(),
-        DiskHarm::HoldSync => sync.is_none() && seen.write_error.is_empty(),
-        DiskHarm::WriteBack | DiskHarm::TornWrites => some_early && seen.synced_bytes == seen.bytes,
-        DiskHarm::LyingSync => {
-            sync.is_some() && seen.write_error.is_empty() && seen.synced_bytes < seen.bytes
-        }
-        DiskHarm::FlippedBits => seen.read_error.is_empty() && !seen.read_right,
-    }
+    seen.wrong == switches(harm, time) && seen.is_seen()
 }

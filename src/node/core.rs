@@ -7,11 +7,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use futures::{Stream, StreamExt, future, stream};
 use openraft::{
-    Instant as _,
     base::BoxStream,
     errors::RaftError,
     raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest},
@@ -19,7 +19,6 @@ use openraft::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    clock::Moment,
     convert::{self, Span},
     snapshot::transfer,
     types::{Raft, Types},
@@ -32,7 +31,7 @@ pub(crate) struct Core {
     /// Where snapshots that come in are kept.
     pub(crate) snapshots: PathBuf,
     /// Until then this node takes no part in elections: see `--vote-guard`.
-    pub(crate) guarded_until: Option<Moment>,
+    pub(crate) guarded_until: Option<Instant>,
     /// Counts what arrives.
     pub(crate) received: Arc<Received>,
 }
@@ -69,7 +68,7 @@ impl Received {
 impl Core {
     fn check_guard(&self) -> Result<(), Status> {
         match self.guarded_until {
-            Some(end) if Moment::now() < end => {
+            Some(end) if Instant::now() < end => {
                 Err(Status::unavailable("too soon after the start to vote"))
             }
             _ => Ok(()),

@@ -91,11 +91,6 @@ impl DataDir {
         self.0.join("state.redb")
     }
 
-    /// Where a file may be made to try the disk.
-    pub(crate) fn probe(&self) -> PathBuf {
-        self.0.join("disk-probe")
-    }
-
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.0.join("snapshots")
     }

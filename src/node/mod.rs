@@ -8,7 +8,8 @@
 //!
 //! A request comes in through one of the four services, is converted and checked (`convert`), becomes a proposal, an
 //! entry in the log, a message to the peers, a row of the store, and an answer. The node does not know that it is
-//! tested, but for `--defect` and for `chaos`, which only answers questions.
+//! tested, but for `--defect` and for `chaos`, which only answers questions: its disk, its clock and its links go wrong
+//! outside of it.
 //!
 //! # What works, and the test that shows it
 //! Tests are those of `tests/node/`, of the other files of `tests/` (`cluster`, `disks`, `run`) and of the modules here (`...::tests`).
@@ -56,7 +57,7 @@
 //! | no connect timeout, no keepalive | both | `peers::tests::a_peer_that_takes_no_connection_is_given_up_after_the_connect_timeout`, `peers::tests::a_peer_that_takes_the_connection_and_says_nothing_is_given_up_by_its_pings` |
 //! | 4 MiB a message | the limits are set, commands and batches are bounded | `client::tests::a_command_is_refused_by_what_its_entry_costs`, `log_store::tests::a_batch_is_bounded_by_its_bytes_and_has_one_entry_at_least`, `serving::the_largest_values_travel_by_entries_and_by_a_snapshot_of_many_chunks` |
 //! | errors of Write are INTERNAL with text | status, leader hint, "not-applied" or "unknown" | `serving::three_nodes_serve_and_survive_their_leader`, `serving::a_leader_without_a_quorum_answers_no_read_and_says_what_is_known` |
-//! | nothing is fsynced | vote and log are synced before the answer | `disks::a_power_loss_of_all_loses_nothing_that_was_acknowledged`, `disks::a_power_loss_of_all_loses_what_was_acknowledged_before_it_was_synced` (a planted defect), `log_store::tests::a_vote_is_in_the_file_when_it_is_answered` |
+//! | nothing is fsynced | vote and log are synced before the answer | `disks::a_power_loss_of_all_loses_nothing_that_was_acknowledged`, `disks::a_power_loss_of_all_loses_what_was_acknowledged_before_it_was_synced` (a planted defect), `disks::a_vote_outlasts_a_power_loss_once_it_is_answered` |
 //! | applied index in memory, data on disk | one transaction | `snapshots::a_kill_in_the_middle_of_a_snapshot_leaves_the_old_state_or_the_new_one` |
 //! | retried writes apply twice | sessions, in snapshots too | `serving::a_repeated_request_is_answered_as_the_first_one_was`, `run::a_request_that_is_asked_again_is_carried_out_once_and_it_shows_where_it_is_not` |
 //! | the server binds the advertised address | a dial map goes before the membership | `snapshots::entries_go_by_unary_calls_to_peers_that_have_no_stream` (through relays) |
@@ -79,7 +80,6 @@
 mod admin;
 mod chaos;
 mod client;
-mod clock;
 mod codec;
 mod convert;
 mod core;
@@ -99,7 +99,12 @@ mod state_machine;
 mod trace;
 mod types;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{Stream, stream};
 use openraft::async_runtime::WatchReceiver;
@@ -224,7 +229,7 @@ impl Node {
         let chaos_addr = chaos_listener.as_ref().map(|(_, address)| *address);
         let planted = Planted::new(args.defect);
         let shortages = Shortages::default();
-        let disk = Disk::new(args.power_loss, shortages.clone());
+        let disk = Disk::new(shortages.clone());
         let (log, state) = open_storage(&args, &data, &planted, &disk, &shortages)?;
         data.sync().map_err(NodeError::at("the data directory"))?;
         let guard = log.has_voted().then(|| args.vote_guard()).flatten();
@@ -252,7 +257,7 @@ impl Node {
             raft: raft.clone(),
             state: state.clone(),
             stop,
-            scrub: tokio::spawn(scrub(disk.clone())),
+            scrub: tokio::spawn(scrub(disk)),
             shortages: shortages.clone(),
             servers: Vec::new(),
             raft_addr,
@@ -268,8 +273,7 @@ impl Node {
             core: core::Core {
                 raft: raft.clone(),
                 snapshots: data.snapshots(),
-                guarded_until: guard
-                    .map(|guard| <clock::Moment as openraft::Instant>::now() + guard),
+                guarded_until: guard.map(|guard| Instant::now() + guard),
                 received: received.clone(),
             },
             admin: admin::Admin {
@@ -316,12 +320,7 @@ impl Node {
                 .await?,
         );
         if let Some((listener, _)) = chaos_listener {
-            let chaos = chaos::Chaos {
-                state,
-                planted,
-                disk: disk.clone(),
-                probe: data.probe(),
-            };
+            let chaos = chaos::Chaos { state, planted };
             let incoming = incoming(listener, shortages);
             node.servers
                 .push(serve_chaos(chaos, incoming, authenticator, stopping));
@@ -501,7 +500,7 @@ fn open_storage(
 
 /// Ends the vote guard's second half: openraft was started without elections.
 async fn campaign_after(guard: Duration, raft: Raft) {
-    <clock::Runtime as openraft::AsyncRuntime>::sleep(guard).await;
+    tokio::time::sleep(guard).await;
     raft.runtime_config().elect(true);
 }
 

@@ -60,9 +60,6 @@ pub struct NodeArgs {
     /// Write the node's Raft events to this file, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Keep what is written and not synced in memory, so that a SIGKILL is a power loss.
-    #[arg(long)]
-    pub power_loss: bool,
     /// Plant one deliberate bug.
     #[arg(long, value_enum, value_name = "NAME")]
     pub defect: Option<Defect>,

@@ -13,7 +13,6 @@ openraft::declare_raft_types!(
         D = Command,
         R = Applied,
         Node = Address,
-        AsyncRuntime = super::clock::Runtime,
 );
 
 /// A node's number, 1 or more; 0 is refused at the wire and on the command line.

@@ -71,7 +71,7 @@ async fn what_a_target_lacks_is_refused_and_said_and_the_rest_of_it_can_be_broke
     let (first, who) = (NodeSelector::Node(1), NodeSelector::Node(2));
     let harm = DiskHarm::Full;
     for (lacking, why) in [
-        (Fault::Disk { who, harm, ms: 0 }, "its own disk wrong"),
+        (Fault::Disk { who, harm, ms: 0 }, "a disk of its own"),
         (Fault::RemoveVoter { who }, "nobody to ask"),
     ] {
         match inject(lacking).await {

@@ -23,6 +23,7 @@ mod fates;
 mod fitness;
 mod found;
 mod inspect;
+mod lacking;
 mod name;
 mod sessions;
 mod stage;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Setup;
 use super::decoy::planted;
+use super::lacking::lacking;
 use crate::cluster::Equipment;
 use crate::fault::defects::Place;
 use crate::fault::plan::{Episode, When};
@@ -21,7 +22,11 @@ use crate::target::kiwi::{Kiwi, KiwiConfig};
 /// What a run's target lacks, before there is one: plans are drawn by it.
 #[must_use]
 pub fn lacks() -> Lacks {
-    Kiwi::new(KiwiConfig::default()).lacks()
+    Kiwi::new(KiwiConfig {
+        lacking: lacking(),
+        ..KiwiConfig::default()
+    })
+    .lacks()
 }
 
 /// The target of this run, whose nodes nobody else can call.
@@ -36,6 +41,7 @@ pub(super) fn of(setup: &Setup, shortages: &Shortages) -> Result<Arc<dyn Target>
     let guarded = KiwiConfig::guarded().map_err(|error| format!("could not {error}"))?;
     let config = KiwiConfig {
         shortages: shortages.clone(),
+        lacking: lacking(),
         ..guarded
     };
     Ok(Arc::new(Kiwi::new(as_asked(setup, config))))
@@ -147,24 +153,32 @@ impl From<builtin::NoSuch> for NoTarget {
     }
 }
 
-/// What hosts of the nodes' own have to be able to do in this run: what its plan has. A person at the screen may cut a power
-/// or harm a disk at any time; reads and clocks are asked for so often that they are watched for a plan only.
+/// What hosts of the nodes' own have to be able to do in this run: what its plan has, and what a person at the screen may do at
+/// any time. Other programs read so often that it is watched for a plan only; our own node has other calls for what it
+/// reads of sockets.
 pub(super) fn equipment(setup: &Setup) -> Equipment {
     let plan = &setup.resolved.plan;
     let kinds = plan.kinds();
     let needs = |need| kinds.iter().any(|kind| kind.need() == need);
     let waits = |episode: &Episode| episode.when == Some(When::SyncPending);
-    let fails = |fault: &Fault<Role>| {
-        let harm = DiskHarm::ReadFails;
-        matches!(fault, Fault::Disk { harm: it, .. } if *it == harm)
+    let reads = |fault: &Fault<Role>| match fault {
+        Fault::Disk { harm, .. } => matches!(harm, DiskHarm::ReadFails | DiskHarm::FlippedBits),
+        _ => false,
     };
+    let by_hand = setup.hold;
+    let disk = by_hand
+        || needs(Need::UnsyncedDisk)
+        || needs(Need::Disk)
+        || plan.episodes.iter().any(waits);
+    let clock = by_hand || needs(Need::Clock);
+    let own = setup.resolved.tested.is_none();
+    // Our own nodes run also where there is no machine for them.
+    let lacks = if own { lacking() } else { Vec::new() };
+    let here = |need| !lacks.iter().any(|(lacking, _)| *lacking == need);
     Equipment {
-        disk: setup.hold
-            || needs(Need::UnsyncedDisk)
-            || needs(Need::Disk)
-            || plan.episodes.iter().any(waits),
-        reads: plan.faults().any(fails),
-        clock: needs(Need::Clock),
+        disk: disk && here(Need::Disk),
+        reads: plan.faults().any(reads) || (by_hand && own),
+        clock: clock && here(Need::Clock),
         seed: setup.resolved.seed,
     }
 }
@@ -203,9 +217,6 @@ fn as_asked(setup: &Setup, mut config: KiwiConfig) -> KiwiConfig {
         config.more_flags.extend(flags);
     }
     scenario.append().clone_into(&mut config.append);
-    // A person at the screen may cut a power at any time.
-    let mut planned = setup.resolved.plan.kinds().into_iter();
-    config.power_loss = setup.hold || planned.any(|kind| kind.need() == Need::UnsyncedDisk);
     match planted(&setup.resolved) {
         Some(Place::Node) => config.defect.clone_from(&setup.resolved.defect),
         Some(Place::Flags) => {

@@ -56,6 +56,19 @@ impl fmt::Debug for Launch {
     }
 }
 
+/// On what the nodes of a target run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machines {
+    /// Each is a child on the bench's own machine.
+    None,
+    /// Each has a disk and clocks of its own, where the run wants some of these to go wrong. They are told whom to dial, by
+    /// the addresses of the proxy's links.
+    Hardware,
+    /// Each has an address of its own, too, because its programs cannot be told whom to dial: they are unmodified, and dial
+    /// their peers.
+    Whole,
+}
+
 /// How a process says that it is ready, and where it listens.
 #[derive(Clone)]
 pub enum Readiness {

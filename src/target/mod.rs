@@ -38,12 +38,14 @@ use crate::wire::metadata::Token;
 pub use admin::{Admin, Departure, LeaderSeen, Member};
 pub use client::{Answer, Client, ClientConfig, Follow};
 pub use error::TargetError;
-pub use launch::{AskReady, ClientHosts, Launch, Listening, Readiness, Ready, SaysReady, Wiring};
+pub use launch::{
+    AskReady, ClientHosts, Launch, Listening, Machines, Readiness, Ready, SaysReady, Wiring,
+};
 pub use lines::{Post, Transport};
 pub use mode::{Expect, Mode};
 pub use state::{StateDump, StateHash, States};
 pub use switches::{
-    CallsMet, ClockSeen, DefectCounters, DiskProbe, DiskProof, DiskSeen, DiskSwitches, Switches,
+    ClockSeen, DefectCounters, Defects, DiskProof, DiskSeen, DiskSwitches, Switches,
 };
 
 /// An answer that is waited for.
@@ -85,10 +87,9 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// What is started for a node, one a process.
     fn launches(&self, node: u64, wiring: &Wiring) -> Vec<Launch>;
 
-    /// Whether each node is to have a host of its own, with an address of its own, because its programs cannot be told
-    /// whom to dial: they are unmodified, and dial their peers.
-    fn wants_hosts(&self) -> bool {
-        false
+    /// On what each of its nodes runs.
+    fn machines(&self) -> Machines {
+        Machines::None
     }
 
     /// By what its nodes speak with one another and with their clients.
@@ -137,9 +138,8 @@ pub trait Target: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Who turns a node's own disk and clock wrong, and counts what its defects do. Where each node has a host of its own,
-    /// that host does the first two.
-    fn switches(&self) -> Option<&dyn Switches> {
+    /// Who can be asked what the defects do that are planted in its nodes.
+    fn defects(&self) -> Option<&dyn Defects> {
         None
     }
 
@@ -161,11 +161,19 @@ pub trait Target: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Why this host does not let it have what needs this; `None`: it does.
+    fn lacking(&self, _need: Need) -> Option<String> {
+        None
+    }
+
     /// Whether what needs this can be had.
     ///
     /// # Errors
     /// Why not, as a sentence for whoever asked for it.
     fn offers(&self, need: Need) -> Result<(), String> {
+        if let Some(why) = self.lacking(need) {
+            return Err(why);
+        }
         let name = self.name();
         let (offered, why) = match need {
             Need::Child | Need::Links => return Ok(()),
@@ -174,19 +182,19 @@ pub trait Target: fmt::Debug + Send + Sync {
                 format!("single messages of {name} cannot be told apart"),
             ),
             Need::UnsyncedDisk => (
-                self.switches().is_some() || self.wants_hosts(),
+                self.machines() != Machines::None,
                 format!("what {name} has not synced outlives its process"),
             ),
             Need::Disk => (
-                self.switches().is_some() || self.wants_hosts(),
-                format!("{name} does not turn its own disk wrong"),
+                self.machines() != Machines::None,
+                format!("{name} does not run on a disk of its own, which could go wrong"),
             ),
             Need::Clock => (
-                self.switches().is_some() || self.wants_hosts(),
-                format!("{name} does not turn its own clock wrong"),
+                self.machines() != Machines::None,
+                format!("{name} does not run by a clock of its own, which could go wrong"),
             ),
             Need::Defects => (
-                self.switches().is_some(),
+                self.defects().is_some(),
                 format!("no defect can be planted in {name}"),
             ),
             Need::Admin => (

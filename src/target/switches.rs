@@ -1,4 +1,5 @@
-//! What a node does to itself at a word: its disk, its clock, and the counters of a defect that was planted in it.
+//! What is done to a node's disk and clock, by who has them in hand: the host that it runs on. And the counters of a defect
+//! that was planted in it, which it tells itself.
 
 use std::time::{Duration, Instant};
 
@@ -6,20 +7,21 @@ use super::{Asked, Ready};
 
 /// Whom to ask for a disk or a clock that goes wrong.
 pub trait Switches: Send + Sync {
-    /// Harms the disk under a node's log and state, or makes it whole, and gives what was seen of that. But for writing
-    /// back, what it does at a SIGKILL stays as it was started with.
+    /// Harms a node's disk, or makes it whole, and gives what was seen of that.
     fn set_disk<'a>(&'a self, node: &'a Ready, switches: DiskSwitches) -> Asked<'a, DiskProof>;
 
     /// Looks at a node's disk.
     fn disk<'a>(&'a self, node: &'a Ready) -> Asked<'a, DiskSeen>;
 
-    /// Steps a node's own clock forward and lets it run at `rate` from now on: 1 is as it should, 0 stands still. Gives
-    /// what it shows then; with the rate that it has and no step it only does that.
+    /// Steps a node's clocks forward and lets them run at `rate` from now on: 1 is as they should, 0 stands still. Gives
+    /// what they show then; with the rate that they have and no step it only does that.
     fn set_clock<'a>(&'a self, node: &'a Ready, rate: f64, step: Duration) -> Asked<'a, ClockSeen>;
+}
 
-    /// How often a node's planted defect was reached and triggered in this life; nobody can plant one in an unmodified
-    /// program.
-    fn defect_counters<'a>(&'a self, node: &'a Ready) -> Asked<'a, DefectCounters>;
+/// Whom to ask how often a node's planted defect was reached and triggered in this life.
+pub trait Defects: Send + Sync {
+    /// Asks.
+    fn counters<'a>(&'a self, node: &'a Ready) -> Asked<'a, DefectCounters>;
 }
 
 /// What is wrong with a node's disk; the default is nothing.
@@ -45,18 +47,9 @@ pub struct DiskSwitches {
     pub flip_reads: bool,
 }
 
-/// What was seen of a disk that was harmed, or made whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DiskProof {
-    /// A new file on it was tried.
-    File(DiskProbe),
-    /// The machine says what its disk does, and what the calls of the node's own programs have met since it does that.
-    Calls(CallsMet),
-}
-
-/// A disk of a machine, and what met it.
+/// What was seen of a disk that was harmed, or made whole: what the calls of the node's own programs have met since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CallsMet {
+pub struct DiskProof {
     /// What is wrong with it now.
     pub wrong: DiskSwitches,
     /// Calls that met that since it is. Writing back meets nobody before the power is lost.
@@ -65,37 +58,20 @@ pub struct CallsMet {
     pub flipped: bool,
 }
 
-impl CallsMet {
-    /// Whether all that is wrong with it has been seen to be: at once where nothing is, or where nobody meets it yet.
+impl DiskProof {
+    /// Whether all that is wrong with it has been seen to be: at once where nothing is, or where nobody meets it yet. Files
+    /// grow when they have to: that a full disk met nobody is told when it ends.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         let DiskSwitches {
             flip_reads,
             write_back_per_mille,
+            full,
             ..
         } = self.wrong;
-        let met = self.met > 0 || write_back_per_mille > 0 || flip_reads;
+        let met = self.met > 0 || write_back_per_mille > 0 || flip_reads || full;
         (met || self.wrong == DiskSwitches::default()) && (self.flipped || !flip_reads)
     }
-}
-
-/// What a new file on a node's disk met.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DiskProbe {
-    /// Bytes that were written,
-    pub bytes: u64,
-    /// of them those that were in the file before it was synced,
-    pub early_bytes: u64,
-    /// and after it was.
-    pub synced_bytes: u64,
-    /// How long the sync took, in microseconds; `None`: it was held, or there was nothing to sync.
-    pub sync_us: Option<u64>,
-    /// What growth or sync failed with; empty: nothing did.
-    pub write_error: String,
-    /// What reading failed with; empty: it did not.
-    pub read_error: String,
-    /// Whether what was read was what had been written.
-    pub read_right: bool,
 }
 
 /// What a node's disk has to do.
@@ -122,7 +98,7 @@ pub struct DefectCounters {
     pub triggered: u64,
 }
 
-/// What a node's own clock showed, at some instant between these two of the bench's.
+/// What a node's clock showed, at some instant between these two of the bench's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClockSeen {
     /// When it was asked.

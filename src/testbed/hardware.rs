@@ -2,7 +2,8 @@
 //!
 //! In: what is to be wrong, in the words of [`Switches`](crate::target::Switches). Out: what the disk and the clock of the
 //! crate `machine` say that they do, and how many calls of the node's own programs have met it. Each life of a node begins
-//! on hardware that is whole; what is not synced stays so from one life to the next, until the power is lost.
+//! on hardware that is whole, a bit that was flipped at rest included; what is not synced stays so from one life to the
+//! next, until the power is lost.
 
 use std::fs;
 use std::io;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use machine::clock::{Clock, Hand};
+use machine::clock::Clock;
 use machine::disk::harm::{Full, Harms, Limit, Met, SyncHarm};
 use machine::disk::undo::PowerLoss;
 use machine::disk::{Disk, Settings, Syncs};
@@ -19,7 +20,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::cluster::Equipment;
-use crate::target::{CallsMet, ClockSeen, DiskSeen, DiskSwitches};
+use crate::target::{ClockSeen, DiskProof, DiskSeen, DiskSwitches};
+
+/// No clock runs so much too fast: what it would skip is a step.
+const FASTEST: f64 = 100.0;
 
 /// The disk and the clocks of one node.
 pub(super) struct Hardware {
@@ -53,6 +57,7 @@ struct Now {
 struct Flipped {
     path: PathBuf,
     at: u64,
+    mask: u8,
     /// What the byte is then.
     is: u8,
 }
@@ -65,7 +70,7 @@ impl Hardware {
             data,
             beside,
             equipment,
-            clock: equipment.clock.then(Clock::new),
+            clock: equipment.clock.then(Clock::on_demand),
             now: Mutex::default(),
         }
     }
@@ -91,7 +96,7 @@ impl Hardware {
             })?);
         }
         now.wrong = DiskSwitches::default();
-        now.flipped = None;
+        self.flip_back(&mut now);
         let mut watchers: Vec<Arc<dyn Watcher>> = Vec::new();
         if let Some(disk) = now.disk.clone() {
             disk.harm(Harms::default());
@@ -100,7 +105,7 @@ impl Hardware {
             watchers.push(disk);
         }
         if let Some(clock) = &self.clock {
-            clock.straighten();
+            clock.restart();
             watchers.push(Arc::new(clock.clone()));
         }
         Ok(watchers)
@@ -108,7 +113,9 @@ impl Hardware {
 
     /// Another data folder is made before the next life.
     pub(super) fn wiped(&self) {
-        self.now().disk = None;
+        let mut now = self.now();
+        now.disk = None;
+        now.flipped = None;
     }
 
     fn unwatched(&self, what: &str) -> io::Error {
@@ -126,12 +133,16 @@ impl Hardware {
         if wrong.read_fails && !self.equipment.reads {
             return Err(self.unwatched("reads"));
         }
-        now.flipped = None;
+        self.flip_back(&mut now);
         if wrong.flip_reads {
             let seed = self.seed(disk.state().syncs);
             now.flipped = Some(self.flip(&disk, seed)?);
         }
-        disk.harm(harms(&wrong));
+        disk.harm(Harms {
+            // Where nobody hears them, there is the bit at rest.
+            reads_flip: wrong.flip_reads && self.equipment.reads,
+            ..harms(&wrong)
+        });
         if now.wrong.lying_sync && !wrong.lying_sync {
             disk.write_out()?;
         }
@@ -141,11 +152,11 @@ impl Hardware {
     }
 
     /// What is wrong with the disk, and how many calls have met it.
-    pub(super) fn proof(&self) -> CallsMet {
+    pub(super) fn proof(&self) -> DiskProof {
         let now = self.now();
         let met = now.disk.as_ref().map(|disk| disk.state().met);
         let met = met.map_or(0, |met| of(&now.wrong, &met) - of(&now.wrong, &now.met));
-        CallsMet {
+        DiskProof {
             wrong: now.wrong,
             met,
             flipped: now.flipped.as_ref().is_some_and(Flipped::is_there),
@@ -153,7 +164,7 @@ impl Hardware {
     }
 
     /// Makes the disk whole, unless its harm has been met by now; gives what is so then.
-    pub(super) fn whole_unless_met(&self) -> CallsMet {
+    pub(super) fn whole_unless_met(&self) -> DiskProof {
         let mut now = self.now();
         if let Some(disk) = &now.disk {
             let wrong = disk.harms();
@@ -245,17 +256,39 @@ impl Hardware {
             // A byte that is not on the disk yet cannot be flipped there.
             if disk.flip(inside, at as u64, mask).is_ok() {
                 let (at, is) = (at as u64, bytes[at] ^ mask);
-                return Ok(Flipped { path, at, is });
+                return Ok(Flipped { path, at, mask, is });
             }
         }
         Err(io::Error::other("nothing is on the disk yet"))
     }
 
-    /// Steps the time of day forward, lets both clocks run at `rate` from now on, and looks at the time of day.
+    /// The bit that was flipped is what it was, unless something else has been written there since.
+    fn flip_back(&self, now: &mut Now) {
+        let (Some(flipped), Some(disk)) = (now.flipped.take(), &now.disk) else {
+            return;
+        };
+        if flipped.is_there() {
+            let inside = flipped.path.strip_prefix(&self.data);
+            // Of what is not there any more, nothing is wrong.
+            let _ = disk.flip(inside.unwrap_or(&flipped.path), flipped.at, flipped.mask);
+        }
+    }
+
+    /// Steps both clocks forward, lets them run at `rate` from now on, and looks at the time of day. Who runs by them is to be
+    /// reached first.
     ///
     /// # Errors
-    /// When the clocks are not watched, or a program's reads of them could not be seen.
-    pub(super) fn set_clock(&self, rate: f64, step: Duration) -> io::Result<ClockSeen> {
+    /// When the rate is none, the clocks are not watched, or a program's reads of them could not be seen.
+    pub(super) fn set_clock(
+        &self,
+        rate: f64,
+        step: Duration,
+        reach: impl FnOnce(&Clock) -> io::Result<()>,
+    ) -> io::Result<ClockSeen> {
+        if !(0.0..=FASTEST).contains(&rate) {
+            let why = format!("a clock runs 0 to {FASTEST} times as fast, not {rate}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let clock = self
             .clock
             .as_ref()
@@ -264,11 +297,11 @@ impl Hardware {
             let why = format!("a program of n{} reads its clocks unseen", self.node);
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
+        if rate != 1.0 || !step.is_zero() {
+            reach(clock)?;
+        }
         let asked = Instant::now();
-        clock.run(Hand::Monotonic, rate);
-        clock.run(Hand::Wall, rate);
-        clock.step(i64::try_from(step.as_nanos()).unwrap_or(i64::MAX));
-        let shows = clock.shows(Hand::Wall);
+        let shows = clock.set(rate, step);
         Ok(ClockSeen {
             asked,
             heard: Instant::now(),
@@ -309,6 +342,7 @@ fn harms(wrong: &DiskSwitches) -> Harms {
         }),
         short_writes: 0,
         reads_fail: wrong.read_fails,
+        reads_flip: false,
     }
 }
 
@@ -321,6 +355,7 @@ fn of(wrong: &DiskSwitches, met: &Met) -> u64 {
         (wrong.lying_sync, met.lied),
         (wrong.full, met.full),
         (wrong.read_fails, met.reads),
+        (wrong.flip_reads, met.flipped),
     ];
     counted
         .into_iter()
@@ -337,8 +372,9 @@ fn all(met: &Met) -> u64 {
         full,
         short,
         reads,
+        flipped,
     } = met;
-    slow + held + failed + lied + full + short + reads
+    slow + held + failed + lied + full + short + reads + flipped
 }
 
 fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

@@ -1,7 +1,9 @@
-//! Hosts of their own for unmodified programs: each node has an address, and what it dials is led through the proxy.
+//! Hosts of their own for nodes' programs: a disk that can lose power and go wrong, clocks, and for who cannot be told whom
+//! to dial an address, from which whatever is dialled is led through the proxy.
 //!
 //! ```text
-//!  a node's programs ── bind, connect ──▶ its host ── Links::connect ──▶ the proxy's route of that ordered pair
+//!  a node's programs ─┬─ write, sync, read a clock ──▶ its hardware
+//!                     └─ bind, connect ──▶ its address ── Links::connect ──▶ the proxy's route of that ordered pair
 //! ```
 //!
 //! The crate `machine` starts the programs and hears what they ask the kernel for; here its network meets the proxy, and
@@ -13,22 +15,25 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
-use machine::launch::{Exit, LaunchError, Program, Waiter};
+use machine::clock::Clock;
+use machine::launch::{Exit, LaunchError, Program, Stream, Waiter};
 use machine::net;
 use machine::watcher::Watcher;
 use rustix::process::Signal;
+use tokio::net::unix::pipe;
 
 use super::hardware::Hardware;
-use crate::cluster::{Equipment, Spawned, Spawner};
+use crate::cluster::{ClusterConfig, Spawned, Spawner};
 use crate::proxy::{Endpoint, Network, Route};
 use crate::target::{
-    Asked, CallsMet, ClientHosts, ClockSeen, DefectCounters, DiskProof, DiskSeen, DiskSwitches,
-    Launch, Ready, Switches, TargetError, Wiring,
+    Asked, ClientHosts, ClockSeen, DiskProof, DiskSeen, DiskSwitches, Launch, Machines, Readiness,
+    Ready, Switches, TargetError,
 };
 
 /// A node's programs meet what is wrong with their disk within this, or it is not believed: they have nothing to do.
@@ -39,16 +44,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// The number of the host of the first group of clients; those of nodes come before it.
 const CLIENTS: u8 = 100;
 
-/// A host for each node, and one for the client programs of each group.
+/// A host for each node, and where they have addresses one for the client programs of each group.
 pub(super) struct Hosts {
     hosts: BTreeMap<u64, Host>,
     clients: BTreeMap<u32, Arc<net::Host>>,
+    /// Keeper and starter of what runs on them.
+    keeper: PathBuf,
 }
 
 /// The host of one node.
 struct Host {
-    net: Arc<net::Host>,
+    /// Its address, where it has one.
+    net: Option<Arc<net::Host>>,
     hardware: Arc<Hardware>,
+    /// What runs on it now, if anything does.
+    life: Mutex<Weak<Life>>,
 }
 
 impl fmt::Debug for Hosts {
@@ -58,56 +68,94 @@ impl fmt::Debug for Hosts {
 }
 
 impl Hosts {
-    /// Hosts for these nodes and groups of clients, whose connections go through the proxy's routes; the nodes' files are
-    /// where the wiring says.
+    /// Hosts for these nodes of the cluster's target, where it wants some; what is watched on them is the cluster's
+    /// equipment. Where they have addresses, so have these groups of clients, and connections go through the proxy's routes.
+    ///
+    /// Our own nodes have no addresses of their own: they are told whom to dial, by the addresses of the proxy's links,
+    /// which tells single messages apart there. An address would lead what they dial on the bench's own localhost back to
+    /// themselves, and cost a notification for each connection.
     ///
     /// # Errors
     /// When no addresses of 127.0.0.0/8 are free.
-    pub(super) fn new(
+    pub(super) fn of(
+        cluster: &ClusterConfig,
         nodes: impl Iterator<Item = u64>,
         groups: impl Iterator<Item = u32>,
         links: Weak<Network>,
-        wiring: &Wiring,
-        equipment: Equipment,
-    ) -> io::Result<Arc<Hosts>> {
-        let addresses = net::Network::claim()?;
-        let links: Arc<dyn net::Links> = Arc::new(Routes {
-            addresses: addresses.clone(),
-            links,
+    ) -> io::Result<Option<Arc<Hosts>>> {
+        let ClusterConfig {
+            equipment, wiring, ..
+        } = cluster;
+        let addresses = match cluster.target.machines() {
+            Machines::None => return Ok(None),
+            Machines::Hardware if !equipment.disk && !equipment.clock => return Ok(None),
+            Machines::Hardware => None,
+            Machines::Whole => Some(net::Network::claim()?),
+        };
+        let routes = addresses.map(|addresses| {
+            let links: Arc<dyn net::Links> = Arc::new(Routes {
+                addresses: addresses.clone(),
+                links,
+            });
+            (addresses, links)
         });
+        let at = |number| {
+            let (addresses, links) = routes.as_ref()?;
+            Some(net::Host::new(addresses, number, links.clone()))
+        };
         let host = |node| {
             let number = u8::try_from(node).expect("a node's number is at most 9");
-            let net = net::Host::new(&addresses, number, links.clone());
             let (data, beside) = (wiring.data(node), wiring.folder(node));
-            let hardware = Arc::new(Hardware::new(node, data, beside, equipment));
-            (node, Host { net, hardware })
+            let hardware = Arc::new(Hardware::new(node, data, beside, *equipment));
+            let net = at(number);
+            let life = Mutex::default();
+            (
+                node,
+                Host {
+                    net,
+                    hardware,
+                    life,
+                },
+            )
         };
         let hosts = nodes.map(host).collect();
         let clients = groups.filter_map(|group| {
             let number = u8::try_from(group).ok()?.checked_add(CLIENTS)?;
-            let host = net::Host::new(&addresses, number, links.clone());
-            (number < u8::MAX).then_some((group, host))
+            (number < u8::MAX).then_some((group, at(number)?))
         });
-        let clients = clients.collect();
-        Ok(Arc::new(Hosts { hosts, clients }))
+        Ok(Some(Arc::new(Hosts {
+            hosts,
+            clients: clients.collect(),
+            keeper: cluster.keeper.clone(),
+        })))
     }
 
-    /// Each node's own address.
+    /// Each node's own address, where it has one.
     pub(super) fn addresses(&self) -> BTreeMap<u64, Ipv4Addr> {
         let hosts = self.hosts.iter();
-        let address = |(&node, host): (&u64, &Host)| (node, host.net.address());
-        hosts.map(address).collect()
+        let address = |(&node, host): (&u64, &Host)| Some((node, host.net.as_ref()?.address()));
+        hosts.filter_map(address).collect()
+    }
+
+    fn node(&self, node: u64) -> io::Result<&Host> {
+        Ok(self.hosts.get(&node).ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// What this node runs on.
     fn hardware(&self, node: u64) -> io::Result<&Arc<Hardware>> {
-        let host = self.hosts.get(&node).ok_or(io::ErrorKind::NotFound)?;
-        Ok(&host.hardware)
+        Ok(&self.node(node)?.hardware)
+    }
+
+    /// What runs on it.
+    fn life(&self, node: u64) -> io::Result<Arc<Life>> {
+        let life = &self.node(node)?.life;
+        let life = life.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(life.upgrade().ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// Waits until a node's programs have met what is wrong with their disk; where that takes too long, it is not wrong any
     /// more.
-    async fn met(&self, hardware: &Hardware) -> CallsMet {
+    async fn met(&self, hardware: &Hardware) -> DiskProof {
         let until = tokio::time::Instant::now() + MEET_WITHIN;
         loop {
             let proof = hardware.proof();
@@ -124,7 +172,7 @@ impl Hosts {
     /// Where the programs of nodes and clients connect to that is no node, and how often: no link harms that.
     pub(super) fn foreign(&self) -> BTreeMap<SocketAddr, u64> {
         let mut all = BTreeMap::new();
-        let nodes = self.hosts.values().map(|host| &host.net);
+        let nodes = self.hosts.values().filter_map(|host| host.net.as_ref());
         for host in nodes.chain(self.clients.values()) {
             for (address, times) in host.noticed().foreign {
                 *all.entry(address).or_default() += times;
@@ -136,7 +184,8 @@ impl Hosts {
     /// The nodes that send datagrams to nodes: no link harms those.
     pub(super) fn datagrams(&self) -> Vec<u64> {
         let hosts = self.hosts.iter();
-        let sends = hosts.filter(|(_, host)| !host.net.noticed().datagrams.is_empty());
+        let net = |host: &Host| host.net.as_ref().map(|net| net.noticed().datagrams);
+        let sends = hosts.filter(|(_, host)| net(host).is_some_and(|sent| !sent.is_empty()));
         sends.map(|(&node, _)| node).collect()
     }
 }
@@ -222,6 +271,14 @@ impl Life {
         Ok(())
     }
 
+    /// Sees to it that each of them is heard when it reads this clock.
+    fn reach(&self, clock: &Clock) -> io::Result<()> {
+        let programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        programs
+            .iter()
+            .try_for_each(|(program, _)| clock.reach(program))
+    }
+
     /// The numbers of all that they consist of.
     pub(super) fn pids(&self) -> Vec<u32> {
         let programs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -277,16 +334,23 @@ pub(super) fn refused(error: LaunchError) -> io::Error {
 
 impl Spawner for Hosts {
     fn spawn(&self, node: u64, launches: &[Launch], log: File) -> io::Result<Spawned> {
-        let host = self.hosts.get(&node).ok_or(io::ErrorKind::NotFound)?;
+        let host = self.node(node)?;
         let volatile = launches.iter().flat_map(|launch| launch.volatile.clone());
         let hardware = host.hardware.begin(volatile.collect())?;
         let mut programs = Vec::new();
         for launch in launches {
             let mut start = machine::launch::Launch::new(&launch.program)
+                .by(&self.keeper)
                 .args(&launch.arguments)
-                .stdout(log.try_clone()?)
-                .stderr(log.try_clone()?)
-                .watch(Arc::new(host.net.clone()));
+                .stderr(log.try_clone()?);
+            // Who says himself that he is ready may also want to hear that the bench is gone.
+            start = match launch.readiness {
+                Readiness::Says(_) => start.stdin(Stream::Pipe).stdout(Stream::Pipe),
+                Readiness::Asked(_) => start.stdout(log.try_clone()?),
+            };
+            if let Some(net) = &host.net {
+                start = start.watch(Arc::new(net.clone()));
+            }
             for watcher in &hardware {
                 start = start.watch(watcher.clone());
             }
@@ -302,17 +366,21 @@ impl Spawner for Hosts {
             // What was started before is ended when it is dropped.
             programs.push((start.start().map_err(refused)?, launch.stop_signal));
         }
-        let (first, _) = programs.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let (first, _) = programs.first_mut().ok_or(io::ErrorKind::InvalidInput)?;
         let (pid, waiter) = (first.pid(), first.waiter());
+        let stdin = first.stdin.take().map(|pipe| Box::new(pipe) as _);
+        let stdout = first.stdout.take().map(pipe::Receiver::from_file);
+        let stdout = stdout.transpose()?.map(|pipe| Box::new(pipe) as _);
         let life = Arc::new(Life::of(programs));
+        *host.life.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&life);
         let (all, pids) = (life.clone(), life.clone());
         Ok(Spawned {
             pid,
             group: pid,
             all: Some(Arc::new(move |signal| all.signal(signal))),
             pids: Some(Arc::new(move || pids.pids())),
-            stdin: None,
-            stdout: None,
+            stdin,
+            stdout,
             ended: ended(life, waiter).boxed(),
         })
     }
@@ -361,7 +429,7 @@ impl Switches for Hosts {
                 what,
                 set.unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
             )?;
-            Ok(DiskProof::Calls(self.met(hardware).await))
+            Ok(self.met(hardware).await)
         })
     }
 
@@ -373,15 +441,17 @@ impl Switches for Hosts {
     }
 
     fn set_clock<'a>(&'a self, node: &'a Ready, rate: f64, step: Duration) -> Asked<'a, ClockSeen> {
-        let seen = self
-            .hardware(node.id)
-            .and_then(|hardware| hardware.set_clock(rate, step));
-        Box::pin(async move { asked(node, "another clock", seen) })
-    }
-
-    fn defect_counters<'a>(&'a self, node: &'a Ready) -> Asked<'a, DefectCounters> {
-        let none = io::Error::new(io::ErrorKind::Unsupported, "none can be planted in it");
-        Box::pin(async move { asked(node, "its defect's counters", Err(none)) })
+        let there = self.hardware(node.id).cloned();
+        let there = there.and_then(|hardware| Ok((hardware, self.life(node.id)?)));
+        Box::pin(async move {
+            let what = "another clock";
+            let (hardware, life) = asked(node, what, there)?;
+            // Programs are stopped for a moment.
+            let set = move || hardware.set_clock(rate, step, |clock| life.reach(clock));
+            let set = tokio::task::spawn_blocking(set).await;
+            let set = set.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+            asked(node, what, set)
+        })
     }
 }
 

@@ -18,9 +18,6 @@ fn methods() -> Vec<(&'static str, Vec<u8>)> {
         "/whitewater.chaos.v1.ChaosService/StateHash",
         "/whitewater.chaos.v1.ChaosService/StateDump",
         "/whitewater.chaos.v1.ChaosService/DefectCounters",
-        "/whitewater.chaos.v1.ChaosService/SetDisk",
-        "/whitewater.chaos.v1.ChaosService/LookAtDisk",
-        "/whitewater.chaos.v1.ChaosService/SetClock",
     ];
     let mut all = messages();
     all.extend(chaos.map(|method| (method, Vec::new())));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use whitewater::cluster::{ChildState, Cluster, ClusterConfig};
+use whitewater::cluster::{ChildState, Cluster, ClusterConfig, Equipment};
 use whitewater::proxy::{Direction, Guard, Level, Network, NetworkConfig, Route};
 use whitewater::target::kiwi::{Kiwi, KiwiConfig};
 use whitewater::target::{LeaderSeen, StateHash};
@@ -35,6 +35,15 @@ impl Bench {
     }
 
     pub async fn start_with(level: Level, change: impl FnOnce(&mut KiwiConfig)) -> Bench {
+        Bench::start_on(Equipment::default(), level, change).await
+    }
+
+    /// On hosts of which this is watched.
+    pub async fn start_on(
+        equipment: Equipment,
+        level: Level,
+        change: impl FnOnce(&mut KiwiConfig),
+    ) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let network = NetworkConfig {
             node_level: level,
@@ -47,7 +56,9 @@ impl Bench {
         config.command = vec![program.into(), "node".into()];
         change(&mut config);
         let kiwi = Arc::new(Kiwi::new(config));
-        let cluster = ClusterConfig::new(dir.path().into(), kiwi.clone());
+        let mut cluster = ClusterConfig::new(dir.path().into(), kiwi.clone());
+        cluster.equipment = equipment;
+        cluster.keeper = program.into();
         let testbed = Testbed::new(network, cluster).unwrap();
         testbed.start(&NODES, &NODES, SOON).await.unwrap();
         let Testbed {
@@ -141,10 +152,13 @@ impl Bench {
         }
     }
 
-    /// SIGKILL for these at the same time, then all of them again.
+    /// SIGKILL for these at the same time, what they had not synced is gone, then all of them again.
     pub async fn power_loss(&self, nodes: &[u64]) {
         for killed in join_all(nodes.iter().map(|&id| self.cluster.kill(id))).await {
             killed.unwrap();
+        }
+        for &id in nodes {
+            self.cluster.power_fails(id).await.unwrap();
         }
         self.cluster.start_all(nodes).await.unwrap();
     }

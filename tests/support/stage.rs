@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use checkers::history::Header;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
-use whitewater::cluster::{Cluster, ClusterConfig, NodeView};
+use whitewater::cluster::{Cluster, ClusterConfig, Equipment, NodeView};
 use whitewater::fault::plan::{Episode, Plan};
 use whitewater::fault::{Fault, FaultId};
 use whitewater::journal::Event;
@@ -60,10 +60,29 @@ impl Stage {
         Stage::playing(nodes, voters, change, Plan::default()).await
     }
 
+    /// So many voters, on hosts with disks and clocks that can go wrong.
+    pub async fn on_hosts(nodes: u64) -> Stage {
+        let equipment = Equipment {
+            disk: true,
+            clock: true,
+            ..Equipment::default()
+        };
+        Stage::set(equipment, [nodes, nodes], |_| (), Plan::default()).await
+    }
+
     /// As [`Stage::start`], with a plan that stands until it is ordered to go.
     pub async fn playing(
         nodes: u64,
         voters: u64,
+        change: impl FnOnce(&mut KiwiConfig),
+        plan: Plan,
+    ) -> Stage {
+        Stage::set(Equipment::default(), [nodes, voters], change, plan).await
+    }
+
+    async fn set(
+        equipment: Equipment,
+        [nodes, voters]: [u64; 2],
         change: impl FnOnce(&mut KiwiConfig),
         plan: Plan,
     ) -> Stage {
@@ -77,10 +96,13 @@ impl Stage {
             ..NetworkConfig::default()
         };
         let mut config = KiwiConfig::guarded().unwrap();
-        config.command = vec![env!("CARGO_BIN_EXE_whitewater").into(), "node".into()];
+        let program = env!("CARGO_BIN_EXE_whitewater");
+        config.command = vec![program.into(), "node".into()];
         change(&mut config);
         let kiwi = Arc::new(Kiwi::new(config));
-        let cluster = ClusterConfig::new(dir.path().into(), kiwi.clone());
+        let mut cluster = ClusterConfig::new(dir.path().into(), kiwi.clone());
+        cluster.equipment = equipment;
+        cluster.keeper = program.into();
         let testbed = Testbed::new(network, cluster).unwrap();
         let voters: Vec<u64> = (1..=voters).collect();
         testbed.start(&nodes, &voters, SOON).await.unwrap();
@@ -158,6 +180,20 @@ impl Stage {
         match self.deeds.recv().await {
             Some(Event::FaultIn { id, .. }) => id,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Puts a fault in while the key "work" is written again and again: one of a disk is believed once a call has met it.
+    pub async fn inject_at_work(&mut self, fault: Fault) -> FaultId {
+        let episode = Episode::until_healed(vec![fault.by_id()]);
+        self.order(Order::Inject(vec![episode])).await;
+        loop {
+            match self.deeds.try_recv() {
+                Ok(Event::FaultIn { id, .. }) => return id,
+                Ok(other) => panic!("{other:?}"),
+                Err(mpsc::error::TryRecvError::Empty) => self.serves("work").await,
+                Err(error) => panic!("{error}"),
+            }
         }
     }
 

@@ -73,27 +73,19 @@ pub(super) struct Open {
 
 impl Disk {
     pub(super) fn write_vector(&self, caller: &Caller, place: Place, flags: i32) -> Answer {
-        let args = caller.call().args;
-        let count = args[2] as usize;
-        if count > MOST_PIECES || !self.is_inside(caller, caller.int(0)) {
+        if !self.is_inside(caller, caller.int(0)) {
             return Answer::Pass;
         }
-        let Ok(vector) = caller.bytes(args[1], count * 16) else {
+        let Some(pieces) = vector(caller) else {
             return Answer::Pass;
         };
-        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
-        let pieces = vector
-            .chunks_exact(16)
-            .map(|piece| (number(&piece[..8]), number(&piece[8..])));
-        self.write(
-            caller,
-            &Write {
-                fd: caller.int(0),
-                pieces: pieces.collect(),
-                place,
-                flags,
-            },
-        )
+        let write = Write {
+            fd: caller.int(0),
+            pieces,
+            place,
+            flags,
+        };
+        self.write(caller, &write)
     }
 
     pub(super) fn write(&self, caller: &Caller, write: &Write) -> Answer {
@@ -186,6 +178,16 @@ impl Disk {
         if size.cast_signed() < 0 || limit_of(caller).is_none_or(|limit| size > limit) {
             return Answer::Pass;
         }
+        // A hole takes no room before it is written to; here it does, so that it need not be known where there are some.
+        let Ok(now) = log.size(file) else {
+            return Answer::Pass;
+        };
+        let growth = size.saturating_sub(now);
+        match self.room(growth) {
+            Ok(room) if room == growth => {}
+            Ok(_) => return Reply::Errno(libc::ENOSPC).into(),
+            Err(errno) => return Reply::Errno(errno).into(),
+        }
         let Some(step) = self.noted(log.before_resize(file, size)) else {
             return Answer::Pass;
         };
@@ -234,14 +236,6 @@ impl Disk {
         let own = log.own_file(step).expect("a step on a file");
         let done = rustix::fs::fallocate(own, flags, at, len);
         self.replied(&mut log, step, done.map_err(io::Error::from))
-    }
-
-    pub(super) fn read(&self, caller: &Caller) -> Answer {
-        if !self.harms().reads_fail || !self.is_inside(caller, caller.int(0)) {
-            return Answer::Pass;
-        }
-        self.now().met.reads += 1;
-        Reply::Errno(libc::EIO).into()
     }
 
     pub(super) fn refuse_clone(&self, caller: &Caller) -> Answer {
@@ -353,6 +347,23 @@ impl Disk {
             Err(errno) => Err(errno),
         }
     }
+}
+
+/// The pieces of memory that the second and the third argument of a call name: (address, length).
+pub(super) fn vector(caller: &Caller) -> Option<Vec<(u64, u64)>> {
+    let args = caller.call().args;
+    let count = usize::try_from(args[2]).ok()?;
+    if count > MOST_PIECES {
+        return None;
+    }
+    let vector = caller.bytes(args[1], count * 16).ok()?;
+    let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
+    let pieces = vector.chunks_exact(16);
+    Some(
+        pieces
+            .map(|piece| (number(&piece[..8]), number(&piece[8..])))
+            .collect(),
+    )
 }
 
 /// Where the write goes.

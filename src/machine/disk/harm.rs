@@ -52,6 +52,8 @@ pub struct Harms {
     /// Reads fail with `EIO`. Only where the disk was told at its start that this may come
     /// ([`Settings::reads`](super::Settings::reads)).
     pub reads_fail: bool,
+    /// Each read gives one bit that is not the one on the disk. Only where the disk was told so, too.
+    pub reads_flip: bool,
 }
 
 /// How often calls met a harm.
@@ -71,6 +73,8 @@ pub struct Met {
     pub short: u64,
     /// Reads that failed.
     pub reads: u64,
+    /// Reads that gave a wrong bit.
+    pub flipped: u64,
 }
 
 /// How a disk is doing.

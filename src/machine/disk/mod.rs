@@ -37,6 +37,7 @@ pub mod harm;
 mod maps;
 mod names;
 mod paths;
+mod reads;
 mod sync;
 pub mod undo;
 mod watch;
@@ -86,7 +87,8 @@ pub struct Settings {
     pub volatile: Vec<String>,
     /// What a sync does.
     pub syncs: Syncs,
-    /// Whether reads may come to fail. They are watched only then, because it costs a notification each.
+    /// Whether reads may come to fail, or to give wrong bits. They are watched only then, because it costs a notification
+    /// each.
     pub reads: bool,
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use databases::zookeeper;
 use machine::clock::{Clock, Hand};
 use machine::launch::{Exit, Launch, Stream};
+use rustix::time::{ClockId, clock_gettime};
 use support::hobbled::{Refused, once_more};
 use support::{PATIENCE, launch, python, said, until, until_within};
 
@@ -103,6 +104,26 @@ for do in (time.sleep, 0.6), (event.wait, 0.6), (woken,):
 }
 
 #[test]
+fn both_clocks_of_a_machine_that_was_asleep_have_gone_on() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
+    let [since_start, of_day] = [ClockId::Monotonic, ClockId::Realtime].map(clock_gettime);
+    let text = format!(
+        "
+print(near(time.monotonic(), {} + 100_000, 60))
+print(near(time.time(), {} + 100_000, 60))",
+        since_start.tv_sec, of_day.tv_sec
+    );
+    let asleep = Duration::from_secs(100_000);
+    check(
+        |clock| drop(clock.set(1.0, asleep)),
+        script(&text),
+        "True\nTrue",
+    );
+}
+
+#[test]
 fn relative_waits_stay_real() {
     if !crate::support::installed::here(&["python3"]) {
         return;
@@ -144,6 +165,62 @@ except FileNotFoundError: print(\"missing\")'",
         |clock| support::shell(&shell).watch(Arc::new(clock.clone())),
         "True\nTrue\nTrue\nmissing",
     );
+}
+
+#[test]
+fn a_program_that_runs_already_is_reached_and_so_is_what_it_starts() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
+    let clock = Clock::on_demand();
+    let mut program = launch(python())
+        .args([
+            "-c",
+            "
+import subprocess, sys, threading, time
+def spin():
+    # Somebody is always about to read a clock.
+    while True: time.time()
+threading.Thread(target=spin, daemon=True).start()
+inner = 'import time; print(time.monotonic(), time.time())'
+for line in sys.stdin:
+    if line == 'child\\n': print(subprocess.run([sys.executable, '-c', inner], capture_output=True, text=True).stdout, end='', flush=True)
+    else: print(time.monotonic(), time.time(), flush=True)",
+        ])
+        .stdin(Stream::Pipe)
+        .stdout(Stream::Pipe)
+        .watch(Arc::new(clock.clone()))
+        .start()
+        .expect("it starts");
+    let mut tell = program.stdin.take().expect("a pipe was asked for");
+    let mut lines = BufReader::new(program.stdout.take().expect("a pipe was asked for")).lines();
+    let mut ahead = |from: &str| {
+        tell.write_all(format!("{from}\n").as_bytes())
+            .expect("it reads");
+        let line = lines.next().expect("it says more").expect("it says text");
+        let shown = line.split(' ').map(|n| n.parse::<f64>().expect("a number"));
+        let real = [ClockId::Monotonic, ClockId::Realtime].map(clock_gettime);
+        let ahead = shown
+            .zip(real)
+            .map(|(shown, real)| shown - real.tv_sec as f64);
+        ahead
+            .map(|seconds| (seconds / 1_000.0).round() as i64)
+            .collect::<Vec<_>>()
+    };
+    for from in ["own", "child"] {
+        assert_eq!(ahead(from), [0, 0]);
+    }
+    clock.reach(&program).expect("it can be looked into");
+    assert_eq!(ahead("own"), [0, 0]);
+    clock.set(1.0, Duration::from_secs(100_000));
+    for from in ["own", "child"] {
+        assert_eq!(ahead(from), [100, 100]);
+    }
+    // Once more: it goes on as it was.
+    clock.reach(&program).expect("it can be looked into");
+    clock.straighten();
+    assert_eq!(ahead("own"), [100, 0], "what is monotonic does not go back");
+    assert_eq!((program.broken(), clock.missed()), (0, 0));
 }
 
 #[test]

@@ -51,27 +51,6 @@ fn open(path: &Path) -> LogStore {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_vote_is_in_the_file_when_it_is_answered() {
-    let folder = tempfile::tempdir().expect("temporary directory");
-    let path = folder.path().join("log");
-    // What is not synced is in this process's memory, and in no copy of the file.
-    let losing = Disk::new(true, Default::default());
-    let opened = LogStore::open(&path, Trace::default(), &Planted::default(), &losing);
-    let mut log = opened.expect("a new log");
-    for term in 1..=3 {
-        let vote = Vote {
-            leader_id: LeaderId { term, node_id: 2 },
-            committed: false,
-        };
-        log.save_vote(&vote).await.expect("saved");
-        let copy = folder.path().join(format!("copy{term}"));
-        std::fs::copy(&path, &copy).expect("copied");
-        let left = open(&copy).read_vote().await.expect("read");
-        assert_eq!(left, Some(vote), "the node is on its word from here on");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_bounded_by_its_bytes_and_has_one_entry_at_least() {
     let folder = tempfile::tempdir().expect("temporary directory");
     let mut log = open(&folder.path().join("log"));

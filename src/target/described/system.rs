@@ -22,8 +22,8 @@ use crate::target::protocol::posted::Posted;
 use crate::target::protocol::resp::Resp;
 use crate::target::template::Words;
 use crate::target::{
-    self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Member, Post, Readiness, Ready,
-    StateDump, StateHash, States, Statuses, Target, TargetError, Transport,
+    self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Machines, Member, Post,
+    Readiness, Ready, StateDump, StateHash, States, Statuses, Target, TargetError, Transport,
 };
 
 /// A node that is asked whether it is ready has this long for an answer.
@@ -275,8 +275,11 @@ impl Target for System {
         launches.into_iter().map(&mut launch).collect()
     }
 
-    fn wants_hosts(&self) -> bool {
-        self.transport() == Transport::Sockets
+    fn machines(&self) -> Machines {
+        match self.transport() {
+            Transport::Sockets => Machines::Whole,
+            Transport::Lines => Machines::None,
+        }
     }
 
     fn transport(&self) -> Transport {

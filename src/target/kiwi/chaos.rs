@@ -1,18 +1,14 @@
-//! What `whitewater.chaos.v1` tells of a node's state, and what it does to its disk and its clock.
+//! What `whitewater.chaos.v1` tells of a node's state, and of the defect that is planted in it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Kiwi;
 use super::ask::{noting, within};
-use crate::target::admin::{ANSWER_DEADLINE, STATUS_DEADLINE};
+use crate::target::admin::ANSWER_DEADLINE;
 use crate::target::{
-    Asked, ClockSeen, DefectCounters, DiskProbe, DiskProof, DiskSeen, DiskSwitches, Ready,
-    StateDump, StateHash, States, Switches, TargetError,
+    Asked, DefectCounters, Defects, Ready, StateDump, StateHash, States, TargetError,
 };
-use crate::wire::chaos::{
-    self, DefectCountersRequest, LookAtDiskRequest, SetClockRequest, SetDiskRequest,
-    StateDumpRequest, StateHashRequest,
-};
+use crate::wire::chaos::{DefectCountersRequest, StateDumpRequest, StateHashRequest};
 use crate::wire::kiwi::LogId;
 
 /// A whole state is read and sent within this.
@@ -76,63 +72,7 @@ impl Kiwi {
         Ok(dump)
     }
 
-    async fn harm_disk(
-        &self,
-        node: &Ready,
-        switches: DiskSwitches,
-    ) -> Result<DiskProbe, TargetError> {
-        let mut client = self.chaos(node);
-        let slow = u64::try_from(switches.slow_sync.as_millis()).unwrap_or(u64::MAX);
-        let call = client.set_disk(SetDiskRequest {
-            lose_unsynced: self.config.power_loss || switches.write_back_per_mille > 0,
-            slow_sync_ms: slow,
-            lying_sync: switches.lying_sync,
-            sync_fails: switches.sync_fails,
-            full: switches.full,
-            read_fails: switches.read_fails,
-            write_back_per_mille: switches.write_back_per_mille,
-            torn: switches.torn,
-            hold_sync: switches.hold_sync,
-            flip_reads: switches.flip_reads,
-        });
-        // The disk is tried, which takes as long as a sync does.
-        let deadline = ANSWER_DEADLINE + switches.slow_sync;
-        let answer = within(node.id, "another disk", deadline, call).await?;
-        Ok(answer.probe.map(probe).unwrap_or_default())
-    }
-
-    async fn look_at_disk(&self, node: &Ready) -> Result<DiskSeen, TargetError> {
-        let mut client = self.chaos(node);
-        let call = client.look_at_disk(LookAtDiskRequest {});
-        let answer = within(node.id, "its disk", STATUS_DEADLINE, call).await?;
-        Ok(DiskSeen {
-            unsynced_bytes: answer.unsynced_bytes,
-            syncs: answer.syncs,
-            syncing: answer.syncing,
-            harmed: answer.harmed,
-        })
-    }
-
-    async fn turn_clock(
-        &self,
-        node: &Ready,
-        rate: f64,
-        step: Duration,
-    ) -> Result<ClockSeen, TargetError> {
-        let mut client = self.chaos(node);
-        let step_ms = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
-        let asked = Instant::now();
-        let call = client.set_clock(SetClockRequest { rate, step_ms });
-        let answer = within(node.id, "another clock", ANSWER_DEADLINE, call).await?;
-        Ok(ClockSeen {
-            asked,
-            heard: Instant::now(),
-            shows: Duration::from_nanos(answer.now_ns),
-            rate: answer.rate,
-        })
-    }
-
-    async fn counters(&self, node: &Ready) -> Result<DefectCounters, TargetError> {
+    async fn defect_counters(&self, node: &Ready) -> Result<DefectCounters, TargetError> {
         let mut client = self.chaos(node);
         let call = client.defect_counters(DefectCountersRequest {});
         let answer = within(node.id, "its defect's counters", ANSWER_DEADLINE, call).await?;
@@ -144,33 +84,9 @@ impl Kiwi {
     }
 }
 
-impl Switches for Kiwi {
-    fn set_disk<'a>(&'a self, node: &'a Ready, switches: DiskSwitches) -> Asked<'a, DiskProof> {
-        Box::pin(async move { Ok(DiskProof::File(self.harm_disk(node, switches).await?)) })
-    }
-
-    fn disk<'a>(&'a self, node: &'a Ready) -> Asked<'a, DiskSeen> {
-        Box::pin(self.look_at_disk(node))
-    }
-
-    fn set_clock<'a>(&'a self, node: &'a Ready, rate: f64, step: Duration) -> Asked<'a, ClockSeen> {
-        Box::pin(self.turn_clock(node, rate, step))
-    }
-
-    fn defect_counters<'a>(&'a self, node: &'a Ready) -> Asked<'a, DefectCounters> {
-        Box::pin(self.counters(node))
-    }
-}
-
-fn probe(seen: chaos::DiskProbe) -> DiskProbe {
-    DiskProbe {
-        bytes: seen.bytes,
-        early_bytes: seen.early_bytes,
-        synced_bytes: seen.synced_bytes,
-        sync_us: seen.sync_us,
-        write_error: seen.write_error,
-        read_error: seen.read_error,
-        read_right: seen.read_right,
+impl Defects for Kiwi {
+    fn counters<'a>(&'a self, node: &'a Ready) -> Asked<'a, DefectCounters> {
+        Box::pin(self.defect_counters(node))
     }
 }
 

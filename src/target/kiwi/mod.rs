@@ -16,10 +16,10 @@ use checkers::anomaly::Anomaly;
 use rustix::process::Signal;
 
 use super::{
-    Admin, Asked, Client, ClientConfig, Expect, Launch, Listening, Member, Messages, Mode,
-    Readiness, Ready, States, Statuses, Switches, Target, Wiring,
+    Admin, Asked, Client, ClientConfig, Defects, Expect, Launch, Listening, Machines, Member,
+    Messages, Mode, Readiness, Ready, States, Statuses, Target, Wiring,
 };
-use crate::fault::Kind;
+use crate::fault::{Kind, Need};
 use crate::host::Shortages;
 use crate::wire::metadata::{Credentials, TOKEN_VARIABLE, Token, TokenError};
 use protocol::KiwiProtocol;
@@ -45,12 +45,12 @@ pub struct KiwiConfig {
     pub append: String,
     /// `--defect`, where one is planted.
     pub defect: Option<String>,
-    /// `--power-loss`: whether a SIGKILL loses what was not synced.
-    pub power_loss: bool,
     /// Heartbeats, elections, snapshots.
     pub timings: Timings,
     /// Flags that are passed on as they are, after all others.
     pub more_flags: Vec<OsString>,
+    /// What of a machine cannot be had on this host, and why: the nodes run without it.
+    pub lacking: Vec<(Need, String)>,
     /// Where it is noted what the host does not give to whoever asks the nodes.
     pub shortages: Shortages,
 }
@@ -64,9 +64,9 @@ impl Default for KiwiConfig {
             reads: "read-index".into(),
             append: "stream".into(),
             defect: None,
-            power_loss: false,
             timings: Timings::default(),
             more_flags: Vec::new(),
+            lacking: Vec::new(),
             shortages: Shortages::default(),
         }
     }
@@ -195,8 +195,18 @@ impl Target for Kiwi {
         Some(self)
     }
 
-    fn switches(&self) -> Option<&dyn Switches> {
+    fn defects(&self) -> Option<&dyn Defects> {
         Some(self)
+    }
+
+    fn machines(&self) -> Machines {
+        Machines::Hardware
+    }
+
+    fn lacking(&self, need: Need) -> Option<String> {
+        let lacking = self.config.lacking.iter();
+        let mut why = lacking.filter(|(what, _)| *what == need);
+        why.next().map(|(_, why)| why.clone())
     }
 
     fn traces(&self) -> bool {
@@ -263,9 +273,6 @@ fn flags(config: &KiwiConfig, id: u64, wiring: &Wiring) -> Vec<OsString> {
         ("--lag", timings.lag.into()),
     ] {
         flag(name, &value.to_string());
-    }
-    if config.power_loss {
-        flags.push("--power-loss".into());
     }
     flags.push("--parent-watch".into());
     flags.extend(config.more_flags.iter().cloned());

@@ -269,6 +269,41 @@ fn reads_fail_where_they_may_come_to() {
 }
 
 #[test]
+fn each_read_gives_one_bit_that_is_not_on_the_disk() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
+    let node = Node::with(Settings {
+        reads: true,
+        ..Settings::default()
+    });
+    node.disk.harm(Harms {
+        reads_flip: true,
+        ..Harms::default()
+    });
+    node.run(
+        "
+def wrong(got, written):
+    assert len(got) == len(written), got
+    bits = [bin(one ^ other).count('1') for one, other in zip(got, written)]
+    assert sum(bits) == 1, bits
+fd = os.open('f', RW)
+wrong(os.read(fd, 4), b'0123')
+wrong(os.read(fd, 100), b'456789')
+assert os.read(fd, 4) == b'', 'the position has moved on'
+wrong(os.pread(fd, 5, 2), b'23456')
+into = [bytearray(3), bytearray(4)]
+assert os.preadv(fd, into, 1) == 7
+wrong(into[0] + into[1], b'1234567')
+fails(errno.EBADF, os.read, os.open('f', os.O_WRONLY), 1)",
+    );
+    assert_eq!(node.disk.state().met.flipped, 4);
+    assert_eq!(text(&node, "f"), "0123456789");
+    node.disk.harm(Harms::default());
+    node.run("assert os.read(os.open('f', RW), 4) == b'0123'");
+}
+
+#[test]
 fn bits_flip_on_the_disk_and_not_in_what_was_written_since() {
     if !crate::support::installed::here(&["python3"]) {
         return;
