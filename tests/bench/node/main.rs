@@ -1,8 +1,9 @@
 //! What the node does in a second: `cargo run --release --example node_bench [-- --quick] [--data DIR] [SECTION...]`.
 //!
 //! Sections, all of them by default: `sizes` (writes with 1, 8 and 64 clients on 1, 3 and 5 nodes), `append`
-//! (StreamAppend against unary AppendEntries), `group` (group commit on against off), `etcd` (three nodes against three
-//! of etcd, if `etcd` is on PATH: writes and linearizable reads).
+//! (StreamAppend against unary AppendEntries), `group` (group commit on against off), `watched` (three nodes on disks that
+//! could lose power, whose syncs are this machine's or virtual ones, against three on no such disk), `etcd` (three nodes
+//! against three of etcd, if `etcd` is on PATH: writes and linearizable reads).
 //!
 //! Whatever is compared takes turns in short rounds, A B A B, so that what else the machine does meets both; the first
 //! round warms up. Every write is on the disk of a majority before it is answered. All clients ask the leader, each one
@@ -18,6 +19,7 @@ mod system;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use machine::disk::Syncs;
 use round::{Op, Tally, round};
 use system::{Etcd, Kiwi, System};
 
@@ -38,13 +40,16 @@ pub(crate) struct Plan {
 }
 
 fn main() -> ExitCode {
+    if let Some(ended) = machine::main(std::env::args_os()) {
+        return ended;
+    }
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "node") {
         return ExitCode::from(whitewater::cli::main());
     }
     let quick = take(&mut arguments, "--quick");
     let data = take_value(&mut arguments, "--data").unwrap_or_else(std::env::temp_dir);
-    let known = ["sizes", "append", "group", "etcd"];
+    let known = ["sizes", "append", "group", "watched", "etcd"];
     if let Some(wrong) = arguments
         .iter()
         .find(|name| !known.contains(&name.as_str()))
@@ -123,6 +128,16 @@ async fn measure(plan: Plan, data: &std::path::Path, wanted: impl Fn(&str) -> bo
             Kiwi::start("group off", 3, data, &["--group-commit", "off"]).await,
         ];
         cases(&both, Op::Write, plan).await;
+    }
+    if wanted("watched") {
+        println!("\nwatched disks against none, 3 nodes");
+        let all = [
+            Kiwi::start_on(Some(Syncs::Virtual(Duration::from_millis(1))), data).await,
+            Kiwi::start_on(Some(Syncs::Real), data).await,
+            Kiwi::start_on(None, data).await,
+        ];
+        cases(&all, Op::Write, plan).await;
+        cases(&all, Op::Read, plan).await;
     }
     if wanted("etcd") {
         println!("\nagainst etcd, 3 nodes each");

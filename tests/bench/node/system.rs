@@ -1,12 +1,15 @@
 //! The systems that are measured, as real processes on the loopback interface; guards end them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use machine::disk::{Disk, Settings, Syncs};
+use machine::launch::{Launch, Program, Stream};
 use tempfile::TempDir;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
@@ -46,11 +49,27 @@ enum Kind {
     Etcd,
 }
 
+/// A process of a system.
+enum Process {
+    Child(Child),
+    /// On a disk that is watched. It ends when it is dropped.
+    Watched(Program),
+}
+
+impl Process {
+    fn id(&self) -> u32 {
+        match self {
+            Process::Child(child) => child.id(),
+            Process::Watched(program) => program.pid(),
+        }
+    }
+}
+
 /// A running cluster.
 pub(crate) struct System {
     name: String,
     kind: Kind,
-    children: Vec<Child>,
+    children: Vec<Process>,
     /// Where clients ask, by node.
     addresses: Vec<String>,
     _folder: TempDir,
@@ -59,6 +78,9 @@ pub(crate) struct System {
 impl Drop for System {
     fn drop(&mut self) {
         for child in &mut self.children {
+            let Process::Child(child) = child else {
+                continue;
+            };
             // It may have ended already.
             let _ = child.kill();
             let _ = child.wait();
@@ -72,6 +94,26 @@ pub(crate) struct Kiwi;
 impl Kiwi {
     /// Starts a cluster of `count` nodes of this program and waits until one leads.
     pub(crate) async fn start(name: &str, count: u64, data: &Path, flags: &[&str]) -> System {
+        Kiwi::set(name, count, data, flags, None).await
+    }
+
+    /// Starts three nodes, on disks that are watched and whose syncs do this, or on none.
+    pub(crate) async fn start_on(syncs: Option<Syncs>, data: &Path) -> System {
+        let name = match syncs {
+            Some(Syncs::Virtual(_)) => "virtual",
+            Some(Syncs::Real) => "watched",
+            None => "unwatched",
+        };
+        Kiwi::set(name, 3, data, &[], syncs).await
+    }
+
+    async fn set(
+        name: &str,
+        count: u64,
+        data: &Path,
+        flags: &[&str],
+        syncs: Option<Syncs>,
+    ) -> System {
         let folder = tempfile::tempdir_in(data).expect("a folder");
         let addresses: BTreeMap<u64, String> = (1..=count).zip(free_addresses(count)).collect();
         let me = std::env::current_exe().expect("this program");
@@ -87,7 +129,10 @@ impl Kiwi {
             for (peer, address) in &addresses {
                 command.args(["--peer", &format!("{peer}={address}")]);
             }
-            system.spawn(command, &id.to_string(), "--data");
+            match syncs {
+                Some(syncs) => system.spawn_watched(&command, &id.to_string(), syncs),
+                None => system.spawn(command, &id.to_string(), "--data"),
+            }
         }
         let nodes = addresses.iter().map(|(id, address)| NodeConfig {
             node_id: *id,
@@ -172,7 +217,31 @@ impl System {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(output);
-        self.children.push(command.spawn().expect("it starts"));
+        let child = command.spawn().expect("it starts");
+        self.children.push(Process::Child(child));
+    }
+
+    /// The same of our own node, on a disk that is watched.
+    fn spawn_watched(&mut self, command: &Command, member: &str, syncs: Syncs) {
+        let folder = self._folder.path();
+        let data = folder.join(member);
+        std::fs::create_dir(&data).expect("a folder");
+        let disk = Disk::new(Settings {
+            folder: data.clone(),
+            store: folder.join(format!("{member}.unsynced")),
+            syncs,
+            ..Settings::default()
+        });
+        let output = File::create(folder.join(format!("{member}.log"))).expect("a file");
+        let launch = Launch::new(command.get_program())
+            .args(command.get_args())
+            .args([OsStr::new("--data"), data.as_os_str()])
+            .without(TOKEN_VARIABLE)
+            .stdin(Stream::Pipe)
+            .stderr(output)
+            .watch(disk.expect("a disk"));
+        let program = launch.start().expect("it starts");
+        self.children.push(Process::Watched(program));
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -210,7 +279,7 @@ impl System {
         }
     }
 
-    /// CPU time that its processes have used, of user and kernel.
+    /// CPU time that its processes have used, of user and kernel. What the bench does for one that is watched is not in it.
     pub(crate) fn cpu(&self) -> Duration {
         let ticks: u64 = self.children.iter().map(|child| ticks(child.id())).sum();
         // USER_HZ is 100 on every Linux that runs this.
