@@ -269,6 +269,15 @@ pub struct Changes {
     pub target: Option<ForTarget>,
 }
 
+/// What is known of the nodes while a run goes on.
+#[derive(Clone, Copy, Debug)]
+struct Understood {
+    /// Who leads.
+    roles: bool,
+    /// What their calls are.
+    calls: bool,
+}
+
 /// A scenario with nothing left open: what a run's folder keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -430,7 +439,9 @@ impl Scenario {
             }
         }
         let roles = changes.lacks.why(Need::Leader).is_none();
-        let mut plan = self.plan(seed, changes.faults.is_some(), roles);
+        let calls = changes.lacks.why(Need::Calls).is_none();
+        let told = Understood { roles, calls };
+        let mut plan = self.plan(seed, changes.faults.is_some(), told);
         if !left_out.is_empty() {
             self.promises.kinds = self.promises.kinds.min(plan.kinds().len() as u64);
         }
@@ -541,7 +552,7 @@ impl Scenario {
 
     /// The opening, and what the seed draws behind it; `between`: and between its episodes, where there is room; `roles`:
     /// for roles.
-    fn plan(&self, seed: u64, between: bool, roles: bool) -> Plan {
+    fn plan(&self, seed: u64, between: bool, told: Understood) -> Plan {
         let until_ms = if self.seconds == 0 {
             u64::MAX / 2
         } else {
@@ -570,7 +581,8 @@ impl Scenario {
                 seed: seed ^ (stretch << 48),
                 nodes,
                 streams: self.append() == "stream",
-                roles,
+                roles: told.roles,
+                calls: told.calls,
                 from_ms,
                 until_ms,
                 kinds: &self.random.kinds,

@@ -51,6 +51,8 @@ impl Lacks {
     #[must_use]
     pub fn why_not(&self, fault: &Fault<Role>) -> Option<&str> {
         let kind = self.why(fault.kind().need());
+        let of_calls = matches!(fault, Fault::Message { of, .. } if of.is_of_calls());
+        let kind = kind.or_else(|| self.why(Need::Calls).filter(|_| of_calls));
         kind.or_else(|| self.why(Need::Leader).filter(|_| fault.is_for_a_role()))
     }
 

@@ -33,7 +33,7 @@ use check::{
 pub use harm::{DiskHarm, LimitOf, Signal, Way, WireHarm};
 pub use kinds::{Class, Kind, Mark, Need, UnknownKind};
 pub use lack::Lacks;
-pub use message::{Act, Of, Only};
+pub use message::{Act, Of, Only, TypeName};
 pub use select::{Impossible, NodeSelector, NodeSet, NotASelector, Roles};
 pub use span::{FaultSpan, Remains};
 use who::Translate;

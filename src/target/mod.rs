@@ -52,8 +52,10 @@ pub type Asked<'a, T> = BoxFuture<'a, Result<T, TargetError>>;
 /// How the messages of a system can be told apart on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Messages {
-    /// gRPC calls of Kiwi's services, over HTTP/2.
+    /// gRPC calls of Kiwi's services, over HTTP/2: each is understood.
     Kiwi,
+    /// Lines that the bench carries: each says its type, and whether it is an answer.
+    Lines,
 }
 
 /// What one life of one node says of itself.
@@ -114,7 +116,7 @@ pub trait Target: fmt::Debug + Send + Sync {
 
     /// How single messages are told apart, so that each can have a fate.
     fn messages(&self) -> Option<Messages> {
-        None
+        (self.transport() == Transport::Lines).then_some(Messages::Lines)
     }
 
     /// Whether its nodes say who leads.
@@ -169,9 +171,13 @@ pub trait Target: fmt::Debug + Send + Sync {
         let name = self.name();
         let (offered, why) = match need {
             Need::Child | Need::Links => return Ok(()),
-            Need::Calls => (
+            Need::Letters => (
                 self.messages().is_some(),
                 format!("single messages of {name} cannot be told apart"),
+            ),
+            Need::Calls => (
+                self.messages() == Some(Messages::Kiwi),
+                format!("what the nodes of {name} say to one another is not understood"),
             ),
             Need::UnsyncedDisk => (
                 self.switches().is_some() || self.wants_hosts(),
