@@ -287,6 +287,10 @@ pub struct Resolved {
     /// The planted defect, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defect: Option<String>,
+    /// Of what goes wrong the kinds that what is tested does not promise to survive: what is found after one of them accuses
+    /// nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unpromised: Vec<Kind>,
     /// What is tested, where it is not the program's own node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tested: Option<Tested>,
@@ -314,6 +318,13 @@ impl Resolved {
         let planned = if over { 0 } else { self.scenario.seconds };
         self.scenario.seconds = planned.max(lasted).max(1);
         self.plan = plan;
+        self.labelled()
+    }
+
+    /// Says which of its plan's kinds nobody promises to survive.
+    fn labelled(mut self) -> Resolved {
+        let kinds = self.plan.kinds().into_iter();
+        self.unpromised = kinds.filter(|&kind| !self.promises(kind)).collect();
         self
     }
 }
@@ -469,11 +480,13 @@ impl Scenario {
         Ok(Resolved {
             seed,
             defect,
+            unpromised: Vec::new(),
             tested: changes.target.clone().map(|target| target.tested),
             scenario: self,
             plan,
             left_out,
-        })
+        }
+        .labelled())
     }
 
     /// Draws these kinds, and no others.

@@ -95,29 +95,30 @@ pub fn choose(
         Expect::Holds => Vec::new(),
         Expect::Found(anomalies) => anomalies.clone(),
     };
-    let fits = ForTarget {
-        nodes: description.nodes,
-        terms: description
-            .leader
-            .as_ref()
-            .is_some_and(|leader| leader.term.is_some()),
-        tested: Tested {
-            target: name.to_owned(),
-            mode: chosen.name.clone(),
-            version: found.version,
-            program: found.program.clone(),
-            named: program.is_some(),
-            expect,
-            description: description.resolved(),
-        },
-    };
+    let resolved = description.resolved();
+    let (nodes, terms) = (description.nodes, numbers_terms(&description));
     let system = System::new(
         description,
         chosen,
-        found.program,
+        found.program.clone(),
         Vec::new(),
         Shortages::default(),
     );
+    let mode = system.mode().expect("a described system is in a mode");
+    let fits = ForTarget {
+        nodes,
+        terms,
+        tested: Tested {
+            target: name.to_owned(),
+            promises: mode.promised(),
+            mode: mode.name,
+            version: found.version,
+            program: found.program,
+            named: program.is_some(),
+            expect,
+            description: resolved,
+        },
+    };
     Ok((fits, system.lacks(), warnings))
 }
 

@@ -221,16 +221,21 @@ pub trait Target: fmt::Debug + Send + Sync {
             );
         }
         let mode = self.mode();
-        let survives = mode
-            .as_ref()
-            .and_then(|mode| Some((mode, mode.survives.as_ref()?)));
-        if let Some((mode, survives)) = survives {
+        let Some((mode, drawn)) = mode.as_ref().and_then(|mode| Some((mode, mode.drawn()?))) else {
+            return lacks;
+        };
+        let promised = mode.promised().unwrap_or_default();
+        for &kind in Kind::ALL.iter().filter(|kind| !drawn.contains(kind)) {
             let mode = &mode.name;
-            for &kind in Kind::ALL.iter().filter(|kind| !survives.contains(kind)) {
-                lacks.promise(
+            match promised.contains(&kind) {
+                true => lacks.undrawn(
+                    kind,
+                    format!("mode {mode} of {name} shows by other faults what it is to show"),
+                ),
+                false => lacks.promise(
                     kind,
                     format!("{name} in mode {mode} does not promise to survive that"),
-                );
+                ),
             }
         }
         lacks

@@ -103,9 +103,19 @@ fn all(app: &App) -> Vec<Entry> {
         {
             entry.detail = Err(why);
         }
+        let faults = entry.does.iter().flat_map(|episode| &episode.faults);
+        let mut kinds = faults.map(Fault::kind);
+        if let Ok(detail) = &mut entry.detail
+            && kinds.any(|kind| app.lacks.why_unpromised(kind).is_some())
+        {
+            detail.insert_str(0, NOT_PROMISED);
+        }
     }
     entries
 }
+
+/// What is said of an entry that what is tested does not promise to survive.
+const NOT_PROMISED: &str = "not promised: ";
 
 fn entry(name: &'static str, done: Result<(String, Vec<Episode>), String>) -> Entry {
     match done {

@@ -26,11 +26,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use checkers::anomaly::Anomaly;
 use rustix::process::Signal;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+pub use super::mode::Expect;
 use super::template::{Template, Words};
 use crate::fault::Kind;
 pub use client::ClientOptions;
@@ -206,24 +206,6 @@ pub struct Form {
     /// What is asked; it has to succeed.
     #[serde(flatten)]
     pub ask: Ask,
-}
-
-/// What must come out in a mode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// Nothing: a violation is the system's bug.
-    Holds,
-    /// One of these must be found, and nothing else may be.
-    Found(Vec<Anomaly>),
-}
-
-impl Serialize for Expect {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Expect::Holds => serializer.serialize_str("holds"),
-            Expect::Found(anomalies) => anomalies.serialize(serializer),
-        }
-    }
 }
 
 /// What a target promises, used in one way.

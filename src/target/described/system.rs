@@ -449,14 +449,12 @@ fn state_in(state: &State, answer: &Value) -> Result<StateHash, String> {
 
 /// A mode as any target has it: in one that is to show something, what exposes it is drawn.
 fn neutral(mode: &Mode) -> target::Mode {
-    let (expect, drawn) = match &mode.expect {
-        Expect::Holds => (target::Expect::Holds, &mode.survives),
-        Expect::Found(these) => (target::Expect::Found(these.clone()), &mode.expose),
-    };
+    let shows = matches!(mode.expect, Expect::Found(_));
     target::Mode {
         name: mode.name.clone(),
-        expect,
-        survives: Some(drawn.clone()),
+        expect: mode.expect.clone(),
+        survives: Some(mode.survives.clone()),
+        expose: shows.then(|| mode.expose.clone()),
     }
 }
 
