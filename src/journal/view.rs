@@ -415,11 +415,11 @@ impl RunView {
                 .any(|e| (e.node, e.term) == (id, node.term));
             if !known {
                 self.elections.push(election);
-                self.line(
-                    time_ns,
-                    Tone::Plain,
-                    format!("n{id} leads term {}", node.term),
-                );
+                let text = match node.term {
+                    0 => format!("n{id} leads"),
+                    term => format!("n{id} leads term {term}"),
+                };
+                self.line(time_ns, Tone::Plain, text);
             }
         }
         if before.leader.is_some() && node.leader.is_none() && node.child == ChildState::Up {

@@ -47,7 +47,7 @@ pub use crate::scenario::{
     APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, ForTarget, Given,
     READ_MODES, Resolved, Scenario,
 };
-pub use again::{Picked, flags};
+pub use again::{NotPicked, Picked, flags};
 pub use command::Command;
 pub use drill::Drill;
 pub use found::Found;

@@ -183,6 +183,14 @@ fn the_menu_offers_nothing_that_the_target_lacks() {
     for stays in ["split in halves", "slow every link", "pause everybody"] {
         assert!(left.contains(&stays), "{stays}: {left:?}");
     }
+    let withheld = super::menu::withheld(&app);
+    let count: usize = withheld.iter().map(|(_, count)| count).sum();
+    assert_eq!(
+        left.len() + count,
+        all.len(),
+        "each that is gone has its reason"
+    );
+    assert!(withheld.iter().any(|(why, _)| why == "plain lacks Calls"));
     // Nobody leads, and it is not said that this is for now.
     app.picture = RunView::default();
     assert!(!names(&app).contains(&"isolate the leader"));
