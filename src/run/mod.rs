@@ -27,6 +27,7 @@ mod name;
 mod sessions;
 mod stage;
 mod target;
+mod trial;
 mod watch;
 mod workload_phase;
 
@@ -51,7 +52,8 @@ pub use again::{NotPicked, Picked, flags};
 pub use command::Command;
 pub use drill::Drill;
 pub use found::Found;
-pub use target::{NoTarget, choose, lacks};
+pub use target::{NoTarget, Offered, choose, lacks, offered};
+pub use trial::{Came, Line, Trial, Tried, try_one};
 
 /// Everything that a run is given.
 #[derive(Clone, Debug)]

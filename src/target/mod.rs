@@ -103,6 +103,11 @@ pub trait Target: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Why a node that is not ready is not, as far as it was seen when it was asked last.
+    fn why_not_ready(&self, _node: u64) -> Option<String> {
+        None
+    }
+
     /// Makes these nodes a cluster, once, when all of them are ready.
     fn bootstrap<'a>(&'a self, members: &'a [Member]) -> Asked<'a, ()>;
 

@@ -361,6 +361,17 @@ impl Description {
         }
     }
 
+    /// The programs of its processes that start something with another parent, where no fault meets it: `docker`.
+    #[must_use]
+    pub fn leaving(&self) -> Vec<&str> {
+        let programs = self
+            .process
+            .iter()
+            .filter_map(|process| process.run.first());
+        let programs = programs.map(Template::source);
+        programs.filter(|program| parse::leaves(program)).collect()
+    }
+
     /// As a file, with everything in it that its own file left unsaid; read again it is the same.
     ///
     /// # Panics
