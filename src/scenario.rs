@@ -269,6 +269,15 @@ pub struct Changes {
     pub target: Option<ForTarget>,
 }
 
+/// What is known of the nodes while a run goes on.
+#[derive(Clone, Copy, Debug)]
+struct Understood {
+    /// Who leads.
+    roles: bool,
+    /// What their calls are.
+    calls: bool,
+}
+
 /// A scenario with nothing left open: what a run's folder keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -278,6 +287,10 @@ pub struct Resolved {
     /// The planted defect, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defect: Option<String>,
+    /// Of what goes wrong the kinds that what is tested does not promise to survive: what is found after one of them accuses
+    /// nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unpromised: Vec<Kind>,
     /// What is tested, where it is not the program's own node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tested: Option<Tested>,
@@ -305,6 +318,13 @@ impl Resolved {
         let planned = if over { 0 } else { self.scenario.seconds };
         self.scenario.seconds = planned.max(lasted).max(1);
         self.plan = plan;
+        self.labelled()
+    }
+
+    /// Says which of its plan's kinds nobody promises to survive.
+    fn labelled(mut self) -> Resolved {
+        let kinds = self.plan.kinds().into_iter();
+        self.unpromised = kinds.filter(|&kind| !self.promises(kind)).collect();
         self
     }
 }
@@ -430,7 +450,9 @@ impl Scenario {
             }
         }
         let roles = changes.lacks.why(Need::Leader).is_none();
-        let mut plan = self.plan(seed, changes.faults.is_some(), roles);
+        let calls = changes.lacks.why(Need::Calls).is_none();
+        let told = Understood { roles, calls };
+        let mut plan = self.plan(seed, changes.faults.is_some(), told);
         if !left_out.is_empty() {
             self.promises.kinds = self.promises.kinds.min(plan.kinds().len() as u64);
         }
@@ -458,11 +480,13 @@ impl Scenario {
         Ok(Resolved {
             seed,
             defect,
+            unpromised: Vec::new(),
             tested: changes.target.clone().map(|target| target.tested),
             scenario: self,
             plan,
             left_out,
-        })
+        }
+        .labelled())
     }
 
     /// Draws these kinds, and no others.
@@ -541,7 +565,7 @@ impl Scenario {
 
     /// The opening, and what the seed draws behind it; `between`: and between its episodes, where there is room; `roles`:
     /// for roles.
-    fn plan(&self, seed: u64, between: bool, roles: bool) -> Plan {
+    fn plan(&self, seed: u64, between: bool, told: Understood) -> Plan {
         let until_ms = if self.seconds == 0 {
             u64::MAX / 2
         } else {
@@ -570,7 +594,8 @@ impl Scenario {
                 seed: seed ^ (stretch << 48),
                 nodes,
                 streams: self.append() == "stream",
-                roles,
+                roles: told.roles,
+                calls: told.calls,
                 from_ms,
                 until_ms,
                 kinds: &self.random.kinds,

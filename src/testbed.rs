@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, ClusterConfig, ClusterError, Spawner, UpstreamHook};
 use crate::proxy::{Level, MAX_NODE, Network, NetworkConfig, ProxyError, Route};
-use crate::target::{ClientHosts, Post, Ready, Transport, Wiring};
+use crate::target::{ClientHosts, Messages, Post, Ready, Transport, Wiring};
 use hosts::Hosts;
 use lines::Hub;
 
@@ -59,8 +59,9 @@ impl Testbed {
     pub fn new(network: NetworkConfig, cluster: ClusterConfig) -> Result<Testbed, TestbedError> {
         let target = &cluster.target;
         let level = |wished| match target.messages() {
-            Some(_) => wished,
-            None => Level::Bytes,
+            Some(Messages::Kiwi) => wished,
+            // Lines come by no connection.
+            Some(Messages::Lines) | None => Level::Bytes,
         };
         let ids = 1..=network.nodes.min(MAX_NODE);
         let groups = network.client_groups.clone().into_iter();

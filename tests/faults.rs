@@ -1163,7 +1163,8 @@ async fn a_wiped_voter_has_forgotten_everything() {
     stage.serves("before").await;
     let (_, followers) = stage.roles().await;
     let node = followers[0];
-    assert!(!Fault::Wipe { who: node }.is_inside_the_model());
+    let wipe: Fault = Fault::Wipe { who: node };
+    assert!(wipe.kind().is_outside_the_model());
     stage.do_once(Fault::Wipe { who: node }).await;
     // It has not left, and nobody has said so in its trace: the rules will say that it forgot its vote.
     assert_eq!(lives(&stage, node), [(true, false), (true, false)]);

@@ -146,11 +146,7 @@ fn redis_keeps_over_a_power_loss_what_it_has_synced_and_nothing_else() {
         (1, &"violation".into()),
         "{result}\n{err}"
     );
-    assert_eq!(
-        result["outside_the_model"],
-        Value::Array(Vec::new()),
-        "{result}"
-    );
+    assert_eq!(result["unpromised"], Value::Array(Vec::new()), "{result}");
     // A kill is no power loss: what was written is the kernel's.
     let killed = scenario(1, &episode(2_500, 300, r#"{ fault = "kill", who = "n1" }"#));
     let (code, result, err) = run(&killed, "redis", &["--mode", "no"]);
@@ -212,6 +208,6 @@ fn an_etcd_whose_disks_lie_loses_what_it_has_acknowledged_and_is_not_accused() {
     let lies = [episode(1_000, 4_000, &all), episode(3_000, 300, ALL)];
     let (code, result, err) = run(&scenario(3, &lies.concat()), "etcd", &[]);
     assert_eq!(code, 1, "{result}\n{err}");
-    let outside = result["outside_the_model"].as_array().unwrap();
+    let outside = result["unpromised"].as_array().unwrap();
     assert!(!outside.is_empty(), "{result}");
 }

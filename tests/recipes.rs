@@ -90,7 +90,7 @@ fn what_a_lying_disk_has_lost_is_a_violation_that_says_where_it_comes_from() {
     let dir = tempfile::tempdir().unwrap();
     let (code, said, _) = run("lying-disk", dir.path());
     assert_eq!(code, 1, "{said:#}");
-    let outside = said["outside_the_model"].as_array().expect("a list");
+    let outside = said["unpromised"].as_array().expect("a list");
     let lies = |fault: &Value| {
         fault
             .as_str()

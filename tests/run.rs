@@ -371,7 +371,7 @@ fn what_is_found_after_a_wiped_voter_is_labelled_as_outside_of_the_model() {
                 .is_some_and(|e| e.contains("its vote was saved as"))
     };
     assert!(findings.iter().any(forgot), "{said:#}");
-    let outside = said["outside_the_model"].as_array().unwrap();
+    let outside = said["unpromised"].as_array().unwrap();
     assert_eq!(outside.len(), 1, "{said:#}");
     assert_nothing_left(dir.path(), Duration::ZERO);
 }

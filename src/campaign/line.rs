@@ -83,9 +83,9 @@ pub struct Signature {
     /// What the nodes were that answered, as far as it is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-    /// Whether a fault was in that no quorum protocol need survive: then it accuses nobody.
+    /// Whether a fault was in that nobody promises to survive: then it accuses nobody.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub outside_the_model: bool,
+    pub unpromised: bool,
     /// Whether the mode that was tested is documented to show it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub documented: bool,
@@ -110,8 +110,8 @@ impl fmt::Display for Signature {
         if !roles.is_empty() {
             write!(f, ", answered by {}", roles.join(", "))?;
         }
-        if self.outside_the_model {
-            write!(f, ", after a fault outside of the model")?;
+        if self.unpromised {
+            write!(f, ", after a fault outside of what is promised")?;
         }
         if self.documented {
             write!(f, ", as documented")?;
@@ -253,7 +253,7 @@ struct Said {
     exit: Option<i32>,
     anomaly: Option<String>,
     findings: Vec<Found>,
-    outside_the_model: Vec<Value>,
+    unpromised: Vec<Value>,
     bench_errors: Vec<String>,
     seconds: f64,
     alarm_seconds: Option<f64>,
@@ -433,7 +433,7 @@ impl Said {
                 .and_then(|proof| proof.answered_as.clone())
                 .into_iter()
                 .collect(),
-            outside_the_model: !self.outside_the_model.is_empty(),
+            unpromised: !self.unpromised.is_empty(),
             documented: self.is_documented(),
         }
     }

@@ -66,11 +66,11 @@ impl Wanted {
                 target,
                 oracle,
                 anomaly,
-                outside_the_model,
+                unpromised,
                 documented,
                 ..
             } = s.clone();
-            (target, oracle, anomaly, outside_the_model, documented)
+            (target, oracle, anomaly, unpromised, documented)
         };
         match self {
             Wanted::Like(wanted) => what(wanted) == what(found),

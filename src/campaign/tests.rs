@@ -66,7 +66,7 @@ fn held() -> Value {
 /// What a run says that found a stale read.
 fn stale(alarm: f64) -> Value {
     json!({"verdict": "violation", "exit": 1, "anomaly": "stale-read", "seconds": alarm,
-           "alarm_seconds": alarm, "outside_the_model": [], "findings": [],
+           "alarm_seconds": alarm, "unpromised": [], "findings": [],
            "counterexample": {"key": "k1", "answered_as": "old leader", "operations": [
                {"call": {"write": 5}}, {"call": {"write": 6}}, {"call": "read"}]}})
 }
@@ -200,7 +200,7 @@ fn failures_are_grouped_by_what_they_are_and_never_by_values_seeds_or_times() {
     let mut follower = stale(1.0);
     follower["counterexample"]["answered_as"] = json!("follower");
     let mut lied = stale(1.0);
-    lied["outside_the_model"] = json!(["lying sync"]);
+    lied["unpromised"] = json!(["lying sync"]);
     let lines = [
         line(0, None, 1, stale(4.0)),
         line(1, None, 1, later),

@@ -119,6 +119,7 @@ fn what_is_picked_on_the_screen_is_run_again_as_it_was() {
                 let pick = Picked {
                     seed: 42,
                     defect,
+                    target: None,
                     clients,
                     keys,
                 };

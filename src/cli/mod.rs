@@ -136,7 +136,7 @@ fn open(door: Result<Door, screen::ScreenArgs>, out: &mut Out) -> anyhow::Result
         Ok(Door::Gen(args)) => generate::run(&args, out),
         Ok(Door::Model(args)) => model::run(args, out),
         Ok(Door::List(args)) => list::run(&args, out),
-        Ok(Door::Target(args)) => target::run(&args, out),
+        Ok(Door::Target(args)) => target::open(&args, out),
         Ok(Door::Doctor(args)) => doctor::run(&args, out),
         Ok(Door::Node(args)) => node::run(*args),
     }

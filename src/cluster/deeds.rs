@@ -256,7 +256,12 @@ impl Shared {
         let log = child::log_tail(&self.log(id));
         Err(match ended {
             Ok(status) => ClusterError::DiedAtStart { id, status, log },
-            Err(_) => ClusterError::NotReady { id, waited, log },
+            Err(_) => ClusterError::NotReady {
+                id,
+                waited,
+                seen: self.config.target.why_not_ready(id),
+                log,
+            },
         })
     }
 

@@ -90,12 +90,14 @@ pub enum ClusterError {
         log: String,
     },
     /// A child did not say that it is ready.
-    #[error("start n{id}: not ready within {waited:?}; the end of its log:\n{log}")]
+    #[error("start n{id}: not ready within {waited:?}{}; the end of its log:\n{log}", because(.seen))]
     NotReady {
         /// Which node.
         id: u64,
         /// How long it was waited for.
         waited: Duration,
+        /// What was seen instead, where somebody has asked it.
+        seen: Option<String>,
         /// The last lines of its log.
         log: String,
     },
@@ -130,6 +132,11 @@ pub enum ClusterError {
         /// What each node said last, and the last lines of its log.
         seen: String,
     },
+}
+
+fn because(seen: &Option<String>) -> String {
+    let seen = seen.iter();
+    seen.map(|seen| format!(" ({seen})")).collect()
 }
 
 impl ClusterError {
@@ -215,6 +222,7 @@ mod tests {
         let late = ClusterError::NotReady {
             id: 1,
             waited: Duration::from_secs(10),
+            seen: None,
             log: String::new(),
         };
         assert_eq!((late.shortage(), late.accuses()), (None, false));

@@ -359,6 +359,10 @@ impl Only {
             "they are counted from 1"
         } else if self.nth.is_some() && act.needs_streams() {
             "streams are not met by number"
+        } else if self.kind.is_some() && of.is_of_calls() {
+            "a type says which they are: name peers or clients, and the type"
+        } else if self.kind.is_some() && (self.terms.is_some() || self.entries.is_some()) {
+            "messages that are known by their type have neither term nor entries to be known by"
         } else if self.terms.is_some() && of.is_of_clients() {
             "clients know no term"
         } else if self.entries.is_some_and(|[least, _]| match of {

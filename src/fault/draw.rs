@@ -17,6 +17,8 @@ pub(super) struct Hat<'a> {
     pub(super) nodes: usize,
     /// Whether entries travel in streams.
     pub(super) streams: bool,
+    /// Whether the nodes' own protocol is understood.
+    pub(super) calls: bool,
     /// Whether anybody says who leads.
     roles: bool,
     kinds: &'a [Kind],
@@ -29,6 +31,7 @@ impl Hat<'_> {
             rng,
             nodes: draw.nodes,
             streams: draw.streams,
+            calls: draw.calls,
             roles: draw.roles,
             kinds,
             decks: Decks::default(),

@@ -42,7 +42,9 @@ pub enum Need {
     UnsyncedDisk,
     /// Links that go through the proxy.
     Links,
-    /// Calls that the proxy can tell apart.
+    /// Single messages that the proxy can tell apart, and requests from answers.
+    Letters,
+    /// Calls whose protocol the proxy understands.
     Calls,
     /// A disk that goes wrong at a word.
     Disk,
@@ -58,10 +60,11 @@ pub enum Need {
 
 impl Need {
     /// All that there are.
-    pub const ALL: [Need; 9] = [
+    pub const ALL: [Need; 10] = [
         Need::Child,
         Need::UnsyncedDisk,
         Need::Links,
+        Need::Letters,
         Need::Calls,
         Need::Disk,
         Need::Clock,
@@ -184,17 +187,17 @@ kinds! {
         "throttle, slice, delay at random, cut off, half close, reset or refuse the connections from one node to another";
     PowerLoss       "power-loss"        Process    1 Dead   [Is::Ends] UnsyncedDisk (Some(power_loss))
         "cut the power of one node, a minority, a majority or all: what was not synced is lost";
-    Drop        "drop"         Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Drop)))
+    Drop        "drop"         Messages   2 Slow   [] Letters (Some(|hat| message(hat, Act::Drop)))
         "lose requests: votes, appends, heartbeats, or clients' own";
-    DropResponse     "drop-response"      Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::DropResponse)))
+    DropResponse     "drop-response"      Messages   2 Slow   [] Letters (Some(|hat| message(hat, Act::DropResponse)))
         "lose answers: the request does its work, and nobody hears of it";
-    DelayRequest        "delay-request"         Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::DelayRequest)))
+    DelayRequest        "delay-request"         Messages   2 Slow   [] Letters (Some(|hat| message(hat, Act::DelayRequest)))
         "deliver requests late, also those that their sender has given up";
-    DelayResponse  "delay-response"  Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::DelayResponse)))
+    DelayResponse  "delay-response"  Messages   2 Slow   [] Letters (Some(|hat| message(hat, Act::DelayResponse)))
         "deliver answers late: the request did its work in time";
-    Duplicate      "duplicate"       Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Duplicate)))
+    Duplicate      "duplicate"       Messages   2 Slow   [] Letters (Some(|hat| message(hat, Act::Duplicate)))
         "deliver requests twice";
-    Reorder     "reorder"      Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Reorder)))
+    Reorder     "reorder"      Messages   2 Slow   [] Letters (Some(|hat| message(hat, Act::Reorder)))
         "let requests overtake one another";
     Refuse      "refuse"       Messages   2 Slow   [] Calls (Some(|hat| message(hat, Act::Refuse)))
         "answer requests with an error, without delivering them";
@@ -507,6 +510,12 @@ fn power_loss(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
 /// A fault of single messages: on one node's links or everywhere, of some or all of them.
 fn message(hat: &mut Hat<'_>, act: Act) -> Option<Fault<Role>> {
     let of = match act {
+        // Whose protocol nobody understands its messages are told apart by whom they are between.
+        Act::DropResponse if !hat.calls => Of::Clients,
+        Act::DelayRequest | Act::DelayResponse if !hat.calls => {
+            hat.pick(&[Of::Peers, Of::Peers, Of::Clients])
+        }
+        _ if !hat.calls => Of::Peers,
         Act::Drop | Act::Refuse => hat.pick(&[Of::Votes, Of::Heartbeats, Of::Peers]),
         Act::DropResponse => hat.pick(&[Of::Votes, Of::Heartbeats, Of::Clients, Of::Writes]),
         Act::DelayRequest | Act::DelayResponse => {

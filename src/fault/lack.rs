@@ -15,6 +15,8 @@ pub struct Lacks {
     needs: BTreeMap<Need, String>,
     /// Faults that can be had, and that the system does not promise to survive.
     promises: BTreeMap<Kind, String>,
+    /// Faults that can be had and are survived, and that are not drawn all the same.
+    undrawn: BTreeMap<Kind, String>,
     /// Operations that nobody can ask for, by name.
     operations: BTreeMap<&'static str, String>,
 }
@@ -36,6 +38,11 @@ impl Lacks {
         self.promises.insert(kind, why);
     }
 
+    /// Nor is this drawn, for another reason.
+    pub fn undrawn(&mut self, kind: Kind, why: String) {
+        self.undrawn.insert(kind, why);
+    }
+
     /// Nor can anybody ask it for this.
     pub fn operation(&mut self, name: &'static str, why: String) {
         self.operations.insert(name, why);
@@ -51,14 +58,25 @@ impl Lacks {
     #[must_use]
     pub fn why_not(&self, fault: &Fault<Role>) -> Option<&str> {
         let kind = self.why(fault.kind().need());
+        let of_calls = matches!(fault, Fault::Message { of, .. } if of.is_of_calls());
+        let kind = kind.or_else(|| self.why(Need::Calls).filter(|_| of_calls));
         kind.or_else(|| self.why(Need::Leader).filter(|_| fault.is_for_a_role()))
     }
 
-    /// Why faults of this kind are not drawn: they cannot be had, or nobody promises to survive them.
+    /// Why faults of this kind are not drawn: they cannot be had, nobody promises to survive them, or others show more.
     #[must_use]
     pub fn why_undrawn(&self, kind: Kind) -> Option<&str> {
         let unpromised = || self.promises.get(&kind).map(String::as_str);
-        self.why(kind.need()).or_else(unpromised)
+        let others = || self.undrawn.get(&kind).map(String::as_str);
+        self.why(kind.need()).or_else(unpromised).or_else(others)
+    }
+
+    /// Why what is found after a fault of this kind accuses nobody: nobody promises to survive it.
+    #[must_use]
+    pub fn why_unpromised(&self, kind: Kind) -> Option<&str> {
+        let outside = "it is outside of the fault model, which no system promises to survive";
+        let promises = self.promises.get(&kind).map(String::as_str);
+        promises.or(kind.is_outside_the_model().then_some(outside))
     }
 
     /// Why nobody can ask for this operation.

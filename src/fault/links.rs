@@ -35,12 +35,6 @@ impl Kind {
 }
 
 impl Fault {
-    /// Whether a correct cluster must survive it: what is found after any other accuses nobody.
-    #[must_use]
-    pub fn is_inside_the_model(&self) -> bool {
-        !self.kind().is_outside_the_model()
-    }
-
     /// Whether its nodes die by it, as they stand.
     #[must_use]
     pub fn kills(&self) -> bool {

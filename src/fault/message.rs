@@ -98,9 +98,64 @@ pub struct Only {
     /// With so many entries; what has no entries is not meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<[u64; 2]>,
+    /// Of this type, where messages name theirs: `append_entries` in a Maelstrom node's `body.type`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<TypeName>,
     /// Of those that fit on one link, these, counted from 1 since the fault went in: `[1, 3]` are the first three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nth: Option<[u64; 2]>,
+}
+
+/// So long is the name of a type at most.
+const LONGEST: usize = 39;
+
+/// What messages of one type call themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TypeName {
+    length: u8,
+    bytes: [u8; LONGEST],
+}
+
+/// A text that is no name of a type.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no type of messages: 1 to 39 letters, digits, _, - and .")]
+pub struct NoType(String);
+
+impl TypeName {
+    /// As the messages have it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let bytes = &self.bytes[..usize::from(self.length)];
+        std::str::from_utf8(bytes).expect("it was made of a text")
+    }
+}
+
+impl TryFrom<String> for TypeName {
+    type Error = NoType;
+
+    fn try_from(name: String) -> Result<TypeName, NoType> {
+        let is_of_a_type = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+        if name.is_empty() || name.len() > LONGEST || !name.bytes().all(is_of_a_type) {
+            return Err(NoType(name));
+        }
+        let mut bytes = [0; LONGEST];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        let length = u8::try_from(name.len()).expect("it is short");
+        Ok(TypeName { length, bytes })
+    }
+}
+
+impl From<TypeName> for String {
+    fn from(name: TypeName) -> String {
+        name.as_str().to_owned()
+    }
+}
+
+impl fmt::Debug for TypeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
 }
 
 impl Only {
@@ -112,8 +167,11 @@ impl Only {
 }
 
 impl fmt::Display for Only {
-    /// ` of terms 3-5 with 1-9 entries, number 1-3 of each link`
+    /// ` of type append_entries of terms 3-5 with 1-9 entries, number 1-3 of each link`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(kind) = self.kind {
+            write!(f, " of type {}", kind.as_str())?;
+        }
         if let Some([least, most]) = self.terms {
             write!(f, " of terms {least}-{most}")?;
         }
@@ -187,6 +245,15 @@ impl Of {
             Of::Writes => "clients' writes",
             Of::Reads => "clients' reads",
         }
+    }
+
+    /// Whether one has to understand the nodes' own protocol to know them.
+    #[must_use]
+    pub fn is_of_calls(self) -> bool {
+        matches!(
+            self,
+            Of::Votes | Of::Appends | Of::Heartbeats | Of::Snapshots
+        )
     }
 
     /// Whether clients send them.

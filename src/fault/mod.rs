@@ -33,7 +33,7 @@ use check::{
 pub use harm::{DiskHarm, LimitOf, Signal, Way, WireHarm};
 pub use kinds::{Class, Kind, Mark, Need, UnknownKind};
 pub use lack::Lacks;
-pub use message::{Act, Of, Only};
+pub use message::{Act, Of, Only, TypeName};
 pub use select::{Impossible, NodeSelector, NodeSet, NotASelector, Roles};
 pub use span::{FaultSpan, Remains};
 use who::Translate;
@@ -537,7 +537,7 @@ impl<W: Who> fmt::Display for Fault<W> {
             Fault::Transfer { to } => write!(f, "hand the leadership to {}", one(to)),
             Fault::Replace { who } => write!(f, "replace {} by a new member", one(who)),
             Fault::AddVoter { who } => write!(f, "let {} join", one(who)),
-            Fault::Wipe { who } => write!(f, "wipe {} (outside of the fault model)", one(who)),
+            Fault::Wipe { who } => write!(f, "wipe {}", one(who)),
         }
     }
 }

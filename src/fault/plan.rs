@@ -263,6 +263,8 @@ pub struct Draw<'a> {
     pub until_ms: u64,
     /// Whether anybody says who leads; else faults are for nodes by their numbers, and for no role.
     pub roles: bool,
+    /// Whether the nodes' own protocol is understood; else their messages are only told apart by whom they are between.
+    pub calls: bool,
     /// The kinds that may be drawn, in any order; an empty list draws nothing.
     pub kinds: &'a [Kind],
     /// Whether a random half of the kinds is drawn from, or all.
@@ -363,6 +365,7 @@ mod tests {
             nodes,
             streams: true,
             roles: true,
+            calls: true,
             from_ms: 1_000,
             until_ms: 60_000,
             kinds: Kind::ALL,
@@ -386,6 +389,7 @@ mod tests {
                 nodes: 5,
                 streams: true,
                 roles: true,
+                calls: true,
                 from_ms: 0,
                 until_ms: 2_000_000,
                 kinds,
@@ -488,6 +492,7 @@ mod tests {
                 terms: Some([2, 9]),
                 entries: Some([1, 100]),
                 nth: Some([1, 3]),
+                ..Only::default()
             },
         };
         let mut episode = Episode::at(
@@ -535,6 +540,7 @@ mod tests {
                 nodes,
                 streams: true,
                 roles: true,
+                calls: true,
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds: &[kind],
@@ -574,6 +580,7 @@ mod tests {
                 nodes: 5,
                 streams: true,
                 roles: true,
+                calls: true,
                 from_ms: 0,
                 until_ms: 600_000,
                 kinds,

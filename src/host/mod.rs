@@ -16,6 +16,7 @@ mod look;
 mod met;
 mod need;
 mod processors;
+mod sockets;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use look::{Descriptors, is_stopped};
 pub use met::{Cost, Shortages};
 pub use need::{Need, NeedError, raise_descriptors};
 pub use processors::Times;
+pub use sockets::{Listening, Sockets, listening};
 
 use processors::Processors;
 

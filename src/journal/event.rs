@@ -191,6 +191,9 @@ pub enum Event {
         fault: Fault,
         /// Whose doing.
         by: By,
+        /// Whether what is tested does not promise to survive it: what is found after it accuses nobody.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unpromised: bool,
     },
     /// A fault is out.
     FaultOut {

@@ -283,6 +283,7 @@ mod tests {
                 id,
                 fault: fault.clone(),
                 by,
+                unpromised: false,
             });
             log.recorder.complete(ticket, None, outcome, None, None);
             log.log(Event::FaultOut {

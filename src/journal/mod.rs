@@ -44,4 +44,4 @@ pub(crate) use operations::tests as operations_tests;
 pub use operations::{Op, Operations, TALLY_NS, Tally};
 pub use result::{ResultFold, RunResult, again_in_words};
 pub use unexplained::Unexplained;
-pub use view::{Election, End, Line, RunView, Tone, not_done};
+pub use view::{Election, End, Line, RunView, Told, Tone, UNPROMISED, not_done};

@@ -189,7 +189,7 @@ impl ResultFold {
 
     fn fault(&mut self, time_ns: u64, event: &Event) {
         match event {
-            Event::FaultIn { id, fault, by } => {
+            Event::FaultIn { id, fault, by, .. } => {
                 let span = FaultSpan {
                     id: *id,
                     fault: fault.clone(),
@@ -345,8 +345,8 @@ impl RunResult {
                 if self.findings.len() == 1 { "" } else { "s" }
             );
         }
-        if self.exit() == 1 && !self.outside_the_model().is_empty() {
-            text += " · after a fault outside of the model";
+        if self.exit() == 1 && !self.unpromised().is_empty() {
+            text += " · after a fault outside of what is promised";
         }
         if self.exit() == 3 {
             text += " · vacuous";
@@ -357,16 +357,16 @@ impl RunResult {
         text
     }
 
-    /// The faults outside of the fault model that may be to blame for what was found: see
-    /// [`blame::outside_the_model`].
+    /// The faults that nobody promises to survive and that may be to blame for what was found: see [`blame::unpromised`].
     #[must_use]
-    pub fn outside_the_model(&self) -> Vec<&FaultSpan> {
-        blame::outside_the_model(&blame::Found {
+    pub fn unpromised(&self) -> Vec<&FaultSpan> {
+        let found = blame::Found {
             verdict: self.verdict.as_ref(),
             findings: &self.findings,
             faults: &self.faults,
             reads: self.resolved.scenario.reads(),
-        })
+        };
+        blame::unpromised(&found, &self.resolved.promised())
     }
 
     /// Whether its violation is one that the mode of what is tested is documented to show.

@@ -140,7 +140,12 @@ mod tests {
     fn fault(goes_in: bool) -> Event {
         let (id, fault, by) = (1, Fault::Kill { who: 1 }, By::Plan);
         match goes_in {
-            true => Event::FaultIn { id, fault, by },
+            true => Event::FaultIn {
+                id,
+                fault,
+                by,
+                unpromised: false,
+            },
             false => Event::FaultOut {
                 id,
                 fault,

@@ -66,6 +66,28 @@ pub struct End {
     pub summary: String,
 }
 
+/// What the nodes of a run have ever told of themselves: what their protocol does not tell is no 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What they take themselves for.
+    pub roles: bool,
+    /// Whom they take for the leader, beside themselves.
+    pub leaders: bool,
+    /// Their terms.
+    pub terms: bool,
+    /// How far their logs go.
+    pub logs: bool,
+}
+
+impl Told {
+    fn hear(&mut self, node: &NodeView) {
+        self.roles |= node.role != Role::Unheard;
+        self.leaders |= node.leader.is_some_and(|leader| leader != node.id);
+        self.terms |= node.term > 0;
+        self.logs |= [node.last_log, node.committed, node.applied] != [0; 3];
+    }
+}
+
 /// What is known of a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunView {
@@ -87,6 +109,8 @@ pub struct RunView {
     pub time_ns: u64,
     /// The nodes, by id.
     pub nodes: BTreeMap<NodeId, NodeView>,
+    /// What they have ever told of themselves.
+    pub told: Told,
     /// What each node's calls at its peers have come to, a row a method.
     pub rpcs: BTreeMap<NodeId, Vec<RpcView>>,
     /// When each child that is up was seen to come up.
@@ -256,8 +280,14 @@ impl RunView {
     /// A fault went in or out, or did not.
     fn fault(&mut self, time_ns: u64, event: Event) {
         match event {
-            Event::FaultIn { id, fault, by } => {
-                self.line(time_ns, Tone::Fault, format!("{}{fault}", who(by)));
+            Event::FaultIn {
+                id,
+                fault,
+                by,
+                unpromised,
+            } => {
+                let label = if unpromised { UNPROMISED } else { "" };
+                self.line(time_ns, Tone::Fault, format!("{}{fault}{label}", who(by)));
                 self.faults.push(FaultSpan {
                     id,
                     fault,
@@ -370,6 +400,7 @@ impl RunView {
 
     fn node(&mut self, time_ns: u64, node: NodeView) {
         let id = node.id;
+        self.told.hear(&node);
         let before = self.nodes.insert(id, node.clone()).unwrap_or_default();
         if node.role == Role::Leader && node.child != ChildState::Dead {
             let election = Election {
@@ -384,15 +415,20 @@ impl RunView {
                 .any(|e| (e.node, e.term) == (id, node.term));
             if !known {
                 self.elections.push(election);
-                self.line(
-                    time_ns,
-                    Tone::Plain,
-                    format!("n{id} leads term {}", node.term),
-                );
+                let text = match node.term {
+                    0 => format!("n{id} leads"),
+                    term => format!("n{id} leads term {term}"),
+                };
+                self.line(time_ns, Tone::Plain, text);
             }
         }
         if before.leader.is_some() && node.leader.is_none() && node.child == ChildState::Up {
-            self.line(time_ns, Tone::Plain, format!("n{id} lost its leader"));
+            // Who names nobody else has only ceased to lead.
+            let text = match self.told.leaders {
+                true => format!("n{id} lost its leader"),
+                false => format!("n{id} leads no more"),
+            };
+            self.line(time_ns, Tone::Plain, text);
         }
         if before.child != node.child {
             match node.child {
@@ -499,6 +535,9 @@ impl RunView {
         self.end.is_none() && self.bench_error.is_none()
     }
 }
+
+/// What is said of a fault that nobody promises to survive.
+pub const UNPROMISED: &str = " (outside of what is promised)";
 
 /// How a sentence about a fault begins.
 fn who(by: By) -> &'static str {

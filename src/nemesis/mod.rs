@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::plan::Plan;
-use crate::fault::{By, Fault, FaultId, NodeId, Remains, Roles};
+use crate::fault::{By, Fault, FaultId, Kind, NodeId, Remains, Roles};
 use crate::journal::Event;
 use crate::proxy::Network;
 use crate::recorder::Recorder;
@@ -60,6 +60,8 @@ pub struct Nemesis {
     plan_on: bool,
     all_held: bool,
     begun: bool,
+    /// The kinds that what is tested promises to survive; `None`: all.
+    promised: Option<Vec<Kind>>,
     /// Whether a person had a part in what happened.
     by_hand: bool,
     listener: Listener,
@@ -112,6 +114,7 @@ impl Nemesis {
             plan_on: true,
             all_held: false,
             begun: false,
+            promised: None,
             by_hand: false,
             listener,
             keeper: Box::new(|_| ()),
@@ -122,6 +125,13 @@ impl Nemesis {
     #[must_use]
     pub fn held_by(mut self, held: watch::Receiver<bool>) -> Nemesis {
         self.injector.held = held;
+        self
+    }
+
+    /// What is tested promises to survive faults of these kinds; others are labelled.
+    #[must_use]
+    pub fn promised(mut self, kinds: Vec<Kind>) -> Nemesis {
+        self.promised = Some(kinds);
         self
     }
 
@@ -433,8 +443,13 @@ impl Nemesis {
         let id = self.next_id;
         self.next_id += 1;
         self.injector.recorder.mark(format!("in #{id} {fault}"));
-        let fault = fault.clone();
-        (self.listener)(Event::FaultIn { id, fault, by });
+        let promised = self.promised.as_ref();
+        (self.listener)(Event::FaultIn {
+            id,
+            unpromised: promised.is_some_and(|kinds| !kinds.contains(&fault.kind())),
+            fault: fault.clone(),
+            by,
+        });
         id
     }
 

@@ -50,6 +50,7 @@ pub(super) fn matching(of: Of, only: Only, per_mille: u32) -> Match {
     let range = |[least, most]: [u64; 2]| -> RangeInclusive<u64> { least..=most };
     Match {
         methods: methods(of),
+        kind: only.kind.map(String::from),
         terms: only.terms.map(range),
         entries: only.entries.map(range),
         nth: only.nth.map(range),

@@ -3,7 +3,7 @@
 //! What the host did not give explains some of what oracles find ([`Oracle::explained`]), and nothing else. A finding that
 //! is explained becomes an error of the bench, which says what was missing. It accuses nobody, and the verdict on the
 //! history stands beside it. What is left accuses the system under test, unless a fault was in that no quorum protocol
-//! need survive ([`outside_the_model`]): that is said beside it.
+//! need survive ([`unpromised`]): that is said beside it.
 
 use checkers::history::Call;
 use checkers::verdict::Verdict;
@@ -11,7 +11,7 @@ use checkers::verdict::Verdict;
 use super::assertion::Of;
 use super::{Evidence, Explained, Finding, Oracle};
 use crate::cluster::{ChildState, Cluster, EndedBy, ExitByItself};
-use crate::fault::{DiskHarm, Fault, FaultSpan, LimitOf, Remains};
+use crate::fault::{DiskHarm, Fault, FaultSpan, Kind, LimitOf, Remains};
 use crate::host::{self, Descriptors, Unfit};
 use crate::shortage::Shortage;
 
@@ -184,15 +184,16 @@ pub struct Found<'a> {
     pub reads: &'a str,
 }
 
-/// The faults outside of the fault model that may be to blame for what was found: those that were in before it. No
-/// quorum protocol need survive them, so what is found after them accuses nobody.
+/// The faults that may be to blame for what was found, and that what is tested does not promise to survive: those that
+/// were in before it; `promised` are the kinds that it does. What is found after them accuses nobody. No quorum protocol
+/// promises anything outside of the fault model.
 ///
 /// However long ago: what a disk has lost or a bit has changed may show when its node leads next, or never, and the
 /// bench cannot tell which acknowledged entry it was. Only of a lie that was made true while the same process went on
 /// it is certain that nothing is left. Nothing was lost then, neither while the disk lied nor later, so that it
 /// excuses nothing; one that a process died under excuses what is found to the end of the run.
 #[must_use]
-pub fn outside_the_model<'a>(found: &Found<'a>) -> Vec<&'a FaultSpan> {
+pub fn unpromised<'a>(found: &Found<'a>, promised: &[Kind]) -> Vec<&'a FaultSpan> {
     let culprit = match found.verdict {
         Some(Verdict::Violation(proof)) if found.findings.is_empty() => proof.culprit(),
         _ => None,
@@ -201,7 +202,7 @@ pub fn outside_the_model<'a>(found: &Found<'a>) -> Vec<&'a FaultSpan> {
     let spans = found.faults.iter();
     spans
         .filter(|span| {
-            let outside = !span.fault.is_inside_the_model()
+            let outside = !promised.contains(&span.fault.kind())
                 && span.in_ns <= until
                 && span.remains == Remains::Perhaps;
             outside || may_have_broken_a_lease(found, span)

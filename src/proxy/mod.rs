@@ -33,7 +33,7 @@ mod rule;
 use std::fmt;
 
 pub use effect::{ByteFault, ConnectFault, Delay};
-pub use lines::Fate;
+pub use lines::{Fate, Line};
 pub use network::{
     Guard, LinkSnapshot, LinkState, Network, NetworkConfig, NetworkSnapshot, Probe, ProxyError,
 };

@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::effect::{ByteFault, ConnectFault, Delay};
 use super::gate::LegState;
+use super::lines::Line;
 use super::listener::{Accept, RouteState, Upstreams};
-use super::rule::{Decisions, Journal, MessageCounters, MessageRule};
-use super::{Direction, Endpoint, Leg, Level, MAX_NODE, Route};
+use super::rule::{Decisions, Journal, LineFate, MessageCounters, MessageRule};
+use super::{Direction, Endpoint, Half, Leg, Level, MAX_NODE, Route};
 use crate::host::Shortages;
 use crate::wire::metadata::Token;
 
@@ -118,6 +120,7 @@ impl Network {
             journal,
             placed: Mutex::default(),
             next: AtomicU64::new(1),
+            stands: watch::Sender::new(0),
         });
         let stop = CancellationToken::new();
         let (started, wait) = mpsc::sync_channel(1);
@@ -200,6 +203,29 @@ impl Network {
         (legs.collect(), &self.runtime)
     }
 
+    /// What the rules have for a line: those of the route from its sender to its receiver, and where it is an answer those for
+    /// answers of the route on which it was asked for. Nodes and clients are asked on one route each.
+    pub(super) fn fate_of(&self, direction: Direction, line: Line<'_>) -> LineFate {
+        let Direction { from, to } = direction;
+        let route = |from, to| match to {
+            Endpoint::Node(to) => self.shared.routes.get(&Route { from, to }),
+            Endpoint::Clients(_) => None,
+        };
+        let mut fate = LineFate::default();
+        if let Some(there) = route(from, to) {
+            there.rules.decide_line(line.kind, Half::Request, &mut fate);
+        }
+        if let Some(back) = route(to, from).filter(|_| line.answers) {
+            back.rules.decide_line(line.kind, Half::Response, &mut fate);
+        }
+        fate
+    }
+
+    /// How many holds let everything stand now.
+    pub(super) fn stands(&self) -> watch::Receiver<usize> {
+        self.shared.stands.subscribe()
+    }
+
     /// What a route's connections are made of, for those accepted from now on.
     pub fn set_level(&self, route: Route, level: Level) {
         self.shared.route(route).set_level(level);
@@ -214,6 +240,7 @@ impl Network {
         let connects = connects.collect();
         let legs = legs.into_iter().map(|leg| (leg, ByteFault::Hold)).collect();
         self.shared.place(Placed {
+            stands: false,
             legs,
             connects,
             rules: Vec::new(),
@@ -239,6 +266,7 @@ impl Network {
             .map(|route| route.route)
             .filter(|route| route.to == node);
         self.shared.place(Placed {
+            stands: false,
             legs: legs.map(|leg| (leg, ByteFault::Vanish)).collect(),
             connects: to_it
                 .map(|route| (route, ConnectFault::Unanswered))
@@ -247,13 +275,14 @@ impl Network {
         })
     }
 
-    /// Nothing passes anywhere: every byte waits, and new connections stay unanswered. When it is taken out, everything
-    /// that waited arrives.
+    /// Nothing passes anywhere: every byte and every line waits, and new connections stay unanswered. When it is taken out,
+    /// everything that waited arrives.
     #[must_use = "the network goes on when its guard is dropped"]
     pub fn hold(&self) -> Guard {
         let routes = self.shared.routes.values();
         let legs = routes.clone().flat_map(|route| &route.legs);
         self.shared.place(Placed {
+            stands: true,
             legs: legs.map(|leg| (leg.leg, ByteFault::Hold)).collect(),
             connects: routes
                 .map(|route| (route.route, ConnectFault::Unanswered))
@@ -266,6 +295,7 @@ impl Network {
     #[must_use = "the fault is taken out when its guard is dropped"]
     pub fn put(&self, legs: &[Leg], fault: ByteFault) -> Guard {
         self.shared.place(Placed {
+            stands: false,
             legs: legs.iter().map(|&leg| (leg, fault)).collect(),
             connects: Vec::new(),
             rules: Vec::new(),
@@ -276,6 +306,7 @@ impl Network {
     #[must_use = "the fault is taken out when its guard is dropped"]
     pub fn on_connect(&self, route: Route, fault: ConnectFault) -> Guard {
         self.shared.place(Placed {
+            stands: false,
             legs: Vec::new(),
             connects: vec![(route, fault)],
             rules: Vec::new(),
@@ -291,6 +322,7 @@ impl Network {
             self.shared.route(route).rules.put(id, rule.clone());
         }
         let placed = Placed {
+            stands: false,
             legs: Vec::new(),
             connects: Vec::new(),
             rules: routes.to_vec(),
@@ -448,6 +480,8 @@ fn own_threads(
 /// What one guard put in.
 #[derive(Clone, Debug)]
 struct Placed {
+    /// Lines wait for it to be taken out, instead of being lost.
+    stands: bool,
     legs: Vec<(Leg, ByteFault)>,
     connects: Vec<(Route, ConnectFault)>,
     rules: Vec<Route>,
@@ -460,6 +494,8 @@ struct Shared {
     journal: Arc<Journal>,
     placed: Mutex<BTreeMap<u64, Placed>>,
     next: AtomicU64,
+    /// How many of what is placed lets everything stand.
+    stands: watch::Sender<usize>,
 }
 
 impl Shared {
@@ -479,6 +515,9 @@ impl Shared {
 
     fn place_as(self: &Arc<Self>, id: u64, placed: Placed) -> Guard {
         let mut all = self.placed.lock().unwrap();
+        if placed.stands {
+            self.stands.send_modify(|count| *count += 1);
+        }
         for &(leg, fault) in &placed.legs {
             self.leg(leg).put(id, fault);
         }
@@ -510,6 +549,9 @@ impl Shared {
         }
         for route in placed.rules {
             self.route(route).rules.take(id);
+        }
+        if placed.stands {
+            self.stands.send_modify(|count| *count -= 1);
         }
         true
     }

@@ -26,6 +26,10 @@ use super::effect::Delay;
 use super::{Half, Route, mix};
 use crate::wire::kiwi;
 
+mod line;
+
+pub(crate) use line::LineFate;
+
 /// Decisions that are kept until somebody takes them; older ones are counted and forgotten.
 const MOST_DECISIONS: usize = 1 << 16;
 
@@ -125,6 +129,8 @@ pub enum Methods {
 pub struct Match {
     /// By method.
     pub methods: Methods,
+    /// By the type that a line says it is of; what is no line does not match.
+    pub kind: Option<String>,
     /// By the sender's term; a message that has none does not match.
     pub terms: Option<RangeInclusive<u64>>,
     /// By the number of entries in it; a message that has none does not match.
@@ -141,6 +147,7 @@ impl Match {
     pub fn every(methods: Methods) -> Match {
         Match {
             methods,
+            kind: None,
             terms: None,
             entries: None,
             nth: None,
@@ -329,8 +336,10 @@ pub struct Decision {
     pub at: Instant,
     /// On which route.
     pub route: Route,
-    /// Which method.
+    /// Which method; of a line [`Method::Other`].
     pub method: Method,
+    /// The type of a line.
+    pub kind: Option<String>,
     /// Requests and responses are counted apart.
     pub half: Half,
     /// The how manieth message of this method on this half of the route, from 1.
@@ -498,19 +507,7 @@ impl Rules {
 
     /// Numbers a message, header and payload, and deals its fate. `place` is its own in its stream, from 1.
     pub(crate) fn decide(&self, method: Method, half: Half, place: u64, message: &Bytes) -> Fate {
-        let ordinal = {
-            let mut ordinals = self.ordinals.lock().unwrap();
-            let ordinal = ordinals.entry((method, half)).or_default();
-            *ordinal += 1;
-            *ordinal
-        };
-        {
-            let mut counters = self.counters.lock().unwrap();
-            match half {
-                Half::Request => counters.requests += 1,
-                Half::Response => counters.responses += 1,
-            }
-        }
+        let ordinal = self.number(method, half);
         let mut fate = Fate::default();
         let active = self.active.lock().unwrap().clone();
         if active.is_empty() {
@@ -527,33 +524,16 @@ impl Rules {
             {
                 continue;
             }
-            let nth = one.matched.fetch_add(1, Ordering::SeqCst) + 1;
-            if !one
-                .rule
-                .matching
-                .nth
-                .as_ref()
-                .is_none_or(|nths| nths.contains(&nth))
-            {
+            let Some(draw) = self.draw(one, method, half, ordinal) else {
                 continue;
-            }
-            let words = [
-                self.route.number(),
-                method as u64,
-                half as u64,
-                ordinal,
-                one.rule.action.number(),
-            ];
-            let draw = mix(self.seed, &words);
-            if draw % 1000 >= u64::from(one.rule.matching.per_mille) {
-                continue;
-            }
+            };
             let before = fate.late + fate.late_response;
             if self.deal(one, method, place, message, draw, &mut fate) {
                 self.journal.write(Decision {
                     at: Instant::now(),
                     route: self.route,
                     method,
+                    kind: None,
                     half,
                     ordinal,
                     summary,
@@ -569,6 +549,37 @@ impl Rules {
             self.remember(method, message, &active);
         }
         fate
+    }
+
+    /// The number of a message that has come, from 1.
+    fn number(&self, method: Method, half: Half) -> u64 {
+        let mut ordinals = self.ordinals.lock().unwrap();
+        let ordinal = ordinals.entry((method, half)).or_default();
+        *ordinal += 1;
+        let mut counters = self.counters.lock().unwrap();
+        match half {
+            Half::Request => counters.requests += 1,
+            Half::Response => counters.responses += 1,
+        }
+        *ordinal
+    }
+
+    /// The lot that a message draws which fits a rule, if it is one of those that are meant by their number and share.
+    fn draw(&self, one: &Active, method: Method, half: Half, ordinal: u64) -> Option<u64> {
+        let nth = one.matched.fetch_add(1, Ordering::SeqCst) + 1;
+        let meant = one.rule.matching.nth.as_ref();
+        if !meant.is_none_or(|nths| nths.contains(&nth)) {
+            return None;
+        }
+        let words = [
+            self.route.number(),
+            method as u64,
+            half as u64,
+            ordinal,
+            one.rule.action.number(),
+        ];
+        let draw = mix(self.seed, &words);
+        (draw % 1000 < u64::from(one.rule.matching.per_mille)).then_some(draw)
     }
 
     /// Adds one rule's action to a fate; false where there was nothing to do.
@@ -657,6 +668,7 @@ fn fits(matching: &Match, method: Method, summary: &Summary) -> bool {
             .is_none_or(|range| value.is_some_and(|value| range.contains(&value)))
     };
     method_fits
+        && matching.kind.is_none()
         && within(&matching.terms, summary.term)
         && within(&matching.entries, summary.entries)
 }

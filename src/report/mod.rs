@@ -49,8 +49,8 @@ pub fn json(result: &RunResult) -> Value {
         "faults": counts.faults,
         "elections": counts.elections,
         "findings": result.findings,
-        "outside_the_model": result
-            .outside_the_model()
+        "unpromised": result
+            .unpromised()
             .iter()
             .map(|span| span.fault.to_string())
             .collect::<Vec<_>>(),

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use checkers::history::EventKind;
 
 use crate::fault::By;
-use crate::journal::{Entry, Event, Phase, Progress as SoFar, Role};
+use crate::journal::{Entry, Event, Phase, Progress as SoFar, Role, UNPROMISED};
 
 /// Between two lines that say how far the run is.
 const LINE_EVERY_NS: u64 = 5_000_000_000;
@@ -107,9 +107,20 @@ impl Progress {
                 if node.role == Role::Leader && self.leader < Some((node.term, node.id)) =>
             {
                 self.leader = Some((node.term, node.id));
-                format!("n{} leads term {}", node.id, node.term)
+                match node.term {
+                    0 => format!("n{} leads", node.id),
+                    term => format!("n{} leads term {term}", node.id),
+                }
             }
-            Event::FaultIn { fault, by, .. } => format!("{fault}{}", whose(*by)),
+            Event::FaultIn {
+                fault,
+                by,
+                unpromised,
+                ..
+            } => {
+                let label = if *unpromised { UNPROMISED } else { "" };
+                format!("{fault}{}{label}", whose(*by))
+            }
             Event::FaultOut { fault, by, .. } => format!("{fault}: out{}", whose(*by)),
             Event::FaultSkipped { fault, why, .. } => format!("{fault} was skipped: {why}"),
             Event::FaultUnresolved { fault, why, .. } => format!("{fault} was skipped: {why}"),
@@ -231,6 +242,7 @@ mod tests {
                     id: 1,
                     fault,
                     by: By::Plan,
+                    unpromised: false,
                 },
             ),
             at(2, so_far(10)),

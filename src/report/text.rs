@@ -34,7 +34,7 @@ pub fn text(out: &mut impl Write, result: &RunResult) -> io::Result<()> {
         writeln!(out, "finding ({}): {}", finding.oracle(), finding.evidence)?;
     }
     if result.exit() == 1 {
-        for span in result.outside_the_model() {
+        for span in result.unpromised() {
             writeln!(
                 out,
                 "after {}: what was found then accuses nobody",

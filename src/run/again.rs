@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Defect, Scenario, ScenarioError, Setup};
+use super::{Defect, NoTarget, Scenario, ScenarioError, Setup};
 use crate::fault::defects;
 use crate::scenario::Changes;
 
@@ -13,20 +13,32 @@ impl Setup {
         self.resolved.scenario.seconds == 0 && self.resolved.plan.episodes.is_empty()
     }
 
-    /// The same for another scenario, as picked on the screen: what the command line changed it changes in this, too.
+    /// The same for another scenario, as picked on the screen: what the command line changed it changes in this, too, but for
+    /// whose system it is. A program that the command line names is that of the system that it names.
     ///
     /// # Errors
-    /// Where there is no such scenario, or it does not take the changes.
-    pub fn picked(&self, scenario: &str, pick: Picked) -> Result<Setup, ScenarioError> {
+    /// Where there is no such scenario, or it does not take the changes; or where there is no such system here.
+    pub fn picked(&self, scenario: &str, pick: Picked) -> Result<Setup, NotPicked> {
         let Picked {
             seed,
             defect,
+            target,
             clients,
             keys,
         } = pick;
         let mut changes = self.changes.clone();
         changes.clients = clients.or(changes.clients);
         changes.keys = keys.or(changes.keys);
+        (changes.target, changes.lacks) = match target {
+            None => (None, super::lacks()),
+            Some((name, mode)) => {
+                let tested = changes.target.iter().map(|target| &target.tested);
+                let mut named = tested.filter(|tested| tested.named && tested.target == name);
+                let program = named.next().map(|tested| tested.program.clone());
+                let (target, lacks, _) = super::choose(&name, Some(&mode), program.as_deref())?;
+                (Some(target), lacks)
+            }
+        };
         let resolved = Scenario::find(scenario)?.resolve(&changes, seed, defect)?;
         Ok(Setup {
             given: scenario.to_owned(),
@@ -139,10 +151,23 @@ pub struct Picked {
     pub seed: u64,
     /// The planted defect.
     pub defect: Option<String>,
+    /// Whose system, in which of its modes; `None`: the program's own node.
+    pub target: Option<(String, String)>,
     /// How many clients, where it is not as many as the command line or the scenario says.
     pub clients: Option<u32>,
     /// How many contended keys, likewise.
     pub keys: Option<u32>,
+}
+
+/// Why what was picked cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPicked {
+    /// The scenario cannot.
+    #[error("{0}")]
+    Scenario(#[from] ScenarioError),
+    /// There is no such system here.
+    #[error("{0}")]
+    Target(#[from] NoTarget),
 }
 
 /// A word as a POSIX shell reads it.

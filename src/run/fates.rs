@@ -19,7 +19,10 @@ fn fate(decision: &Decision) -> MessageFate {
             Action::DropRequest | Action::DropResponse | Action::Fail(_)
         ),
         link: decision.route.to_string(),
-        method: decision.method.name().to_owned(),
+        method: match &decision.kind {
+            Some(kind) => kind.clone(),
+            None => decision.method.name().to_owned(),
+        },
         half: match decision.half {
             Half::Request => "request",
             Half::Response => "response",

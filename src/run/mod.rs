@@ -28,6 +28,7 @@ mod name;
 mod sessions;
 mod stage;
 mod target;
+mod trial;
 mod watch;
 mod workload_phase;
 
@@ -48,11 +49,12 @@ pub use crate::scenario::{
     APPEND_MODES, Changes, DEFAULT as DEFAULT_SCENARIO, Error as ScenarioError, ForTarget, Given,
     READ_MODES, Resolved, Scenario,
 };
-pub use again::{Picked, flags};
+pub use again::{NotPicked, Picked, flags};
 pub use command::Command;
 pub use drill::Drill;
 pub use found::Found;
-pub use target::{NoTarget, choose, lacks};
+pub use target::{NoTarget, Offered, choose, lacks, offered};
+pub use trial::{Came, Line, Trial, Tried, try_one};
 
 /// Everything that a run is given.
 #[derive(Clone, Debug)]

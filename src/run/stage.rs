@@ -132,7 +132,10 @@ impl Stage {
             logs_deeds(context, nodes.clone(), tell_lost),
         );
         let (held, is_held) = watch::channel(false);
-        let nemesis = nemesis.held_by(is_held).kept_by(keeps(setup, context));
+        let nemesis = nemesis
+            .held_by(is_held)
+            .kept_by(keeps(setup, context))
+            .promised(resolved.promised());
         let (orders, asked) = mpsc::channel(ORDERS);
         let nemesis = Some(tokio::spawn(nemesis.work(asked)));
         let inspector = Inspector::default();

@@ -1,6 +1,6 @@
 //! What a run is to break: a target, as its scenario asks for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,30 +101,78 @@ pub fn choose(
         Expect::Holds => Vec::new(),
         Expect::Found(anomalies) => anomalies.clone(),
     };
-    let fits = ForTarget {
-        nodes: description.nodes,
-        terms: description
-            .leader
-            .as_ref()
-            .is_some_and(|leader| leader.term.is_some()),
-        tested: Tested {
-            target: name.to_owned(),
-            mode: chosen.name.clone(),
-            version: found.version,
-            program: found.program.clone(),
-            named: program.is_some(),
-            expect,
-            description: description.resolved(),
-        },
-    };
+    let resolved = description.resolved();
+    let (nodes, terms) = (description.nodes, numbers_terms(&description));
     let system = System::new(
         description,
         chosen,
-        found.program,
+        found.program.clone(),
         Vec::new(),
         Shortages::default(),
     );
+    let mode = system.mode().expect("a described system is in a mode");
+    let fits = ForTarget {
+        nodes,
+        terms,
+        tested: Tested {
+            target: name.to_owned(),
+            promises: mode.promised(),
+            mode: mode.name,
+            version: found.version,
+            program: found.program,
+            named: program.is_some(),
+            expect,
+            description: resolved,
+        },
+    };
     Ok((fits, system.lacks(), warnings))
+}
+
+/// Whether its nodes number their leaders' terms.
+fn numbers_terms(description: &Description) -> bool {
+    let leader = description.leader.as_ref();
+    leader.is_some_and(|leader| leader.term.is_some())
+}
+
+/// Somebody's system that is shipped, or was named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Its name, or its file.
+    pub name: String,
+    /// What it is, in a line.
+    pub about: String,
+    /// Its modes, the usual one first.
+    pub modes: Vec<String>,
+    /// Where its program is, or the command that installs it.
+    pub program: Result<PathBuf, String>,
+}
+
+/// The systems that are shipped, in the order in which people meet them, and `named` where it is a file. Whether their
+/// programs are of a version that is meant is not asked.
+#[must_use]
+pub fn offered(named: Option<&str>) -> Vec<Offered> {
+    let mut all: Vec<Offered> = builtin::all()
+        .iter()
+        .map(|description| offer(&description.name, description))
+        .collect();
+    let known = |name: &&str| !all.iter().any(|offered| offered.name == *name);
+    if let Some(name) = named.filter(known)
+        && let Ok((description, _)) = builtin::find(name)
+    {
+        all.push(offer(name, &description));
+    }
+    all
+}
+
+fn offer(name: &str, description: &Description) -> Offered {
+    let modes = description.modes.iter();
+    let program = description.find.locate(None);
+    Offered {
+        name: name.to_owned(),
+        about: description.about.clone(),
+        modes: modes.map(|mode| mode.name.clone()).collect(),
+        program: program.map_err(|missing| missing.install),
+    }
 }
 
 /// Why a target cannot be had.

@@ -138,7 +138,8 @@ fn as_it_stands(
     }
     resolved.scenario.change_beside_the_plan(changes);
     resolved.scenario.check()?;
-    Ok(resolved)
+    // Somebody may have changed the plan in the file.
+    Ok(resolved.labelled())
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use checkers::anomaly::Anomaly;
 use serde::{Deserialize, Serialize};
 
-use super::{Changes, Error, Scenario};
+use super::{Changes, Error, Resolved, Scenario};
+use crate::fault::Kind;
 
 /// A target in one of its modes, as a run's folder keeps it: enough to start it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +27,32 @@ pub struct Tested {
     /// The anomalies that this mode is documented to show; none: it promises to hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Anomaly>,
+    /// The faults that it is to survive in this mode: those that it promises to, and those that are drawn to show what is
+    /// documented. Absent in what an older version kept: all that are within the fault model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises: Option<Vec<Kind>>,
     /// The target's file, with everything in it that was left unsaid.
     pub description: String,
+}
+
+impl Resolved {
+    /// Whether what is tested promises to survive a fault of this kind. Nobody promises that outside of the fault model; the
+    /// program's own node does within it, and somebody's system where its mode says so.
+    #[must_use]
+    pub fn promises(&self, kind: Kind) -> bool {
+        let tested = self
+            .tested
+            .as_ref()
+            .and_then(|tested| tested.promises.as_ref());
+        !kind.is_outside_the_model() && tested.is_none_or(|promised| promised.contains(&kind))
+    }
+
+    /// The kinds that it promises to survive.
+    #[must_use]
+    pub fn promised(&self) -> Vec<Kind> {
+        let all = Kind::ALL.iter().copied();
+        all.filter(|&kind| self.promises(kind)).collect()
+    }
 }
 
 impl Tested {

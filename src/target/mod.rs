@@ -54,8 +54,10 @@ pub type Asked<'a, T> = BoxFuture<'a, Result<T, TargetError>>;
 /// How the messages of a system can be told apart on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Messages {
-    /// gRPC calls of Kiwi's services, over HTTP/2.
+    /// gRPC calls of Kiwi's services, over HTTP/2: each is understood.
     Kiwi,
+    /// Lines that the bench carries: each says its type, and whether it is an answer.
+    Lines,
 }
 
 /// What one life of one node says of itself.
@@ -102,6 +104,11 @@ pub trait Target: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Why a node that is not ready is not, as far as it was seen when it was asked last.
+    fn why_not_ready(&self, _node: u64) -> Option<String> {
+        None
+    }
+
     /// Makes these nodes a cluster, once, when all of them are ready.
     fn bootstrap<'a>(&'a self, members: &'a [Member]) -> Asked<'a, ()>;
 
@@ -115,7 +122,7 @@ pub trait Target: fmt::Debug + Send + Sync {
 
     /// How single messages are told apart, so that each can have a fate.
     fn messages(&self) -> Option<Messages> {
-        None
+        (self.transport() == Transport::Lines).then_some(Messages::Lines)
     }
 
     /// Whether its nodes say who leads.
@@ -177,9 +184,13 @@ pub trait Target: fmt::Debug + Send + Sync {
         let name = self.name();
         let (offered, why) = match need {
             Need::Child | Need::Links => return Ok(()),
-            Need::Calls => (
+            Need::Letters => (
                 self.messages().is_some(),
                 format!("single messages of {name} cannot be told apart"),
+            ),
+            Need::Calls => (
+                self.messages() == Some(Messages::Kiwi),
+                format!("what the nodes of {name} say to one another is not understood"),
             ),
             Need::UnsyncedDisk => (
                 self.machines() != Machines::None,
@@ -223,16 +234,21 @@ pub trait Target: fmt::Debug + Send + Sync {
             );
         }
         let mode = self.mode();
-        let survives = mode
-            .as_ref()
-            .and_then(|mode| Some((mode, mode.survives.as_ref()?)));
-        if let Some((mode, survives)) = survives {
+        let Some((mode, drawn)) = mode.as_ref().and_then(|mode| Some((mode, mode.drawn()?))) else {
+            return lacks;
+        };
+        let promised = mode.promised().unwrap_or_default();
+        for &kind in Kind::ALL.iter().filter(|kind| !drawn.contains(kind)) {
             let mode = &mode.name;
-            for &kind in Kind::ALL.iter().filter(|kind| !survives.contains(kind)) {
-                lacks.promise(
+            match promised.contains(&kind) {
+                true => lacks.undrawn(
+                    kind,
+                    format!("mode {mode} of {name} shows by other faults what it is to show"),
+                ),
+                false => lacks.promise(
                     kind,
                     format!("{name} in mode {mode} does not promise to survive that"),
-                );
+                ),
             }
         }
         lacks

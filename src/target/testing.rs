@@ -101,6 +101,7 @@ impl Target for Plain {
             name: "weak".to_owned(),
             expect: Expect::Holds,
             survives: self.survives.clone(),
+            expose: None,
         }]
     }
 

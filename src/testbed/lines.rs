@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The first line of a node's life (`init`) and its answer come from the bench itself, as client `c0`, past all faults: they
-//! are no message of the system. What is no message, or goes to nobody, is counted, and said once.
+//! are no message of the system. What is for one of Maelstrom's services ([`Services`]) the bench answers itself. What is no
+//! message, or goes to nobody, is counted, and said once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,8 +23,9 @@ use tokio::sync::mpsc;
 
 use super::hosts::{Life, ended, refused};
 use crate::cluster::{Spawned, Spawner};
-use crate::proxy::{Direction, Endpoint, Fate, Network};
+use crate::proxy::{Direction, Endpoint, Fate, Line, Network};
 use crate::target::protocol::maelstrom::Message;
+use crate::target::protocol::services::Services;
 use crate::target::{Launch, Post};
 
 /// Lines that wait for a program to read them; what comes then is lost, as in a full buffer of a network card.
@@ -56,6 +58,7 @@ struct Parties {
     clients: BTreeMap<String, Client>,
     /// Lives of nodes and clients so far: each has a number.
     begun: u64,
+    services: Services,
     /// Lines of each node that were no message for anybody: how many, and the first.
     rubbish: BTreeMap<u64, (u64, String)>,
 }
@@ -181,7 +184,14 @@ impl Hub {
                 // No link leads to oneself.
                 self.give(to, line);
             } else {
-                self.to_node(from, to, line);
+                self.to_node(from, to, &message, line);
+            }
+            return true;
+        }
+        if Services::has(&message.dest) {
+            let answer = self.parties().services.answer(&message);
+            if let Some(answer) = answer {
+                self.give(node, answer.line());
             }
             return true;
         }
@@ -191,7 +201,8 @@ impl Hub {
             return numbered(&name, 'c').is_some();
         };
         let to = Endpoint::Clients(group);
-        let (parties, bytes) = (self.parties.clone(), line.len());
+        let parties = self.parties.clone();
+        let (kind, answers) = (message.kind().to_owned(), message.in_reply_to().is_some());
         let give = move || {
             let mut parties = parties.lock().unwrap_or_else(PoisonError::into_inner);
             let heard = parties
@@ -203,29 +214,38 @@ impl Hub {
                 .retain(|_, client| !client.hears.is_closed());
             heard
         };
-        self.carry(Direction { from, to }, bytes, give);
+        let line = Line {
+            kind: &kind,
+            answers,
+            bytes: line.len(),
+        };
+        self.carry(Direction { from, to }, line, give);
         true
     }
 
-    fn to_node(&self, from: Endpoint, to: u64, line: String) -> Fate {
+    fn to_node(&self, from: Endpoint, to: u64, message: &Message, text: String) -> Fate {
         let hub = self.clone();
-        let bytes = line.len();
+        let line = Line {
+            kind: message.kind(),
+            answers: message.in_reply_to().is_some(),
+            bytes: text.len(),
+        };
         let direction = Direction {
             from,
             to: Endpoint::Node(to),
         };
-        self.carry(direction, bytes, move || hub.give(to, line))
+        self.carry(direction, line, move || hub.give(to, text))
     }
 
     fn carry(
         &self,
         direction: Direction,
-        bytes: usize,
-        give: impl FnOnce() -> bool + Send + 'static,
+        line: Line<'_>,
+        give: impl FnOnce() -> bool + Clone + Send + 'static,
     ) -> Fate {
         // A network that is gone has taken every line with it.
         let links = self.links.upgrade();
-        links.map_or(Fate::Lost, |links| links.carry(direction, bytes, give))
+        links.map_or(Fate::Lost, |links| links.carry(direction, line, give))
     }
 
     /// Puts a line where its node will read it.
@@ -269,7 +289,7 @@ impl Post for Hub {
     }
 
     fn send(&self, group: u32, node: u64, message: &Message) -> bool {
-        let fate = self.to_node(Endpoint::Clients(group), node, message.line());
+        let fate = self.to_node(Endpoint::Clients(group), node, message, message.line());
         fate != Fate::Lost
     }
 }

@@ -4,8 +4,8 @@ use super::app::{Action, App};
 use super::keys::Verb;
 use crate::fault::plan::Episode;
 use crate::fault::{DiskHarm, Fault, FaultId, NodeId, NodeSelector, NodeSet, Role, Signal, Way};
-use crate::journal::RunView;
 use crate::journal::{ChildState, LinkState, Load};
+use crate::journal::{RunView, UNPROMISED};
 use crate::run::Command;
 
 /// What a node's key sends now, or why it can do nothing.
@@ -248,7 +248,11 @@ pub(super) fn send(app: &mut App, commands: Vec<Command>) -> Action {
         .flat_map(|command| match command {
             Command::Inject(episodes) => {
                 let faults = episodes.iter().flat_map(|episode| &episode.faults);
-                faults.map(ToString::to_string).collect()
+                let labelled = |fault: &Fault<Role>| match app.lacks.why_unpromised(fault.kind()) {
+                    Some(_) => format!("{fault}{UNPROMISED}"),
+                    None => fault.to_string(),
+                };
+                faults.map(labelled).collect()
             }
             Command::Heal(id) => vec![match app
                 .present()

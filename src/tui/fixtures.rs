@@ -119,6 +119,7 @@ impl Teller {
                 id: self.faults,
                 fault,
                 by,
+                unpromised: false,
             },
         );
     }

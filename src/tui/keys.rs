@@ -253,7 +253,7 @@ pub const KEYS: &[Binding] = keys! {
     GoOn      [Char('u')] "let go on" Run EVERYWHERE 0 "let the network, the workload and the plan go on after a violation held them";
     Nemesis   [Char('n')] "nemesis" Run EVERYWHERE   0 "turn the nemesis (the scenario's plan) on or off";
     Finish    [Char('e')] "end run" Run EVERYWHERE   0 "end the run in order: heal, final reads, verdict";
-    Picker    [Char('s')] "scenarios" Run EVERYWHERE 11 "choose another scenario, seed or defect";
+    Picker    [Char('s')] "scenarios" Run EVERYWHERE 11 "choose another scenario, whose system, seed or defect";
     Slower    [Char('[')] "slower"  Run EVERYWHERE   0 "replay at half the speed";
     Faster    [Char(']')] "faster"  Run EVERYWHERE   0 "replay at twice the speed";
 

@@ -25,17 +25,35 @@ pub struct Entry {
 #[must_use]
 pub fn entries(app: &App) -> Vec<Entry> {
     let mut entries = all(app);
-    entries.retain(|entry| match &entry.detail {
-        // Whom it is for is not known now; whether it ever is, is.
-        Err(why) if why == NO_LEADER => app.lacks.why(Need::Leader).is_none(),
-        _ => {
-            let first = entry.does.first().into_iter();
-            let mut faults = first.flat_map(|episode| &episode.faults).peekable();
-            let lacking = |fault: &Fault<Role>| app.lacks.why_not(fault).is_some();
-            faults.peek().is_none() || !faults.all(lacking)
-        }
-    });
+    entries.retain(|entry| why_never(app, entry).is_none());
     entries
+}
+
+/// Why there is less on the menu than for our own node, and by how much each reason makes it less.
+#[must_use]
+pub fn withheld(app: &App) -> Vec<(String, usize)> {
+    let mut reasons: Vec<(String, usize)> = Vec::new();
+    let entries = all(app);
+    for why in entries.iter().filter_map(|entry| why_never(app, entry)) {
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, count)) => *count += 1,
+            None => reasons.push((why, 1)),
+        }
+    }
+    reasons
+}
+
+/// Why the target never has what an entry does.
+fn why_never(app: &App, entry: &Entry) -> Option<String> {
+    // Whom it is for is not known now; whether it ever is, is.
+    if entry.detail.as_ref().is_err_and(|why| why == NO_LEADER) {
+        return app.lacks.why(Need::Leader).map(str::to_owned);
+    }
+    let first = entry.does.first().into_iter();
+    let faults = first.flat_map(|episode| &episode.faults);
+    let mut lacking = faults.map(|fault| app.lacks.why_not(fault));
+    let why = lacking.next()??;
+    lacking.all(|one| one.is_some()).then(|| why.to_owned())
 }
 
 fn all(app: &App) -> Vec<Entry> {
@@ -103,9 +121,19 @@ fn all(app: &App) -> Vec<Entry> {
         {
             entry.detail = Err(why);
         }
+        let faults = entry.does.iter().flat_map(|episode| &episode.faults);
+        let mut kinds = faults.map(Fault::kind);
+        if let Ok(detail) = &mut entry.detail
+            && kinds.any(|kind| app.lacks.why_unpromised(kind).is_some())
+        {
+            detail.insert_str(0, NOT_PROMISED);
+        }
     }
     entries
 }
+
+/// What is said of an entry that what is tested does not promise to survive.
+const NOT_PROMISED: &str = "not promised: ";
 
 fn entry(name: &'static str, done: Result<(String, Vec<Episode>), String>) -> Entry {
     match done {

@@ -177,8 +177,12 @@ fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
         KeyCode::Enter => match picker.pick() {
             Some(pick) => {
                 app.overlay = None;
+                let whose = match &pick.target {
+                    Some((name, mode)) => format!(" on {name}, mode {mode},"),
+                    None => String::new(),
+                };
                 app.flash(format!(
-                    "ending this run, then {} with seed {} …",
+                    "ending this run, then {}{whose} with seed {} …",
                     pick.scenario, pick.seed
                 ));
                 return Some(Action::Start(pick));
@@ -188,6 +192,11 @@ fn in_picker(app: &mut App, code: KeyCode) -> Option<Action> {
             }
             None => app.flash("the seed is a number; e edits it, R draws a new one"),
         },
+        KeyCode::Char('t') => picker.next_target(),
+        KeyCode::Char('T') => picker.next_mode(),
+        KeyCode::Char('d') if picker.choice().is_some() => {
+            app.flash("a defect is planted in the program's own node only; t chooses that");
+        }
         KeyCode::Char('d') => picker.defect = (picker.defect + 1) % (picker.defects.len() + 1),
         KeyCode::Char('e') => {
             picker.typing = Some(Field::Seed);

@@ -1,4 +1,4 @@
-//! Which scenario, with which seed and which planted defect: the picker's state.
+//! Which scenario, whose system, with which seed and which planted defect: the picker's state.
 
 /// A scenario as the picker shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,17 @@ pub struct Recipe {
     pub keys: u32,
 }
 
+/// Somebody's system as the picker shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Its name, or its file.
+    pub name: String,
+    /// Its modes, the usual one first.
+    pub modes: Vec<String>,
+    /// The command that installs its program, where that is not here.
+    pub install: Option<String>,
+}
+
 /// What was picked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pick {
@@ -24,6 +35,8 @@ pub struct Pick {
     pub scenario: String,
     /// The seed.
     pub seed: u64,
+    /// Whose system, in which of its modes; `None`: the program's own node.
+    pub target: Option<(String, String)>,
     /// The planted defect.
     pub defect: Option<String>,
     /// How many clients, where it is not as many as before.
@@ -37,6 +50,12 @@ pub struct Pick {
 pub struct Picker {
     /// The scenarios to choose from.
     pub recipes: Vec<Recipe>,
+    /// The systems to choose from, beside the program's own node.
+    pub targets: Vec<Choice>,
+    /// The chosen one: 0 is the program's own node.
+    pub target: usize,
+    /// Which of its modes.
+    pub mode: usize,
     /// The defects to choose from.
     pub defects: Vec<String>,
     /// Only scenarios whose name or description has this in it are shown.
@@ -74,9 +93,37 @@ impl Picker {
         })
     }
 
-    /// The defect's name, when one is chosen.
+    /// The chosen system; `None`: the program's own node.
+    #[must_use]
+    pub fn choice(&self) -> Option<&Choice> {
+        self.targets.get(self.target.checked_sub(1)?)
+    }
+
+    /// The chosen mode of it.
+    #[must_use]
+    pub fn mode_name(&self) -> Option<&str> {
+        let modes = &self.choice()?.modes;
+        modes.get(self.mode).map(String::as_str)
+    }
+
+    /// Chooses the next system, the program's own node among them.
+    pub fn next_target(&mut self) {
+        self.target = (self.target + 1) % (self.targets.len() + 1);
+        self.mode = 0;
+    }
+
+    /// Chooses the next of its modes, where there are several.
+    pub fn next_mode(&mut self) {
+        let modes = self.choice().map_or(1, |choice| choice.modes.len());
+        self.mode = (self.mode + 1) % modes.max(1);
+    }
+
+    /// The defect's name, when one is chosen: it is planted in the program's own node, and in no other.
     #[must_use]
     pub fn defect_name(&self) -> Option<&str> {
+        if self.choice().is_some() {
+            return None;
+        }
         self.defects
             .get(self.defect.checked_sub(1)?)
             .map(String::as_str)
@@ -96,6 +143,10 @@ impl Picker {
         Some(Pick {
             scenario: self.shown().nth(self.row)?.name.clone(),
             seed: self.seed.parse().ok()?,
+            target: self
+                .choice()
+                .map(|choice| choice.name.clone())
+                .zip(self.mode_name().map(str::to_owned)),
             defect: self.defect_name().map(str::to_owned),
             clients: self.clients,
             keys: self.keys,

@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::app::{Action, App, Input};
 use super::input::Keys;
-use super::picker::{Pick, Recipe};
+use super::picker::{Choice, Pick, Picker, Recipe};
 use super::signals::{Signals, Woken};
 use super::terminal::{self, Taken, is_possible};
 use super::theme::{ColorChoice, Environment, Theme};
@@ -64,6 +64,7 @@ pub fn run(
 ) -> anyhow::Result<RunResult> {
     let mut session = Session::new(options);
     session.app.picker.recipes = recipes();
+    whose(&mut session.app.picker, &setup);
     session.app.picker.clients = setup.changes.clients;
     session.app.picker.keys = setup.changes.keys;
     session.app.lacks = setup.changes.lacks.clone();
@@ -110,6 +111,29 @@ fn on_a_runtime<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(result)
 }
 
+/// The systems to choose from, and the one that the command line has chosen.
+fn whose(picker: &mut Picker, setup: &Setup) {
+    let tested = setup.changes.target.as_ref().map(|target| &target.tested);
+    let offered = run::offered(tested.map(|tested| tested.target.as_str()));
+    let choice = |offered: run::Offered| Choice {
+        name: offered.name,
+        modes: offered.modes,
+        install: offered.program.err(),
+    };
+    picker.targets = offered.into_iter().map(choice).collect();
+    let Some(tested) = tested else {
+        return;
+    };
+    let mut targets = picker.targets.iter_mut();
+    if let Some(at) = targets.position(|choice| choice.name == tested.target) {
+        let choice = &mut picker.targets[at];
+        // A run of it goes on.
+        choice.install = None;
+        let mode = choice.modes.iter().position(|mode| *mode == tested.mode);
+        (picker.target, picker.mode) = (at + 1, mode.unwrap_or_default());
+    }
+}
+
 fn recipes() -> Vec<Recipe> {
     let recipe = |s: Scenario| Recipe {
         name: s.name,
@@ -140,11 +164,12 @@ impl Live {
         }
     }
 
-    /// What was picked, with the command line's changes.
-    fn setup_of(&self, pick: Pick) -> anyhow::Result<Setup> {
+    /// What was picked, with the command line's changes. A system's program is asked for its version: not on this thread.
+    async fn setup_of(&self, pick: Pick) -> anyhow::Result<Setup> {
         let Pick {
             scenario,
             seed,
+            target,
             defect,
             clients,
             keys,
@@ -152,10 +177,13 @@ impl Live {
         let picked = run::Picked {
             seed,
             defect,
+            target,
             clients,
             keys,
         };
-        Ok(self.setup.picked(&scenario, picked)?)
+        let setup = self.setup.clone();
+        let made = tokio::task::spawn_blocking(move || setup.picked(&scenario, picked)).await;
+        Ok(made.context("could not look for the system")??)
     }
 
     /// Ends the run in order and waits until no child is left. A signal meanwhile is the second one: it skips the grace.
@@ -272,7 +300,7 @@ impl Session {
             match next {
                 Next::Stay => {}
                 Next::Leave => return Ok(()),
-                Next::Start(pick) => match live.setup_of(pick.clone()) {
+                Next::Start(pick) => match live.setup_of(pick.clone()).await {
                     Ok(setup) => {
                         live.handle.send(Command::Stop);
                         picked = Some(setup);
@@ -495,8 +523,10 @@ impl Session {
     /// Starts what was picked, now that the run before has ended; gives how that one did.
     fn again(&mut self, live: &mut Live, setup: Setup) -> RunResult {
         // The channel is closed: the old run's thread has ended or is about to, without children.
+        let lacks = setup.changes.lacks.clone();
         let before = std::mem::replace(live, Live::start(setup));
         self.input(Input::NewRun);
+        self.app.lacks = lacks;
         before.handle.join()
     }
 }

@@ -7,7 +7,7 @@ use super::keys::{self, Verb};
 use super::update::{possible_now, update};
 use super::update_tests::{drawn, inject, press, refuses, sends, tell};
 use crate::fault::plan::Episode;
-use crate::fault::{DiskHarm, Fault, Lacks, Need};
+use crate::fault::{By, DiskHarm, Fault, Kind, Lacks, Need};
 use crate::journal::{Part, RunView};
 use crate::oracle::Evidence;
 use crate::oracle::state_hash::differences::{Differences, Key, Value};
@@ -76,7 +76,12 @@ fn what_cannot_be_put_in_beside_what_is_in_is_refused_before_it_is_asked_for() {
         tell(
             &mut app,
             4_000,
-            crate::journal::Event::FaultIn { id: 7, fault, by },
+            crate::journal::Event::FaultIn {
+                id: 7,
+                fault,
+                by,
+                unpromised: false,
+            },
         );
         app
     };
@@ -178,9 +183,55 @@ fn the_menu_offers_nothing_that_the_target_lacks() {
     for stays in ["split in halves", "slow every link", "pause everybody"] {
         assert!(left.contains(&stays), "{stays}: {left:?}");
     }
+    let withheld = super::menu::withheld(&app);
+    let count: usize = withheld.iter().map(|(_, count)| count).sum();
+    assert_eq!(
+        left.len() + count,
+        all.len(),
+        "each that is gone has its reason"
+    );
+    assert!(withheld.iter().any(|(why, _)| why == "plain lacks Calls"));
     // Nobody leads, and it is not said that this is for now.
     app.picture = RunView::default();
     assert!(!names(&app).contains(&"isolate the leader"));
+}
+
+#[test]
+fn what_is_not_promised_can_be_done_and_is_labelled() {
+    let mut app = fixtures::five();
+    let detail = |app: &App, name: &str| {
+        let entries = super::menu::entries(app).into_iter();
+        let mut entries = entries.filter(|entry| entry.name == name);
+        entries
+            .next()
+            .expect("it is on the menu")
+            .detail
+            .expect("it can be done")
+    };
+    let label = "not promised: ";
+    assert!(!detail(&app, "kill all followers").starts_with(label));
+    assert!(detail(&app, "let the leader's disk lie").starts_with(label));
+    app.lacks
+        .promise(Kind::KillSeveral, "it forgets".to_owned());
+    app.lacks.promise(Kind::Kill, "it forgets".to_owned());
+    assert!(detail(&app, "kill all followers").starts_with(label));
+    press(&mut app, "x");
+    let said = app.flashing().expect("it is said at once");
+    assert!(said.contains(crate::journal::UNPROMISED), "{said}");
+    let mut view = RunView::default();
+    let mut take = |unpromised| {
+        let fault = Fault::Kill { who: 1 };
+        let event = crate::journal::Event::FaultIn {
+            id: 1,
+            fault,
+            by: By::You,
+            unpromised,
+        };
+        view.take(crate::journal::Entry { time_ns: 1, event });
+        view.lines.last().expect("it is said").text.clone()
+    };
+    assert_eq!(take(false), "you: kill n1");
+    assert_eq!(take(true), "you: kill n1 (outside of what is promised)");
 }
 
 /// How much time the timeline shows.

@@ -9,6 +9,7 @@ use ratatui::crossterm::event::{
 use super::app::{Action, App, Input, Overlay, Panel};
 use super::fixtures;
 use super::keys::{self, Key, Screen, Verb};
+use super::picker::Choice;
 use super::update::{possible_now, update};
 use crate::fault::plan::Episode;
 use crate::fault::{DiskHarm, Fault, NodeSelector, NodeSet, Signal, Way, WireHarm};
@@ -530,6 +531,40 @@ fn the_picker_picks_a_scenario_a_defect_and_a_seed() {
 }
 
 #[test]
+fn the_picker_picks_whose_system_and_in_which_mode() {
+    let choice = |name: &str, modes: &[&str], install: Option<&str>| Choice {
+        name: name.to_owned(),
+        modes: modes.iter().map(|&mode| mode.to_owned()).collect(),
+        install: install.map(str::to_owned),
+    };
+    let with_targets = || {
+        let mut app = fixtures::cut();
+        app.picker.targets = vec![
+            choice("etcd", &["strong", "weak"], None),
+            choice("redis", &["strong"], Some("apt install redis-server")),
+        ];
+        app
+    };
+    let picked = |keys: &str| {
+        let Some(Action::Start(pick)) = press(&mut with_targets(), keys) else {
+            panic!("{keys}: nothing is picked")
+        };
+        (pick.target, pick.defect)
+    };
+    let of = |name: &str, mode: &str| Some((name.to_owned(), mode.to_owned()));
+    assert_eq!(picked("s enter"), (None, None));
+    assert_eq!(picked("s t T enter"), (of("etcd", "weak"), None));
+    assert_eq!(picked("s t T T enter"), (of("etcd", "strong"), None));
+    // A defect that was chosen before is none of somebody's system.
+    assert_eq!(picked("s d t t T enter"), (of("redis", "strong"), None));
+    let defect = Some("stale-read".to_owned());
+    assert_eq!(picked("s d t t t enter"), (None, defect));
+    let mut app = with_targets();
+    press(&mut app, "s t d");
+    assert!(app.flashing().is_some_and(|text| text.contains("own node")));
+}
+
+#[test]
 fn the_picker_filters() {
     let mut app = fixtures::cut();
     press(&mut app, "s / c a l m enter");
@@ -688,7 +723,12 @@ fn a_click_selects_what_is_drawn_there_also_in_a_list_that_is_scrolled() {
             to: 1 + (id + 1) % 3,
         };
         let by = crate::fault::By::You;
-        let event = crate::journal::Event::FaultIn { id, fault, by };
+        let event = crate::journal::Event::FaultIn {
+            id,
+            fault,
+            by,
+            unpromised: false,
+        };
         let time_ns = app.now_ns;
         update(
             &mut app,
@@ -772,6 +812,7 @@ fn while_the_screen_is_frozen_keys_go_by_the_run_as_it_stands() {
             id: 77,
             fault: Fault::Pause { who: 1 },
             by: crate::fault::By::You,
+            unpromised: false,
         },
     );
     tell(

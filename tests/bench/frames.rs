@@ -185,6 +185,7 @@ fn loaded(operations: u64) -> App {
                 id: 1,
                 fault,
                 by: By::You,
+                unpromised: false,
             },
         ),
     );

@@ -113,7 +113,7 @@ impl Cluster {
         let words = self.words(node);
         let mut last = String::new();
         let ready = until(LED_WITHIN, async || {
-            let ready = self.target.is_ready(&words, "", ASK_WITHIN).await;
+            let ready = self.target.ready.is(&words, "", ASK_WITHIN).await;
             ready.map_err(|why| last = why.to_string()).ok()
         });
         assert!(ready.await.is_some(), "n{node} is not ready: {last}");

@@ -131,6 +131,62 @@ fn a_system_of_ones_own_needs_its_file_and_nothing_else() {
     documented(code, &run);
 }
 
+/// What `target new openraft` prints, for a store with that interface: only its program is another one.
+fn began_as_openraft(dir: &Path) -> String {
+    let (code, text, err) = said(&["target", "new", "openraft"]);
+    assert_eq!(code, 0, "{err}");
+    let script = Path::new(STORE).with_file_name("openraft.py");
+    let run = format!("run = [\"{{program}}\", \"{}\", ", script.display());
+    let mine = text
+        .replace("[\"raft-key-value\", \"raft-kv\"]", "[\"python3\"]")
+        .replace("run = [\"{program}\", ", &run)
+        // Of this store it is a proof.
+        .replace("# not_applied_match = ", "not_applied_match = ")
+        .replace("# leader = \"/Err", "leader = \"/Err");
+    for part in ["openraft.py", "\nnot_applied_match = ", "\nleader = \"/Err"] {
+        assert!(mine.contains(part), "no {part:?}: {text}");
+    }
+    let path = dir.join("mine.toml");
+    std::fs::write(&path, mine).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_began_as_openrafts_example_is_tested_by_the_file_for_it() {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
+    let _machine = machine();
+    let dir = tempfile::tempdir().unwrap();
+    let file = began_as_openraft(dir.path());
+    let (code, text, err) = said(&["target", "check", &file]);
+    assert_eq!(code, 0, "{text}\n{err}");
+    for line in [
+        "✓ form       every step of [form] succeeds",
+        "✓ leader     it says that it leads, in term 1",
+        "✓ write      is acknowledged, and is read",
+    ] {
+        assert!(text.contains(line), "no {line:?}: {text}");
+    }
+    let args = [
+        "--target",
+        &file,
+        "--faults",
+        "pause,isolate",
+        "--time",
+        "8",
+        "--seed",
+        "5",
+    ];
+    let (code, run, _dir) = tested(&args);
+    held(code, &run, &["pause", "isolate"]);
+    let args = [
+        "--target", &file, "--mode", "weak", "--time", "30", "--seed", "5",
+    ];
+    let (code, run, _dir) = tested(&args);
+    documented(code, &run);
+}
+
 #[test]
 fn what_cannot_be_tested_is_refused_before_anything_starts() {
     if !crate::support::installed::here(&["etcd", "python3"]) {

@@ -217,3 +217,42 @@ fn a_ring_names_every_node_once() {
     let twice = ring(&[1, 2, 3, 4, 4, 5]).check_among(among).unwrap_err();
     assert!(twice.why.contains("n4 stands in the ring twice"), "{twice}");
 }
+
+#[test]
+fn a_type_says_which_messages_are_meant_and_nothing_else_does_beside_it() {
+    let only = |text: &str| toml::from_str::<Only>(text);
+    let named = only("type = \"append_entries\"").unwrap();
+    assert_eq!(named.to_string(), " of type append_entries");
+    assert_eq!(only(&toml::to_string(&named).unwrap()).unwrap(), named);
+    for wrong in ["", "two words", &"x".repeat(40)] {
+        let why = only(&format!("type = \"{wrong}\""))
+            .unwrap_err()
+            .to_string();
+        assert!(why.contains("is no type of messages"), "{why}");
+    }
+    let fault = |of, only| -> Fault {
+        Fault::Message {
+            act: Act::Drop,
+            of,
+            who: Some(1),
+            per_mille: 300,
+            ms: 0,
+            to: None,
+            only,
+        }
+    };
+    for of in [Of::Peers, Of::Clients] {
+        assert_eq!(fault(of, named).check(), Ok(()));
+    }
+    for of in [Of::Votes, Of::Appends, Of::Heartbeats, Of::Snapshots] {
+        assert!(fault(of, named).check().is_err(), "{of:?}");
+    }
+    let both = Only {
+        terms: Some([1, 2]),
+        ..named
+    };
+    assert!(fault(Of::Peers, both).check().is_err());
+    let words = fault(Of::Peers, named).to_string();
+    let expected = "drop messages between nodes at n1 of type append_entries (30.0 %)";
+    assert_eq!(words, expected);
+}

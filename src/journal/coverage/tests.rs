@@ -51,6 +51,7 @@ fn an_operation_that_met_a_fault_is_not_calm_and_an_open_one_is_unknown() {
             id: 1,
             fault: fault.clone(),
             by: By::Plan,
+            unpromised: false,
         },
     );
     coverage.history(&complete(4, 2, Outcome::Unknown));
@@ -200,7 +201,15 @@ fn a_fault_that_nothing_met_does_not_count_as_one_that_took_effect() {
     };
     for id in [1, 2] {
         let (fault, by) = (fault(), By::Plan);
-        coverage.event(id, &Event::FaultIn { id, fault, by });
+        coverage.event(
+            id,
+            &Event::FaultIn {
+                id,
+                fault,
+                by,
+                unpromised: false,
+            },
+        );
     }
     let unproven = |coverage: &mut Coverage| {
         let (fault, by, why) = (fault(), By::Plan, String::new());
@@ -236,7 +245,15 @@ fn a_leader_that_dies_with_a_tail_is_counted_and_one_without_is_not() {
         };
         coverage.event(now_ns, &Event::Node { node });
         let by = By::Plan;
-        coverage.event(now_ns, &Event::FaultIn { id: 1, fault, by });
+        coverage.event(
+            now_ns,
+            &Event::FaultIn {
+                id: 1,
+                fault,
+                by,
+                unpromised: false,
+            },
+        );
         coverage.counts().tails
     };
     let killed = |node| Fault::Kill { who: node };
@@ -254,7 +271,15 @@ fn a_leader_whose_last_word_is_told_after_the_fault_was_hit_and_a_later_one_was_
         let mut coverage = Coverage::of(8);
         let fault = Fault::Pause { who: 1 };
         let by = By::Plan;
-        coverage.event(0, &Event::FaultIn { id: 1, fault, by });
+        coverage.event(
+            0,
+            &Event::FaultIn {
+                id: 1,
+                fault,
+                by,
+                unpromised: false,
+            },
+        );
         let node = NodeView {
             id: 1,
             role: Role::Leader,
@@ -280,7 +305,15 @@ fn says(coverage: &mut Coverage, ms: u64, child: ChildState, role: Role) {
 
 fn hit(coverage: &mut Coverage, ms: u64, fault: Fault) -> (u64, u64) {
     let (id, by) = (1, By::Plan);
-    coverage.event(ms * 1_000_000, &Event::FaultIn { id, fault, by });
+    coverage.event(
+        ms * 1_000_000,
+        &Event::FaultIn {
+            id,
+            fault,
+            by,
+            unpromised: false,
+        },
+    );
     let counts = coverage.counts();
     (counts.leader_hit, counts.tails)
 }
@@ -348,7 +381,15 @@ fn what_was_never_seen_to_be_in_takes_nothing_from_what_was() {
         by,
         why,
     };
-    coverage.event(0, &Event::FaultIn { id: 1, fault, by });
+    coverage.event(
+        0,
+        &Event::FaultIn {
+            id: 1,
+            fault,
+            by,
+            unpromised: false,
+        },
+    );
     coverage.event(1, &event);
     let counts = coverage.counts();
     assert_eq!(

@@ -4,7 +4,7 @@ use checkers::history::{Call, EventKind, Operation, Outcome};
 use checkers::verdict::{Counterexample, Exhausted, Reason};
 
 use super::*;
-use crate::fault::{By, DiskHarm, Fault, Remains};
+use crate::fault::{By, DiskHarm, Fault, Kind, Remains};
 use crate::oracle::Oracle;
 use crate::oracle::tests::some;
 use crate::scenario::{Changes, Scenario};
@@ -133,7 +133,7 @@ fn a_violation_after_a_disk_has_lied_says_so_and_one_before_it_does_not() {
         };
         let ending = violated(fault, Call::Delete, at, "read-index");
         assert_eq!(ending.exit(), 1);
-        ending.summary().contains("outside of the model")
+        ending.summary().contains("outside of what is promised")
     };
     assert!(disk(DiskHarm::LyingSync, u64::MAX));
     assert!(!disk(DiskHarm::LyingSync, 4));
@@ -150,7 +150,7 @@ fn a_lie_that_was_made_true_excuses_nothing_and_one_that_somebody_died_under_doe
         };
         let mut ending = violated(fault, Call::Delete, at, "read-index");
         ending.faults[0].remains = remains;
-        ending.outside_the_model().len()
+        ending.unpromised().len()
     };
     // While it was in, just after, and much later.
     for at in [5, 7, u64::MAX] {
@@ -159,7 +159,7 @@ fn a_lie_that_was_made_true_excuses_nothing_and_one_that_somebody_died_under_doe
     }
     let mut found = violated(Fault::Wipe { who: 2 }, Call::Delete, 9, "read-index");
     found.findings = vec![some(Oracle::StateHash)];
-    assert_eq!(found.outside_the_model().len(), 1);
+    assert_eq!(found.unpromised().len(), 1);
 }
 
 #[test]
@@ -170,9 +170,7 @@ fn a_wrong_clock_excuses_a_stale_read_of_a_trusted_lease_and_nothing_else() {
             rate_percent: 50,
             step_ms: 0,
         };
-        !violated(fault, call, at, reads)
-            .outside_the_model()
-            .is_empty()
+        !violated(fault, call, at, reads).unpromised().is_empty()
     };
     assert!(clock(Call::Read, 9, "lease"));
     assert!(!clock(Call::Delete, 9, "lease"));
@@ -200,7 +198,7 @@ fn what_the_certificate_alone_finds_under_a_trusted_lease_and_a_wrong_clock_is_l
             ..violated(fault, Call::Read, 9, reads)
         };
         assert_eq!(ending.exit(), 1);
-        ending.summary().contains("outside of the model")
+        ending.summary().contains("outside of what is promised")
     };
     assert!(labelled(&[Oracle::Certificate], "lease", 50));
     assert!(!labelled(&[Oracle::Certificate], "read-index", 50));
@@ -214,9 +212,9 @@ fn what_the_certificate_alone_finds_under_a_trusted_lease_and_a_wrong_clock_is_l
         findings: vec![some(Oracle::Certificate)],
         ..violated(clock(50), Call::Read, 9, "lease")
     };
-    assert!(also.summary().contains("outside of the model"));
+    assert!(also.summary().contains("outside of what is promised"));
     also.findings.push(some(Oracle::StateHash));
-    assert!(!also.summary().contains("outside of the model"));
+    assert!(!also.summary().contains("outside of what is promised"));
 }
 
 #[test]
@@ -263,7 +261,7 @@ fn what_is_found_after_a_fault_outside_of_the_model_says_so() {
     let wiped = found(vec![span(Fault::Wipe { who: 2 })]);
     assert_eq!(wiped.exit(), 1);
     assert!(
-        wiped.summary().contains("outside of the model"),
+        wiped.summary().contains("outside of what is promised"),
         "{}",
         wiped.summary()
     );
@@ -279,6 +277,23 @@ fn what_is_found_after_a_fault_outside_of_the_model_says_so() {
         ..wiped
     };
     assert!(!held.summary().contains("outside"), "{}", held.summary());
+}
+
+#[test]
+fn what_is_found_after_a_fault_that_a_mode_does_not_promise_to_survive_says_so() {
+    let said = |promises: Option<&[Kind]>, at| {
+        let mut ending = violated(Fault::Kill { who: 1 }, Call::Delete, at, "read-index");
+        ending.resolved.tested = Some(Tested {
+            promises: promises.map(<[Kind]>::to_vec),
+            ..tested(&[])
+        });
+        assert_eq!(ending.exit(), 1, "it is a violation all the same");
+        ending.summary().contains("outside of what is promised")
+    };
+    assert!(said(Some(&[Kind::Pause]), 9));
+    assert!(!said(Some(&[Kind::Pause]), 4), "it was not in yet");
+    assert!(!said(Some(&[Kind::Pause, Kind::Kill]), 9));
+    assert!(!said(None, 9), "all that is within the fault model");
 }
 
 #[test]
@@ -351,6 +366,7 @@ fn tested(expect: &[Anomaly]) -> Tested {
         program: "store".into(),
         named: false,
         expect: expect.to_vec(),
+        promises: None,
         description: String::new(),
     }
 }

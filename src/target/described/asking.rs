@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use super::question::{Ask, HttpAsk, Pattern, ReadyBy, RespAsk, RunAsk};
+use super::question::{Ask, HttpAsk, Pattern, Ready, ReadyBy, RespAsk, RunAsk};
 use super::{Description, Mode, Wiring};
 use crate::target::protocol::{http, resp};
-use crate::target::template::Words;
+use crate::target::template::{Template, Words};
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,18 +127,13 @@ fn json(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
-impl Description {
+impl Ready {
     /// Whether a node is ready now. `log` is what it has printed so far.
     ///
     /// # Errors
     /// Why not yet, or that it is not seen by asking.
-    pub async fn is_ready(
-        &self,
-        words: &Words,
-        log: &str,
-        within: Duration,
-    ) -> Result<(), NoAnswer> {
-        match &self.ready.by {
+    pub async fn is(&self, words: &Words, log: &str, within: Duration) -> Result<(), NoAnswer> {
+        match &self.by {
             ReadyBy::Tcp(at) => {
                 let at = at.fill(words);
                 match tokio::time::timeout(within, TcpStream::connect(&at)).await {
@@ -154,6 +149,38 @@ impl Description {
         }
     }
 
+    /// By what one sees that a node is ready, in words.
+    #[must_use]
+    pub fn seen_by(&self, words: &Words) -> String {
+        match &self.by {
+            ReadyBy::Tcp(at) => format!("{} takes connections", at.fill(words)),
+            ReadyBy::Log(pattern) => format!("it printed {pattern:?}"),
+            ReadyBy::Init(_) => "it answered init by init_ok".to_owned(),
+            ReadyBy::Ask(ask) => format!("{} is answered", ask.asks(words)),
+        }
+    }
+}
+
+impl Ask {
+    /// What is asked, in words.
+    #[must_use]
+    pub fn asks(&self, words: &Words) -> String {
+        let filled = |parts: &[Template]| {
+            let parts: Vec<String> = parts.iter().map(|part| part.fill(words)).collect();
+            parts.join(" ")
+        };
+        match self {
+            Ask::Http(ask) => {
+                let (method, to) = (ask.request.method(), ask.request.to().fill(words));
+                format!("{method} {to}")
+            }
+            Ask::Run(ask) => format!("`{}`", filled(&ask.command)),
+            Ask::Resp(ask) => format!("{} at {}", filled(&ask.command), ask.at.fill(words)),
+        }
+    }
+}
+
+impl Description {
     /// Makes nodes a cluster: every step of the file, in its order, at each node that it is for. A step is asked again until it
     /// succeeds: a node that is ready may not yet have heard of the others.
     ///
@@ -232,7 +259,6 @@ impl Description {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::template::Template;
 
     fn program(script: &str, pattern: Option<&str>) -> Ask {
         let part = |text: &str| Template::parse(text, &["node"]).unwrap();

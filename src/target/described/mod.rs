@@ -26,11 +26,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use checkers::anomaly::Anomaly;
 use rustix::process::Signal;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+pub use super::mode::Expect;
 use super::template::{Template, Words};
 use crate::fault::Kind;
 pub use client::ClientOptions;
@@ -208,24 +208,6 @@ pub struct Form {
     pub ask: Ask,
 }
 
-/// What must come out in a mode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expect {
-    /// Nothing: a violation is the system's bug.
-    Holds,
-    /// One of these must be found, and nothing else may be.
-    Found(Vec<Anomaly>),
-}
-
-impl Serialize for Expect {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Expect::Holds => serializer.serialize_str("holds"),
-            Expect::Found(anomalies) => anomalies.serialize(serializer),
-        }
-    }
-}
-
 /// What a target promises, used in one way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mode {
@@ -377,6 +359,17 @@ impl Description {
             None => self.modes.first(),
             Some(name) => self.modes.iter().find(|mode| mode.name == name),
         }
+    }
+
+    /// The programs of its processes that start something with another parent, where no fault meets it: `docker`.
+    #[must_use]
+    pub fn leaving(&self) -> Vec<&str> {
+        let programs = self
+            .process
+            .iter()
+            .filter_map(|process| process.run.first());
+        let programs = programs.map(Template::source);
+        programs.filter(|program| parse::leaves(program)).collect()
     }
 
     /// As a file, with everything in it that its own file left unsaid; read again it is the same.

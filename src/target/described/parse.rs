@@ -308,6 +308,11 @@ fn processes(file: &Table<'_>, words: &[&str], warnings: &mut Vec<String>) -> Ve
     processes
 }
 
+/// Whether what this program starts has another parent than itself.
+pub(super) fn leaves(program: &str) -> bool {
+    LEAVES.contains(&base_name(program).as_str())
+}
+
 fn base_name(program: &str) -> String {
     match program {
         "{program}" => "node".to_owned(),

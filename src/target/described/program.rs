@@ -2,7 +2,9 @@
 //! it it ends, also where the bench is killed.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -32,13 +34,17 @@ impl Drop for ClientProgram {
     }
 }
 
+/// What all of them have printed as errors, in the run's folder.
+pub(super) const LOG: &str = "clients.log";
+
 /// Starts the program of a client, as its file says, whenever it is wanted, on this host if it has one. What it prints as
-/// errors goes nowhere.
+/// errors is added to this log.
 pub(super) fn start(
     run: &[Template],
     env: &BTreeMap<String, Template>,
     words: &Words,
     host: Option<Arc<dyn Watcher>>,
+    log: Option<PathBuf>,
 ) -> Start {
     let run: Vec<String> = run.iter().map(|part| part.fill(words)).collect();
     let env: Vec<(String, String)> = env
@@ -47,8 +53,10 @@ pub(super) fn start(
         .collect();
     Box::new(move || {
         let (run, env, host) = (run.clone(), env.clone(), host.clone());
+        let log = log.clone();
         Box::pin(async move {
-            let started = tokio::task::spawn_blocking(move || launched(&run, &env, host)).await;
+            let launched = move || launched(&run, &env, host, log.as_deref());
+            let started = tokio::task::spawn_blocking(launched).await;
             let mut program = started.map_err(io::Error::other)??;
             let pipes = (program.stdin.take(), program.stdout.take());
             let (Some(input), Some(output)) = pipes else {
@@ -68,6 +76,7 @@ fn launched(
     run: &[String],
     env: &[(String, String)],
     host: Option<Arc<dyn Watcher>>,
+    log: Option<&Path>,
 ) -> io::Result<Program> {
     let (name, args) = run.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut launch = Launch::new(name)
@@ -79,6 +88,10 @@ fn launched(
     }
     if let Some(host) = host {
         launch = launch.watch(host);
+    }
+    if let Some(log) = log {
+        let log = OpenOptions::new().create(true).append(true).open(log)?;
+        launch = launch.stderr(log);
     }
     launch.start().map_err(io::Error::other)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -47,6 +47,8 @@ pub struct System {
     shortages: Shortages,
     /// The nodes that were ready once.
     were_ready: Arc<Mutex<BTreeSet<u64>>>,
+    /// Why a node was not ready when it was asked last.
+    not_ready: Arc<Mutex<BTreeMap<u64, String>>>,
     /// Where the members are: known from the first start on.
     wiring: Mutex<Option<Arc<Wiring>>>,
     /// What surrounds the nodes: known from the first start on.
@@ -70,6 +72,7 @@ impl System {
             members,
             shortages,
             were_ready: Arc::default(),
+            not_ready: Arc::default(),
             wiring: Mutex::default(),
             around: Mutex::default(),
         }
@@ -91,11 +94,8 @@ impl System {
             members: self.members.iter().map(place).collect(),
             program: self.program.clone(),
         });
-        let mut known = self.wiring.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Some(wired.clone());
-        drop(known);
-        let mut around = self.around.lock().unwrap_or_else(PoisonError::into_inner);
-        *around = Some(wiring.clone());
+        *known(&self.wiring) = Some(wired.clone());
+        *known(&self.around) = Some(wiring.clone());
         wired
     }
 
@@ -108,17 +108,14 @@ impl System {
 
     /// The same, once the nodes' addresses are known.
     fn known_words(&self, node: u64) -> Option<Words> {
-        let known = self.wiring.lock().unwrap_or_else(PoisonError::into_inner);
-        let wiring = known.clone()?;
-        drop(known);
+        let wiring = known(&self.wiring).clone()?;
         self.members
             .contains(&node)
             .then(|| self.words(&wiring, node))
     }
 
     fn around(&self) -> Option<target::Wiring> {
-        let around = self.around.lock().unwrap_or_else(PoisonError::into_inner);
-        around.clone()
+        known(&self.around).clone()
     }
 
     /// What carries the nodes' lines, where they speak by those.
@@ -166,30 +163,66 @@ impl System {
                 Box::pin(async move { ready })
             }));
         }
-        let were_ready = self.were_ready.clone();
-        let again = were_ready
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&node);
+        let (were_ready, not_ready) = (self.were_ready.clone(), self.not_ready.clone());
+        let again = known(&were_ready).contains(&node);
         if again {
             return Readiness::Asked(listens(listening));
         }
-        let by = self.description.ready.by.clone();
+        let ready = self.description.ready.clone();
         // What the log says of an earlier life is not said of this one.
         let from = std::fs::metadata(&log).map_or(0, |log| log.len());
         let asked: Arc<AskReady> = Arc::new(move || {
-            let (by, words, log) = (by.clone(), words.clone(), log.clone());
-            let were_ready = were_ready.clone();
+            let (ready, words, log) = (ready.clone(), words.clone(), log.clone());
+            let (were_ready, not_ready) = (were_ready.clone(), not_ready.clone());
             Box::pin(async move {
-                is_ready(&by, &words, &log, from).await.then(|| {
-                    let mut were_ready = were_ready.lock().unwrap_or_else(PoisonError::into_inner);
-                    were_ready.insert(node);
-                    listening
-                })
+                let said = said_since(&ready.by, &log, from).await;
+                match ready.is(&words, &said, ANSWER_WITHIN).await {
+                    Ok(()) => {
+                        known(&were_ready).insert(node);
+                        Some(listening)
+                    }
+                    Err(why) => {
+                        known(&not_ready).insert(node, why.to_string());
+                        None
+                    }
+                }
             })
         });
         Readiness::Asked(asked)
     }
+
+    /// A node's own address; known from its first start on, where each has one.
+    #[must_use]
+    pub fn address(&self, node: u64) -> Option<IpAddr> {
+        let ip = self.around()?.hosts.get(&node).copied()?;
+        Some(IpAddr::V4(ip))
+    }
+
+    /// Where a node's clients are to ask it, by its own address.
+    #[must_use]
+    pub fn clients_of(&self, node: u64) -> Option<SocketAddr> {
+        let (words, ip) = (self.known_words(node)?, self.address(node)?);
+        Some(self.clients_at(&words, ip))
+    }
+
+    /// Where the client programs' own errors are, where clients are programs.
+    #[must_use]
+    pub fn clients_log(&self) -> Option<PathBuf> {
+        let are_programs = matches!(self.mode.client, ClientOptions::Lines { .. });
+        let dir = self.around().filter(|_| are_programs)?.dir;
+        Some(dir.join(program::LOG))
+    }
+
+    /// By what one sees that a node is ready, in words; known from the first start on.
+    #[must_use]
+    pub fn ready_when(&self, node: u64) -> Option<String> {
+        let words = self.known_words(node)?;
+        Some(self.description.ready.seen_by(&words))
+    }
+}
+
+fn known<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The port of `http://HOST:PORT/...`.
@@ -209,25 +242,21 @@ fn listens(listening: Listening) -> Arc<AskReady> {
         let since = since.clone();
         Box::pin(async move {
             let connected = tokio::net::TcpStream::connect(listening.clients).await;
-            let mut since = since.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut since = known(&since);
             let waited = since.get_or_insert_with(Instant::now).elapsed();
             (connected.is_ok() || waited > LISTENS_WITHIN).then_some(listening)
         })
     })
 }
 
-async fn is_ready(by: &ReadyBy, words: &Words, log: &Path, from: u64) -> bool {
-    match by {
-        ReadyBy::Tcp(at) => tokio::net::TcpStream::connect(at.fill(words)).await.is_ok(),
-        ReadyBy::Log(pattern) => {
-            let text = tokio::fs::read(log).await.unwrap_or_default();
-            let new = text.get(usize::try_from(from).unwrap_or(usize::MAX)..);
-            pattern.is_in(&String::from_utf8_lossy(new.unwrap_or_default()))
-        }
-        ReadyBy::Ask(ask) => ask.answer(words, ANSWER_WITHIN).await.is_ok(),
-        // Without a post nobody would carry its answer.
-        ReadyBy::Init(_) => false,
+/// What a node has printed in this life, where one sees by that whether it is ready.
+async fn said_since(by: &ReadyBy, log: &Path, from: u64) -> String {
+    if !matches!(by, ReadyBy::Log(_)) {
+        return String::new();
     }
+    let text = tokio::fs::read(log).await.unwrap_or_default();
+    let new = text.get(usize::try_from(from).unwrap_or(usize::MAX)..);
+    String::from_utf8_lossy(new.unwrap_or_default()).into_owned()
 }
 
 impl Target for System {
@@ -291,6 +320,13 @@ impl Target for System {
 
     fn ready_within(&self) -> Option<Duration> {
         Some(Duration::from_secs(self.description.ready.within_s))
+    }
+
+    fn why_not_ready(&self, node: u64) -> Option<String> {
+        match self.description.ready.by {
+            ReadyBy::Init(_) => Some("it has not answered init by init_ok".to_owned()),
+            _ => known(&self.not_ready).get(&node).cloned(),
+        }
     }
 
     fn bootstrap<'a>(&'a self, _members: &'a [Member]) -> Asked<'a, ()> {
@@ -373,7 +409,7 @@ impl Target for System {
                     Some(_) => places,
                     None => config.dial.clone(),
                 };
-                let start = program::start(run, env, &words, host);
+                let start = program::start(run, env, &words, host, self.clients_log());
                 let lines = Lines::new(number, nodes, start);
                 Box::new(Routed::new(lines, &config))
             }
@@ -452,14 +488,12 @@ fn state_in(state: &State, answer: &Value) -> Result<StateHash, String> {
 
 /// A mode as any target has it: in one that is to show something, what exposes it is drawn.
 fn neutral(mode: &Mode) -> target::Mode {
-    let (expect, drawn) = match &mode.expect {
-        Expect::Holds => (target::Expect::Holds, &mode.survives),
-        Expect::Found(these) => (target::Expect::Found(these.clone()), &mode.expose),
-    };
+    let shows = matches!(mode.expect, Expect::Found(_));
     target::Mode {
         name: mode.name.clone(),
-        expect,
-        survives: Some(drawn.clone()),
+        expect: mode.expect.clone(),
+        survives: Some(mode.survives.clone()),
+        expose: shows.then(|| mode.expose.clone()),
     }
 }
 

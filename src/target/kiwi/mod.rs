@@ -223,6 +223,7 @@ impl Target for Kiwi {
             name: name.to_owned(),
             expect,
             survives,
+            expose: None,
         };
         vec![
             mode("read-index", Expect::Holds, None),

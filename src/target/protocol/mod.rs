@@ -21,6 +21,7 @@ pub mod lines;
 pub mod maelstrom;
 pub mod posted;
 pub mod resp;
+pub mod services;
 
 use bytes::Bytes;
 use checkers::history::{At, Call, Outcome, Value};

@@ -194,7 +194,7 @@ impl Card<'_> {
 
     fn facts(&self, node: &crate::journal::NodeView) -> Vec<(&'static str, String)> {
         let (app, id) = (self.app, self.node);
-        let (_, role, _) = cluster::role(node, app.theme);
+        let (_, role, _) = cluster::role(node, app);
         let up = app
             .picture
             .up_since_ns

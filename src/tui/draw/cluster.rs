@@ -10,7 +10,6 @@ use ratatui::widgets::Widget;
 use super::text::{self, Cell};
 use crate::journal::{ChildState, LinkState, NodeView, Role};
 use crate::tui::app::{App, Panel};
-use crate::tui::theme::Theme;
 
 /// Where a row's role begins: selection, name and the role's glyph are before it.
 const ROLE: Cell = Cell { x: 6, width: 10 };
@@ -56,7 +55,7 @@ impl Widget for &Cluster<'_> {
             text::put(buf, inner, 1, 0, "the nodes start", theme.dim());
             return;
         }
-        let columns = Columns::that_fit(inner.width, count, before_links(app));
+        let columns = Columns::that_fit(inner.width, app);
         head(buf, inner, &columns, app);
         let most = app
             .picture
@@ -102,8 +101,9 @@ struct Columns {
 }
 
 impl Columns {
-    fn that_fit(width: u16, nodes: usize, before_links: u16) -> Columns {
-        let matrix = nodes as u16 * 2 - 1 + before_links;
+    fn that_fit(width: u16, app: &App) -> Columns {
+        let (nodes, told) = (app.picture.nodes.len(), app.picture.told);
+        let matrix = nodes as u16 * 2 - 1 + before_links(app);
         let mut room = width.saturating_sub(NAME);
         let matrix = if nodes > 1 && room >= matrix + 4 {
             room -= matrix;
@@ -123,6 +123,15 @@ impl Columns {
             ("restarts", 8),
             ("pid", 7),
         ] {
+            // What nodes do not tell is not shown as 0.
+            let is_told = match name {
+                "term" => told.terms,
+                "restarts" | "pid" => true,
+                _ => told.logs,
+            };
+            if !is_told {
+                continue;
+            }
             if room < width + 1 {
                 break;
             }
@@ -167,7 +176,7 @@ impl Row<'_> {
     fn draw(&self, buf: &mut Buffer, inner: Rect, y: u16) {
         let (app, node, theme) = (self.app, self.node, self.app.theme);
         let selected = app.node.min(app.picture.nodes.len() - 1) == self.row;
-        let (glyph, role, style) = role(node, theme);
+        let (glyph, role, style) = role(node, app);
         text::put(
             buf,
             inner,
@@ -231,10 +240,13 @@ fn link(app: &App, from: u64, to: u64) -> (&'static str, Style) {
     }
 }
 
-/// A node's glyph and what it believes it is: in brackets while it is paused, for it does not know.
-pub(super) fn role(node: &NodeView, theme: Theme) -> (&'static str, String, Style) {
+/// A node's glyph and what it believes it is: in brackets while it is paused, for it does not know. Where nodes do not tell,
+/// that they run is all there is to say.
+pub(super) fn role(node: &NodeView, app: &App) -> (&'static str, String, Style) {
+    let (theme, told) = (app.theme, app.picture.told);
     let glyphs = theme.glyphs;
     let word = match node.role {
+        Role::Unheard if !told.roles => "up",
         Role::Unheard => "not heard",
         Role::Follower => "follower",
         Role::Candidate => "candidate",
@@ -249,9 +261,10 @@ pub(super) fn role(node: &NodeView, theme: Theme) -> (&'static str, String, Styl
         (ChildState::Up, Role::Leader) => (glyphs.leader, word.to_owned(), theme.bold()),
         (ChildState::Up, Role::Candidate) => (glyphs.candidate, word.to_owned(), theme.ok()),
         // It follows nobody: it has lost its leader.
-        (ChildState::Up, Role::Follower) if node.leader.is_none() => {
+        (ChildState::Up, Role::Follower) if node.leader.is_none() && told.leaders => {
             ("?", word.to_owned(), theme.ok())
         }
+        (ChildState::Up, Role::Unheard) if !told.roles => (" ", word.to_owned(), theme.ok()),
         (ChildState::Up, Role::Unheard | Role::Shutdown) => (" ", word.to_owned(), theme.dim()),
         (ChildState::Up, _) => (" ", word.to_owned(), theme.ok()),
     }

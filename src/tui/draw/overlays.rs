@@ -10,7 +10,7 @@ use super::text;
 use crate::tui::app::{App, Overlay};
 use crate::tui::keys::{self, Group};
 use crate::tui::menu;
-use crate::tui::picker::Field;
+use crate::tui::picker::{Choice, Field};
 use crate::tui::update::possible_now;
 
 /// A rectangle of at most this size in the middle of `area`.
@@ -144,19 +144,32 @@ fn leave(app: &App, area: Rect, buf: &mut Buffer) {
 fn faults(app: &App, row: usize, area: Rect, buf: &mut Buffer) {
     let theme = app.theme;
     let entries = menu::entries(app);
+    let withheld: Vec<String> = menu::withheld(app)
+        .into_iter()
+        .map(|(why, count)| format!("{count} not offered: {}", theme.glyphs.spell(&why)))
+        .collect();
     let inner = panel(
         app,
         area,
         buf,
         "Faults: what shall go wrong?",
         66,
-        entries.len() as u16 + 3,
+        (entries.len() + withheld.len()) as u16 + 3,
     );
     let [name_at, detail_at] = text::cells(4, &[25, 1], inner.width)[..] else {
         return;
     };
-    let room = usize::from(inner.height.saturating_sub(2)).max(1);
+    // Where there is little room, the entries have it.
+    let below = match usize::from(inner.height) > withheld.len() + 8 {
+        true => withheld.len(),
+        false => 0,
+    };
+    let room = usize::from(inner.height).saturating_sub(2 + below).max(1);
     let first = (row + 1).saturating_sub(room);
+    for (at, why) in withheld.iter().take(below).enumerate() {
+        let y = inner.height.saturating_sub((1 + below - at) as u16);
+        text::put(buf, inner, 1, y, why, theme.dim());
+    }
     for (i, entry) in entries.iter().enumerate().skip(first).take(room) {
         let y = (i - first) as u16;
         let digit = if i < 9 {
@@ -196,9 +209,9 @@ fn faults(app: &App, row: usize, area: Rect, buf: &mut Buffer) {
         }
     }
     let [up, down, ..] = theme.glyphs.arrows;
-    let below = entries.len().saturating_sub(first + room);
-    if below > 0 {
-        let more = format!("{down} {below} more");
+    let hidden = entries.len().saturating_sub(first + room);
+    if hidden > 0 {
+        let more = format!("{down} {hidden} more");
         text::put(buf, inner, 4, room as u16, &more, theme.dim());
     }
     let keys = format!("{up}{down} or a digit   enter do it   0 heal all   esc never mind");
@@ -223,9 +236,9 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         buf,
         "Scenarios",
         78,
-        picker.recipes.len() as u16 + 8,
+        picker.recipes.len() as u16 + 9,
     );
-    let room = usize::from(inner.height.saturating_sub(8)).max(1);
+    let room = usize::from(inner.height.saturating_sub(9)).max(1);
     let most = inner.width.saturating_sub(34);
     let [name_at, about_at, length_at, nodes_at] = text::cells(1, &[18, most, 6, 4], 0)[..] else {
         return;
@@ -275,7 +288,7 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
             );
         }
     }
-    let y = inner.height.saturating_sub(5);
+    let y = inner.height.saturating_sub(6);
     if let Some(recipe) = picker.shown().nth(picker.row) {
         // In the list there is seldom room for the whole sentence.
         let words = usize::from(inner.width.saturating_sub(2));
@@ -296,14 +309,34 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         let x = text::put(buf, inner, 9, y, value, style);
         text::put(buf, inner, x + 3, y, keys, theme.dim());
     };
-    line(
-        buf,
-        y,
-        "defect",
-        picker.defect_name().unwrap_or("none"),
-        "d: the next one",
-        theme.bold(),
-    );
+    let (target, target_keys, target_style) = match picker.choice() {
+        None => (
+            "our own node".to_owned(),
+            "t: somebody's system",
+            theme.bold(),
+        ),
+        Some(Choice { name, install, .. }) => {
+            let mode = picker.mode_name().unwrap_or_default();
+            match install {
+                None => (
+                    format!("{name}, mode {mode}"),
+                    "t: the next   T: its next mode",
+                    theme.bold(),
+                ),
+                Some(install) => (
+                    format!("{name}: not here: {install}"),
+                    "t: the next",
+                    theme.dim(),
+                ),
+            }
+        }
+    };
+    line(buf, y, "target", &target, target_keys, target_style);
+    let (defect, defect_keys) = match picker.choice() {
+        None => (picker.defect_name().unwrap_or("none"), "d: the next one"),
+        Some(_) => ("none", "only in our own node"),
+    };
+    line(buf, y + 1, "defect", defect, defect_keys, theme.bold());
     let typed = |field, text: &str| {
         if picker.typing == Some(field) {
             (format!("{text} "), theme.selected())
@@ -317,12 +350,12 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
     } else {
         "e: edit   R: a new one"
     };
-    line(buf, y + 1, "seed", &seed, seed_keys, seed_style);
+    line(buf, y + 2, "seed", &seed, seed_keys, seed_style);
     let (clients, keys) = picker.load();
     let load = format!("{clients} clients, {keys} contended keys");
     line(
         buf,
-        y + 2,
+        y + 3,
         "load",
         &load,
         "+ - clients   > < keys",
@@ -332,7 +365,7 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
         let (filter, style) = typed(Field::Filter, &picker.filter);
         line(
             buf,
-            y + 3,
+            y + 4,
             "filter",
             &filter,
             "enter keep   esc clear",
@@ -341,7 +374,7 @@ fn picker(app: &App, area: Rect, buf: &mut Buffer) {
     }
     let [up, down, ..] = theme.glyphs.arrows;
     let keys = format!("{up}{down} choose   enter ends this run, starts that   / filter   esc");
-    text::put(buf, inner, 1, y + 4, &keys, theme.dim());
+    text::put(buf, inner, 1, y + 5, &keys, theme.dim());
 }
 
 /// Our own failure, over everything: never a verdict.
