@@ -4,8 +4,8 @@
 //!   sender's line ─▶ carry: lost where the direction is held, or wait until due ─▶ look again ─▶ receiver
 //! ```
 //!
-//! Unlike a byte inside a stream, a line may be lost: what is sent into a cut never arrives, and so does what was on its
-//! way when the cut came. A line that is slow waits alone, so that later ones overtake it.
+//! Unlike a byte inside a stream, a line may be lost: what is sent where it is held or held back never arrives, and so does
+//! what was on its way when the cut came. A line that is slow waits alone, so that later ones overtake it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Network {
         if late.is_zero() {
             return given(&legs, counted, give);
         }
-        if legs.iter().any(|leg| leg.effect().held) || !first.keep_line(counted) {
+        if legs.iter().any(|leg| leg.holds_lines()) || !first.keep_line(counted) {
             return Fate::Lost;
         }
         runtime.spawn(async move {
