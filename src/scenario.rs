@@ -4,6 +4,8 @@
 //! file of the same form. [`Scenario::resolve`] draws what the seed leaves open, and what it gives is enough to run
 //! again: it is what `scenario.toml` in a run's folder holds, and [`Given`] takes that, too.
 
+mod about;
+mod builtin;
 mod check;
 mod fit;
 mod given;
@@ -17,42 +19,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::defects::{self, Place};
 use crate::fault::plan::{CALM_MS, Draw, EPISODE_MS, Episode, Plan};
+use crate::fault::step::Step;
 use crate::fault::{Class, Fault, Kind, Lacks, Need, NodeId, NodeSelector};
 use crate::workload::{Keys, Mix};
 
+pub use about::{Subject, Twin, Versions};
 #[cfg(test)]
 pub(crate) use check::{ELECTION_MAX_MS, ELECTION_MIN_MS, HEARTBEAT_MS};
 pub use given::Given;
 pub use tested::{ForTarget, Tested};
 use wrong::Wrong;
-
-const BUILT_IN: &[&str] = &[
-    include_str!("scenarios/rapids.toml"),
-    include_str!("scenarios/calm.toml"),
-    include_str!("scenarios/pause-and-return.toml"),
-    include_str!("scenarios/rolling-crash.toml"),
-    include_str!("scenarios/power-loss.toml"),
-    include_str!("scenarios/changing-members.toml"),
-    include_str!("scenarios/lease-restart.toml"),
-    include_str!("scenarios/partitions.toml"),
-    include_str!("scenarios/figure-8.toml"),
-    include_str!("scenarios/late-heir.toml"),
-    include_str!("scenarios/kill-on-append.toml"),
-    include_str!("scenarios/flapping.toml"),
-    include_str!("scenarios/sweep.toml"),
-    include_str!("scenarios/old-votes.toml"),
-    include_str!("scenarios/slow-clock.toml"),
-    include_str!("scenarios/bad-disks.toml"),
-    include_str!("scenarios/lying-disk.toml"),
-    include_str!("scenarios/flipped-bits.toml"),
-    include_str!("scenarios/power-loss-on-sync.toml"),
-    include_str!("scenarios/kill-in-snapshot.toml"),
-    include_str!("scenarios/stand-still.toml"),
-    include_str!("scenarios/lost-answers.toml"),
-    include_str!("scenarios/lost-sessions.toml"),
-    include_str!("scenarios/by-hand.toml"),
-    include_str!("scenarios/demo.toml"),
-];
 
 /// So many nodes there can be.
 const MOST_NODES: NodeId = 9;
@@ -109,6 +85,15 @@ pub struct Scenario {
     /// The nodes' Raft timings, where they are not the defaults.
     #[serde(default)]
     pub timings: Timings,
+    /// Whose system it is about, where it is not for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<Subject>,
+    /// The same without what it shows: it must stay clean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twin: Option<Twin>,
+    /// What is done one after the other, each when something has been seen. The run ends with the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// Episodes that come first, whatever the seed.
     #[serde(default)]
     pub opening: Vec<Episode>,
@@ -368,37 +353,6 @@ pub enum Error {
 }
 
 impl Scenario {
-    /// The embedded scenarios, in the order in which they are listed.
-    ///
-    /// # Panics
-    /// If one of them is malformed, which a test excludes.
-    #[must_use]
-    pub fn built_in() -> Vec<Scenario> {
-        BUILT_IN
-            .iter()
-            .map(|text| toml::from_str(text).expect("an embedded scenario is well formed"))
-            .collect()
-    }
-
-    /// The embedded scenario of that name.
-    ///
-    /// # Errors
-    /// Where there is none.
-    pub fn find(name: &str) -> Result<Scenario, Error> {
-        let all = Scenario::built_in();
-        let known = all
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        all.into_iter()
-            .find(|s| s.name == name)
-            .ok_or_else(|| Error::NoSuch {
-                name: name.to_owned(),
-                known,
-            })
-    }
-
     /// Applies the command line's changes and draws what the seed leaves open.
     ///
     /// # Errors
@@ -416,6 +370,7 @@ impl Scenario {
             || changes.nodes.is_some_and(|nodes| nodes != self.nodes)
             || changes.faults.is_some();
         fit::refuse(changes, defect.as_deref())?;
+        self.refuse_steps(changes)?;
         let opening = self.opening.len();
         let unfit = match &changes.target {
             Some(target) => self.fit(target, changes)?,
@@ -528,6 +483,13 @@ impl Scenario {
         self.vote_guard = changes.vote_guard.or(self.vote_guard);
     }
 
+    /// So many clients are numbered side by side: those of the workload, the bench's own, and one for each step.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        let steps = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        self.clients.saturating_add(1).saturating_add(steps)
+    }
+
     /// How nodes answer reads.
     #[must_use]
     pub fn reads(&self) -> &str {
@@ -606,7 +568,8 @@ impl Scenario {
             episodes.extend(Plan::draw(&draw).episodes);
         }
         episodes.sort_by_key(|episode| episode.at_ms);
-        Plan { episodes }
+        let steps = self.steps.clone();
+        Plan { episodes, steps }
     }
 
     /// The leadership is handed on, again and again: the decoy of the plan.

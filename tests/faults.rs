@@ -819,6 +819,7 @@ async fn a_plans_fault_waits_while_somebody_holds_the_run() {
     let who = NodeSelector::Follower(0);
     let plan = Plan {
         episodes: vec![Episode::at(1, 60_000, vec![Fault::IsolateClients { who }])],
+        steps: Vec::new(),
     };
     let mut stage = Stage::playing(3, 3, |_| (), plan).await;
     stage.hold(true);
@@ -842,6 +843,7 @@ async fn what_somebody_asked_for_is_in_the_plan_as_it_went() {
     let never = Episode::at(3_600_000, 9, vec![Fault::Pause { who }]);
     let plan = Plan {
         episodes: vec![planned.clone(), never],
+        steps: Vec::new(),
     };
     let mut stage = Stage::playing(3, 3, |_| (), plan).await;
     stage.begin().await;
@@ -876,7 +878,7 @@ async fn what_somebody_asked_for_is_in_the_plan_as_it_went() {
         };
         assert!(matches!(fault, Fault::Restart { .. }), "{fault}");
     }
-    let Plan { episodes } = stage.went().await;
+    let Plan { episodes, .. } = stage.went().await;
     let [first, cut, pause, restarted] = &episodes[..] else {
         panic!("{episodes:#?}");
     };

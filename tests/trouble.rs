@@ -151,12 +151,6 @@ fn left() -> Vec<String> {
     folders.chain(processes).collect()
 }
 
-/// A port that is free on every address now.
-fn port() -> u16 {
-    let probe = TcpListener::bind("0.0.0.0:0").expect("a port is free");
-    probe.local_addr().expect("it is bound").port()
-}
-
 fn has(said: &(i32, String), code: i32, parts: &[&str]) {
     assert_eq!(said.0, code, "{}", said.1);
     for part in parts {

@@ -73,10 +73,10 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn run(args: &HuntArgs, out: &mut Out) -> anyhow::Result<u8> {
-    let changes = args.changes.changes()?;
     let names = args.names();
     let givens = names.iter().map(|name| find(name));
     let givens = givens.collect::<anyhow::Result<Vec<_>>>()?;
+    let changes = args.changes.changes(&givens.iter().collect::<Vec<_>>())?;
     let (mut asked, seed) = args.asked(names, &givens, &changes)?;
     let wrong = |error: run::ScenarioError| Usage(error.to_string());
     Runs::new(asked.clone(), &givens, &changes).map_err(wrong)?;

@@ -89,16 +89,16 @@ pub(crate) struct ChangeArgs {
     #[arg(long, value_name = "NAME|FILE")]
     target: Option<String>,
     /// In which of its modes: the first one where none is named.
-    #[arg(long, value_name = "NAME", requires = "target")]
+    #[arg(long, value_name = "NAME")]
     mode: Option<String>,
     /// The target's program, instead of the one that its file looks for.
-    #[arg(long, value_name = "PATH", requires = "target")]
+    #[arg(long, value_name = "PATH")]
     program: Option<PathBuf>,
 }
 
 impl ChangeArgs {
-    /// The changes; a name that there is not is wrong usage.
-    pub(crate) fn changes(&self) -> anyhow::Result<Changes> {
+    /// The changes in these scenarios; a name that there is not is wrong usage.
+    pub(crate) fn changes(&self, givens: &[&Given]) -> anyhow::Result<Changes> {
         let faults = match self.faults.as_deref() {
             None => None,
             Some("none") => Some(Vec::new()),
@@ -117,7 +117,7 @@ impl ChangeArgs {
         if let Some(append) = &self.append {
             one_of("--append", append, run::APPEND_MODES.iter().copied())?;
         }
-        let (target, lacks) = self.target()?;
+        let (target, lacks) = self.target(givens)?;
         Ok(Changes {
             nodes: self.nodes,
             seconds: self.time,
@@ -133,12 +133,29 @@ impl ChangeArgs {
         })
     }
 
-    /// Whose system, and what it lacks.
-    fn target(&self) -> anyhow::Result<(Option<run::ForTarget>, run::Lacks)> {
-        let Some(name) = &self.target else {
+    /// Whose system, and what it lacks: the one that is named, or else the one that the scenarios are about.
+    fn target(&self, givens: &[&Given]) -> anyhow::Result<(Option<run::ForTarget>, run::Lacks)> {
+        let subjects: Vec<_> = givens.iter().map(|given| given.subject()).collect();
+        let subject = subjects.first().copied().flatten();
+        if subjects.iter().any(|other| *other != subject) {
+            let why = "these scenarios are about different systems, or versions: each is for a command of its own";
+            return Err(Usage(why.to_owned()).into());
+        }
+        let about = subject.map(|subject| &subject.target);
+        let Some(name) = self.target.as_ref().or(about) else {
+            for (flag, given) in [
+                ("--mode", self.mode.is_some()),
+                ("--program", self.program.is_some()),
+            ] {
+                if given {
+                    let why = format!("{flag}: it is a target's, so --target says which");
+                    return Err(Usage(why).into());
+                }
+            }
             return Ok((None, run::lacks()));
         };
-        let chosen = run::choose(name, self.mode.as_deref(), self.program.as_deref());
+        let (mode, program) = (self.mode.as_deref(), self.program.as_deref());
+        let chosen = run::choose(name, mode, program, subject);
         let (target, lacks, warnings) = chosen.map_err(|error| match error {
             NoTarget::NoSuch(why) => anyhow::Error::new(Usage(why)),
             NoTarget::Malformed(wrong) => anyhow::Error::new(Malformed(wrong.to_string())),
@@ -175,7 +192,9 @@ impl RunArgs {
 
     /// Everything that the run needs; draws a seed where none is given.
     pub(crate) fn setup(&self) -> anyhow::Result<Setup> {
-        let changes = self.changes.changes()?;
+        let name = self.scenario.as_deref().unwrap_or(run::DEFAULT_SCENARIO);
+        let given = find(name)?;
+        let changes = self.changes.changes(&[&given])?;
         if let Some(drill) = &self.drill {
             one_of("--drill", drill, run::Drill::ALL.iter().map(|d| d.0))?;
         }
@@ -186,8 +205,6 @@ impl RunArgs {
             let decoys = run::DEFECTS.iter().filter(|defect| defect.is_decoy());
             one_of("--decoy", decoy, decoys.map(|decoy| decoy.name))?;
         }
-        let name = self.scenario.as_deref().unwrap_or(run::DEFAULT_SCENARIO);
-        let given = find(name)?;
         let seed = self.seed.or(given.seed());
         let seed = seed.unwrap_or_else(drawn_seed);
         let resolved = given

@@ -4,15 +4,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rand::RngExt;
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::deck;
 use super::draw::Hat;
-use super::{
-    Act, DiskHarm, Fault, LimitOf, NodeSelector, NodeSet, Of, Only, Role, Signal, Who, WireHarm,
+use super::drawn::{
+    add_voter, bridge, clock, cut, disk, flap, freeze, graph, hold_back, isolate, isolate_clients,
+    kill, kill_loop, kill_several, message, pause, power_loss, remove_voter, replace, restart,
+    ring, rlimit, slow, split, throttle, transfer, wire,
 };
+use super::{Act, Fault, Role, Who};
 
 /// What a fault acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +229,8 @@ kinds! {
         "start a voter again on an empty disk; OUTSIDE of the fault model, never drawn: it forgets its vote";
     Flap            "flap"            Network    2 Slow   [] Links (Some(flap))
         "stop the packets from one node to another and let them flow, in turns";
+    HoldBack        "hold-back"       Network    2 Slow   [] Links (Some(hold_back))
+        "let what one node says to another wait, on the connections that one of them dialled; new ones are made as ever";
 }
 
 impl Kind {
@@ -365,241 +367,7 @@ impl<W: Who> Fault<W> {
             Fault::AddVoter { .. } => Kind::AddVoter,
             Fault::Wipe { .. } => Kind::Wipe,
             Fault::Flap { .. } => Kind::Flap,
+            Fault::HoldBack { .. } => Kind::HoldBack,
         }
     }
-}
-
-fn isolate(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    hat.deal(Kind::Isolate, deck::isolations)
-}
-
-fn kill(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::Kill { who: hat.any() })
-}
-
-fn pause(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::Pause { who: hat.any() })
-}
-
-fn restart(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::Restart {
-        who: hat.any(),
-        signal: hat.pick(&[Signal::Term, Signal::Kill]),
-    })
-}
-
-/// So many at once, and how long after one the next one goes on.
-fn several(hat: &mut Hat<'_>) -> (NodeSet, u64) {
-    use NodeSet::{All, Followers, Majority, Minority};
-    let who = hat.pick(&[Minority, Majority, Followers, All]);
-    (who, hat.pick(&[0, 100, 400]))
-}
-
-fn kill_several(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let (who, _) = several(hat);
-    Some(Fault::KillSeveral { who })
-}
-
-fn freeze(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let (who, stagger_ms) = several(hat);
-    Some(Fault::Freeze { who, stagger_ms })
-}
-
-fn rlimit(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::Rlimit {
-        who: hat.any(),
-        of: hat.pick(&[LimitOf::FileSize, LimitOf::OpenFiles]),
-    })
-}
-
-fn split(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    hat.deal(Kind::Split, deck::splits)
-}
-
-fn bridge(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    hat.deal(Kind::Bridge, deck::bridges)
-}
-
-fn ring(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    if hat.nodes <= deck::MOST_IN_A_RING {
-        return hat.deal(Kind::Ring, deck::rings);
-    }
-    let mut order: Vec<usize> = (0..hat.nodes).collect();
-    order.shuffle(&mut hat.rng);
-    let order = order.into_iter().map(deck::position).collect();
-    Some(Fault::Ring { order })
-}
-
-fn graph(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let nodes = hat.nodes;
-    let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
-    let mut pairs: Vec<(usize, usize)> = pairs.filter(|(from, to)| from != to).collect();
-    pairs.shuffle(&mut hat.rng);
-    let some = hat.rng.random_range(1..pairs.len());
-    pairs.truncate(some);
-    pairs.sort_unstable();
-    let cut = pairs.into_iter();
-    let cut = cut.map(|(from, to)| (deck::position(from), deck::position(to)));
-    Some(Fault::Graph { cut: cut.collect() })
-}
-
-fn isolate_clients(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::IsolateClients { who: hat.any() })
-}
-
-fn kill_loop(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::KillLoop {
-        who: hat.any(),
-        up_ms: hat.pick(&[100, 300, 800]),
-    })
-}
-
-fn throttle(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let (run_ms, stand_ms) = hat.pick(&[(50, 50), (20, 80), (100, 300)]);
-    Some(Fault::Throttle {
-        who: hat.any(),
-        run_ms,
-        stand_ms,
-    })
-}
-
-fn cut(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let (from, to) = hat.link();
-    Some(Fault::Cut { from, to })
-}
-
-fn slow(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let (from, to) = hat.link();
-    let delay_ms = hat.log_uniform(5.0, 40.0);
-    Some(Fault::Slow {
-        from,
-        to,
-        delay_ms,
-        jitter_ms: delay_ms / 4,
-    })
-}
-
-fn wire(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let (from, to) = hat.link();
-    let harm = hat.pick(&WireHarm::ALL);
-    let (least, times) = match harm {
-        WireHarm::Bandwidth => (2_000.0, 100.0),
-        WireHarm::Slicer => (1.0, 200.0),
-        WireHarm::LimitData => (10.0, 2_000.0),
-        WireHarm::Spikes | WireHarm::SlowClose => (20.0, 20.0),
-        WireHarm::LongTail => (5.0, 20.0),
-        WireHarm::HalfClose | WireHarm::ResetPeer | WireHarm::Refuse | WireHarm::Unanswered => {
-            (0.0, 1.0)
-        }
-    };
-    let amount = hat.log_uniform(least, times);
-    Some(Fault::Wire {
-        from,
-        to,
-        harm,
-        amount,
-    })
-}
-
-fn power_loss(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    use NodeSet::{All, Follower, Leader, Majority};
-    let who = hat.pick(&[Leader, Follower, Majority, All]);
-    (hat.nodes > 1 || who != Follower).then_some(Fault::PowerLoss { who })
-}
-
-/// A fault of single messages: on one node's links or everywhere, of some or all of them.
-fn message(hat: &mut Hat<'_>, act: Act) -> Option<Fault<Role>> {
-    let of = match act {
-        // Whose protocol nobody understands its messages are told apart by whom they are between.
-        Act::DropResponse if !hat.calls => Of::Clients,
-        Act::DelayRequest | Act::DelayResponse if !hat.calls => {
-            hat.pick(&[Of::Peers, Of::Peers, Of::Clients])
-        }
-        _ if !hat.calls => Of::Peers,
-        Act::Drop | Act::Refuse => hat.pick(&[Of::Votes, Of::Heartbeats, Of::Peers]),
-        Act::DropResponse => hat.pick(&[Of::Votes, Of::Heartbeats, Of::Clients, Of::Writes]),
-        Act::DelayRequest | Act::DelayResponse => {
-            hat.pick(&[Of::Votes, Of::Appends, Of::Peers, Of::Snapshots])
-        }
-        Act::CutStream | Act::Stall if hat.streams => hat.pick(&[Of::Appends, Of::Snapshots]),
-        Act::CutStream | Act::Stall => Of::Snapshots,
-        // A client's request has no number of its own: a second one may be applied twice, and legally so.
-        Act::Duplicate | Act::Reorder | Act::Replay | Act::Corrupt => {
-            hat.pick(&[Of::Votes, Of::Heartbeats, Of::Appends])
-        }
-    };
-    let somewhere = hat.rng.random_bool(0.5);
-    let who = somewhere.then(|| hat.any());
-    let ms = match act {
-        Act::DelayRequest | Act::DelayResponse | Act::Duplicate | Act::Reorder => {
-            hat.log_uniform(10.0, 30.0)
-        }
-        _ => 0,
-    };
-    Some(Fault::Message {
-        act,
-        of,
-        who,
-        per_mille: hat.pick(&[100, 300, 1000]),
-        ms,
-        to: None,
-        only: Only::default(),
-    })
-}
-
-fn disk(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let harm = hat.pick(&[
-        DiskHarm::SlowSync,
-        DiskHarm::SlowSync,
-        DiskHarm::HoldSync,
-        DiskHarm::SyncFails,
-        DiskHarm::ReadFails,
-        DiskHarm::WriteBack,
-        DiskHarm::TornWrites,
-    ]);
-    let ms = hat.log_uniform(5.0, 30.0);
-    let ms = if harm == DiskHarm::SlowSync { ms } else { 0 };
-    let who = hat.any();
-    Some(Fault::Disk { who, harm, ms })
-}
-
-fn clock(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let rate_percent = hat.pick(&[0, 50, 200, 300, 1_000]);
-    Some(Fault::Clock {
-        who: hat.any(),
-        rate_percent,
-        step_ms: hat.pick(&[0, 0, 500, 5_000]),
-    })
-}
-
-fn remove_voter(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::RemoveVoter { who: hat.any() })
-}
-
-fn transfer(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let heir = hat.rng.random_range(0..hat.nodes - 1);
-    Some(Fault::Transfer {
-        to: NodeSelector::Follower(heir),
-    })
-}
-
-fn replace(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::Replace { who: hat.any() })
-}
-
-fn add_voter(_: &mut Hat<'_>) -> Option<Fault<Role>> {
-    Some(Fault::AddVoter {
-        who: NodeSelector::Newcomer,
-    })
-}
-
-fn flap(hat: &mut Hat<'_>) -> Option<Fault<Role>> {
-    let (from, to) = hat.link();
-    let (cut_ms, open_ms) = hat.pick(&[(100, 100), (300, 300), (500, 100), (100, 500)]);
-    Some(Fault::Flap {
-        from,
-        to,
-        cut_ms,
-        open_ms,
-    })
 }

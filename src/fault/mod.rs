@@ -11,6 +11,7 @@ mod check;
 mod deck;
 pub mod defects;
 mod draw;
+mod drawn;
 mod harm;
 mod kinds;
 mod lack;
@@ -19,6 +20,7 @@ mod message;
 pub mod plan;
 mod select;
 mod span;
+pub mod step;
 mod together;
 mod who;
 
@@ -173,6 +175,17 @@ pub enum Fault<W: Who = Node> {
         /// then flow for so long, and so on.
         open_ms: u64,
     },
+    /// What one node says to another waits, as it comes, while new connections are made as ever; a step may let some of
+    /// it out. Taken out by letting all of it go.
+    HoldBack {
+        /// Who speaks.
+        from: W::One,
+        /// Who is to hear it.
+        to: W::One,
+        /// Which of the two dialled the connections that are meant; absent: either.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dialled_by: Option<W::One>,
+    },
     /// Packets from one node to another come late, in order.
     Slow {
         /// Who sends.
@@ -315,6 +328,7 @@ impl<W: Who> Fault<W> {
             IsolateClients { who: one }
             Cut { from: one, to: one }
             Flap { from: one, to: one; cut_ms, open_ms }
+            HoldBack { from: one, to: one, dialled_by: any }
             Slow { from: one, to: one; delay_ms, jitter_ms }
             Wire { from: one, to: one; harm, amount }
             PowerLoss { who: many }
@@ -334,6 +348,7 @@ impl<W: Who> Fault<W> {
         match self {
             Fault::Cut { from, to }
             | Fault::Flap { from, to, .. }
+            | Fault::HoldBack { from, to, .. }
             | Fault::Slow { from, to, .. }
             | Fault::Wire { from, to, .. } => {
                 vec![(from, to)]
@@ -379,6 +394,14 @@ impl Fault {
                     return Err(Senseless::of("open_ms", why));
                 }
                 at_most("open_ms", *open_ms, MOST_MS)
+            }
+            Fault::HoldBack {
+                from,
+                to,
+                dialled_by: Some(dialler),
+            } if dialler != from && dialler != to => {
+                let why = format!("n{dialler} is neither n{from} nor n{to}");
+                Err(Senseless::of("dialled_by", why))
             }
             Fault::Throttle {
                 run_ms, stand_ms, ..
@@ -478,6 +501,17 @@ impl<W: Who> fmt::Display for Fault<W> {
             } => {
                 let link = format!("{} → {}", one(from), one(to));
                 write!(f, "flap {link}: {cut_ms} ms off, {open_ms} ms on")
+            }
+            Fault::HoldBack {
+                from,
+                to,
+                dialled_by,
+            } => {
+                write!(f, "hold back {} → {}", one(from), one(to))?;
+                match dialled_by {
+                    Some(dialler) => write!(f, " where {} dialled", one(dialler)),
+                    None => Ok(()),
+                }
             }
             Fault::Slow {
                 from,

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::draw::Hat;
+use super::step::Step;
 use super::{Fault, Kind, NodeId, Role, Senseless};
 
 /// What an episode can wait for.
@@ -246,6 +247,9 @@ pub struct Plan {
     /// One after the other.
     #[serde(default)]
     pub episodes: Vec<Episode>,
+    /// What is done beside them; it stands in the scenario.
+    #[serde(skip)]
+    pub steps: Vec<Step>,
 }
 
 /// What a random plan is drawn from.
@@ -312,7 +316,8 @@ impl Plan {
             }
             at_ms += for_ms + hat.rng.random_range(draw.calm_ms.clone());
         }
-        Plan { episodes }
+        let steps = Vec::new();
+        Plan { episodes, steps }
     }
 
     /// The kinds of fault that this plan puts in, in their order.
@@ -322,9 +327,10 @@ impl Plan {
         planned.into_iter().collect()
     }
 
-    /// Its faults, one episode's after another's.
+    /// Its faults, one episode's after another's, and those of its steps.
     pub fn faults(&self) -> impl Iterator<Item = &Fault<Role>> {
-        self.episodes.iter().flat_map(|episode| &episode.faults)
+        let episodes = self.episodes.iter().flat_map(|one| &one.faults);
+        episodes.chain(self.steps.iter().flat_map(|step| &step.put))
     }
 }
 

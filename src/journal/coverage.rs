@@ -37,8 +37,9 @@ struct Fallen {
 /// Counts what the clients saw and what was done to the cluster.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
-    /// How many clients the workload has at a time; the bench's own has the slot behind theirs.
+    /// How many clients the workload has at a time; the bench's own has the slot behind theirs, and steps those behind it.
     clients: u32,
+    slots: u32,
     outcomes: Outcomes,
     /// Those of the bench's own operations: what it asks when everything is healed proves nothing about the workload.
     own: Outcomes,
@@ -173,14 +174,21 @@ impl Coverage {
     pub(super) fn of(clients: u32) -> Coverage {
         Coverage {
             clients,
+            slots: clients + 1,
             ..Coverage::default()
         }
+    }
+
+    /// Of a run that has so many slots of clients, those of its steps among them.
+    pub(super) fn with_slots(mut self, slots: u32) -> Coverage {
+        self.slots = slots;
+        self
     }
 
     /// Whether this is the bench's own client, or one of its successors.
     fn is_own(&self, client: ClientId) -> bool {
         // Clients are numbered from 1 in each slot, and their successors a whole round of slots later.
-        client.is_multiple_of(ClientId::from(self.clients) + 1)
+        client.saturating_sub(1) % ClientId::from(self.slots.max(1)) == ClientId::from(self.clients)
     }
 
     fn own_event(&mut self, client: ClientId, kind: &EventKind) {

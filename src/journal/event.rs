@@ -127,6 +127,23 @@ impl Event {
     }
 }
 
+impl Event {
+    /// In a sentence how far the plan's steps are, where this tells of that.
+    #[must_use]
+    pub fn of_steps(&self) -> Option<String> {
+        match self {
+            Event::Step { step, of, text } => Some(format!("step {step} of {of}, {text}")),
+            Event::StepsOver { why: None, .. } => Some("every step was done".to_owned()),
+            Event::StepsOver {
+                done,
+                of,
+                why: Some(why),
+            } => Some(format!("{done} of {of} steps were done: {why}")),
+            _ => None,
+        }
+    }
+}
+
 /// A violation in a sentence.
 #[must_use]
 pub fn not_linearizable(counterexample: &Counterexample) -> String {
@@ -277,6 +294,25 @@ pub enum Event {
     Anchor {
         /// What.
         text: String,
+    },
+    /// A step of the plan was done.
+    Step {
+        /// Its number, from 1.
+        step: u64,
+        /// How many there are.
+        of: u64,
+        /// What it did.
+        text: String,
+    },
+    /// No step of the plan will be done any more.
+    StepsOver {
+        /// How many were done; of those that are done again and again each counts once.
+        done: u64,
+        /// How many there are.
+        of: u64,
+        /// Why not all of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// A sentence for a person, that nothing else says. Nobody reads it back.
     Say {

@@ -91,6 +91,8 @@ pub struct ResultFold {
     /// Since when the workload runs; `None` before and after.
     running_since_ns: Option<u64>,
     alarmed: bool,
+    /// Why not all of the plan's steps were done, in a sentence.
+    steps_undone: Option<String>,
 }
 
 impl ResultFold {
@@ -98,12 +100,13 @@ impl ResultFold {
     #[must_use]
     pub fn of(resolved: Resolved) -> ResultFold {
         ResultFold {
-            coverage: Coverage::of(resolved.scenario.clients),
+            coverage: Coverage::of(resolved.scenario.clients).with_slots(resolved.scenario.slots()),
             result: RunResult::of(resolved, String::new()),
             beliefs: Beliefs::default(),
             faults: BTreeMap::new(),
             running_since_ns: None,
             alarmed: false,
+            steps_undone: None,
         }
     }
 
@@ -142,6 +145,7 @@ impl ResultFold {
             Event::BenchError { text } if !result.bench_errors.contains(text) => {
                 result.bench_errors.push(text.clone());
             }
+            Event::StepsOver { why: Some(_), .. } => self.steps_undone = event.of_steps(),
             Event::Interrupted => result.interrupted = true,
             Event::ByHand { part, again } => {
                 result.again.clone_from(again);
@@ -228,6 +232,7 @@ impl ResultFold {
             let resolved = &self.result.resolved;
             let mut unmet = counts.unmet_goals(&resolved.scenario.promises);
             unmet.extend(resolved.tested.as_ref().and_then(Tested::not_shown));
+            unmet.extend(self.steps_undone.clone());
             self.result.unmet_goals = unmet;
         }
         self.result.verdict = proven.then_some(verdict);
@@ -345,6 +350,9 @@ impl RunResult {
                 if self.findings.len() == 1 { "" } else { "s" }
             );
         }
+        if let Some(issue) = self.issue().filter(|_| self.exit() == 1) {
+            text += &format!(" · {issue}");
+        }
         if self.exit() == 1 && !self.unpromised().is_empty() {
             text += " · after a fault outside of what is promised";
         }
@@ -375,6 +383,13 @@ impl RunResult {
         let violated = matches!(self.verdict, Some(Verdict::Violation(_)));
         let tested = self.resolved.tested.as_ref();
         violated && tested.is_some_and(|tested| tested.documents(self.anomaly))
+    }
+
+    /// The public report of what its scenario shows, where it is about one.
+    #[must_use]
+    pub fn issue(&self) -> Option<&str> {
+        let system = self.resolved.scenario.system.as_ref();
+        system?.issue.as_deref()
     }
 
     /// The exit code: see [`Exit::of`].

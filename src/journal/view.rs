@@ -203,6 +203,10 @@ impl RunView {
             Event::Anchor { text } => {
                 self.line(time_ns, Tone::Plain, format!("the plan saw {text}"))
             }
+            event @ (Event::Step { .. } | Event::StepsOver { .. }) => {
+                let text = event.of_steps().unwrap_or_default();
+                self.line(time_ns, Tone::Plain, text);
+            }
             Event::Progress { progress } => self.progress = progress,
             Event::Alarm { counterexample } => self.alarm(time_ns, counterexample),
             Event::ByHand { part, again } => {

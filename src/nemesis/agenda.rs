@@ -105,6 +105,7 @@ mod tests {
         let episodes = episodes.map(|&(at, lasts)| Episode::at(at, lasts, Vec::new()));
         Plan {
             episodes: episodes.collect(),
+            steps: Vec::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::members::Votes;
 use super::terms::{action, is_whole, matching};
 use crate::cluster::{ChildState, Cluster, ClusterError};
 use crate::fault::{Fault, NodeId, Signal};
-use crate::proxy::{Delay, Direction, Guard, LinkSnapshot, MessageRule, Network};
+use crate::proxy::{Delay, Direction, Guard, LetOut, LinkSnapshot, MessageRule, Network};
 use crate::recorder::Recorder;
 use crate::target::DiskSwitches;
 
@@ -165,6 +165,13 @@ fn cut_again(
 }
 
 impl Injector {
+    /// Lets a part of what a fault holds back out.
+    pub(super) fn let_out(&self, active: &Active, more: LetOut) {
+        if let Some(guard) = &active.guard {
+            self.network.let_out(guard, more);
+        }
+    }
+
     /// Whether somebody holds the run.
     pub(super) fn is_held(&self) -> bool {
         *self.held.borrow()
@@ -287,6 +294,11 @@ impl Injector {
                 None
             }
             Fault::IsolateClients { who: node } => Some(self.isolate_clients(*node)),
+            &Fault::HoldBack {
+                from,
+                to,
+                dialled_by,
+            } => Some(self.hold_back(from, to, dialled_by)),
             Fault::Slow {
                 from,
                 to,

@@ -12,6 +12,7 @@ mod injector;
 mod life;
 mod members;
 mod order;
+mod steps;
 mod terms;
 mod track;
 mod wires;
@@ -33,7 +34,8 @@ use agenda::{Edge, Turn};
 use anchor::Watched;
 use injector::{Active, Injector, NotIn};
 use members::Votes;
-pub use order::{Keeper, Listener, Order, Parties, Went};
+pub use order::{Asked, Asks, Keeper, Listener, Order, Parties, Went};
+use steps::Steps;
 use track::Track;
 
 /// A plan's edge that needs a leader waits this long for one.
@@ -56,6 +58,8 @@ pub struct Nemesis {
     planned: Track,
     /// What somebody asked for. Its clock is the run's: it runs while the plan is held, too.
     asked: Track,
+    /// What the plan does one after the other.
+    steps: Steps,
     /// Whether the plan is to go on, and whether everything is held.
     plan_on: bool,
     all_held: bool,
@@ -109,6 +113,7 @@ impl Nemesis {
             active: BTreeMap::new(),
             waiting: Vec::new(),
             next_id: 1,
+            steps: Steps::of(&plan.steps),
             planned: Track::of(By::Plan, plan),
             asked: Track::of(By::You, Plan::default()),
             plan_on: true,
@@ -135,6 +140,13 @@ impl Nemesis {
         self
     }
 
+    /// Whom its steps ask for operations.
+    #[must_use]
+    pub fn asking(mut self, asks: Arc<dyn Asks>) -> Nemesis {
+        self.steps.asks = Some(asks);
+        self
+    }
+
     /// Whom it tells how the plan went, where somebody had a part in it.
     #[must_use]
     pub fn kept_by(mut self, keeper: Keeper) -> Nemesis {
@@ -158,6 +170,7 @@ impl Nemesis {
                     self.look_at_anchors(By::You);
                     self.look_at_anchors(By::Plan);
                     self.do_what_is_asked().await;
+                    self.take_a_step().await;
                     if let Some(edge) = self.planned.due(Instant::now()) {
                         self.edge(By::Plan, edge).await;
                     }
@@ -220,6 +233,7 @@ impl Nemesis {
     }
 
     async fn end(mut self) {
+        self.steps_end();
         self.heal_all(By::End).await;
         self.tell_what_is_done(false);
         if let Err(why) = self.injector.restore_votes(VOTES_WITHIN).await {
@@ -257,7 +271,10 @@ impl Nemesis {
         let mut episodes = episodes.concat();
         episodes.sort_by_key(|episode| episode.at_ms);
         (self.keeper)(Went {
-            plan: Plan { episodes },
+            plan: Plan {
+                episodes,
+                steps: self.planned.plan.steps.clone(),
+            },
             lasted: run,
             over: !still_to_come,
         });
@@ -268,6 +285,7 @@ impl Nemesis {
         let tracks = [&self.planned, &self.asked].into_iter();
         tracks
             .filter_map(|track| track.wake(now, LOOK_AT_ANCHORS_EVERY))
+            .chain(self.steps.wake(&self.planned.clock, now))
             .min()
     }
 

@@ -1,8 +1,10 @@
 //! What the nemesis is asked to do, for whom, and whom it tells what came of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fault::plan::{Episode, Plan};
+use crate::fault::step::Ask;
 use crate::fault::{FaultId, NodeId};
 use crate::journal::Event;
 
@@ -41,6 +43,27 @@ pub struct Went {
 
 /// Called whenever somebody had a part in the plan, and at the end. It must not block.
 pub type Keeper = Box<dyn Fn(Went) + Send + Sync>;
+
+/// Asks the system for the operations of steps, each by a client of its own. It must not block.
+pub trait Asks: Send + Sync {
+    /// Begins what the step at this place asks for, at these nodes.
+    fn ask(&self, step: usize, ask: &Ask, nodes: &[NodeId]) -> Arc<dyn Asked>;
+
+    /// How many writes this node has acknowledged so far.
+    fn acknowledged(&self, node: NodeId) -> u64;
+}
+
+/// An operation that was asked for.
+pub trait Asked: Send + Sync {
+    /// Whether it has been done.
+    fn is_ok(&self) -> bool;
+
+    /// Whether it has ended, however.
+    fn has_ended(&self) -> bool;
+
+    /// Whether every byte of it has been given to its node.
+    fn is_sent(&self) -> bool;
+}
 
 /// Who there is.
 #[derive(Clone, Debug, PartialEq, Eq)]

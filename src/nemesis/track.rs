@@ -295,6 +295,7 @@ mod tests {
             .map(|(at_ms, for_ms)| Episode::at(at_ms, for_ms, vec![cut(1), cut(2)]));
         let plan = Plan {
             episodes: episodes.to_vec(),
+            steps: Vec::new(),
         };
         let mut track = Track::of(By::Plan, plan);
         // The plan stands at 0 all the while: what begins at 130 has waited for 130.

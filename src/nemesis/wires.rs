@@ -25,6 +25,13 @@ impl Injector {
         Guard::join(directions.map(|direction| self.network.cut(direction)))
     }
 
+    /// Holds back what a node says to another, on the connections that one of them dialled or on all of theirs.
+    pub(super) fn hold_back(&self, from: NodeId, to: NodeId, dialled_by: Option<NodeId>) -> Guard {
+        let mut legs = Direction::nodes(from, to).legs();
+        legs.retain(|leg| dialled_by.is_none_or(|node| leg.route.from == Endpoint::Node(node)));
+        self.network.hold_back(&legs)
+    }
+
     /// The routes on which such messages meet a fault, at one node or everywhere, and whoever receives them or one node.
     pub(super) fn routes(&self, of: Of, at: Option<NodeId>, to: Option<NodeId>) -> Vec<Route> {
         if of.is_of_clients() {
@@ -54,7 +61,7 @@ impl Injector {
     /// What the link of a fault that harms its bytes has carried by now.
     pub(super) fn carried(&self, fault: &Fault) -> Option<LinkSnapshot> {
         let (from, to) = match *fault {
-            Fault::Slow { from, to, .. } => (from, to),
+            Fault::Slow { from, to, .. } | Fault::HoldBack { from, to, .. } => (from, to),
             Fault::Wire { from, to, harm, .. } => {
                 matches!(wire_fault(harm, 1), Wire::Bytes(_)).then_some((from, to))?
             }

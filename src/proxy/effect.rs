@@ -1,6 +1,6 @@
 //! Byte-level faults as data, and what several of them on one leg come to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
@@ -94,6 +94,8 @@ impl Delay {
 pub enum ByteFault {
     /// Nothing passes; what is sent waits and arrives, whole and in order, after the fault is taken out.
     Hold,
+    /// Nothing that comes from now on passes but what is let out; it is taken chunk by chunk, and waits in its order.
+    HoldBack(HeldBack),
     /// Everything comes late, in order. Delays on one leg add.
     Delay(Delay),
     /// At most so many bytes a second; the least of several counts.
@@ -123,6 +125,43 @@ pub enum ByteFault {
     Vanish,
 }
 
+/// What a leg that is held back has let out so far.
+///
+/// A chunk is what one read of the sender's socket gave. Those of a leg are counted over all of its connections, in the
+/// order in which they came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldBack {
+    /// How many chunks had come before: the network notes it when the fault goes in.
+    pub(crate) since: u64,
+    chunks: u64,
+    before: Option<Instant>,
+}
+
+/// What a leg that is held back lets out; everything behind it is held as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetOut {
+    /// So many of the chunks that have come since it is held back, the first ones of those that are not out yet.
+    Chunks(u64),
+    /// Whatever came before this instant.
+    Before(Instant),
+}
+
+impl HeldBack {
+    /// Lets out more than before.
+    pub(crate) fn let_out(&mut self, more: LetOut) {
+        match more {
+            LetOut::Chunks(chunks) => self.chunks = self.chunks.saturating_add(chunks),
+            LetOut::Before(instant) => self.before = self.before.max(Some(instant)),
+        }
+    }
+
+    /// Whether it lets a chunk out: the how manieth of its leg, from 0, and when it came.
+    fn passes(&self, chunk: u64, came: Instant) -> bool {
+        chunk < self.since.saturating_add(self.chunks)
+            || self.before.is_some_and(|before| came < before)
+    }
+}
+
 /// One thing wrong with new connections of one route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConnectFault {
@@ -138,6 +177,7 @@ pub enum ConnectFault {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Effect {
     pub(crate) held: bool,
+    held_back: Vec<HeldBack>,
     pub(crate) delays: Vec<Delay>,
     pub(crate) bytes_per_second: Option<u64>,
     pub(crate) slice: Option<(usize, Duration)>,
@@ -155,6 +195,7 @@ impl Effect {
         for (id, fault) in faults {
             match *fault {
                 ByteFault::Hold => effect.held = true,
+                ByteFault::HoldBack(held_back) => effect.held_back.push(held_back),
                 ByteFault::Delay(delay) => effect.delays.push(delay),
                 ByteFault::Bandwidth { bytes_per_second } => {
                     let least = effect.bytes_per_second.unwrap_or(u64::MAX);
@@ -180,11 +221,23 @@ impl Effect {
     /// Whether bytes pass as they come, without a look at the clock.
     pub(crate) fn passes_at_once(&self) -> bool {
         !self.held
+            && self.held_back.is_empty()
             && self.delays.is_empty()
             && self.bytes_per_second.is_none()
             && self.slice.is_none()
             && self.limit.is_none()
             && !self.half_close
+    }
+
+    /// Whether nothing holds a chunk back: the how manieth of its leg, from 0, and when it came.
+    pub(crate) fn lets_out(&self, chunk: u64, came: Instant) -> bool {
+        let mut held_back = self.held_back.iter();
+        held_back.all(|held_back| held_back.passes(chunk, came))
+    }
+
+    /// Whether anything is held back that is not let out.
+    pub(crate) fn holds_back(&self) -> bool {
+        !self.held_back.is_empty()
     }
 
     pub(crate) fn sample_delay(&self, rng: &mut impl Rng) -> Duration {
@@ -256,6 +309,31 @@ mod tests {
             let off = mean.abs_diff(delay.mean());
             assert!(off <= delay.mean() / 10, "{delay:?}: mean {mean:?}");
         }
+    }
+
+    #[test]
+    fn what_is_held_back_lets_out_its_first_chunks_and_what_came_before_an_instant() {
+        let came = Instant::now();
+        let mut one = HeldBack {
+            since: 7,
+            ..HeldBack::default()
+        };
+        let effect = |one| Effect::of(std::iter::once((1, &ByteFault::HoldBack(one))));
+        assert!(!effect(one).passes_at_once());
+        let out = |one, chunk| effect(one).lets_out(chunk, came);
+        // What had come before goes on its way.
+        assert!(out(one, 6) && !out(one, 7));
+        one.let_out(LetOut::Chunks(1));
+        assert!(out(one, 7) && !out(one, 8));
+        one.let_out(LetOut::Chunks(2));
+        assert!(out(one, 9) && !out(one, 10));
+        one.let_out(LetOut::Before(came));
+        assert!(!out(one, 10));
+        one.let_out(LetOut::Before(came + MS));
+        assert!(out(one, 10));
+        // What one lets out another may hold.
+        let both = [one, HeldBack::default()].map(ByteFault::HoldBack);
+        assert!(!Effect::of((1..).zip(&both)).lets_out(10, came));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Sleep;
 
-use super::effect::{ByteFault, Effect};
+use super::effect::{ByteFault, Effect, LetOut};
 use super::{Half, Leg};
 
 /// Bytes that one gate keeps while they wait for their time; then it stops reading, and TCP holds the sender back.
@@ -84,6 +84,8 @@ pub(crate) struct LegState {
     gates: Mutex<BTreeMap<u64, Arc<Bell>>>,
     changed: Notify,
     made: AtomicU64,
+    /// Chunks that were queued.
+    chunks: AtomicU64,
     taken: AtomicU64,
     delivered: AtomicU64,
     waiting: AtomicU64,
@@ -112,15 +114,26 @@ impl LegState {
             gates: Mutex::default(),
             changed: Notify::new(),
             made: AtomicU64::new(0),
+            chunks: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn put(&self, id: u64, fault: ByteFault) {
+    pub(crate) fn put(&self, id: u64, mut fault: ByteFault) {
+        if let ByteFault::HoldBack(held_back) = &mut fault {
+            held_back.since = self.chunks.load(Ordering::SeqCst);
+        }
+        self.change(|faults| _ = faults.insert(id, fault));
+    }
+
+    /// Lets more out of what this fault holds back, if it does.
+    pub(crate) fn let_out(&self, id: u64, more: LetOut) {
         self.change(|faults| {
-            faults.insert(id, fault);
+            if let Some(ByteFault::HoldBack(held_back)) = faults.get_mut(&id) {
+                held_back.let_out(more);
+            }
         });
     }
 
@@ -150,7 +163,7 @@ impl LegState {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let effect = self.effect();
-            if !effect.held && !effect.vanish {
+            if !effect.held && !effect.holds_back() && !effect.vanish {
                 return;
             }
             changed.await;
@@ -236,6 +249,8 @@ impl Drop for Gate {
 #[derive(Debug)]
 struct Waiting {
     what: What,
+    /// The how manieth of its leg, from 0.
+    chunk: u64,
     read_at: Instant,
     due: Instant,
 }
@@ -349,7 +364,13 @@ impl Reader {
             let leg = &self.gate.leg;
             leg.waiting.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
-        self.queue.push_back(Waiting { what, read_at, due });
+        let chunk = self.gate.leg.chunks.fetch_add(1, Ordering::SeqCst);
+        self.queue.push_back(Waiting {
+            what,
+            chunk,
+            read_at,
+            due,
+        });
     }
 
     /// The sender has sent its last byte, or is gone.
@@ -419,6 +440,9 @@ impl Reader {
         let Some(front) = self.queue.front_mut() else {
             return Poll::Pending;
         };
+        if !self.gate.effect.lets_out(front.chunk, front.read_at) {
+            return Poll::Pending;
+        }
         let due = front.due;
         if due > Instant::now() {
             let timer = self

@@ -4,8 +4,8 @@
 //!   sender's line ─▶ carry: lost where the direction is held, or wait until due ─▶ look again ─▶ receiver
 //! ```
 //!
-//! Unlike a byte inside a stream, a line may be lost: what is sent into a cut never arrives, and so does what was on its
-//! way when the cut came. A line that is slow waits alone, so that later ones overtake it. Where everything stands
+//! Unlike a byte inside a stream, a line may be lost: what is sent where it is held or held back never arrives, and so does
+//! what was on its way when the cut came. A line that is slow waits alone, so that later ones overtake it. Where everything stands
 //! ([`Network::hold`]) nothing is lost: a line waits until everything goes on, and meets then what there is.
 
 use std::sync::Arc;
@@ -114,7 +114,7 @@ impl Way {
                 return Fate::Given;
             }
             // Everything may stand since a moment ago: then it is that which holds it.
-            let cut = self.legs.iter().any(|leg| leg.effect().held);
+            let cut = self.legs.iter().any(|leg| leg.holds_lines());
             if give.is_none() || (cut && !self.is_standing()) {
                 return Fate::Lost;
             }

@@ -32,7 +32,7 @@ mod rule;
 
 use std::fmt;
 
-pub use effect::{ByteFault, ConnectFault, Delay};
+pub use effect::{ByteFault, ConnectFault, Delay, HeldBack, LetOut};
 pub use lines::{Fate, Line};
 pub use network::{
     Guard, LinkSnapshot, LinkState, Network, NetworkConfig, NetworkSnapshot, Probe, ProxyError,

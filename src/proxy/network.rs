@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::effect::{ByteFault, ConnectFault, Delay};
+use super::effect::{ByteFault, ConnectFault, Delay, HeldBack, LetOut};
 use super::gate::LegState;
 use super::lines::Line;
 use super::listener::{Accept, RouteState, Upstreams};
@@ -300,6 +300,24 @@ impl Network {
             connects: Vec::new(),
             rules: Vec::new(),
         })
+    }
+
+    /// Holds back what these legs carry: new connections are made as ever, and what is sent waits as it comes, until
+    /// [`Network::let_out`] lets some of it pass or the fault is taken out.
+    #[must_use = "everything is let out when its guard is dropped"]
+    pub fn hold_back(&self, legs: &[Leg]) -> Guard {
+        self.put(legs, ByteFault::HoldBack(HeldBack::default()))
+    }
+
+    /// Lets some of what a guard holds back pass, on each of its legs; what comes behind it is held as before.
+    pub fn let_out(&self, guard: &Guard, more: LetOut) {
+        let placed = self.shared.placed.lock().unwrap();
+        for &id in &guard.ids {
+            let legs = placed.get(&id).map_or(&[][..], |placed| &placed.legs);
+            for &(leg, _) in legs {
+                self.shared.leg(leg).let_out(id, more);
+            }
+        }
     }
 
     /// Harms new connections of a route; live ones go on. The gravest of several counts: unanswered, refuse, reset.
@@ -705,7 +723,7 @@ impl LinkSnapshot {
         self.bytes_out += leg.delivered();
         self.bytes_waiting += leg.waiting();
         let effect = leg.effect();
-        let state = if effect.held {
+        let state = if effect.held || effect.holds_back() {
             LinkState::Cut
         } else if effect.passes_at_once() {
             LinkState::Open

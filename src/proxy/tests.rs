@@ -279,6 +279,64 @@ async fn faults_stack_and_a_leg_is_whole_when_no_guard_holds_it() {
     assert_eq!(network.heal_all(), 0);
 }
 
+/// Sends a word to the echo, and waits until so many bytes of its answers wait.
+async fn answered(network: &Network, stream: &mut TcpStream, word: &[u8], waiting: u64) {
+    stream.write_all(word).await.unwrap();
+    let come = |snapshot: &NetworkSnapshot| snapshot.between(2, 1).bytes_waiting == waiting;
+    until(network, come).await;
+}
+
+#[tokio::test]
+async fn what_is_held_back_comes_out_by_chunks_or_up_to_an_instant_and_the_rest_stays() {
+    let network = network().await;
+    let mut stream = dial(&network, Route::nodes(1, 2)).await;
+    round_trip(&mut stream, b"before").await;
+    let held = network.hold_back(&[leg(Half::Response)]);
+    verified(&network, &held).await;
+    answered(&network, &mut stream, b"one", 3).await;
+    expect_nothing(&mut stream).await;
+    // A connection that is made now is made, and what comes on it is counted with the rest.
+    let mut other = dial(&network, Route::nodes(1, 2)).await;
+    answered(&network, &mut other, b"two", 6).await;
+    network.let_out(&held, LetOut::Chunks(1));
+    expect(&mut stream, b"one").await;
+    expect_nothing(&mut other).await;
+    answered(&network, &mut stream, b"three", 8).await;
+    tokio::time::sleep(MS).await;
+    let instant = Instant::now();
+    answered(&network, &mut stream, b"four", 12).await;
+    network.let_out(&held, LetOut::Before(instant));
+    expect(&mut other, b"two").await;
+    expect(&mut stream, b"three").await;
+    expect_nothing(&mut stream).await;
+    assert_eq!(
+        network.snapshot().between(2, 1).state,
+        LinkState::Partly,
+        "what n2 dials is whole"
+    );
+    held.heal();
+    expect(&mut stream, b"four").await;
+    round_trip(&mut other, b"after").await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_stream_is_held_back_behind_what_came_before_it() {
+    let network = network().await;
+    let mut stream = dial(&network, Route::nodes(1, 2)).await;
+    let held = network.hold_back(&[leg(Half::Request)]);
+    verified(&network, &held).await;
+    stream.write_all(b"last").await.unwrap();
+    until(&network, |now| now.between(1, 2).bytes_waiting == 4).await;
+    stream.shutdown().await.unwrap();
+    network.let_out(&held, LetOut::Chunks(1));
+    expect(&mut stream, b"last").await;
+    expect_nothing(&mut stream).await;
+    held.heal();
+    let mut byte = [0];
+    let end = timeout(SOON, stream.read(&mut byte)).await;
+    assert_eq!(end.expect("in time").expect("an end"), 0);
+}
+
 #[tokio::test]
 async fn a_change_takes_effect_in_less_than_5_ms() {
     let network = network().await;

@@ -36,6 +36,7 @@ pub fn json(result: &RunResult) -> Value {
         "anomaly": result.anomaly,
         "seed": result.resolved.seed,
         "scenario": result.resolved.scenario.name,
+        "issue": result.issue(),
         "nodes": result.resolved.scenario.nodes,
         "defect": result.resolved.defect,
         "target": tested.map(|tested| &tested.target),

@@ -131,7 +131,7 @@ impl Progress {
             Event::Anchor { text } => format!("the plan saw {text}"),
             Event::BenchError { text } => format!("bench error: {text}"),
             Event::Explained { events, .. } => format!("consensus: {events} events explained"),
-            event => return event.what_was_found(),
+            event => return event.what_was_found().or_else(|| event.of_steps()),
         })
     }
 

@@ -141,6 +141,14 @@ pub fn text(out: &mut impl Write, result: &RunResult) -> io::Result<()> {
         };
         writeln!(out, "certificate: {certificate}; {words}")?;
     }
+    if let Some(issue) = result.issue() {
+        let (name, exit) = (&result.resolved.scenario.name, result.exit());
+        match exit {
+            1 => writeln!(out, "{name} is for {issue}{}", address(issue))?,
+            0 => writeln!(out, "{issue}, which {name} is for, did not show")?,
+            _ => {}
+        }
+    }
     if let Some(dir) = &result.dir {
         writeln!(out, "folder: {}", dir.display())?;
     }
@@ -149,6 +157,14 @@ pub fn text(out: &mut impl Write, result: &RunResult) -> io::Result<()> {
         "{}",
         again_in_words(&result.again, result.load_by_hand)
     )
+}
+
+/// Where a report of GitHub's stands, behind its short name.
+fn address(issue: &str) -> String {
+    let parts = issue.split_once('#');
+    let address =
+        |(repository, number)| format!(": https://github.com/{repository}/issues/{number}");
+    parts.map(address).unwrap_or_default()
 }
 
 /// The most operations that are listed: more is nothing for a person, and all of them stand in the verdict's file.

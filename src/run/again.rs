@@ -35,7 +35,10 @@ impl Setup {
                 let tested = changes.target.iter().map(|target| &target.tested);
                 let mut named = tested.filter(|tested| tested.named && tested.target == name);
                 let program = named.next().map(|tested| tested.program.clone());
-                let (target, lacks, _) = super::choose(&name, Some(&mode), program.as_deref())?;
+                let subject = Scenario::find(scenario)?.system;
+                let chosen =
+                    super::choose(&name, Some(&mode), program.as_deref(), subject.as_ref());
+                let (target, lacks, _) = chosen?;
                 (Some(target), lacks)
             }
         };

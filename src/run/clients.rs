@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::asks::Acknowledged;
 use super::sessions::{self, Tally};
 use crate::journal::Load;
 use crate::recorder::Recorder;
@@ -63,6 +64,8 @@ pub(super) struct Fleet {
     pub(super) patience: Duration,
     /// What became of the writes in sessions.
     pub(super) tally: Tally,
+    /// How many writes each node has acknowledged.
+    pub(super) acknowledged: Acknowledged,
 }
 
 /// More a second than any client can have answered.
@@ -143,8 +146,7 @@ impl Fleet {
             Follow::Pinned(node) => u32::try_from(node).expect("a node id is at most 9"),
             Follow::Leader => 0,
         };
-        // One slot more than there are clients: the bench's own.
-        let slots = scenario.clients + 1;
+        let slots = scenario.slots();
         // The bench's own client is never impatient: what it is not answered is a finding.
         let own = slot >= scenario.clients;
         let deadline = if own { DEADLINE } else { self.patience };
@@ -157,6 +159,7 @@ impl Fleet {
             turn: slot as usize,
             deadline,
             patient: own,
+            aimed: false,
             session: keeps.then_some(id),
         };
         Client {
@@ -165,6 +168,7 @@ impl Fleet {
             slot,
             asks: self.target.client(config),
             tally: self.tally.clone(),
+            acknowledged: self.acknowledged.clone(),
             generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
             load: self.now.load.subscribe(),
         }
@@ -178,6 +182,7 @@ pub(super) struct Client {
     slot: u32,
     asks: Box<dyn target::Client>,
     tally: Tally,
+    acknowledged: Acknowledged,
     generator: Generator,
     load: watch::Receiver<Load>,
 }
@@ -189,6 +194,7 @@ impl Client {
         let answer = self.asks.perform(key, call).await;
         let outcome = answer.outcome;
         recorder.complete(ticket, Some(answer.node), outcome, answer.at, answer.error);
+        self.acknowledged.count(answer.node, call, outcome);
         if self.asks.has_session() && call != Call::Read {
             self.tally.count(outcome, answer.repeats);
         }

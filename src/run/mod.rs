@@ -12,6 +12,7 @@
 //! a [`Command`] does. [`Handle::join`] gives the [`RunResult`] when no child is left.
 
 mod again;
+mod asks;
 mod certify;
 mod clients;
 mod command;
@@ -177,3 +178,5 @@ pub fn start(setup: Setup) -> Handle {
 
 #[cfg(test)]
 mod lack_tests;
+#[cfg(test)]
+mod step_tests;

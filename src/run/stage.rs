@@ -1,11 +1,14 @@
 //! What a run plays on: children, network and nemesis, set up and put in order.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use super::Setup;
+use super::asks::{Acknowledged, Asks, With};
 use super::clients::{Fleet, Now};
 use super::context::RunContext;
 use super::decoy::{double_everything, patience, planted};
@@ -47,6 +50,10 @@ pub(super) struct Stage {
     /// Tells the nemesis that somebody holds the run.
     pub(super) held: watch::Sender<bool>,
     pub(super) lost: mpsc::UnboundedReceiver<Loss>,
+    /// Whom the plan's steps ask.
+    pub(super) asks: Arc<Asks>,
+    /// Whether the plan's steps are over.
+    pub(super) steps_over: watch::Receiver<bool>,
     /// Whether something was not brought back: what the cluster does then proves nothing against it.
     pub(super) unhealed: bool,
     pub(super) exits_seen: usize,
@@ -71,8 +78,10 @@ impl Stage {
         } = setup;
         let nodes = resolved.scenario.node_ids();
         let place = planted(resolved);
-        let groups: Vec<u32> =
-            (0..=u32::try_from(nodes.len()).expect("there are at most 9 nodes")).collect();
+        let pinned = u32::try_from(nodes.len()).expect("there are at most 9 nodes");
+        // What steps ask for has links of its own, so that it can be seen when it has been sent.
+        let steps = (!resolved.plan.steps.is_empty()).then_some(pinned + 1);
+        let groups: Vec<u32> = (0..=pinned).chain(steps).collect();
         let network = NetworkConfig {
             client_groups: groups.iter().copied().collect(),
             client_level: Level::Messages,
@@ -102,22 +111,32 @@ impl Stage {
                 network.address(Route::clients(group, ready.id))
             }
         };
-        let dial = groups.iter().map(|&group| {
-            (
-                group,
-                ready.iter().map(|r| (r.id, reach(group, r))).collect(),
-            )
-        });
+        let dial = |group: u32| ready.iter().map(|r| (r.id, reach(group, r))).collect();
+        let dial = groups.iter().map(|&group| (group, dial(group)));
+        let dial: BTreeMap<u32, BTreeMap<NodeId, SocketAddr>> = dial.collect();
+        let acknowledged = Acknowledged::default();
         let fleet = Fleet {
             seed: resolved.seed,
             scenario: resolved.scenario.clone(),
-            dial: dial.collect(),
-            target,
+            dial: dial.clone(),
+            target: target.clone(),
             recorder: context.recorder.clone(),
             now: Now::of(&resolved.scenario),
             patience: patience(place),
             tally: Tally::default(),
+            acknowledged: acknowledged.clone(),
         };
+        let group = steps.unwrap_or_default();
+        let asks = With {
+            group,
+            dial: dial.get(&group).cloned().unwrap_or_default(),
+            target,
+            recorder: context.recorder.clone(),
+            network: network.clone(),
+            acknowledged,
+        };
+        let asks = Arc::new(Asks::of(&resolved.scenario, asks));
+        let (tell_over, steps_over) = watch::channel(false);
         let (tell_lost, lost) = mpsc::unbounded_channel();
         let nemesis = Nemesis::new(
             cluster.clone(),
@@ -129,8 +148,9 @@ impl Stage {
                 groups: groups.clone(),
             },
             resolved.plan.clone(),
-            logs_deeds(context, nodes.clone(), tell_lost),
+            logs_deeds(context, nodes.clone(), tell_lost, tell_over),
         );
+        let nemesis = nemesis.asking(asks.clone());
         let (held, is_held) = watch::channel(false);
         let nemesis = nemesis
             .held_by(is_held)
@@ -150,6 +170,8 @@ impl Stage {
             nemesis,
             held,
             lost,
+            asks,
+            steps_over,
             unhealed: false,
             exits_seen: 0,
             inspector,
@@ -241,6 +263,7 @@ fn logs_deeds(
     context: &RunContext,
     nodes: Vec<NodeId>,
     lost: mpsc::UnboundedSender<Loss>,
+    steps_over: watch::Sender<bool>,
 ) -> nemesis::Listener {
     let log = context.log.clone();
     let links = Mutex::new(Links::new(nodes));
@@ -250,6 +273,9 @@ fn logs_deeds(
             Event::BenchError { text } => Some(Loss::Failed(text.clone())),
             _ => None,
         };
+        if let Event::StepsOver { .. } = event {
+            steps_over.send_replace(true);
+        }
         let changed = links
             .lock()
             .expect("nobody panics while listing")

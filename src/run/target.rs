@@ -12,10 +12,10 @@ use crate::fault::defects::Place;
 use crate::fault::plan::{Episode, When};
 use crate::fault::{DiskHarm, Fault, Lacks, Need, NodeId, Role};
 use crate::host::Shortages;
-use crate::scenario::{ForTarget, Tested};
+use crate::scenario::{ForTarget, Subject, Tested, Versions};
 use crate::target::Target;
 use crate::target::described::{
-    DataType, Description, Expect, Malformed, Missing, System, builtin,
+    self, DataType, Description, Expect, Malformed, Missing, System, builtin, find,
 };
 use crate::target::kiwi::{Kiwi, KiwiConfig};
 
@@ -75,9 +75,11 @@ pub fn choose(
     name: &str,
     mode: Option<&str>,
     program: Option<&Path>,
+    subject: Option<&Subject>,
 ) -> Result<(ForTarget, Lacks, Vec<String>), NoTarget> {
-    let (description, warnings) = builtin::find(name)?;
-    let chosen = description.mode(mode).cloned().ok_or_else(|| {
+    let (mut description, warnings) = builtin::find(name)?;
+    let mode = mode.or_else(|| subject?.mode.as_deref());
+    let mut chosen = description.mode(mode).cloned().ok_or_else(|| {
         let modes: Vec<&str> = description
             .modes
             .iter()
@@ -91,6 +93,9 @@ pub fn choose(
             "{name}: a run asks for operations of a register only, and its spec is {}",
             description.spec.name()
         )));
+    }
+    if let Some(subject) = subject {
+        fits(&mut description, &mut chosen, subject)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -114,6 +119,7 @@ pub fn choose(
     let fits = ForTarget {
         nodes,
         terms,
+        subject: subject.cloned(),
         tested: Tested {
             target: name.to_owned(),
             promises: mode.promised(),
@@ -173,6 +179,38 @@ fn offer(name: &str, description: &Description) -> Offered {
         modes: modes.map(|mode| mode.name.clone()).collect(),
         program: program.map_err(|missing| missing.install),
     }
+}
+
+/// What a scenario says of the system that it is about: its versions, and what the words of its file mean.
+fn fits(
+    description: &mut Description,
+    mode: &mut described::Mode,
+    subject: &Subject,
+) -> Result<(), NoTarget> {
+    let (about, _) = builtin::find(&subject.target)?;
+    let name = &description.name;
+    if about.name != *name {
+        let why = format!("--target {name}: the scenario is about {}", about.name);
+        return Err(NoTarget::NoSuch(why));
+    }
+    for (word, meaning) in &subject.set {
+        if mode.set.insert(word.clone(), meaning.clone()).is_none() {
+            let why = format!("set: the file of {name} has no word {word:?} of its own");
+            return Err(NoTarget::NoSuch(why));
+        }
+    }
+    let named = mode.name.clone();
+    let kept = description.modes.iter_mut().find(|mode| mode.name == named);
+    kept.into_iter().for_each(|kept| *kept = mode.clone());
+    let range = |versions: &Versions| find::Range {
+        at_least: versions.at_least.clone(),
+        below: versions.below.clone(),
+    };
+    description.find.only = subject.versions.iter().map(range).collect();
+    if let Some(install) = &subject.install {
+        description.find.install.clone_from(install);
+    }
+    Ok(())
 }
 
 /// Why a target cannot be had.

@@ -21,7 +21,7 @@ use crate::fault::{Kind, Lacks, Need};
 use crate::host::{self, Shortages, Sockets};
 use crate::proxy::{Level, NetworkConfig};
 use crate::target::described::{Description, Mode, System};
-use crate::target::{Ready, Target, Transport};
+use crate::target::{Machines, Ready, Target, Transport};
 use crate::testbed::Testbed;
 
 /// The node that is tried.
@@ -437,7 +437,7 @@ impl Tested<'_> {
 
     /// What it runs on, and what of it no fault meets.
     async fn surroundings(&self, notes: &mut Notes<'_>) {
-        if !self.system.wants_hosts() {
+        if self.system.machines() != Machines::Whole {
             return;
         }
         if let Some(why) = self.cluster().keeps_power(NODE) {

@@ -89,6 +89,7 @@ impl<'a> WorkloadPhase<'a> {
         mut bell: Bell,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Why {
+        let mut steps_over = self.stage.steps_over.clone();
         let mut tick = tokio::time::interval(TELL_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let why = loop {
@@ -97,6 +98,7 @@ impl<'a> WorkloadPhase<'a> {
                 command = commands.recv() => self.obey(command.unwrap_or(Command::Stop)).await,
                 Ok(counterexample) = &mut bell, if !self.alarmed => self.alarm(counterexample).await,
                 () = tokio::time::sleep_until(self.over), if self.quiet_since.is_none() => Some(Why::Over),
+                Ok(_) = steps_over.wait_for(|over| *over), if self.quiet_since.is_none() => Some(Why::Over),
                 _ = tick.tick() => self.look().await,
             };
             if let Some(why) = end {
@@ -275,5 +277,6 @@ impl<'a> WorkloadPhase<'a> {
             }
         }
         self.clients.shutdown().await;
+        self.stage.asks.end().await;
     }
 }

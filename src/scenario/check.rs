@@ -5,7 +5,8 @@ use super::wrong::{Step, Wrong};
 use super::{APPEND_MODES, MOST_NODES, READ_MODES, Scenario, Timings};
 use crate::fault::Kind;
 use crate::fault::plan::{Episode, MOST_PLANNED_MS, Unfit};
-use crate::workload::{Keys, Mix};
+use crate::fault::step;
+use crate::workload::{Generator, Keys, Mix};
 
 /// A run lasts no longer than this; 0 seconds is without an end, for a year.
 const MOST_SECONDS: u64 = MOST_PLANNED_MS / 1_000;
@@ -62,6 +63,7 @@ impl Scenario {
         self.check_load()?;
         self.timings.check()?;
         self.check_random()?;
+        self.check_steps()?;
         self.check_opening()
     }
 
@@ -144,7 +146,9 @@ impl Scenario {
 
     fn check_load(&self) -> Checked {
         let what = |n: &u32| format!("{n} clients");
-        within(&["clients".into()], self.clients, [1, 1_000], what, "")?;
+        // Steps ask for themselves.
+        let least = u32::from(self.steps.is_empty());
+        within(&["clients".into()], self.clients, [least, 1_000], what, "")?;
         let what = |n: &u32| format!("a rate of {n}");
         let unit = " operations a second";
         within(&["rate".into()], self.rate, [1, 1_000_000], what, unit)?;
@@ -201,6 +205,37 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+
+    fn check_steps(&self) -> Checked {
+        let at = |step: usize, field: &'static str| ["steps".into(), step.into(), field.into()];
+        let checked = step::check(&self.steps, self.nodes);
+        checked.map_err(|wrong| Wrong::at(&at(wrong.step, wrong.field), wrong.why))?;
+        let keys = Generator::keys(self.keys);
+        for (place, step) in self.steps.iter().enumerate() {
+            if let Some(ask) = step.ask.as_ref().filter(|ask| !keys.contains(&ask.key)) {
+                let (first, key) = (&keys[0], &ask.key);
+                let why = format!(
+                    "there is no key {key:?}: keys are named {first:?} and so on, as many as [keys] says"
+                );
+                return wrong(&at(place, "ask"), why);
+            }
+        }
+        let Some(twin) = &self.twin else {
+            return Ok(());
+        };
+        let known = |name: &&String| {
+            self.steps
+                .iter()
+                .any(|step| step.name.as_ref() == Some(*name))
+        };
+        match twin.without.iter().find(|name| !known(name)) {
+            Some(name) => {
+                let why = format!("without: no step is called {name:?}");
+                wrong(&["twin".into(), "without".into()], why)
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_opening(&self) -> Checked {

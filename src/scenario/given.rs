@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::check::check_episodes;
-use super::{Changes, Error, Resolved, Scenario, fit};
+use super::{Changes, Error, Resolved, Scenario, Subject, fit};
 use crate::fault::{Kind, defects};
 
 /// What somebody gave a run to do.
@@ -58,7 +58,8 @@ impl Given {
             checked.map_err(|wrong| wrong.on_its_line(text))?;
             return Ok(Given::Scenario(Box::new(scenario)));
         }
-        let resolved: Resolved = parsed(text)?;
+        let mut resolved: Resolved = parsed(text)?;
+        resolved.plan.steps.clone_from(&resolved.scenario.steps);
         let checked = resolved.scenario.check();
         let checked = checked.map_err(|wrong| wrong.within(&["scenario".into()]));
         let plan = || {
@@ -81,6 +82,25 @@ impl Given {
         match self {
             Given::Scenario(_) => None,
             Given::Resolved(resolved) => Some(resolved.seed),
+        }
+    }
+
+    /// Whose system it is about, where that is not open.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        match self {
+            Given::Scenario(scenario) => scenario.system.as_ref(),
+            // It keeps its target, with everything that was said of it.
+            Given::Resolved(_) => None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Given::Scenario(scenario) => &scenario.name,
+            Given::Resolved(resolved) => &resolved.scenario.name,
         }
     }
 

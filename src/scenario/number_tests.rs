@@ -42,7 +42,8 @@ fn recipes() -> Vec<toml::Value> {
     let mut all = vec![full.parse().map(toml::Value::Table).unwrap()];
     for scenario in Scenario::built_in() {
         all.push(toml::Value::try_from(&scenario).unwrap());
-        let resolved = scenario.resolve(&Changes::default(), 5, None).unwrap();
+        let changes = Changes::default().as_if_here(&scenario);
+        let resolved = scenario.resolve(&changes, 5, None).unwrap();
         all.push(toml::Value::try_from(&resolved).unwrap());
     }
     all
@@ -57,7 +58,7 @@ fn begin(recipe: &toml::Value) {
         return;
     };
     let Resolved { scenario, plan, .. } = resolved;
-    let slots = scenario.clients + 1;
+    let slots = scenario.slots();
     let mut generator = Generator::new(seed, 0, slots, scenario.keys, scenario.mix);
     for phase in &scenario.phases {
         generator.set_mix(scenario.mix_at(Duration::from_millis(phase.at_ms)));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use checkers::anomaly::Anomaly;
 use serde::{Deserialize, Serialize};
 
-use super::{Changes, Error, Resolved, Scenario};
+use super::{Changes, Error, Resolved, Scenario, Subject};
 use crate::fault::Kind;
 
 /// A target in one of its modes, as a run's folder keeps it: enough to start it again.
@@ -74,6 +74,30 @@ impl Tested {
     }
 }
 
+#[cfg(test)]
+impl Changes {
+    /// As if the system that a scenario is about were here.
+    pub(crate) fn as_if_here(mut self, scenario: &Scenario) -> Changes {
+        let target = scenario.system.clone().map(|subject| ForTarget {
+            nodes: scenario.nodes,
+            terms: true,
+            tested: Tested {
+                target: subject.target.clone(),
+                mode: "strong".to_owned(),
+                version: None,
+                program: PathBuf::from("its-program"),
+                named: false,
+                expect: Vec::new(),
+                promises: None,
+                description: String::new(),
+            },
+            subject: Some(subject),
+        });
+        self.target = target.or(self.target);
+        self
+    }
+}
+
 /// What a scenario is made to fit: somebody's system, in a mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForTarget {
@@ -83,6 +107,8 @@ pub struct ForTarget {
     pub nodes: u64,
     /// Whether its nodes number their leaders' terms: only then can elections be counted.
     pub terms: bool,
+    /// For which scenario's subject it was chosen: its version fits that.
+    pub subject: Option<Subject>,
 }
 
 impl Scenario {

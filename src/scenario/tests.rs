@@ -14,13 +14,11 @@ fn every_built_in_scenario_makes_sense_and_survives_toml() {
         scenario
             .check()
             .unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
-        let resolved = scenario.resolve(&Changes::default(), 3, None).unwrap();
+        let changes = Changes::default().as_if_here(&scenario);
+        let resolved = scenario.resolve(&changes, 3, None).unwrap();
         let text = toml::to_string(&resolved).unwrap();
-        assert_eq!(
-            toml::from_str::<Resolved>(&text).unwrap(),
-            resolved,
-            "{text}"
-        );
+        let read = Given::parse(&text).unwrap();
+        assert_eq!(read, Given::Resolved(Box::new(resolved)), "{text}");
     }
 }
 
@@ -486,7 +484,8 @@ fn kinds_that_so_few_nodes_cannot_have_are_refused_by_name() {
 
 #[test]
 fn what_a_seed_draws_always_does_something() {
-    for scenario in Scenario::built_in() {
+    let all = Scenario::built_in().into_iter();
+    for scenario in all.filter(|scenario| scenario.system.is_none()) {
         for (seed, append) in (0..40).flat_map(|seed| ["stream", "unary"].map(|how| (seed, how))) {
             let changes = Changes {
                 append: Some(append.to_owned()),

@@ -69,6 +69,9 @@ pub struct ClientConfig {
     /// Whether a connection may take all of that: on a starved machine one is slow to come about, and its node is there
     /// all the same. Else it is given up sooner than an election takes.
     pub patient: bool,
+    /// Whether its operations are aimed at a node that may stand: a new connection is then not asked first whether it is
+    /// answered, and the node finds the request when it goes on.
+    pub aimed: bool,
     /// As which session its writes are numbered and asked for again, where the system keeps sessions.
     pub session: Option<u64>,
 }

@@ -63,7 +63,7 @@ pub fn run(
     mut before: impl FnMut(&RunResult) -> Option<String>,
 ) -> anyhow::Result<RunResult> {
     let mut session = Session::new(options);
-    session.app.picker.recipes = recipes();
+    session.app.picker.recipes = recipes(&setup);
     whose(&mut session.app.picker, &setup);
     session.app.picker.clients = setup.changes.clients;
     session.app.picker.keys = setup.changes.keys;
@@ -134,7 +134,12 @@ fn whose(picker: &mut Picker, setup: &Setup) {
     }
 }
 
-fn recipes() -> Vec<Recipe> {
+/// The scenarios that can be picked: those about a system only where that was chosen for them.
+fn recipes(setup: &Setup) -> Vec<Recipe> {
+    let target = setup.changes.target.as_ref();
+    let subject = target.and_then(|target| target.subject.as_ref());
+    let fits =
+        |scenario: &Scenario| scenario.system.is_none() || scenario.system.as_ref() == subject;
     let recipe = |s: Scenario| Recipe {
         name: s.name,
         about: s.about,
@@ -143,7 +148,8 @@ fn recipes() -> Vec<Recipe> {
         clients: s.clients,
         keys: s.keys.contended,
     };
-    Scenario::built_in().into_iter().map(recipe).collect()
+    let all = Scenario::built_in().into_iter();
+    all.filter(fits).map(recipe).collect()
 }
 
 /// A run and what it says, apart, so that one can be awaited while the other is asked.

@@ -70,6 +70,7 @@ impl Load {
                 turn,
                 deadline,
                 patient: false,
+                aimed: false,
                 session: None,
             };
             let asking = Asking {

@@ -157,6 +157,51 @@ async fn written(client: &mut Resp, node: u64, value: i64) {
     assert!(done.await.is_some(), "n{node} acknowledges nothing");
 }
 
+/// A file whose nodes are ready when this port answers.
+fn answers(port: u16) -> Description {
+    let text = format!(
+        r#"
+        name = "closes"
+        [find]
+        program = ["sh"]
+        install = "apt install dash"
+        [[process]]
+        run = ["{{program}}"]
+        [ready]
+        http = {{ get = "http://{{ip}}:{port}/", match = "it is here" }}
+        [client]
+        protocol = "resp"
+        [modes.strong]
+        expect = "holds"
+        survives = []
+        "#
+    );
+    let read = Description::read(&text, "closes.toml", std::path::Path::new("."));
+    read.unwrap_or_else(|wrong| panic!("{wrong}")).0
+}
+
+#[tokio::test]
+async fn a_server_that_closes_the_connection_behind_its_answer_has_answered() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1_024];
+            let _ = stream.read(&mut request).await;
+            let answer = b"HTTP/1.0 200 OK\r\n\r\nit is here";
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    let target = answers(port);
+    let words = Words::default().with("ip", "127.0.0.1");
+    for _ in 0..50 {
+        let ready = target.ready.is(&words, "", ASK_WITHIN).await;
+        ready.unwrap_or_else(|why| panic!("{why}"));
+    }
+}
+
 #[tokio::test]
 async fn a_primary_that_is_killed_is_replaced_by_sentinel_in_the_mode_with_failover() {
     if !crate::installed::here(&["redis-server"]) {

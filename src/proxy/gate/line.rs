@@ -13,6 +13,12 @@ impl LegState {
         mix(self.seed, &[route, before])
     }
 
+    /// Whether lines are held, or held back: nobody lets one of them out later.
+    pub(crate) fn holds_lines(&self) -> bool {
+        let effect = self.effect();
+        effect.held || effect.holds_back()
+    }
+
     /// A line of so many bytes begins to wait for its time; false where too much waits already.
     pub(crate) fn keep_line(&self, bytes: u64) -> bool {
         let room = self.waiting() + bytes <= MOST_WAITING as u64;
@@ -31,7 +37,8 @@ impl LegState {
     /// nothing passes once a hold is in.
     pub(crate) fn give_line(&self, bytes: u64, give: impl FnOnce() -> bool) -> bool {
         let faults = self.faults.lock().unwrap();
-        let given = !faults.effect.held && give();
+        let holds = faults.effect.held || faults.effect.holds_back();
+        let given = !holds && give();
         if given {
             self.delivered.fetch_add(bytes, Ordering::SeqCst);
         }

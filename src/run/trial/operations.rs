@@ -35,6 +35,7 @@ pub(super) async fn all(tested: &Tested<'_>, notes: &mut Notes<'_>) {
         deadline: DEADLINE,
         patient: true,
         session: None,
+        aimed: false,
     });
     let mut register = Register {
         client,

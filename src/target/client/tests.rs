@@ -57,6 +57,7 @@ fn client(follow: Follow, answers: Vec<Result<Reply, Refusal>>) -> Routed<ByHand
         turn: 0,
         deadline: Duration::from_secs(60),
         patient: false,
+        aimed: false,
         session: None,
     };
     let protocol = ByHand {

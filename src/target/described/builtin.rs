@@ -6,17 +6,24 @@ use std::path::Path;
 use super::{Description, Malformed, parse};
 
 /// One that is shipped: its name, and its file.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("etcd", include_str!("../../targets/etcd.toml")),
     ("redis", include_str!("../../targets/redis.toml")),
     (
         "maelstrom-lin-kv",
         include_str!("../../targets/maelstrom-lin-kv.toml"),
     ),
+    ("pysyncobj", include_str!("../../targets/pysyncobj.toml")),
 ];
 
 /// What their files take in with `from`.
-const FILES: [(&str, &str); 1] = [("lin_kv.py", include_str!("../../targets/lin_kv.py"))];
+const FILES: [(&str, &str); 2] = [
+    ("lin_kv.py", include_str!("../../targets/lin_kv.py")),
+    (
+        "pysyncobj_kv.py",
+        include_str!("../../targets/pysyncobj_kv.py"),
+    ),
+];
 
 /// What a file of one's own begins as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

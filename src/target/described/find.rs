@@ -1,5 +1,6 @@
 //! Which program a target needs, whether it is here, and which version it is.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -20,6 +21,37 @@ pub struct Find {
     /// How it tells its version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
+    /// Only these versions, where a scenario is about some; none: any that the file means.
+    #[serde(skip)]
+    pub only: Vec<Range>,
+}
+
+/// Versions, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// None before this one.
+    pub at_least: Option<String>,
+    /// Nor this one or a later one.
+    pub below: Option<String>,
+}
+
+impl Range {
+    fn holds(&self, version: &str) -> bool {
+        let (at_least, below) = (self.at_least.as_deref(), self.below.as_deref());
+        !at_least.is_some_and(|least| precedes(version, least))
+            && below.is_none_or(|below| precedes(version, below))
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.at_least, &self.below) {
+            (Some(least), Some(below)) => write!(f, "{least} to before {below}"),
+            (Some(least), None) => write!(f, "{least} or newer"),
+            (None, Some(below)) => write!(f, "before {below}"),
+            (None, None) => write!(f, "any"),
+        }
+    }
 }
 
 /// How a program tells its version, and which ones are meant.
@@ -66,35 +98,44 @@ impl Find {
     /// # Errors
     /// If there is none.
     pub fn locate(&self, given: Option<&Path>) -> Result<PathBuf, Missing> {
+        Ok(self.candidates(given)?.swap_remove(0))
+    }
+
+    /// Each that there is, in the order of the names and of PATH.
+    fn candidates(&self, given: Option<&Path>) -> Result<Vec<PathBuf>, Missing> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
         self.locate_in(given, &dirs)
     }
 
-    fn locate_in(&self, given: Option<&Path>, dirs: &[PathBuf]) -> Result<PathBuf, Missing> {
+    /// At least one.
+    fn locate_in(&self, given: Option<&Path>, dirs: &[PathBuf]) -> Result<Vec<PathBuf>, Missing> {
         let names: Vec<&Path> = match given {
             Some(given) => vec![given],
             None => self.program.iter().map(Path::new).collect(),
         };
-        let found = names.iter().find_map(|name| {
-            // A name with a slash is a path, as for a shell.
-            if name.components().count() > 1 {
-                return executable(name)
-                    .then(|| std::path::absolute(name).ok())
-                    .flatten();
-            }
-            dirs.iter()
-                .map(|dir| dir.join(name))
-                .find(|path| executable(path))
-        });
-        found.ok_or_else(|| {
-            let names: Vec<_> = names
-                .iter()
-                .map(|name| name.display().to_string())
-                .collect();
-            let names = names.join(" or ");
-            self.missing(format!("there is no program {names} here"))
-        })
+        let places = names
+            .iter()
+            .flat_map(|name| match name.components().count() {
+                // A name with a slash is a path, as for a shell.
+                2.. => Vec::from_iter(std::path::absolute(name).ok()),
+                _ => dirs.iter().map(|dir| dir.join(name)).collect(),
+            });
+        let mut seen = std::collections::BTreeSet::new();
+        // A folder may be on PATH by two names.
+        let first = |path: &PathBuf| {
+            let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+            seen.insert((folder, path.file_name().map(ToOwned::to_owned)))
+        };
+        let places = places.filter(|path| executable(path));
+        let found: Vec<PathBuf> = places.filter(first).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let names = names.iter().map(|name| name.display().to_string());
+        let names: Vec<String> = names.collect();
+        let names = names.join(" or ");
+        Err(self.missing(format!("there is no program {names} here")))
     }
 
     fn missing(&self, why: String) -> Missing {
@@ -104,31 +145,56 @@ impl Find {
         }
     }
 
-    /// Finds the program and asks it for its version.
+    /// Finds the program and asks it for its version: of several the first one whose version is meant.
     ///
     /// # Errors
     /// If it is not here, does not tell its version where the file says that it does, or is of one that is not meant.
     pub async fn find(&self, given: Option<&Path>) -> Result<Found, Missing> {
-        let program = self.locate(given)?;
+        let mut refused = Vec::new();
+        for program in self.candidates(given)? {
+            match self.fits(program).await {
+                Ok(found) => return Ok(found),
+                Err(why) => refused.push(why),
+            }
+        }
+        Err(self.missing(refused.join("; ")))
+    }
+
+    /// Whether a program is of a version that is meant.
+    async fn fits(&self, program: PathBuf) -> Result<Found, String> {
+        let name = program.display();
+        let only = || {
+            let ranges: Vec<String> = self.only.iter().map(ToString::to_string).collect();
+            ranges.join(", or ")
+        };
         let Some(version) = &self.version else {
+            if !self.only.is_empty() {
+                let why = format!("{name} does not tell its version, and it takes {}", only());
+                return Err(why);
+            }
             let version = None;
             return Ok(Found { program, version });
         };
-        let said = version
-            .ask(&program)
-            .await
-            .map_err(|why| self.missing(why))?;
-        let name = program.display();
-        let (at_least, below) = (version.at_least.as_deref(), version.below.as_deref());
+        let said = version.ask(&program).await?;
+        // A scenario may be about others than those that keep the target's promises.
+        let own = self.only.is_empty();
+        let at_least = version.at_least.as_deref().filter(|_| own);
+        let below = version.below.as_deref().filter(|_| own);
         if at_least.is_some_and(|least| precedes(&said, least)) {
             let least = at_least.unwrap_or_default();
-            return Err(self.missing(format!("{name} is {said}, and {least} or newer is needed")));
+            return Err(format!("{name} is {said}, and {least} or newer is needed"));
         }
         if below.is_some_and(|below| !precedes(&said, below)) {
             let below = below.unwrap_or_default();
-            return Err(self.missing(format!(
+            return Err(format!(
                 "{name} is {said}, and one before {below} is needed"
-            )));
+            ));
+        }
+        if !self.only.is_empty() && !self.only.iter().any(|range| range.holds(&said)) {
+            let only = only();
+            return Err(format!(
+                "{name} is {said}, which cannot show it; these versions can: {only}"
+            ));
         }
         Ok(Found {
             program,
@@ -200,6 +266,7 @@ mod tests {
             program: program.iter().map(|name| (*name).to_owned()).collect(),
             install: "apt install it".to_owned(),
             version,
+            only: Vec::new(),
         }
     }
 
@@ -220,7 +287,7 @@ mod tests {
     fn the_first_name_that_exists_is_taken_and_none_names_what_installs_it() {
         let dirs = [PathBuf::from("/nonexistent"), PathBuf::from("/bin")];
         let found = find(&["no-such-program", "sh"], None).locate_in(None, &dirs);
-        assert_eq!(found, Ok(PathBuf::from("/bin/sh")));
+        assert_eq!(found, Ok(vec![PathBuf::from("/bin/sh")]));
         let none = find(&["no-such-program", "nor-this"], None).locate_in(None, &dirs);
         assert_eq!(
             none.unwrap_err().to_string(),
@@ -255,6 +322,22 @@ mod tests {
             new.why
                 .ends_with("is 3.4.23, and one before 3.4.23 is needed"),
             "{new}"
+        );
+        let range = |at_least: &str, below: &str| Range {
+            at_least: Some(at_least.to_owned()),
+            below: Some(below.to_owned()),
+        };
+        let mut several = find(&["sh"], Some(version(None, None, says)));
+        several.only = vec![range("3.3", "3.4"), range("3.4.5", "3.5")];
+        let found = several.find(None).await.unwrap();
+        assert_eq!(found.version.as_deref(), Some("3.4.23"));
+        several.only.pop();
+        let refused = several.find(None).await.unwrap_err();
+        assert!(
+            refused.why.ends_with(
+                "is 3.4.23, which cannot show it; these versions can: 3.3 to before 3.4"
+            ),
+            "{refused}"
         );
         let mute = ask(version(None, None, "exit 0")).await.unwrap_err();
         assert!(mute.why.contains("does not tell a version"), "{mute}");

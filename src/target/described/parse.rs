@@ -199,6 +199,7 @@ fn find(file: &Table<'_>) -> Option<Find> {
         program,
         install,
         version,
+        only: Vec::new(),
     })
 }
 

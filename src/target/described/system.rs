@@ -356,7 +356,8 @@ impl Target for System {
     }
 
     fn client(&self, config: ClientConfig) -> Box<dyn Client> {
-        let mut dial = Dial::new(config.dial.clone()).noting(self.shortages.clone());
+        let dial = Dial::new(config.dial.clone()).noting(self.shortages.clone());
+        let mut dial = dial.aimed(config.aimed);
         let (mut words, mut places) = (BTreeMap::new(), BTreeMap::new());
         for &node in config.dial.keys() {
             let Some(own) = self.known_words(node) else {

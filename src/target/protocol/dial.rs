@@ -23,6 +23,7 @@ pub struct Dial {
     /// What the nodes call one another, to understand a redirect.
     names: BTreeMap<String, u64>,
     within: Duration,
+    aimed: bool,
     shortages: Shortages,
 }
 
@@ -35,6 +36,7 @@ impl Dial {
             names: names.collect(),
             nodes,
             within: CONNECT_WITHIN,
+            aimed: false,
             shortages: Shortages::default(),
         }
     }
@@ -58,6 +60,19 @@ impl Dial {
     pub fn within(mut self, within: Duration) -> Dial {
         self.within = within;
         self
+    }
+
+    /// A new connection is not asked first whether anybody answers on it: its node may stand.
+    #[must_use]
+    pub fn aimed(mut self, aimed: bool) -> Dial {
+        self.aimed = aimed;
+        self
+    }
+
+    /// Whether a new connection is asked first whether anybody answers on it.
+    #[must_use]
+    pub fn asks_first(&self) -> bool {
+        !self.aimed
     }
 
     /// The node that is called by this address.

@@ -123,6 +123,9 @@ impl Etcd {
         // It ends with the last sender, or with an error that whoever waits for an answer is told.
         tokio::spawn(async move { drop(driver.await) });
         let connection = Connection { sender, origin };
+        if !self.dial.asks_first() {
+            return Ok(connection);
+        }
         // Answered from the member's own state: whether it has a leader does not matter.
         let question = etcd::RangeRequest {
             key: Bytes::from_static(b"\0"),

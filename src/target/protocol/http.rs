@@ -298,15 +298,17 @@ pub(in crate::target) async fn once(
     let stream = stream.map_err(|error| format!("no connection to {host}: {error}"))?;
     let made = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, driver) = made.map_err(|error| format!("{host}: {error}"))?;
-    let answer = exchange(host, &mut sender, request);
+    let mut answer = std::pin::pin!(exchange(host, &mut sender, request));
     // The connection is driven only as long as the answer is waited for.
-    tokio::select! {
-        answer = answer => answer.map_err(|refusal| refusal.why().to_owned()),
-        ended = driver => Err(match ended {
-            Ok(()) => format!("{host} has closed the connection"),
-            Err(error) => format!("{host}: {error}"),
-        }),
-    }
+    let ended = tokio::select! {
+        answer = &mut answer => return answer.map_err(|refusal| refusal.why().to_owned()),
+        ended = driver => ended,
+    };
+    // A server that closes the connection behind its answer has answered.
+    answer.await.map_err(|refusal| match ended {
+        Ok(()) => refusal.why().to_owned(),
+        Err(error) => format!("{host}: {error}"),
+    })
 }
 
 fn request(asked: Asked) -> Result<http::Request<Full<Bytes>>, http::Error> {

@@ -137,7 +137,9 @@ impl Resp {
             words.push(password);
             greet(&mut framed, node, &words, due).await?;
         }
-        greet(&mut framed, node, &["PING"], due).await?;
+        if self.dial.asks_first() {
+            greet(&mut framed, node, &["PING"], due).await?;
+        }
         Ok(framed)
     }
 

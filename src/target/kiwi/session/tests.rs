@@ -159,6 +159,7 @@ fn client_of(address: SocketAddr, session: Option<u64>, deadline: Duration) -> K
         turn: 0,
         deadline,
         patient: false,
+        aimed: false,
         session,
     };
     let protocol = KiwiProtocol::new(&config, None, Shortages::default());
