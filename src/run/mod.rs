@@ -23,6 +23,7 @@ mod fates;
 mod fitness;
 mod found;
 mod inspect;
+mod last_reads;
 mod name;
 mod sessions;
 mod stage;

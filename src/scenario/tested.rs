@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use checkers::anomaly::Anomaly;
+use checkers::types::{self, DataType};
 use serde::{Deserialize, Serialize};
 
 use super::{Changes, Error, Scenario};
@@ -26,11 +27,20 @@ pub struct Tested {
     /// The anomalies that this mode is documented to show; none: it promises to hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Anomaly>,
+    /// The data type that its history is judged by; absent: a register.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<String>,
     /// The target's file, with everything in it that was left unsaid.
     pub description: String,
 }
 
 impl Tested {
+    /// The data type that its history is judged by, where it is no register.
+    #[must_use]
+    pub fn of(&self) -> Option<&'static dyn DataType> {
+        self.spec.as_deref().and_then(types::by_name)
+    }
+
     /// Whether a violation of that name is what this mode is documented to show.
     #[must_use]
     pub fn documents(&self, anomaly: Option<Anomaly>) -> bool {

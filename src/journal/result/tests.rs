@@ -103,6 +103,7 @@ fn counterexample(call: Call, at: u64) -> Counterexample {
         event: 2,
         at_the_latest: false,
         unshrunk: false,
+        typed: None,
         staleness: None,
     }
 }
@@ -351,6 +352,7 @@ fn tested(expect: &[Anomaly]) -> Tested {
         program: "store".into(),
         named: false,
         expect: expect.to_vec(),
+        spec: None,
         description: String::new(),
     }
 }
