@@ -6,17 +6,34 @@ use std::path::Path;
 use super::{Description, Malformed, parse};
 
 /// One that is shipped: its name, and its file.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 6] = [
     ("etcd", include_str!("../../targets/etcd.toml")),
     ("redis", include_str!("../../targets/redis.toml")),
     (
         "maelstrom-lin-kv",
         include_str!("../../targets/maelstrom-lin-kv.toml"),
     ),
+    (
+        "maelstrom-unique-ids",
+        include_str!("../../targets/maelstrom-unique-ids.toml"),
+    ),
+    (
+        "maelstrom-broadcast",
+        include_str!("../../targets/maelstrom-broadcast.toml"),
+    ),
+    (
+        "maelstrom-g-set",
+        include_str!("../../targets/maelstrom-g-set.toml"),
+    ),
 ];
 
 /// What their files take in with `from`.
-const FILES: [(&str, &str); 1] = [("lin_kv.py", include_str!("../../targets/lin_kv.py"))];
+const FILES: [(&str, &str); 4] = [
+    ("lin_kv.py", include_str!("../../targets/lin_kv.py")),
+    ("unique_ids.py", include_str!("../../targets/unique_ids.py")),
+    ("broadcast.py", include_str!("../../targets/broadcast.py")),
+    ("g_set.py", include_str!("../../targets/g_set.py")),
+];
 
 /// What a file of one's own begins as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
