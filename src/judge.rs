@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use checkers::history::Event;
+use checkers::history::{Event, EventKind};
 use checkers::linear::Options;
 use checkers::linear::online::{KeyState, Online};
+use checkers::types::{self, DataType};
 use checkers::verdict::{Counterexample, Verdict};
 
 /// How far the judge is.
@@ -53,18 +54,18 @@ impl Feed {
 }
 
 impl Judge {
-    /// Starts a judge of register histories.
+    /// Starts a judge of histories of this data type; `None` is a register.
     ///
     /// # Panics
     /// If the system has no thread left.
     #[must_use]
-    pub fn start(alarm: Alarm) -> (Judge, Feed) {
+    pub fn start(of: Option<&'static dyn DataType>, alarm: Alarm) -> (Judge, Feed) {
         let (feed, events) = channel();
         let so_far = Arc::new(Mutex::new(SoFar::default()));
         let shared = so_far.clone();
         let thread = std::thread::Builder::new()
             .name("judge".to_owned())
-            .spawn(move || judge(&events, &shared, alarm))
+            .spawn(move || judge(Growing::of(of), &events, &shared, alarm))
             .expect("the system has a thread left");
         (Judge { so_far, thread }, Feed(feed))
     }
@@ -103,8 +104,96 @@ pub struct Judged {
 /// What is published is at most this old while events come in.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 
-fn judge(events: &Receiver<Event>, so_far: &Mutex<SoFar>, alarm: Alarm) -> Judged {
-    let mut online = Online::new(Options::default());
+/// A history that grows, of whichever data type.
+enum Growing {
+    Register(Box<Online>),
+    Other {
+        online: Box<types::Online>,
+        /// Events that cannot follow those before them.
+        malformed: Vec<String>,
+    },
+}
+
+impl Growing {
+    fn of(of: Option<&'static dyn DataType>) -> Growing {
+        let options = Options::default();
+        match of {
+            None => Growing::Register(Box::new(Online::new(options))),
+            Some(of) => Growing::Other {
+                online: Box::new(types::Online::new(of, options)),
+                malformed: Vec::new(),
+            },
+        }
+    }
+
+    /// Takes an event; gives the violation that comes to light with it.
+    fn push(&mut self, event: &Event) -> Option<Box<Counterexample>> {
+        match (self, &event.kind) {
+            (Growing::Register(online), _) => online.push(event),
+            (Growing::Other { online, malformed }, EventKind::Typed(event)) => {
+                let found = online.take((**event).clone());
+                let found = found.unwrap_or_else(|why| {
+                    malformed.push(format!("#{}: {why}", event.index));
+                    None
+                });
+                found.map(|found| Box::new(found.clone().into()))
+            }
+            (Growing::Other { .. }, _) => None,
+        }
+    }
+
+    /// Looks at what was put off.
+    fn settle(&mut self) -> Option<Box<Counterexample>> {
+        match self {
+            Growing::Register(online) => online.settle(),
+            Growing::Other { online, .. } => {
+                let found = online.settle();
+                found.map(|found| Box::new(found.clone().into()))
+            }
+        }
+    }
+
+    fn look(&self, events: u64) -> SoFar {
+        match self {
+            Growing::Register(online) => look(online, events),
+            Growing::Other { online, .. } => {
+                let progress = online.progress();
+                SoFar {
+                    proven: progress.proven,
+                    proven_to: progress.proven_to,
+                    open: progress.open,
+                    worlds: 1,
+                    gave_up: progress.gave_up,
+                    events,
+                }
+            }
+        }
+    }
+
+    /// The verdict, unless a violation was found already.
+    fn finish(self, found: Option<Box<Counterexample>>) -> Verdict {
+        let malformed = match &self {
+            Growing::Register(online) => format!("{:?}", online.malformed()),
+            Growing::Other { malformed, .. } => format!("{malformed:?}"),
+        };
+        assert!(
+            malformed == "[]",
+            "the recorder wrote what cannot be: {malformed}"
+        );
+        match (found, self) {
+            (Some(found), _) => Verdict::Violation(found),
+            (None, Growing::Register(online)) => online.finish(),
+            (None, Growing::Other { online, .. }) => online.finish().verdict.into(),
+        }
+    }
+}
+
+fn judge(
+    mut online: Growing,
+    events: &Receiver<Event>,
+    so_far: &Mutex<SoFar>,
+    alarm: Alarm,
+) -> Judged {
     let mut alarm = Some(alarm);
     let mut found = None;
     let mut seen = 0;
@@ -132,21 +221,12 @@ fn judge(events: &Receiver<Event>, so_far: &Mutex<SoFar>, alarm: Alarm) -> Judge
             alarm(counterexample);
         }
         if due {
-            *so_far.lock().expect("readers do not panic") = look(&online, seen);
+            *so_far.lock().expect("readers do not panic") = online.look(seen);
             published = Instant::now();
         }
     }
-    let malformed = online.malformed();
-    assert!(
-        malformed.is_empty(),
-        "the recorder wrote what cannot be: {malformed:?}"
-    );
-    let verdict = match found {
-        Some(counterexample) => Verdict::Violation(counterexample),
-        None => online.finish(),
-    };
     Judged {
-        verdict,
+        verdict: online.finish(found),
         events: seen,
     }
 }
@@ -176,7 +256,10 @@ mod tests {
 
     fn feed(events: &[(u64, EventKind)]) -> (Verdict, Option<u64>) {
         let (rang, alarms) = mpsc::channel();
-        let (judge, feed) = Judge::start(Box::new(move |found| rang.send(found.culprit).unwrap()));
+        let (judge, feed) = Judge::start(
+            None,
+            Box::new(move |found| rang.send(found.culprit).unwrap()),
+        );
         for (index, (client, kind)) in (0..).zip(events) {
             let (client, kind) = (Some(*client), kind.clone());
             feed.push(&Event {

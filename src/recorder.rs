@@ -20,6 +20,8 @@ use std::time::Instant;
 
 use checkers::format::jsonl;
 use checkers::history::{At, Call, ClientId, Event, EventKind, Header, Outcome};
+use checkers::types::operation::{self, Phase};
+use checkers::types::{self, Asked, Datum};
 
 use lines::Lines;
 
@@ -121,6 +123,54 @@ impl Recorder {
         )
     }
 
+    /// Records that `client` is about to ask `node` for an operation of another data type.
+    pub fn ask(&self, client: ClientId, node: Option<u64>, asked: &Asked) -> Ticket {
+        let with = asked.with.clone();
+        let index = self.write_typed(client, node, asked, (Phase::Invoke, with, None));
+        Ticket { client, index }
+    }
+
+    /// Records how that operation ended; gives the number of the event.
+    pub fn answered(
+        &self,
+        ticket: Ticket,
+        node: Option<u64>,
+        asked: &Asked,
+        outcome: &types::Outcome,
+        error: Option<String>,
+    ) -> u64 {
+        let with = || asked.with.clone();
+        let (phase, value) = match outcome {
+            // That it was done says nothing more than what was asked.
+            types::Outcome::Ok(Datum::Nil) if !asked.reads() => (Phase::Ok, with()),
+            types::Outcome::Ok(answer) => (Phase::Ok, answer.clone()),
+            types::Outcome::Failed => (Phase::Fail, with()),
+            types::Outcome::Unknown => (Phase::Info, with()),
+        };
+        self.write_typed(ticket.client, node, asked, (phase, value, error))
+    }
+
+    fn write_typed(
+        &self,
+        client: ClientId,
+        node: Option<u64>,
+        asked: &Asked,
+        (phase, value, error): (Phase, Datum, Option<String>),
+    ) -> u64 {
+        let event = operation::Event {
+            index: 0,
+            time_ns: 0,
+            client,
+            phase,
+            f: asked.act.to_owned(),
+            key: asked.key.clone(),
+            value,
+            node,
+            error,
+        };
+        self.write(Some(client), node, EventKind::Typed(Box::new(event)))
+    }
+
     /// Records that something other than an operation happened.
     pub fn mark(&self, text: String) -> u64 {
         self.write(None, None, EventKind::Mark(text))
@@ -153,12 +203,16 @@ impl Recorder {
         self.lock().listeners.clear();
     }
 
-    fn write(&self, client: Option<ClientId>, node: Option<u64>, kind: EventKind) -> u64 {
+    fn write(&self, client: Option<ClientId>, node: Option<u64>, mut kind: EventKind) -> u64 {
         let mut inner = self.lock();
         // Stamped under the lock, so that the order of the stamps is the order of the numbers.
+        let (index, time_ns) = (inner.next_index, self.now_ns());
+        if let EventKind::Typed(event) = &mut kind {
+            (event.index, event.time_ns) = (index, time_ns);
+        }
         let event = Event {
-            index: inner.next_index,
-            time_ns: self.now_ns(),
+            index,
+            time_ns,
             client,
             node,
             kind,

@@ -80,3 +80,88 @@ fn a_killed_node_is_told_again_who_it_is_and_its_rubbish_is_counted() {
     );
     assert_nothing_left(dir.path(), Duration::ZERO);
 }
+
+/// The verdict of `check` on a run's history, read by itself.
+fn checked(object: &Value) -> (i32, Value) {
+    let dir = object["dir"].as_str().expect("the run has a folder");
+    let history = format!("{dir}/history.jsonl");
+    let (code, out, err) = said(&["check", "--json", &history]);
+    let checked = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}\n{err}"));
+    (code, checked)
+}
+
+/// Runs a target of another data type in both of its modes: one holds, the other is caught; and the history says the same
+/// by itself.
+fn holds_and_is_caught(target: &str, spec: &str, weak: &[&str], anomalies: &[&str]) {
+    if !crate::support::installed::here(&["python3"]) {
+        return;
+    }
+    let _machine = machine();
+    let dir = tempfile::tempdir().unwrap();
+    let (code, object, err) = run(dir.path(), &[target, "--time", "10", "--seed", "5"]);
+    assert_eq!(code, 0, "{object:#}\n{err}");
+    assert_eq!(object["verdict"], "linearizable");
+    assert_eq!(object["spec"], spec);
+    assert!(object["ops"]["ok"].as_u64() > Some(100), "{object:#}");
+    let by_name = object["ops_by_name"].as_object().expect("they have names");
+    assert!(!by_name.contains_key("write"), "{object:#}");
+    let (code, held) = checked(&object);
+    assert_eq!(
+        (code, &held["verdict"]),
+        (0, &object["verdict"]),
+        "{held:#}"
+    );
+    assert_eq!(held["spec"], spec);
+    assert_nothing_left(dir.path(), Duration::ZERO);
+
+    let dir = tempfile::tempdir().unwrap();
+    let args = [&[target, "--mode", "weak", "--seed", "3"], weak].concat();
+    let (code, object, err) = run(dir.path(), &args);
+    assert_eq!(code, 0, "as documented: {object:#}\n{err}");
+    assert_eq!(object["verdict"], "violation", "{object:#}");
+    let anomaly = object["anomaly"].as_str().expect("it has a name");
+    assert!(anomalies.contains(&anomaly), "{anomaly}");
+    let proof = object["counterexample"]["operations"].as_array();
+    assert!(proof.is_some_and(|proof| !proof.is_empty()), "{object:#}");
+    let (code, violated) = checked(&object);
+    assert_eq!(
+        (code, violated["verdict"].as_str()),
+        (1, Some("violation")),
+        "{violated:#}"
+    );
+    assert_eq!(violated["anomaly"], object["anomaly"]);
+    assert_eq!(violated["culprit"], object["counterexample"]["culprit"]);
+    let text = std::fs::read_to_string(dir_of(&object).join("counterexample.txt")).unwrap();
+    assert!(text.starts_with(anomaly), "{text}");
+    assert_nothing_left(dir.path(), Duration::ZERO);
+}
+
+fn dir_of(object: &Value) -> std::path::PathBuf {
+    object["dir"].as_str().expect("it has a folder").into()
+}
+
+#[test]
+fn unique_ids_hold_and_ids_that_each_node_counts_for_itself_are_caught() {
+    holds_and_is_caught(
+        "maelstrom-unique-ids",
+        "ids",
+        &["--time", "20"],
+        &["duplicate"],
+    );
+}
+
+#[test]
+fn a_broadcast_that_is_passed_on_again_holds_and_one_that_is_not_loses() {
+    holds_and_is_caught(
+        "maelstrom-broadcast",
+        "eventual-set",
+        &["--time", "20"],
+        &["lost"],
+    );
+}
+
+#[test]
+fn a_set_by_majorities_holds_and_one_of_each_nodes_own_state_is_caught() {
+    let anomalies = ["stale", "lost", "neither-holds-the-other"];
+    holds_and_is_caught("maelstrom-g-set", "set", &["--time", "30"], &anomalies);
+}

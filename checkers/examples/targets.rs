@@ -582,7 +582,7 @@ fn wgl(recipe: &Recipe) {
                 };
                 actions.push((client, Action::Response(answered)));
             }
-            EventKind::Mark(_) | EventKind::Gap { .. } => {}
+            EventKind::Mark(_) | EventKind::Gap { .. } | EventKind::Typed(_) => {}
         }
     }
     let history = WglHistory::from_actions(actions);

@@ -71,13 +71,49 @@ pub enum Anomaly {
     DuplicateAppend,
     /// Elements are in an order that cannot be.
     WrongOrder,
+    /// Of other data types: what can be there once was given or found twice.
+    Duplicate,
+    /// Of other data types: an id is not larger than one that had come before it was asked for.
+    NotRising,
+    /// Of other data types: what had been added, put in or appended is not there later.
+    Lost,
+    /// Of other data types: a read does not find what was there before it began.
+    Stale,
+    /// Of other data types: what was found was put there by nobody.
+    FromNowhere,
+    /// Of other data types: it was found before anybody began to put it there.
+    FromTheFuture,
+    /// Of other data types: each of two reads found what the other did not.
+    NeitherHoldsTheOther,
+    /// Of other data types: two hold at once what one can hold.
+    TwoHolders,
+    /// Of other data types: what nobody held was released.
+    ReleasedFree,
+    /// Of other data types: who did not hold it released it.
+    ReleasedByAnother,
+    /// Of other data types: two entries of a log were given one number.
+    TwoInOnePlace,
+    /// Of other data types: an entry of a log is another one than before.
+    Changed,
+    /// Of other data types: what was put in once is there, or came out, more than once.
+    Duplicated,
+    /// Of other data types: an entry of a log has a smaller number than one that was there before it.
+    OutOfOrder,
+    /// Of other data types: a counter is lower than what had certainly been added.
+    TooLow,
+    /// Of other data types: a counter is higher than what may have been added.
+    TooHigh,
+    /// Of other data types: no order explains the answers.
+    NoOrder,
+    /// Of other data types: what came out had not been put in.
+    Unexpected,
     /// None of these.
     #[default]
     Unclassified,
 }
 
 impl Anomaly {
-    /// Every name.
+    /// Every name of a register's and a list's.
     pub const ALL: [Self; 13] = [
         Self::StaleRead,
         Self::LostWrite,
@@ -93,6 +129,36 @@ impl Anomaly {
         Self::WrongOrder,
         Self::Unclassified,
     ];
+
+    /// Every name of the other data types' that is none of those: what their judges call it
+    /// ([`DataType::kinds`](crate::types::DataType::kinds)).
+    pub const OF_OTHER_TYPES: [Self; 18] = [
+        Self::Duplicate,
+        Self::NotRising,
+        Self::Lost,
+        Self::Stale,
+        Self::FromNowhere,
+        Self::FromTheFuture,
+        Self::NeitherHoldsTheOther,
+        Self::TwoHolders,
+        Self::ReleasedFree,
+        Self::ReleasedByAnother,
+        Self::TwoInOnePlace,
+        Self::Changed,
+        Self::Duplicated,
+        Self::OutOfOrder,
+        Self::TooLow,
+        Self::TooHigh,
+        Self::NoOrder,
+        Self::Unexpected,
+    ];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter().chain(Self::OF_OTHER_TYPES);
+        all.find(|anomaly| anomaly.name() == name)
+    }
 
     /// Its name, as files and screens print it.
     #[must_use]
@@ -110,6 +176,24 @@ impl Anomaly {
             Self::LostAppend => "lost-append",
             Self::DuplicateAppend => "duplicate-append",
             Self::WrongOrder => "wrong-order",
+            Self::Duplicate => "duplicate",
+            Self::NotRising => "not-rising",
+            Self::Lost => "lost",
+            Self::Stale => "stale",
+            Self::FromNowhere => "from-nowhere",
+            Self::FromTheFuture => "from-the-future",
+            Self::NeitherHoldsTheOther => "neither-holds-the-other",
+            Self::TwoHolders => "two-holders",
+            Self::ReleasedFree => "released-free",
+            Self::ReleasedByAnother => "released-by-another",
+            Self::TwoInOnePlace => "two-in-one-place",
+            Self::Changed => "changed",
+            Self::Duplicated => "duplicated",
+            Self::OutOfOrder => "out-of-order",
+            Self::TooLow => "too-low",
+            Self::TooHigh => "too-high",
+            Self::NoOrder => "no-order",
+            Self::Unexpected => "unexpected",
             Self::Unclassified => "unclassified",
         }
     }
@@ -130,6 +214,26 @@ impl Anomaly {
             Self::LostAppend => "an element that was appended is missing from the list",
             Self::DuplicateAppend => "an element is in the list oftener than it was appended",
             Self::WrongOrder => "elements are in the list in an order that cannot be",
+            Self::Duplicate => "what can be there once was given or found twice",
+            Self::NotRising => "an id is not larger than one that had come before it was asked for",
+            Self::Lost => "what had been added, put in or appended is not there later",
+            Self::Stale => "a read does not find what was there before it began",
+            Self::FromNowhere => "what was found was put there by nobody",
+            Self::FromTheFuture => "it was found before anybody began to put it there",
+            Self::NeitherHoldsTheOther => "each of two reads found what the other did not",
+            Self::TwoHolders => "two hold at once what one can hold",
+            Self::ReleasedFree => "what nobody held was released",
+            Self::ReleasedByAnother => "who did not hold it released it",
+            Self::TwoInOnePlace => "two entries of a log were given one number",
+            Self::Changed => "an entry of a log is another one than before",
+            Self::Duplicated => "what was put in once is there, or came out, more than once",
+            Self::OutOfOrder => {
+                "an entry of a log has a smaller number than one that was there before it"
+            }
+            Self::TooLow => "a counter is lower than what had certainly been added",
+            Self::TooHigh => "a counter is higher than what may have been added",
+            Self::NoOrder => "no order explains the answers",
+            Self::Unexpected => "what came out had not been put in",
             Self::Unclassified => "a violation of none of the known kinds",
         }
     }

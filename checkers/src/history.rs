@@ -128,6 +128,8 @@ pub enum EventKind {
         /// Why it failed or is unknown, in the client's words.
         error: Option<String>,
     },
+    /// What a client of another data type asks, or is answered: see [`crate::types`].
+    Typed(Box<crate::types::operation::Event>),
     /// Not an operation: a fault was put in or taken out, or a phase began.
     Mark(String),
     /// Not an operation: the events from this index on could not be recorded. See [`Gap`].
@@ -135,6 +137,59 @@ pub enum EventKind {
         /// How many: at least one.
         lost: u64,
     },
+}
+
+/// What an event is to whoever only counts operations, of whichever data type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// An operation of this name begins.
+    Begins(&'a str),
+    /// One ends.
+    Ends(How, Option<&'a str>),
+    /// It is none of an operation.
+    Aside,
+}
+
+/// How an operation ended, without its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// With an answer.
+    Ok,
+    /// Proven not to have happened.
+    Failed,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl EventKind {
+    /// What it is to whoever only counts.
+    #[must_use]
+    pub fn step(&self) -> Step<'_> {
+        use crate::types::operation::Phase;
+        match self {
+            Self::Invoke { call, .. } => Step::Begins(call.kind().name()),
+            Self::Complete { outcome, error, .. } => {
+                Step::Ends((*outcome).into(), error.as_deref())
+            }
+            Self::Typed(event) => match event.phase {
+                Phase::Invoke => Step::Begins(&event.f),
+                Phase::Ok => Step::Ends(How::Ok, event.error.as_deref()),
+                Phase::Fail => Step::Ends(How::Failed, event.error.as_deref()),
+                Phase::Info => Step::Ends(How::Unknown, event.error.as_deref()),
+            },
+            Self::Mark(_) | Self::Gap { .. } => Step::Aside,
+        }
+    }
+}
+
+impl From<Outcome> for How {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Ok(_) => Self::Ok,
+            Outcome::Failed | Outcome::Differed(_) => Self::Failed,
+            Outcome::Unknown => Self::Unknown,
+        }
+    }
 }
 
 /// One line of a history.

@@ -7,8 +7,9 @@
 //! | type | what is judged | cost |
 //! | --- | --- | --- |
 //! | [`mutex`] | linearizability of Knossos' `mutex`: whoever releases | O(n log n) |
-//! | [`lock`](mutex) | the same where only its holder can release | O(n log n) |
+//! | [`lock`] | the same where only its holder can release | O(n log n) |
 //! | [`set`] | linearizability of a set that only grows | O(n log n), and what is read |
+//! | [`eventual-set`](eventual) | that a last read finds all that was added, however late others are | O(n log n), and what is read |
 //! | [`ids`] | that no id is given out twice; `increasing-ids`, also that they rise | O(n log n) |
 //! | [`counter`] | linearizability | O(n log n) where all amounts are equal, else bounds and a search |
 //! | [`queue`] | Jepsen's `total-queue`, and that nothing comes out twice; `fifo-queue`, linearizability | O(n log n); a search |
@@ -20,10 +21,14 @@
 pub mod check;
 mod counter;
 pub mod datum;
+mod eventual;
 pub mod generate;
 mod ids;
+pub mod lines;
+mod lock;
 mod log;
 mod mutex;
+pub mod online;
 pub mod operation;
 mod queue;
 mod search;
@@ -33,13 +38,15 @@ mod versioned;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Report, check};
+pub use check::{Counterexample, Report, check};
 pub use datum::Datum;
-pub use operation::{Loaded, Operation, Outcome};
+pub use online::Online;
+pub use operation::{Asked, Loaded, Operation, Outcome};
 
 use crate::linear::Options;
 use crate::verdict::Exhausted;
 use generate::Machine;
+use online::Follow;
 
 /// A data type.
 pub trait DataType: Sync {
@@ -86,6 +93,15 @@ pub trait DataType: Sync {
 
     /// Judges the operations of one key, in order of invocation. With `complete` no more will come.
     fn judge(&self, ops: &[&Operation], options: &Options, complete: bool) -> Judged;
+
+    /// Follows the operations of one key while they come; `None` where nothing is known that takes linear time: what
+    /// there is is judged again and again then.
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        None
+    }
+
+    /// What its violations are called.
+    fn kinds(&self) -> &'static [&'static str];
 
     /// What [`Machine::plant`] can put in.
     fn violations(&self) -> &'static [&'static str];
@@ -139,10 +155,11 @@ impl Fault {
 }
 
 /// Every data type. To add one: a file, and a line here.
-pub static ALL: [&dyn DataType; 10] = [
+pub static ALL: [&dyn DataType; 11] = [
     &mutex::Mutex,
-    &mutex::Lock,
+    &lock::Lock,
     &set::Set,
+    &eventual::EventualSet,
     &ids::Ids { rising: false },
     &ids::Ids { rising: true },
     &counter::Counter,
@@ -160,7 +177,8 @@ pub fn by_name(name: &str) -> Option<&'static dyn DataType> {
 }
 
 /// The operation of a type that a word means.
-pub(crate) fn act_of(of: &dyn DataType, f: &str) -> Option<&'static str> {
+#[must_use]
+pub fn act_of(of: &dyn DataType, f: &str) -> Option<operation::Act> {
     let letters = f.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
     let plain: String = letters.flat_map(char::to_lowercase).collect();
     let mut all = of.operations().iter();

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::Operation;
+use crate::history::{At, Call, Operation};
+use crate::types;
 
 /// What a history proves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +59,24 @@ pub struct Counterexample {
     /// How old the culprit's answer was, where it is a read of something overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staleness: Option<Staleness>,
+    /// The whole, where it is of another data type than register and list: `operations` is empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<Box<types::Counterexample>>,
+}
+
+/// What is known of the answer that fits nowhere, whichever type it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Culprit {
+    /// The event index of its invocation.
+    pub id: u64,
+    /// The node that was asked or that answered.
+    pub node: Option<u64>,
+    /// When it was answered, on the recorder's clock; where it was not, when it was asked.
+    pub answered_ns: u64,
+    /// The log id of the answer.
+    pub at: Option<At>,
+    /// Whether it only looked.
+    pub reads: bool,
 }
 
 impl Counterexample {
@@ -77,6 +96,63 @@ impl Counterexample {
     #[must_use]
     pub fn culprit(&self) -> Option<&Operation> {
         self.operations.iter().find(|op| op.id == self.culprit)
+    }
+
+    /// Who answered it, and when.
+    #[must_use]
+    pub fn answered(&self) -> Option<Culprit> {
+        if let Some(typed) = &self.typed {
+            let op = typed.operations.iter().find(|op| op.id == self.culprit)?;
+            return Some(Culprit {
+                id: op.id,
+                node: op.node,
+                answered_ns: op.completed_ns.unwrap_or(op.invoked_ns),
+                at: None,
+                reads: types::operation::reads(op.act),
+            });
+        }
+        self.culprit().map(|op| Culprit {
+            id: op.id,
+            node: op.node,
+            answered_ns: op.completed_ns.unwrap_or(op.invoked_ns),
+            at: op.at,
+            reads: op.call == Call::Read,
+        })
+    }
+}
+
+impl From<types::Counterexample> for Counterexample {
+    fn from(typed: types::Counterexample) -> Self {
+        Self {
+            key: typed.object(),
+            culprit: typed.culprit,
+            why: typed.why.clone(),
+            event: typed.event,
+            at_the_latest: typed.at_the_latest,
+            unshrunk: typed.unshrunk,
+            typed: Some(Box::new(typed)),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<types::check::Verdict> for Verdict {
+    fn from(verdict: types::check::Verdict) -> Self {
+        use types::check::Verdict;
+        match verdict {
+            Verdict::Linearizable => Self::Linearizable,
+            Verdict::Violation(found) => Self::Violation(Box::new((*found).into())),
+            Verdict::Unknown {
+                exhausted,
+                key,
+                proven_to,
+            } => Self::Unknown(Reason {
+                exhausted,
+                key: key.map_or_else(String::new, |key| key.to_string()),
+                proven_to: proven_to.checked_sub(1),
+                blocking: Vec::new(),
+            }),
+        }
     }
 }
 

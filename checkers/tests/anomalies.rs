@@ -106,7 +106,10 @@ fn no_violation_of_a_register_is_left_without_a_name() {
         let mut events: Vec<Event> = Generator::new(recipe.clone()).collect();
         let completions = events.iter_mut().filter_map(|event| match &mut event.kind {
             EventKind::Complete { outcome, .. } => Some(outcome),
-            EventKind::Invoke { .. } | EventKind::Mark(_) | EventKind::Gap { .. } => None,
+            EventKind::Invoke { .. }
+            | EventKind::Mark(_)
+            | EventKind::Gap { .. }
+            | EventKind::Typed(_) => None,
         });
         for (i, outcome) in completions.enumerate() {
             // Which, and into what: arbitrary, and the same each time.

@@ -75,8 +75,8 @@ impl Beliefs {
     /// than what was last heard of it: whoever led the term of its answer, and others answered in a later one, was an old
     /// leader, whatever it took itself for a moment later.
     pub(super) fn stood_as(&self, found: &Counterexample) -> Option<&'static str> {
-        let culprit = found.culprit()?;
-        let answered_ns = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
+        let culprit = found.answered()?;
+        let answered_ns = culprit.answered_ns;
         let others = found.operations.iter().filter_map(|op| op.at);
         let newest = others.map(|at| at.term).max();
         let (node, answered_in) = (culprit.node?, culprit.at.map(|at| at.term));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use checkers::history::{self, ClientId, EventKind, Outcome};
+use checkers::history::{self, ClientId, How, Step};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, MessageFate, Phase};
@@ -41,6 +41,8 @@ pub(super) struct Coverage {
     clients: u32,
     slots: u32,
     outcomes: Outcomes,
+    /// The same by what was asked for, in the order in which that was first.
+    names: Vec<(String, Outcomes)>,
     /// Those of the bench's own operations: what it asks when everything is healed proves nothing about the workload.
     own: Outcomes,
     own_open: BTreeSet<ClientId>,
@@ -109,11 +111,13 @@ pub struct Share {
     pub known: u64,
 }
 
-/// Whether an operation began in calm, and how many fault edges there had been by then.
+/// Whether an operation began in calm, how many fault edges there had been by then, and what it is.
 #[derive(Clone, Copy, Debug)]
 struct Calm {
     calm: bool,
     edges: u64,
+    /// Which operation it is, among [`Coverage::names`].
+    name: usize,
 }
 
 /// The counts of a finished run, as printed.
@@ -121,6 +125,8 @@ struct Calm {
 pub struct Counts {
     /// How the workload's operations ended.
     pub ops: Outcomes,
+    /// The same for each name of an operation.
+    pub ops_by_name: BTreeMap<String, Outcomes>,
     /// How the bench's own ended: the writes that try the healed cluster, and the final reads.
     pub own_ops: Outcomes,
     /// Faults that took effect, by kind.
@@ -160,11 +166,11 @@ impl Outcomes {
         self.ok + self.failed + self.unknown
     }
 
-    fn count(&mut self, outcome: Outcome) {
-        *match outcome {
-            Outcome::Ok(_) => &mut self.ok,
-            Outcome::Failed | Outcome::Differed(_) => &mut self.failed,
-            Outcome::Unknown => &mut self.unknown,
+    fn count(&mut self, how: How) {
+        *match how {
+            How::Ok => &mut self.ok,
+            How::Failed => &mut self.failed,
+            How::Unknown => &mut self.unknown,
         } += 1;
     }
 }
@@ -191,17 +197,26 @@ impl Coverage {
         client.saturating_sub(1) % ClientId::from(self.slots.max(1)) == ClientId::from(self.clients)
     }
 
-    fn own_event(&mut self, client: ClientId, kind: &EventKind) {
-        match kind {
-            EventKind::Invoke { .. } => {
+    fn own_event(&mut self, client: ClientId, step: Step<'_>) {
+        match step {
+            Step::Begins(_) => {
                 self.own_open.insert(client);
             }
-            EventKind::Complete { outcome, .. } => {
+            Step::Ends(how, _) => {
                 self.own_open.remove(&client);
-                self.own.count(*outcome);
+                self.own.count(how);
             }
-            EventKind::Mark(_) | EventKind::Gap { .. } => {}
+            Step::Aside => {}
         }
+    }
+
+    /// The place of an operation's name among those that were asked for.
+    fn number_of(&mut self, name: &str) -> usize {
+        let known = self.names.iter().position(|(known, _)| known == name);
+        known.unwrap_or_else(|| {
+            self.names.push((name.to_owned(), Outcomes::default()));
+            self.names.len() - 1
+        })
     }
 
     /// Counts an event of the history.
@@ -209,33 +224,37 @@ impl Coverage {
         self.unexplained.history(event);
         let Some(client) = event.client else { return };
         if self.is_own(client) {
-            self.own_event(client, &event.kind);
+            self.own_event(client, event.kind.step());
             return;
         }
-        match &event.kind {
-            EventKind::Invoke { .. } => {
+        match event.kind.step() {
+            Step::Begins(name) => {
                 let calm = self.active == 0
                     && self
                         .last_out_ns
                         .is_none_or(|out| event.time_ns.saturating_sub(out) > CALM_AFTER_NS);
+                let number = self.number_of(name);
                 self.open.insert(
                     client,
                     Calm {
                         calm,
                         edges: self.edges,
+                        name: number,
                     },
                 );
             }
-            EventKind::Complete { outcome, .. } => {
-                self.outcomes.count(*outcome);
-                if let Some(Calm { calm: true, edges }) = self.open.remove(&client)
-                    && edges == self.edges
-                {
+            Step::Ends(how, _) => {
+                self.outcomes.count(how);
+                let Some(began) = self.open.remove(&client) else {
+                    return;
+                };
+                self.names[began.name].1.count(how);
+                if began.calm && began.edges == self.edges {
                     self.calm.operations += 1;
-                    self.calm.known += u64::from(*outcome != Outcome::Unknown);
+                    self.calm.known += u64::from(how != How::Unknown);
                 }
             }
-            EventKind::Mark(_) | EventKind::Gap { .. } => {}
+            Step::Aside => {}
         }
     }
 
@@ -419,10 +438,16 @@ impl Coverage {
     pub(super) fn counts(&self) -> Counts {
         let mut ops = self.outcomes;
         ops.unknown += self.open.len() as u64;
+        let mut ops_by_name: BTreeMap<String, Outcomes> = self.names.iter().cloned().collect();
+        for open in self.open.values() {
+            let name = &self.names[open.name].0;
+            ops_by_name.entry(name.clone()).or_default().unknown += 1;
+        }
         let mut own_ops = self.own;
         own_ops.unknown += self.own_open.len() as u64;
         Counts {
             ops,
+            ops_by_name,
             own_ops,
             faults: self.faults.clone(),
             messages: self.messages.clone(),

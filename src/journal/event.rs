@@ -148,7 +148,10 @@ impl Event {
 #[must_use]
 pub fn not_linearizable(counterexample: &Counterexample) -> String {
     let Counterexample { key, culprit, .. } = counterexample;
-    format!("NOT LINEARIZABLE: {key} at #{culprit}")
+    match &counterexample.typed {
+        Some(typed) => format!("VIOLATION ({}): {key} at #{culprit}", typed.kind),
+        None => format!("NOT LINEARIZABLE: {key} at #{culprit}"),
+    }
 }
 
 /// One fact. In `journal.jsonl` its name is the member `event`: see `docs/formats.md`.

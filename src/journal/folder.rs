@@ -22,6 +22,8 @@ use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use checkers::format::{self, Format};
+use checkers::history::Event as Seen;
+use checkers::types::{self, lines};
 use serde::Deserialize;
 
 use super::event::{Entry, Event};
@@ -270,21 +272,56 @@ struct Line {
 /// Where a file is missing, malformed or of another format; it is named with the line and the reason.
 pub fn read_folder(dir: &Path) -> Result<ReadBack, FolderError> {
     let (lines, journal_end) = journal(dir)?;
-    let (file, path) = open(dir, "history.jsonl")?;
-    let name = path.display().to_string();
-    let loaded = format::read_to_its_end(file, &name, Some(Format::Jsonl), None)?;
-    let early = journal_end.into_iter().chain(loaded.early);
-    let early = early.map(FolderError::History).collect();
     let mut entries = Vec::with_capacity(lines.len());
     let mut lines = lines.into_iter().peekable();
-    loaded.history.replay(|event| {
+    let history_end = history(dir, |event| {
         while let Some(line) = lines.next_if(|line| line.seen <= event.index) {
             entries.push(line.entry(dir));
         }
         entries.push(Entry::from(event));
-    });
+    })?;
     entries.extend(lines.map(|line| line.entry(dir)));
+    let early = journal_end.into_iter().chain(history_end);
+    let early = early.map(FolderError::History).collect();
     Ok(ReadBack { entries, early })
+}
+
+/// Hands on each event of the run's history; gives why it ends before it should, if it does.
+fn history(dir: &Path, mut take: impl FnMut(Seen)) -> Result<Option<format::Error>, FolderError> {
+    let (file, path) = open(dir, "history.jsonl")?;
+    let name = path.display().to_string();
+    if !is_of_another_type(dir) {
+        let loaded = format::read_to_its_end(file, &name, Some(Format::Jsonl), None)?;
+        loaded.history.replay(take);
+        return Ok(loaded.early);
+    }
+    let (text, early) = format::text(file, &name)?;
+    let whole = text.ends_with(b"\n");
+    let mut lines = text
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .skip(1)
+        .peekable();
+    while let Some((at, line)) = lines.next() {
+        match lines::read_event(line) {
+            Ok(event) => take(event),
+            Err(_) if lines.peek().is_none() && (line.is_empty() || !whole) => {}
+            Err(reason) => {
+                let line = at + 1;
+                return Err(FolderError::Malformed { path, line, reason });
+            }
+        }
+    }
+    Ok(early)
+}
+
+/// Whether the run's history is neither of registers nor of lists, as what it tested says.
+fn is_of_another_type(dir: &Path) -> bool {
+    let text = fs::read_to_string(dir.join("scenario.toml")).unwrap_or_default();
+    let scenario: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let tested = scenario.get("tested").and_then(|tested| tested.get("spec"));
+    let spec = tested.and_then(toml::Value::as_str);
+    spec.and_then(types::by_name).is_some()
 }
 
 /// The result of a finished run, from its folder.

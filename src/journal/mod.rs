@@ -41,7 +41,7 @@ pub use log::{EventLog, FORMAT, JOURNAL, Listener, Opened};
 pub use node::{ChildState, LinkState, Membership, NodeStatus, NodeView, Role, RpcView, Vote};
 #[cfg(test)]
 pub(crate) use operations::tests as operations_tests;
-pub use operations::{Op, Operations, TALLY_NS, Tally};
+pub use operations::{Asked, Op, Operations, TALLY_NS, Tally};
 pub use result::{ResultFold, RunResult, again_in_words};
 pub use unexplained::Unexplained;
 pub use view::{Election, End, Line, RunView, Told, Tone, UNPROMISED, not_done};

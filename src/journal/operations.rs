@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use checkers::history::{At, Call, ClientId, Event, EventKind, Outcome};
+use checkers::types::Datum;
+use checkers::types::operation::{self, Phase};
 
 /// How much time one [`Tally`] covers.
 pub const TALLY_NS: u64 = 100_000_000;
@@ -27,7 +29,7 @@ pub struct Op {
     /// The node that was asked, or that answered when the completion names one.
     pub node: Option<u64>,
     /// What was asked.
-    pub call: Call,
+    pub asked: Asked,
     /// How it ended; `None` while it is open.
     pub outcome: Option<Outcome>,
     /// When it began.
@@ -38,6 +40,40 @@ pub struct Op {
     pub at: Option<At>,
     /// Why it failed or is unknown.
     pub error: Option<Box<str>>,
+}
+
+/// What was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// Of a register or a list.
+    Call(Call),
+    /// Of another data type: by which name, and in a few words with what, and what came of it.
+    Typed {
+        /// The operation's name.
+        name: Box<str>,
+        /// With what it was asked, or what was answered.
+        with: Box<str>,
+    },
+}
+
+impl Asked {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Asked::Call(call) => call.kind().name(),
+            Asked::Typed { name, .. } => name,
+        }
+    }
+}
+
+/// A value in a few words.
+fn shortly(value: &Datum) -> Box<str> {
+    match value.items() {
+        Some(items) if items.len() > 3 => format!("{} elements", items.len()).into(),
+        _ if value.is_nil() => "".into(),
+        _ => value.to_string().into(),
+    }
 }
 
 impl Op {
@@ -120,6 +156,7 @@ pub struct Operations {
     open: BTreeMap<ClientId, usize>,
     /// Began before, not yet over: positions in `ops`.
     running: BTreeSet<usize>,
+    names: Vec<Box<str>>,
     keys: Vec<String>,
     key_ids: HashMap<String, u32>,
     /// For each key, the positions of its operations.
@@ -136,29 +173,67 @@ impl Operations {
     pub fn event(&mut self, event: &Event) {
         let Some(client) = event.client else { return };
         match &event.kind {
-            EventKind::Invoke { key, call } => self.invoke(event, client, key, *call),
-            EventKind::Complete { outcome, at, error } => {
-                let Some(position) = self.open.remove(&client) else {
-                    return;
-                };
-                self.running.remove(&position);
-                let op = &mut self.ops[position];
-                op.completed = Some(event.index);
-                op.outcome = Some(*outcome);
-                op.end_ns = event.time_ns;
-                op.at = *at;
-                op.node = event.node.or(op.node);
-                op.error = error.as_deref().map(Box::from);
-                self.unknowns[op.key as usize] += u32::from(*outcome == Outcome::Unknown);
-                let latency_ns = event.time_ns.saturating_sub(op.start_ns);
-                self.longest_ns = self.longest_ns.max(latency_ns);
-                self.tally(event.time_ns, *outcome, latency_ns);
+            EventKind::Invoke { key, call } => {
+                self.invoke(event, client, key, Asked::Call(*call));
             }
+            EventKind::Complete { outcome, at, error } => {
+                if let Some(op) = self.complete(event, client, *outcome, error.as_deref()) {
+                    op.at = *at;
+                }
+            }
+            EventKind::Typed(typed) => self.typed(event, client, typed),
             EventKind::Mark(_) | EventKind::Gap { .. } => {}
         }
     }
 
-    fn invoke(&mut self, event: &Event, client: ClientId, key: &str, call: Call) {
+    fn typed(&mut self, event: &Event, client: ClientId, typed: &operation::Event) {
+        let asked = |with| Asked::Typed {
+            name: typed.f.as_str().into(),
+            with,
+        };
+        let outcome = match typed.phase {
+            Phase::Invoke => {
+                let key = typed
+                    .key
+                    .as_ref()
+                    .map_or_else(String::new, Datum::to_string);
+                return self.invoke(event, client, &key, asked(shortly(&typed.value)));
+            }
+            Phase::Ok => Outcome::Ok(None),
+            Phase::Fail => Outcome::Failed,
+            Phase::Info => Outcome::Unknown,
+        };
+        if let Some(op) = self.complete(event, client, outcome, typed.error.as_deref()) {
+            op.asked = asked(shortly(&typed.value));
+        }
+    }
+
+    fn complete(
+        &mut self,
+        event: &Event,
+        client: ClientId,
+        outcome: Outcome,
+        error: Option<&str>,
+    ) -> Option<&mut Op> {
+        let position = self.open.remove(&client)?;
+        self.running.remove(&position);
+        let op = &mut self.ops[position];
+        op.completed = Some(event.index);
+        op.outcome = Some(outcome);
+        op.end_ns = event.time_ns;
+        op.node = event.node.or(op.node);
+        op.error = error.map(Box::from);
+        self.unknowns[op.key as usize] += u32::from(outcome == Outcome::Unknown);
+        let latency_ns = event.time_ns.saturating_sub(op.start_ns);
+        self.longest_ns = self.longest_ns.max(latency_ns);
+        self.tally(event.time_ns, outcome, latency_ns);
+        self.ops.get_mut(position)
+    }
+
+    fn invoke(&mut self, event: &Event, client: ClientId, key: &str, asked: Asked) {
+        if !self.names.iter().any(|name| **name == *asked.name()) {
+            self.names.push(asked.name().into());
+        }
         let key = match self.key_ids.get(key) {
             Some(&id) => id,
             None => {
@@ -180,7 +255,7 @@ impl Operations {
             client,
             key,
             node: event.node,
-            call,
+            asked,
             outcome: None,
             start_ns: event.time_ns,
             end_ns: u64::MAX,
@@ -229,6 +304,18 @@ impl Operations {
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.len()
+    }
+
+    /// Whether they are of another data type than register and list.
+    #[must_use]
+    pub fn is_typed(&self) -> bool {
+        matches!(self.ops.first(), Some(op) if matches!(op.asked, Asked::Typed { .. }))
+    }
+
+    /// What was asked for so far, by name.
+    #[must_use]
+    pub fn names(&self) -> &[Box<str>] {
+        &self.names
     }
 
     /// A key's name.

@@ -221,8 +221,7 @@ impl ResultFold {
     fn judged(&mut self, verdict: Verdict) {
         let counts = self.coverage.counts();
         if let Verdict::Violation(found) = &verdict {
-            let answered = found.culprit();
-            let at = answered.map_or(0, |op| op.completed_ns.unwrap_or(op.invoked_ns));
+            let at = found.answered().map_or(0, |culprit| culprit.answered_ns);
             self.result.beliefs = self.beliefs.at(at);
             self.result.answered_as = self.beliefs.stood_as(found);
         }
@@ -326,7 +325,12 @@ impl RunResult {
         let total = self.counts.operations();
         let mut text = match &self.verdict {
             Some(Verdict::Linearizable) => {
-                format!("✓ LINEARIZABLE · {total} operations, {:.1} s", self.seconds)
+                // What the other data types promise is not always that.
+                let of = self.resolved.tested.as_ref().and_then(Tested::of);
+                let holds = of.map_or("LINEARIZABLE".to_owned(), |of| {
+                    format!("HOLDS as {}", of.name())
+                });
+                format!("✓ {holds} · {total} operations, {:.1} s", self.seconds)
             }
             Some(Verdict::Violation(found)) => {
                 let (key, culprit) = (&found.key, found.culprit);
@@ -337,7 +341,12 @@ impl RunResult {
                             "◆ AS DOCUMENTED · {target} in mode {mode} shows {anomaly} · {key} at #{culprit}"
                         )
                     }
-                    _ => format!("✗ NOT LINEARIZABLE · {key} at #{culprit}"),
+                    _ => match &found.typed {
+                        Some(typed) => {
+                            format!("✗ VIOLATION · {} · {key} at #{culprit}", typed.kind)
+                        }
+                        None => format!("✗ NOT LINEARIZABLE · {key} at #{culprit}"),
+                    },
                 }
             }
             Some(Verdict::Unknown(reason)) => format!("? UNKNOWN · {reason}"),

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use checkers::history::{self, ClientId, EventKind};
+use checkers::history::{self, ClientId, Step};
 use serde::Serialize;
 
 use super::event::{Event, Phase};
@@ -87,13 +87,13 @@ impl Calm {
     /// Takes an event of the history in.
     pub(super) fn history(&mut self, event: &history::Event) {
         let Some(client) = event.client else { return };
-        match &event.kind {
-            EventKind::Invoke { .. } if self.is_calm(event.time_ns) => {
+        match event.kind.step() {
+            Step::Begins(_) if self.is_calm(event.time_ns) => {
                 self.open.insert(client, self.edges);
             }
-            EventKind::Complete { error, .. } => {
+            Step::Ends(_, error) => {
                 let began = self.open.remove(&client);
-                let late = error.as_deref().is_some_and(is_late);
+                let late = error.is_some_and(is_late);
                 let calm = began == Some(self.edges);
                 self.counts.timeouts += u64::from(calm && late);
             }
@@ -110,7 +110,7 @@ fn is_late(error: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use checkers::history::{Call, Outcome};
+    use checkers::history::{Call, EventKind, Outcome};
 
     use super::*;
     use crate::fault::{By, Fault};

@@ -5,7 +5,6 @@
 //! history stands beside it. What is left accuses the system under test, unless a fault was in that no quorum protocol
 //! need survive ([`unpromised`]): that is said beside it.
 
-use checkers::history::Call;
 use checkers::verdict::Verdict;
 
 use super::assertion::Of;
@@ -195,10 +194,10 @@ pub struct Found<'a> {
 #[must_use]
 pub fn unpromised<'a>(found: &Found<'a>, promised: &[Kind]) -> Vec<&'a FaultSpan> {
     let culprit = match found.verdict {
-        Some(Verdict::Violation(proof)) if found.findings.is_empty() => proof.culprit(),
+        Some(Verdict::Violation(proof)) if found.findings.is_empty() => proof.answered(),
         _ => None,
     };
-    let until = culprit.map_or(u64::MAX, |op| op.completed_ns.unwrap_or(op.invoked_ns));
+    let until = culprit.map_or(u64::MAX, |culprit| culprit.answered_ns);
     let spans = found.faults.iter();
     spans
         .filter(|span| {
@@ -224,9 +223,9 @@ fn may_have_broken_a_lease(found: &Found<'_>, span: &FaultSpan) -> bool {
     let Some(Verdict::Violation(proof)) = found.verdict else {
         return !found.findings.is_empty();
     };
-    let read = proof.culprit().filter(|op| op.call == Call::Read);
+    let read = proof.answered().filter(|culprit| culprit.reads);
     read.is_some_and(|read| {
-        let at = read.completed_ns.unwrap_or(read.invoked_ns);
+        let at = read.answered_ns;
         let gone = span.out_ns.map_or(0, |out| at.saturating_sub(out));
         span.in_ns <= at && gone < RECENT_NS
     })

@@ -6,7 +6,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use checkers::history::{Call, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Finding};
@@ -66,18 +65,22 @@ impl fmt::Display for Silent {
 
 /// A client of the bench's own, whose operations are recorded like any other's.
 pub trait Client {
-    /// A write of a value that nobody else writes.
-    fn fresh_write(&mut self) -> Call;
-    /// Carries out one operation.
-    fn perform(&mut self, key: &str, call: Call) -> impl Future<Output = Outcome> + Send;
+    /// What a last read asks for.
+    type Read: Sync;
+    /// Carries out an operation that changes something, on one object after the other; gives whether it was answered.
+    fn write(&mut self, turn: usize) -> impl Future<Output = bool> + Send;
+    /// Carries out a last read; gives whether it was answered.
+    fn read(&mut self, read: &Self::Read) -> impl Future<Output = bool> + Send;
+    /// What it reads, in words.
+    fn describe(read: &Self::Read) -> String;
 }
 
 /// Who asks the healed cluster, for what, and on whose time.
-pub struct Asks<'a, C> {
+pub struct Asks<'a, C: Client> {
     /// Who asks.
     pub client: C,
-    /// The keys of the workload.
-    pub keys: Vec<String>,
+    /// What is read at the end.
+    pub reads: Vec<C::Read>,
     /// Whose time counts.
     pub heart: &'a Heart,
 }
@@ -91,42 +94,41 @@ impl<C: Client> Asks<'_, C> {
         let mut deadline = self.heart.deadline(SERVE_WITHIN);
         let (mut served, mut tried) = (0, 0);
         while served < SERVE_WRITES {
-            let call = self.client.fresh_write();
-            let key = &self.keys[tried as usize % self.keys.len()];
+            let turn = tried as usize;
             tried += 1;
-            match self.client.perform(key, call).await {
-                Outcome::Ok(_) => {
+            match self.client.write(turn).await {
+                true => {
                     served += 1;
                     deadline = self.heart.deadline(SERVE_WITHIN);
                 }
-                _ if deadline.is_over() => {
+                false if deadline.is_over() => {
                     return Err(silent(Silent::Writes {
                         served,
                         tried,
                         within_s: SERVE_WITHIN.as_secs(),
                     }));
                 }
-                _ => tokio::time::sleep(ASK_EVERY).await,
+                false => tokio::time::sleep(ASK_EVERY).await,
             }
         }
         Ok(())
     }
 
-    /// Reads every key of the workload through the leader, each until it is answered; gives how many had no turn.
+    /// Reads everything through the leader, each until it is answered; gives how many had no turn.
     ///
     /// # Errors
     /// The finding, where one is not.
     pub async fn reads(&mut self) -> Result<usize, Finding> {
         let all = self.heart.deadline(READ_ALL_WITHIN);
-        for (done, key) in self.keys.iter().enumerate() {
+        for (done, read) in self.reads.iter().enumerate() {
             if all.is_over() {
-                return Ok(self.keys.len() - done);
+                return Ok(self.reads.len() - done);
             }
             let deadline = self.heart.deadline(READ_WITHIN);
-            while !matches!(self.client.perform(key, Call::Read).await, Outcome::Ok(_)) {
+            while !self.client.read(read).await {
                 if deadline.is_over() {
                     return Err(silent(Silent::Read {
-                        key: key.clone(),
+                        key: C::describe(read),
                         within_s: READ_WITHIN.as_secs(),
                     }));
                 }
@@ -152,16 +154,19 @@ mod tests {
     }
 
     impl Client for Store {
-        fn fresh_write(&mut self) -> Call {
+        type Read = String;
+
+        async fn write(&mut self, _turn: usize) -> bool {
             self.written += 1;
-            Call::Write(self.written)
+            self.answers
         }
 
-        async fn perform(&mut self, _key: &str, _call: Call) -> Outcome {
-            match self.answers {
-                true => Outcome::Ok(None),
-                false => Outcome::Unknown,
-            }
+        async fn read(&mut self, _read: &String) -> bool {
+            self.answers
+        }
+
+        fn describe(read: &String) -> String {
+            read.clone()
         }
     }
 
@@ -172,10 +177,10 @@ mod tests {
             answers: true,
             written: 0,
         };
-        let keys = vec!["k1".to_owned(), "k2".to_owned()];
+        let reads = vec!["k1".to_owned(), "k2".to_owned()];
         let mut asks = Asks {
             client,
-            keys,
+            reads,
             heart: &heart,
         };
         assert_eq!(asks.writes().await, Ok(()));

@@ -16,6 +16,7 @@ pub use text::{counterexample, text};
 use std::path::Path;
 use std::{fs, io};
 
+use checkers::types::Operation;
 use checkers::verdict::{Counterexample, Verdict};
 use serde_json::{Value, json};
 
@@ -42,10 +43,12 @@ pub fn json(result: &RunResult) -> Value {
         "target": tested.map(|tested| &tested.target),
         "target_version": tested.and_then(|tested| tested.version.as_ref()),
         "mode": tested.map(|tested| &tested.mode),
+        "spec": tested.and_then(|tested| tested.spec.as_deref()).unwrap_or("register"),
         "expected": tested.map(|tested| &tested.expect),
         "defect_counts": result.defect,
         "reads": tested.is_none().then(|| result.resolved.scenario.reads()),
         "ops": counts.ops,
+        "ops_by_name": counts.ops_by_name,
         "own_ops": counts.own_ops,
         "faults": counts.faults,
         "elections": counts.elections,
@@ -140,8 +143,14 @@ fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 /// A counterexample with what the run knows besides: the faults that were in, and what the nodes took themselves for.
 fn evidence(result: &RunResult, found: &Counterexample) -> Value {
     let mut object = json!(found);
-    if let Some(culprit) = found.culprit() {
-        let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
+    if let Some(typed) = &found.typed {
+        object["operations"] = typed.operations.iter().map(Operation::json).collect();
+        if let Value::Object(members) = &mut object {
+            members.remove("typed");
+        }
+    }
+    if let Some(culprit) = found.answered() {
+        let at = culprit.answered_ns;
         object["answered_by"] = json!(culprit.node);
         object["answered_as"] = json!(result.answered_as);
         object["faults_active"] = result

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use checkers::history::EventKind;
+use checkers::history::Step;
 
 use crate::fault::By;
 use crate::journal::{Entry, Event, Phase, Progress as SoFar, Role, UNPROMISED};
@@ -47,7 +47,7 @@ impl Progress {
         let time_ns = *time_ns;
         match event {
             Event::History(event) => {
-                self.completed += u64::from(matches!(event.kind, EventKind::Complete { .. }));
+                self.completed += u64::from(matches!(event.kind.step(), Step::Ends(..)));
                 return self.status(out, time_ns);
             }
             Event::FaultIn { fault, .. } => self.active.push(fault.to_string()),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use checkers::history::{Call, Operation, Outcome};
+use checkers::types;
 use checkers::verdict::{Counterexample, Verdict};
 
 use crate::journal::{DefectCounts, RunResult, Unexplained, again_in_words};
@@ -55,6 +56,13 @@ pub fn text(out: &mut impl Write, result: &RunResult) -> io::Result<()> {
         "workload: {} operations ok, {} failed, {} unknown in {:.1} s; {} elections",
         ops.ok, ops.failed, ops.unknown, result.seconds, counts.elections
     )?;
+    let by_name = counts.ops_by_name.iter();
+    let by_name: Vec<String> = by_name
+        .map(|(name, ops)| format!("{} {name}", ops.total()))
+        .collect();
+    if !by_name.is_empty() {
+        writeln!(out, "of these: {}", by_name.join(", "))?;
+    }
     if own.total() > 0 {
         writeln!(
             out,
@@ -177,12 +185,22 @@ pub fn counterexample(found: &Counterexample, result: &RunResult) -> String {
     if let Some(anomaly) = result.anomaly {
         let _ = writeln!(text, "{anomaly}: {}.", anomaly.about());
     }
+    let typed = found.typed.as_deref();
+    let typed = typed.map_or(&[][..], |typed| typed.operations.as_slice());
     let _ = writeln!(
         text,
         "{} of the operations on {} show it:",
-        found.operations.len(),
+        found.operations.len() + typed.len(),
         found.key
     );
+    for operation in typed.iter().take(SHOWN) {
+        let sign = if operation.id == found.culprit {
+            "✗"
+        } else {
+            " "
+        };
+        let _ = writeln!(text, "  {sign:>2} {}", typed_line(operation));
+    }
     for operation in found.operations.iter().take(SHOWN) {
         let place = found.order.iter().position(|id| *id == operation.id);
         let sign = match place {
@@ -191,19 +209,20 @@ pub fn counterexample(found: &Counterexample, result: &RunResult) -> String {
         };
         let _ = writeln!(text, "  {sign:>2} {}", line(operation));
     }
-    if let more @ 1.. = found.operations.len().saturating_sub(SHOWN) {
+    let all = found.operations.len() + typed.len();
+    if let more @ 1.. = all.saturating_sub(SHOWN) {
         let _ = writeln!(text, "  … and {more} more");
     }
     for sentence in &found.why {
         let _ = writeln!(text, "  {sentence}");
     }
-    if let Some(culprit) = found.culprit() {
-        let at = culprit.completed_ns.unwrap_or(culprit.invoked_ns);
+    if let Some(culprit) = found.answered() {
+        let at = culprit.answered_ns;
         if let Some(node) = culprit.node {
             let resolved = &result.resolved;
-            let how = match (&resolved.tested, culprit.call, &resolved.defect) {
+            let how = match (&resolved.tested, culprit.reads, &resolved.defect) {
                 (Some(tested), ..) => format!(" ({} in mode {})", tested.target, tested.mode),
-                (None, Call::Read, defect) => {
+                (None, true, defect) => {
                     let reads = resolved.scenario.reads();
                     match defect {
                         Some(defect) => format!(" (reads: {reads}; planted defect: {defect})"),
@@ -265,20 +284,34 @@ fn line(operation: &Operation) -> String {
         (_, Outcome::Differed(None)) => "failed, found absent".to_owned(),
         (_, Outcome::Unknown) => "unknown".to_owned(),
     };
-    let mut text = format!("#{id} c{client} {asked} {ended}  {}", seconds(*invoked_ns));
-    match completed_ns {
-        Some(ns) => {
-            let _ = write!(text, "–{}", seconds(*ns));
-        }
-        None => text += "–…",
-    }
-    if let Some(node) = node {
-        let _ = write!(text, "  n{node}");
-    }
+    let mut text = format!("#{id} c{client} {asked} {ended}  ");
+    text += &when_and_where(*invoked_ns, *completed_ns, *node);
     if let Some(at) = at {
         let _ = write!(text, " at {}/{}", at.term, at.index);
     }
     text
+}
+
+fn when_and_where(invoked_ns: u64, completed_ns: Option<u64>, node: Option<u64>) -> String {
+    let ended = completed_ns.map_or("…".to_owned(), seconds);
+    let node = node.map_or_else(String::new, |node| format!("  n{node}"));
+    format!("{}–{ended}{node}", seconds(invoked_ns))
+}
+
+/// So much of what a read has found is shown.
+const WIDE: usize = 80;
+
+/// An operation of another data type than register and list.
+fn typed_line(operation: &types::Operation) -> String {
+    let mut what: Vec<char> = operation.describe().chars().collect();
+    if what.len() > WIDE {
+        let end = what.split_off(what.len() - WIDE / 2);
+        what.truncate(WIDE / 2);
+        what.extend(" … ".chars().chain(end));
+    }
+    let what: String = what.into_iter().collect();
+    let at = when_and_where(operation.invoked_ns, operation.completed_ns, operation.node);
+    format!("#{} c{} {what}  {at}", operation.id, operation.client)
 }
 
 /// An instant of the run, in seconds from its beginning.

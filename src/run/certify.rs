@@ -13,6 +13,7 @@ use checkers::format::jsonl;
 use checkers::history::{History, Nil};
 use checkers::linear::certificate::Certificate;
 use checkers::linear::{self, Options, certificate};
+use checkers::types::DataType;
 use checkers::verdict::Verdict;
 
 use crate::judge::Judged;
@@ -25,7 +26,12 @@ pub(super) const AT_MOST_BYTES: u64 = 1 << 30;
 pub(super) fn look_again(
     dir: &Path,
     judged: Judged,
+    of: Option<&'static dyn DataType>,
 ) -> (Verdict, Result<Option<Certificate>, String>) {
+    if of.is_some() {
+        // It has judged the whole, and no log id stands beside it.
+        return (judged.verdict, Ok(None));
+    }
     match load(dir) {
         Ok(Some(history)) => (decided(&history, judged), Ok(Some(certificate(&history)))),
         Ok(None) => (judged.verdict, Ok(None)),
@@ -155,13 +161,13 @@ mod tests {
             blocking: vec![],
         };
         let verdict = Verdict::Unknown(reason);
-        look_again(dir.path(), Judged { verdict, events }).0
+        look_again(dir.path(), Judged { verdict, events }, None).0
     }
 
     #[test]
     fn what_the_judge_gave_up_is_decided_by_the_whole_history_on_disk() {
         let text = crowded(1);
-        let (judge, feed) = crate::judge::Judge::start(Box::new(|_| {}));
+        let (judge, feed) = crate::judge::Judge::start(None, Box::new(|_| {}));
         for event in history(&text).to_events() {
             feed.push(&event);
         }

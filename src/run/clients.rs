@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use checkers::history::{Call, ClientId, Outcome};
+use checkers::types::{self, Asked, DataType, Datum};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,8 +17,9 @@ use crate::journal::Load;
 use crate::recorder::Recorder;
 use crate::scenario::Scenario;
 use crate::target::client::{ClientConfig, Follow, MOST_DEADLINES};
-use crate::target::{self, Target};
-use crate::workload::{Generator, Keys};
+use crate::target::protocol::UNUSABLE;
+use crate::target::{self, Asks, Target};
+use crate::workload::{Generator, Keys, Mix, Typed};
 
 /// Whether clients may begin another operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +144,18 @@ impl Fleet {
         } else {
             Follow::Leader
         };
+        self.client_by(slot, follow)
+    }
+
+    /// The bench's own client, after so many others of it, which asks this node only.
+    pub(super) fn own_at(&self, node: u64, before: u32) -> Client {
+        let mut client = self.client_by(self.scenario.clients, Follow::Pinned(node));
+        client.id += client.slots * ClientId::from(before);
+        client
+    }
+
+    fn client_by(&self, slot: u32, follow: Follow) -> Client {
+        let scenario = &self.scenario;
         let group = match follow {
             Follow::Pinned(node) => u32::try_from(node).expect("a node id is at most 9"),
             Follow::Leader => 0,
@@ -169,7 +183,20 @@ impl Fleet {
             asks: self.target.client(config),
             tally: self.tally.clone(),
             acknowledged: self.acknowledged.clone(),
-            generator: Generator::new(self.seed, slot, slots, scenario.keys, scenario.mix),
+            draws: match self.target.asks_for() {
+                None => Draws::Register(Generator::new(
+                    self.seed,
+                    slot,
+                    slots,
+                    scenario.keys,
+                    scenario.mix,
+                )),
+                Some(Asks { of, keys }) => {
+                    let keys = keys.then_some(scenario.keys.contended);
+                    let typed = Typed::new(of, self.seed, slot, slots, keys);
+                    Draws::Typed(of, typed.expect("no other type is tested"))
+                }
+            },
             load: self.now.load.subscribe(),
         }
     }
@@ -183,8 +210,14 @@ pub(super) struct Client {
     asks: Box<dyn target::Client>,
     tally: Tally,
     acknowledged: Acknowledged,
-    generator: Generator,
+    draws: Draws,
     load: watch::Receiver<Load>,
+}
+
+/// What draws a client's operations.
+enum Draws {
+    Register(Generator),
+    Typed(&'static dyn DataType, Typed),
 }
 
 impl Client {
@@ -198,20 +231,87 @@ impl Client {
         if self.asks.has_session() && call != Call::Read {
             self.tally.count(outcome, answer.repeats);
         }
-        match (outcome, call) {
-            (Outcome::Ok(value), Call::Read) => self.generator.saw(key, value),
+        let seen = match (outcome, call) {
+            (Outcome::Ok(value), Call::Read) => Some(value),
             (Outcome::Ok(_), Call::Write(value) | Call::Cas { new: value, .. }) => {
-                self.generator.saw(key, Some(value));
+                Some(Some(value))
             }
-            (Outcome::Ok(_), Call::Delete) => self.generator.saw(key, None),
-            // What the operation may still do is open for ever, so its client never acts again: a new one takes over.
-            (Outcome::Unknown, _) => {
-                self.id += self.slots;
-                self.asks.succeed(self.id);
-            }
-            (Outcome::Failed | Outcome::Differed(_), _) | (Outcome::Ok(_), Call::Append(_)) => {}
+            (Outcome::Ok(_), Call::Delete) => Some(None),
+            _ => None,
+        };
+        if let (Draws::Register(generator), Some(seen)) = (&mut self.draws, seen) {
+            generator.saw(key, seen);
+        }
+        if outcome == Outcome::Unknown {
+            self.give_way();
         }
         outcome
+    }
+
+    /// The same for an operation of another data type.
+    pub(super) async fn ask(&mut self, recorder: &Recorder, asked: &Asked) -> types::Outcome {
+        let ticket = recorder.ask(self.id, Some(self.asks.first_node()), asked);
+        let answer = self.asks.ask(asked).await;
+        let Draws::Typed(of, _) = &self.draws else {
+            unreachable!("a register is not asked so");
+        };
+        let (outcome, error) = fitting(*of, asked, answer.outcome, answer.error);
+        recorder.answered(ticket, Some(answer.node), asked, &outcome, error);
+        if let Draws::Typed(_, typed) = &mut self.draws {
+            typed.saw(asked, &outcome);
+        }
+        if outcome == types::Outcome::Unknown {
+            self.give_way();
+        }
+        outcome
+    }
+
+    /// What the operation may still do is open for ever, so its client never acts again: a new one takes over.
+    fn give_way(&mut self) {
+        self.id += self.slots;
+        self.asks.succeed(self.id);
+        if let Draws::Typed(_, typed) = &mut self.draws {
+            typed.succeed();
+        }
+    }
+
+    /// Draws the next operation and carries it out; gives whether it was refused.
+    async fn step(&mut self, recorder: &Recorder, contended: u32, mix: Mix) -> bool {
+        match &mut self.draws {
+            Draws::Register(generator) => {
+                generator.set_contended(contended);
+                generator.set_mix(mix);
+                let (key, call) = generator.next_call();
+                let outcome = self.perform(recorder, &key, call).await;
+                outcome == Outcome::Failed && !matches!(call, Call::Cas { .. })
+            }
+            Draws::Typed(_, typed) => {
+                typed.set_keys(contended);
+                let asked = typed.next_asked();
+                self.ask(recorder, &asked).await == types::Outcome::Failed
+            }
+        }
+    }
+
+    /// An operation of another data type by which one sees whether the system serves.
+    pub(super) fn probe(&mut self) -> Option<Asked> {
+        match &mut self.draws {
+            Draws::Register(_) => None,
+            Draws::Typed(_, typed) => Some(typed.probe()),
+        }
+    }
+
+    /// Whether it asks for operations of another data type than register and list.
+    pub(super) fn is_typed(&self) -> bool {
+        matches!(self.draws, Draws::Typed(..))
+    }
+
+    /// What is asked at the end, when everything is healed.
+    pub(super) fn last(&self) -> Vec<Asked> {
+        match &self.draws {
+            Draws::Register(_) => Vec::new(),
+            Draws::Typed(_, typed) => typed.last(),
+        }
     }
 
     /// From one operation to the next, at the rate of now.
@@ -220,9 +320,36 @@ impl Client {
         Duration::from_secs(1) * load.clients / load.rate.max(1)
     }
 
-    /// A write of a value that nobody else writes.
-    pub(super) fn fresh_write(&mut self) -> Call {
-        self.generator.fresh_write()
+    /// A write of a value that nobody else writes; `None` where no register is tested.
+    pub(super) fn fresh_write(&mut self) -> Option<Call> {
+        match &mut self.draws {
+            Draws::Register(generator) => Some(generator.fresh_write()),
+            Draws::Typed(..) => None,
+        }
+    }
+}
+
+/// The outcome, unless the answer cannot be one to what was asked: then nobody knows what was done, and what was read is
+/// not guessed.
+fn fitting(
+    of: &dyn DataType,
+    asked: &Asked,
+    outcome: types::Outcome,
+    error: Option<String>,
+) -> (types::Outcome, Option<String>) {
+    let misfit = match &outcome {
+        types::Outcome::Ok(Datum::Nil) if !asked.reads() => asked.misfit(of, &asked.with),
+        types::Outcome::Ok(answer) => asked.misfit(of, answer),
+        types::Outcome::Failed | types::Outcome::Unknown => None,
+    };
+    let Some(misfit) = misfit else {
+        return (outcome, error);
+    };
+    let why = format!("{UNUSABLE}: {misfit}");
+    tracing::error!("{why}");
+    match asked.reads() {
+        true => (types::Outcome::Failed, Some(why)),
+        false => (types::Outcome::Unknown, Some(why)),
     }
 }
 
@@ -255,14 +382,11 @@ async fn drive(
             Ok(()) = client.load.changed() => continue,
             () = tokio::time::sleep_until(next), if client.slot < clients => {}
         }
-        client.generator.set_contended(contended);
-        client.generator.set_mix(scenario.mix_at(begun.elapsed()));
-        let (key, call) = client.generator.next_call();
-        let outcome = client.perform(&recorder, &key, call).await;
-        let pause = if outcome == Outcome::Failed && !matches!(call, Call::Cas { .. }) {
-            client.period().max(AFTER_REFUSAL)
-        } else {
-            client.period()
+        let mix = scenario.mix_at(begun.elapsed());
+        let refused = client.step(&recorder, contended, mix).await;
+        let pause = match refused {
+            true => client.period().max(AFTER_REFUSAL),
+            false => client.period(),
         };
         // A client that fell behind does not catch up in a burst.
         next = (next + pause).max(Instant::now());

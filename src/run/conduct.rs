@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
-use checkers::history::{Call, Outcome};
 use checkers::linear::certificate::Certificate;
 use checkers::verdict::Verdict;
 use tokio::sync::mpsc;
 
-use super::clients::Client;
 use super::command::Command;
 use super::context::{Bell, RunContext};
 use super::drill::{self, Drill};
 use super::fates::fates;
 use super::fitness::{self, Upkeep};
+use super::last_reads::Own;
 use super::stage::Stage;
 use super::workload_phase::{Why, WorkloadPhase};
 use super::{Setup, certify, name};
@@ -22,31 +20,13 @@ use crate::cluster::Cluster;
 use crate::fault::Need;
 use crate::journal::{Entry, Event, EventLog, Load, Phase, ResultFold, RunResult};
 use crate::oracle::blame::{self, Around};
-use crate::oracle::service::{self, Asks};
+use crate::oracle::service::Asks;
 use crate::oracle::trace::{self, Replayed};
 use crate::oracle::{self, Finding, certificate, convergence, state_hash};
-use crate::recorder::{Missing, Recorder};
-use crate::scenario::Resolved;
+use crate::recorder::Missing;
+use crate::scenario::{Resolved, Tested};
+use crate::target::Transport;
 use crate::workload::Generator;
-
-/// The leadership is handed to a node within this, or the next one has its turn.
-const ROTATE_WITHIN: Duration = Duration::from_secs(4);
-
-/// The bench's own client, which asks when everything is healed.
-struct Own<'a> {
-    client: Client,
-    recorder: &'a Recorder,
-}
-
-impl service::Client for Own<'_> {
-    fn fresh_write(&mut self) -> Call {
-        self.client.fresh_write()
-    }
-
-    async fn perform(&mut self, key: &str, call: Call) -> Outcome {
-        self.client.perform(self.recorder, key, call).await
-    }
-}
 
 /// Conducts one run. Every path out of here ends the children first.
 pub(super) async fn conduct(
@@ -225,51 +205,20 @@ impl RunContext {
             client: Own {
                 client: stage.fleet.client(scenario.clients),
                 recorder: &self.recorder,
+                keys: Generator::keys(stage.fleet.now.keys()),
             },
-            keys: Generator::keys(stage.fleet.now.keys()),
+            reads: Vec::new(),
             heart,
         };
         asks.writes().await?;
+        asks.reads = asks.client.last_reads();
         self.phase(Phase::FinalReads);
-        self.rotate_and_read(&stage.cluster, nodes, &mut asks).await
-    }
-
-    /// Makes every node the leader in turn and reads every key through it, so that what one node alone holds, or lacks, is
-    /// seen by clients. A node that does not take the leadership over is no finding: it is said, and the next one has its
-    /// turn; at least once everything is read.
-    async fn rotate_and_read(
-        &self,
-        cluster: &Cluster,
-        nodes: &[u64],
-        asks: &mut Asks<'_, Own<'_>>,
-    ) -> Result<(), Finding> {
-        let mut read = false;
-        let rotates = cluster.target().offers(Need::Admin);
-        if let Err(why) = &rotates {
-            let text = format!("the final reads go through whoever answers: {why}");
-            self.log.say(text);
+        match (target.asks_for(), target.transport()) {
+            (None, _) => self.rotate_and_read(&stage.cluster, nodes, &mut asks).await,
+            // Each of them answers clients.
+            (Some(_), Transport::Lines) => self.read_of_each(stage, nodes, asks.reads).await,
+            (Some(_), Transport::Sockets) => asks.reads().await.map(|_| ()),
         }
-        for &node in nodes.iter().filter(|_| rotates.is_ok()) {
-            match cluster.transfer(node, ROTATE_WITHIN).await {
-                Ok(()) => {
-                    self.recorder.mark(format!("final reads through n{node}"));
-                    let left = asks.reads().await?;
-                    if left > 0 {
-                        self.log.say(format!(
-                            "{left} keys were not read through n{node}: it took too long"
-                        ));
-                    }
-                    read = true;
-                }
-                Err(error) => self
-                    .log
-                    .say(format!("no final reads through n{node}: {error}")),
-            }
-        }
-        if !read {
-            asks.reads().await?;
-        }
-        Ok(())
     }
 
     /// Ends every child, and reads what the nodes' logs say.
@@ -337,7 +286,8 @@ impl RunContext {
         } = self;
         recorder.flush();
         let failed = |text| log.log(Event::BenchError { text });
-        let (verdict, asked) = certify::look_again(&dir, judge.finish());
+        let of = resolved.tested.as_ref().and_then(Tested::of);
+        let (verdict, asked) = certify::look_again(&dir, judge.finish(), of);
         let certificate = match recorder.missing() {
             // The log ids of what is lost are lost, too.
             Some(Missing { waiting, lost, why }) => {

@@ -20,6 +20,7 @@ use crate::judge::{Judge, SoFar};
 use crate::oracle::Finding;
 use crate::oracle::blame::{self, Around, Blame};
 use crate::recorder::Recorder;
+use crate::scenario::Tested;
 
 /// Of the screen's queue so many places are kept for what is not the history: more than a run logs while its screen is
 /// stuck.
@@ -70,14 +71,18 @@ impl RunContext {
         let found = setup.found.clone();
         // Whether a violation is what a mode is documented to show is known when it has its name, at the end.
         let tested = resolved.tested.as_ref();
+        let of = tested.and_then(Tested::of);
         let weak = tested.is_some_and(|tested| !tested.expect.is_empty());
-        let (judge, feed) = Judge::start(Box::new(move |counterexample| {
-            if !weak {
-                found.note(|| not_linearizable(counterexample));
-            }
-            // Nobody listens any more where the run is over already; the verdict says the same.
-            let _ = ring.send(Box::new(counterexample.clone()));
-        }));
+        let (judge, feed) = Judge::start(
+            of,
+            Box::new(move |counterexample| {
+                if !weak {
+                    found.note(|| not_linearizable(counterexample));
+                }
+                // Nobody listens any more where the run is over already; the verdict says the same.
+                let _ = ring.send(Box::new(counterexample.clone()));
+            }),
+        );
         let found = setup.found.clone();
         let listeners: Vec<Listener> = vec![
             Box::new(move |entry| {
@@ -90,8 +95,15 @@ impl RunContext {
         ];
         let fold = ResultFold::of(resolved.clone());
         let opened = Opened::new(&dir, fold, listeners).map_err(wrong)?;
-        // No generator of the workload writes a value twice.
-        let header = Header::register(resolved.seed).with_unique_values();
+        let register = Header::register(resolved.seed);
+        let header = match of {
+            // No generator of the workload writes a value twice.
+            None => register.with_unique_values(),
+            Some(of) => Header {
+                spec: of.name().to_owned(),
+                ..register
+            },
+        };
         let hears: Vec<_> = vec![
             Box::new(move |event: &_| feed.push(event)) as crate::recorder::Listener,
             opened.hears(),

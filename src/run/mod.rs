@@ -25,6 +25,7 @@ mod fitness;
 mod found;
 mod inspect;
 mod lacking;
+mod last_reads;
 mod name;
 mod sessions;
 mod stage;

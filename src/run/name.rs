@@ -17,6 +17,9 @@ pub(super) fn anomaly(dir: &Path, verdict: &Verdict) -> Option<Anomaly> {
     let Verdict::Violation(found) = verdict else {
         return None;
     };
+    if let Some(typed) = &found.typed {
+        return Some(Anomaly::named(&typed.kind).unwrap_or_default());
+    }
     let history = read_back(&dir.join("history.jsonl"));
     Some(anomaly::of(found, history.as_ref()))
 }

@@ -18,6 +18,7 @@ use crate::target::described::{
     self, DataType, Description, Expect, Malformed, Missing, System, builtin, find,
 };
 use crate::target::kiwi::{Kiwi, KiwiConfig};
+use crate::workload;
 
 /// What a run's target lacks, before there is one: plans are drawn by it.
 #[must_use]
@@ -88,9 +89,14 @@ pub fn choose(
         let (mode, modes) = (mode.unwrap_or_default(), modes.join(", "));
         NoTarget::NoSuch(format!("--mode {mode}: {name} has {modes}"))
     })?;
-    if !matches!(description.spec, DataType::Register) {
+    let is_asked = match description.spec {
+        DataType::Register => true,
+        DataType::ListAppend => false,
+        DataType::Other(of) => workload::asks_for(of),
+    };
+    if !is_asked {
         return Err(NoTarget::NoSuch(format!(
-            "{name}: a run asks for operations of a register only, and its spec is {}",
+            "{name}: no run asks for operations of its spec, {}, yet",
             description.spec.name()
         )));
     }
@@ -108,6 +114,7 @@ pub fn choose(
     };
     let resolved = description.resolved();
     let (nodes, terms) = (description.nodes, numbers_terms(&description));
+    let spec = description.spec.other().map(|of| of.name().to_owned());
     let system = System::new(
         description,
         chosen,
@@ -128,6 +135,7 @@ pub fn choose(
             program: found.program,
             named: program.is_some(),
             expect,
+            spec,
             description: resolved,
         },
     };

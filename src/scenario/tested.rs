@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use checkers::anomaly::Anomaly;
+use checkers::types::{self, DataType};
 use serde::{Deserialize, Serialize};
 
 use super::{Changes, Error, Resolved, Scenario, Subject};
@@ -31,6 +32,9 @@ pub struct Tested {
     /// documented. Absent in what an older version kept: all that are within the fault model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promises: Option<Vec<Kind>>,
+    /// The data type that its history is judged by; absent: a register.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<String>,
     /// The target's file, with everything in it that was left unsaid.
     pub description: String,
 }
@@ -56,6 +60,12 @@ impl Resolved {
 }
 
 impl Tested {
+    /// The data type that its history is judged by, where it is no register.
+    #[must_use]
+    pub fn of(&self) -> Option<&'static dyn DataType> {
+        self.spec.as_deref().and_then(types::by_name)
+    }
+
     /// Whether a violation of that name is what this mode is documented to show.
     #[must_use]
     pub fn documents(&self, anomaly: Option<Anomaly>) -> bool {
@@ -89,6 +99,7 @@ impl Changes {
                 named: false,
                 expect: Vec::new(),
                 promises: None,
+                spec: None,
                 description: String::new(),
             },
             subject: Some(subject),

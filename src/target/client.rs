@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use checkers::history::{At, Call, Outcome};
+use checkers::types::{self, Asked};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -40,9 +41,9 @@ pub enum Follow {
 
 /// An operation's end, as the client saw it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Answer<O = Outcome> {
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: O,
     /// The log id that the node named.
     pub at: Option<At>,
     /// The node that answered, or was asked last.
@@ -85,12 +86,94 @@ pub trait Client: fmt::Debug + Send {
     /// and what was not answered by then was not answered.
     fn perform<'a>(&'a mut self, key: &'a str, call: Call) -> BoxFuture<'a, Answer>;
 
+    /// Carries out an operation of another data type than register and list, in the same way.
+    fn ask<'a>(&'a mut self, asked: &'a Asked) -> BoxFuture<'a, Answer<types::Outcome>> {
+        let why = format!("the client of this target cannot {}", asked.act);
+        let node = self.first_node();
+        Box::pin(async move {
+            Answer {
+                outcome: types::Outcome::Failed,
+                at: None,
+                node,
+                error: Some(why),
+                repeats: 0,
+            }
+        })
+    }
+
     /// A new logical client takes over, since nobody will ever know how the last operation of the one before ended.
     fn succeed(&mut self, id: u64);
 
     /// Whether its writes are numbered, and asked for again.
     fn has_session(&self) -> bool {
         false
+    }
+}
+
+/// What a node is asked, whichever data type it is of.
+trait Question<P>: Sync {
+    /// How it may end.
+    type Outcome: Send;
+    /// It was never carried out.
+    const FAILED: Self::Outcome;
+
+    /// Asks one node.
+    fn ask<'a>(
+        &'a self,
+        protocol: &'a mut P,
+        node: u64,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply<Self::Outcome>, Refusal>>;
+
+    /// How it ends where nobody knows whether it was carried out.
+    fn unanswered(&self) -> Self::Outcome;
+}
+
+/// An operation on a register or a list.
+struct OfRegister<'k> {
+    key: &'k str,
+    call: Call,
+}
+
+impl<P: Protocol> Question<P> for OfRegister<'_> {
+    type Outcome = Outcome;
+    const FAILED: Outcome = Outcome::Failed;
+
+    fn ask<'a>(
+        &'a self,
+        protocol: &'a mut P,
+        node: u64,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply, Refusal>> {
+        protocol.ask(node, self.key, self.call, deadline)
+    }
+
+    fn unanswered(&self) -> Outcome {
+        match self.call {
+            Call::Read => Outcome::Failed,
+            _ => Outcome::Unknown,
+        }
+    }
+}
+
+impl<P: Protocol> Question<P> for Asked {
+    type Outcome = types::Outcome;
+    const FAILED: types::Outcome = types::Outcome::Failed;
+
+    fn ask<'a>(
+        &'a self,
+        protocol: &'a mut P,
+        node: u64,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply<types::Outcome>, Refusal>> {
+        protocol.ask_typed(node, self, deadline)
+    }
+
+    fn unanswered(&self) -> types::Outcome {
+        match self.reads() {
+            true => types::Outcome::Failed,
+            false => types::Outcome::Unknown,
+        }
     }
 }
 
@@ -142,6 +225,10 @@ impl<P: Protocol> Routed<P> {
     /// Asks for an operation until it is refused for good, answered, or may have been applied. It ends by the deadline,
     /// and what was not answered by then was not answered.
     pub async fn attempt(&mut self, key: &str, call: Call, deadline: Instant) -> Answer {
+        self.put(&OfRegister { key, call }, deadline).await
+    }
+
+    async fn put<Q: Question<P>>(&mut self, question: &Q, deadline: Instant) -> Answer<Q::Outcome> {
         let mut node = self.first_node();
         let answered = |node, outcome, at, error| Answer {
             outcome,
@@ -152,18 +239,14 @@ impl<P: Protocol> Routed<P> {
         };
         let mut refused = String::new();
         for _ in 0..MOST_HOPS {
-            match self.protocol.ask(node, key, call, deadline).await {
+            match question.ask(&mut self.protocol, node, deadline).await {
                 Ok(Reply { outcome, at, error }) => {
                     self.leader = Some(node);
                     return answered(node, outcome, at, error);
                 }
                 Err(Refusal::Unknown { why }) => {
                     self.forget(node);
-                    let outcome = match call {
-                        Call::Read => Outcome::Failed,
-                        _ => Outcome::Unknown,
-                    };
-                    return answered(node, outcome, None, Some(why));
+                    return answered(node, question.unanswered(), None, Some(why));
                 }
                 Err(Refusal::NotApplied { leader, why }) => {
                     refused = why;
@@ -179,7 +262,7 @@ impl<P: Protocol> Routed<P> {
                 }
             }
         }
-        answered(node, Outcome::Failed, None, Some(refused))
+        answered(node, Q::FAILED, None, Some(refused))
     }
 
     /// The leader that this client believed in was not it: the next operation tries the next node.
@@ -199,6 +282,11 @@ impl<P: Protocol + fmt::Debug> Client for Routed<P> {
     fn perform<'a>(&'a mut self, key: &'a str, call: Call) -> BoxFuture<'a, Answer> {
         let deadline = Instant::now() + self.deadline;
         Box::pin(self.attempt(key, call, deadline))
+    }
+
+    fn ask<'a>(&'a mut self, asked: &'a Asked) -> BoxFuture<'a, Answer<types::Outcome>> {
+        let deadline = Instant::now() + self.deadline;
+        Box::pin(self.put(asked, deadline))
     }
 
     fn succeed(&mut self, _id: u64) {

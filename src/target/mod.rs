@@ -29,6 +29,7 @@ pub(crate) mod testing;
 use std::fmt;
 use std::time::Duration;
 
+use checkers::types::DataType;
 use futures::future::BoxFuture;
 
 use crate::fault::{Kind, Lacks, Need};
@@ -64,6 +65,15 @@ pub enum Messages {
 pub trait Statuses: Send {
     /// What it says now.
     fn ask(&mut self, within: Duration) -> Asked<'_, NodeStatus>;
+}
+
+/// Which operations clients ask for, where it is not a register's.
+#[derive(Clone, Copy)]
+pub struct Asks {
+    /// Of which type.
+    pub of: &'static dyn DataType,
+    /// Whether there are several objects, each with a key.
+    pub keys: bool,
 }
 
 /// A system whose nodes say nothing of themselves.
@@ -161,6 +171,11 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// The mode that it is used in.
     fn mode(&self) -> Option<Mode> {
         self.modes().into_iter().next()
+    }
+
+    /// The data type whose operations its clients ask for; `None` is a register.
+    fn asks_for(&self) -> Option<Asks> {
+        None
     }
 
     /// The operations that its clients cannot ask for, by name.

@@ -171,12 +171,13 @@ impl Hub {
         let from = Endpoint::Node(node);
         if message.dest == BENCH {
             let answers = message.kind() == "init_ok";
+            let known = answers || message.kind() == "topology_ok";
             let mut parties = self.parties();
             let now = parties.nodes.get_mut(&node);
             if let Some(now) = now.filter(|now| now.life == life && answers) {
                 now.ready = true;
             }
-            return answers;
+            return known;
         }
         if let Some(to) = numbered(&message.dest, 'n') {
             let line = format!("{}\n", line.trim_end());

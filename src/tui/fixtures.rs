@@ -565,6 +565,7 @@ fn stale_read(teller: &mut Teller) -> Counterexample {
         event: d_end,
         at_the_latest: false,
         unshrunk: false,
+        typed: None,
         staleness: Some(Staleness { nanoseconds: 10 * MS, versions: 1 }),
         operations,
     }

@@ -3,7 +3,7 @@
 //! Only the visible rows are ever formatted. Without a filter and by time the table is the history itself; otherwise
 //! the rows are a list of positions, made again now and then while the run goes on, the more rarely the longer it is.
 
-use checkers::history::{Call, Outcome};
+use checkers::history::{Kind, Outcome};
 
 use crate::journal::{Op, Operations};
 
@@ -27,7 +27,7 @@ enum Term {
     Client(u64),
     Node(u64),
     Number(u64),
-    Call(&'static str),
+    Call(String),
     Outcome(&'static str),
     Slower(u64),
     Nothing,
@@ -122,8 +122,9 @@ fn term(word: &str, operations: &Operations) -> Term {
     if let Some(key) = operations.key(word) {
         return Term::Key(key);
     }
-    if let Some(name) = CALLS.iter().chain(&["append"]).find(|name| **name == word) {
-        return Term::Call(name);
+    let seen = || operations.names().iter().any(|name| **name == *word);
+    if Kind::ALL.iter().any(|kind| kind.name() == word) || seen() {
+        return Term::Call(word.to_owned());
     }
     if let Some(name) = OUTCOMES.iter().find(|name| **name == word) {
         return Term::Outcome(name);
@@ -140,20 +141,7 @@ fn term(word: &str, operations: &Operations) -> Term {
         .unwrap_or(Term::Nothing)
 }
 
-const CALLS: [&str; 4] = ["read", "write", "cas", "delete"];
 const OUTCOMES: [&str; 4] = ["ok", "failed", "unknown", "open"];
-
-/// The name of what was asked.
-#[must_use]
-pub fn call_name(call: Call) -> &'static str {
-    match call {
-        Call::Read => "read",
-        Call::Write(_) => "write",
-        Call::Cas { .. } => "cas",
-        Call::Delete => "delete",
-        Call::Append(_) => "append",
-    }
-}
 
 /// The name of how it ended.
 #[must_use]
@@ -172,7 +160,7 @@ fn matches(term: &Term, op: &Op) -> bool {
         Term::Client(client) => op.client == *client,
         Term::Node(node) => op.node == Some(*node),
         Term::Number(id) => op.invoked == *id,
-        Term::Call(name) => call_name(op.call) == *name,
+        Term::Call(name) => op.asked.name() == *name,
         Term::Outcome(name) => outcome_name(op.outcome) == *name,
         Term::Slower(ns) => op.latency_ns().is_none_or(|latency| latency > *ns),
         Term::Nothing => false,
@@ -181,6 +169,8 @@ fn matches(term: &Term, op: &Op) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use checkers::history::Call;
+
     use super::*;
     use crate::journal::operations_tests::{complete, invoke};
 

@@ -245,7 +245,8 @@ fn without_the_history_what_a_counterexample_does_not_say_is_not_guessed() {
 
 #[test]
 fn names_are_written_as_they_are_printed() {
-    for anomaly in Anomaly::ALL {
+    for anomaly in Anomaly::ALL.into_iter().chain(Anomaly::OF_OTHER_TYPES) {
+        assert_eq!(Anomaly::named(anomaly.name()), Some(anomaly));
         let written = serde_json::to_string(&anomaly).expect("it is a word");
         assert_eq!(written, format!("\"{anomaly}\""));
         assert_eq!(

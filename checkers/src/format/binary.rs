@@ -65,6 +65,14 @@ pub struct Writer<W: Write> {
     time_ns: u64,
 }
 
+/// Why an operation of another type cannot be written.
+fn other_type() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        crate::history::Malformed::OtherType,
+    )
+}
+
 impl<W: Write> Writer<W> {
     /// Writes the magic and the header.
     ///
@@ -110,6 +118,7 @@ impl<W: Write> Writer<W> {
             }
             EventKind::Mark(_) => MARK,
             EventKind::Gap { .. } => GAP,
+            EventKind::Typed(_) => return Err(other_type()),
         };
         if event.node.is_some() {
             tag |= HAS_NODE;
@@ -121,7 +130,7 @@ impl<W: Write> Writer<W> {
         match &event.kind {
             EventKind::Mark(text) => self.text(text),
             EventKind::Gap { lost } => self.number(*lost),
-            EventKind::Invoke { .. } | EventKind::Complete { .. } => {
+            EventKind::Invoke { .. } | EventKind::Complete { .. } | EventKind::Typed(_) => {
                 self.number(event.client.unwrap_or_default());
             }
         }
@@ -152,7 +161,7 @@ impl<W: Write> Writer<W> {
                     self.text(error);
                 }
             }
-            EventKind::Mark(_) | EventKind::Gap { .. } => {}
+            EventKind::Mark(_) | EventKind::Gap { .. } | EventKind::Typed(_) => {}
         }
         if self.block.len() >= BLOCK {
             self.flush_block()?;

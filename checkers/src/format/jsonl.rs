@@ -71,6 +71,9 @@ pub fn write_named_event(
     event: &Event,
     names: Option<&Names>,
 ) -> io::Result<()> {
+    if let EventKind::Typed(event) = &event.kind {
+        return crate::types::lines::write_event(out, event);
+    }
     write!(
         out,
         r#"{{"index":{},"time_ns":{}"#,
@@ -124,6 +127,7 @@ pub fn write_named_event(
             serde_json::to_writer(&mut *out, text)?;
         }
         EventKind::Gap { lost } => write!(out, r#","type":"gap","lost":{lost}"#)?,
+        EventKind::Typed(_) => unreachable!("it is written above"),
     }
     if let Some(node) = event.node {
         write!(out, r#","node":{node}"#)?;

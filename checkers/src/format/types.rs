@@ -7,7 +7,7 @@ use super::text::Text;
 use super::tree::{Reader, Syntax};
 use super::{Error, Format, Types, jepsen};
 use crate::history::{Header, LIST_APPEND};
-use crate::types::{DataType, Loaded, by_name};
+use crate::types::{DataType, Loaded, by_name, lines};
 
 /// The type of a text in our own format, by its beginning; `None` where it is a register or a list.
 pub(super) fn of_jsonl(
@@ -47,8 +47,18 @@ pub(super) fn read_jsonl(
     name: &str,
     of: &'static dyn DataType,
 ) -> Result<Loaded, Error> {
-    let text = Text { name, bytes };
+    let (operations, gap) = lines::operations_only(bytes);
+    let text = Text {
+        name,
+        bytes: &operations,
+    };
     let mut loaded = typed::read(&text, Some(Syntax::Json), of)?;
+    if let Some(first) = gap {
+        loaded.notes.push(format!(
+            "{name}: events are lost from #{first} on; what is before that is judged"
+        ));
+    }
+    loaded.gap = gap;
     let first = bytes.split(|byte| *byte == b'\n').next();
     let header = first.and_then(|line| serde_json::from_slice::<Header>(line).ok());
     loaded.budget = header.and_then(|header| header.budget);

@@ -60,6 +60,9 @@ pub enum Malformed {
     /// An append: only a history of lists has it, and its header says so.
     #[error("a register has no append")]
     AppendToRegister,
+    /// An operation of another data type.
+    #[error("an operation of another data type than register and list")]
+    OtherType,
     /// A gap in which nothing is lost.
     #[error("a gap must say how many events are lost, at least one")]
     EmptyGap,
@@ -213,6 +216,7 @@ impl Builder {
         match &event.kind {
             EventKind::Mark(text) => self.mark(event.index, event.time_ns, text),
             EventKind::Gap { lost } => self.gap(event.index, event.time_ns, *lost),
+            EventKind::Typed(_) => Err(Malformed::OtherType),
             EventKind::Invoke { key, call } => {
                 let client = event.client.ok_or(Malformed::NoClient)?;
                 self.invoke(event.index, event.time_ns, client, event.node, key, *call)

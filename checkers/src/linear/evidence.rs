@@ -166,6 +166,7 @@ fn prove_named(
         event,
         at_the_latest: false,
         unshrunk,
+        typed: None,
     }
 }
 

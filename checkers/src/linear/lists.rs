@@ -144,6 +144,7 @@ pub(super) fn explain(
         at_the_latest: false,
         unshrunk,
         staleness: None,
+        typed: None,
     }
 }
 

@@ -222,6 +222,7 @@ impl Online {
         let taken = match &event.kind {
             EventKind::Mark(_) => self.rises(event.index).map(|()| false),
             EventKind::Gap { lost } => self.gap(event.index, *lost),
+            EventKind::Typed(_) => Err(Malformed::OtherType),
             _ if event.client.is_none() => Err(Malformed::NoClient),
             EventKind::Invoke { key, call } => self.invoke(&from, key, *call).map(|()| false),
             EventKind::Complete { outcome, at, .. } => self.complete(&from, *outcome, *at),
@@ -764,7 +765,10 @@ mod tests {
                     outcome: Outcome::Ok(Some(found)),
                     ..
                 } => *found = apart(*found),
-                EventKind::Complete { .. } | EventKind::Mark(_) | EventKind::Gap { .. } => {}
+                EventKind::Complete { .. }
+                | EventKind::Typed(_)
+                | EventKind::Mark(_)
+                | EventKind::Gap { .. } => {}
             }
             event
         }));

@@ -391,6 +391,7 @@ impl Passing {
             taken = match &event.kind {
                 EventKind::Mark(_) => Ok(()),
                 EventKind::Gap { lost } => self.gap(event.index, *lost),
+                EventKind::Typed(_) => Err(Malformed::OtherType),
                 EventKind::Invoke { key, call } => self.invoke(moment, key, *call),
                 EventKind::Complete { outcome, at, .. } => self.complete(moment, *outcome, *at),
             };

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::operation::{Event, OPEN, Pairing};
+use super::operation::OPEN;
 use super::{DataType, Datum, Fault, Judged, Operation, Outcome};
 use crate::linear::Options;
 use crate::verdict::Exhausted;
@@ -41,10 +42,12 @@ impl Verdict {
 }
 
 /// A few operations whose answers cannot all be right.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counterexample {
+    /// Of which type it is.
+    pub of: String,
     /// What it is called.
-    pub kind: &'static str,
+    pub kind: String,
     /// The object on which it happened.
     pub key: Option<Datum>,
     /// The operations, in order of invocation.
@@ -62,6 +65,15 @@ pub struct Counterexample {
 }
 
 impl Counterexample {
+    /// The object on which it happened, by its key, or by the type where there is but one.
+    #[must_use]
+    pub fn object(&self) -> String {
+        match &self.key {
+            Some(key) => key.to_string(),
+            None => self.of.clone(),
+        }
+    }
+
     /// The members that the JSON of a violation has, in the shape of a register's.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
@@ -118,6 +130,19 @@ pub struct Report {
     pub ops: u64,
     /// Objects.
     pub keys: u64,
+}
+
+impl Report {
+    /// The same where events are lost from this one on: what is before it may be a violation, and nothing holds.
+    pub fn behind_a_gap(&mut self, first: u64) {
+        if matches!(self.verdict, Verdict::Linearizable) {
+            self.verdict = Verdict::Unknown {
+                exhausted: Exhausted::Lost,
+                key: None,
+                proven_to: first,
+            };
+        }
+    }
 }
 
 /// Judges the operations of a history, each object by itself. Of several violations the earliest is reported.
@@ -195,7 +220,7 @@ const TO_SHRINK: u64 = 5_000;
 const QUESTIONS: u32 = 400;
 
 /// The evidence in the shortest beginning that is a violation: a beginning of what holds holds, so bisection finds it.
-fn evidence(
+pub(super) fn evidence(
     of: &dyn DataType,
     ops: &[&Operation],
     fault: Fault,
@@ -235,7 +260,7 @@ fn evidence(
     }
 }
 
-fn counterexample(
+pub(super) fn counterexample(
     of: &dyn DataType,
     ops: &[Operation],
     fault: Fault,
@@ -247,7 +272,8 @@ fn counterexample(
         false => (fault, false),
     };
     Counterexample {
-        kind: fault.kind,
+        of: of.name().to_owned(),
+        kind: fault.kind.to_owned(),
         key: None,
         operations: fault.ops.iter().map(|at| ops[*at].clone()).collect(),
         culprit: ops[fault.culprit].id,
@@ -329,69 +355,4 @@ fn smallest(
         )],
     };
     (fault, undecided)
-}
-
-/// Judges a history while it grows: what there is is judged again when it has grown by a part of itself, so that the
-/// work stays within a few times that of one judgement.
-pub struct Online {
-    of: &'static dyn DataType,
-    options: Options,
-    pairing: Pairing,
-    /// Completions since it was judged.
-    fresh: usize,
-    found: Option<Counterexample>,
-}
-
-/// It is judged anew when so large a part of it is new.
-const PART: usize = 8;
-
-impl Online {
-    /// Of this type.
-    #[must_use]
-    pub fn new(of: &'static dyn DataType, options: Options) -> Self {
-        Self {
-            of,
-            options,
-            pairing: Pairing::new(of),
-            fresh: 0,
-            found: None,
-        }
-    }
-
-    /// Takes the next event, and gives the violation if one is found.
-    ///
-    /// # Errors
-    /// When the event cannot follow those before it, in words.
-    pub fn take(&mut self, event: Event) -> Result<Option<&Counterexample>, String> {
-        let completes = event.phase != super::operation::Phase::Invoke;
-        self.pairing.take(event)?;
-        self.fresh += usize::from(completes);
-        if self.found.is_none() && self.fresh * PART > self.pairing.ops().len() {
-            self.look_again(false);
-        }
-        Ok(self.found.as_ref())
-    }
-
-    fn look_again(&mut self, complete: bool) {
-        self.fresh = 0;
-        let ops = self.pairing.ops();
-        let mut keys: BTreeMap<&Option<Datum>, Vec<&Operation>> = BTreeMap::new();
-        for op in ops {
-            keys.entry(&op.key).or_default().push(op);
-        }
-        for (key, ops) in keys {
-            if let Judged::Violated(fault) = self.of.judge(&ops, &self.options, complete) {
-                let found = evidence(self.of, &ops, fault, &self.options);
-                let key = key.clone();
-                self.found = Some(Counterexample { key, ..found });
-                return;
-            }
-        }
-    }
-
-    /// The verdict on all of it: no more will come.
-    #[must_use]
-    pub fn finish(self) -> Report {
-        check(self.of, self.pairing.ops(), &self.options)
-    }
 }

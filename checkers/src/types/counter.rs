@@ -67,6 +67,10 @@ impl DataType for Counter {
         })
     }
 
+    fn kinds(&self) -> &'static [&'static str] {
+        &["too-high", "too-low", search::NO_ORDER]
+    }
+
     fn violations(&self) -> &'static [&'static str] {
         &["too-high", "too-low"]
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
 
 use crate::format::tree::Tree;
@@ -93,6 +94,26 @@ impl Datum {
         }
     }
 
+    /// The same of what JSON has.
+    #[must_use]
+    pub fn of_json(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Self::Nil,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => match number.as_i64() {
+                Some(value) => Self::Int(value),
+                None => Self::Edn(number.to_string()),
+            },
+            Value::String(text) => Self::Text(text.clone()),
+            Value::Array(items) => Self::List(items.iter().map(Self::of_json).collect()),
+            Value::Object(members) => match members.get("edn") {
+                Some(Value::String(datum)) if members.len() == 1 => Self::Edn(datum.clone()),
+                _ => Self::Edn(value.to_string()),
+            },
+        }
+    }
+
     /// As EDN.
     #[must_use]
     pub fn edn(&self) -> String {
@@ -119,5 +140,17 @@ impl fmt::Display for Datum {
             Self::Text(text) => f.write_str(text),
             other => f.write_str(&other.edn()),
         }
+    }
+}
+
+impl Serialize for Datum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Datum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_json::Value::deserialize(deserializer).map(|value| Self::of_json(&value))
     }
 }

@@ -239,27 +239,9 @@ pub fn header(of: &dyn DataType, recipe: &Recipe) -> Header {
 /// When `out` does.
 pub fn write_jsonl(out: &mut impl Write, header: &Header, events: &[Event]) -> io::Result<()> {
     crate::format::jsonl::write_header(out, header)?;
-    for event in events {
-        let mut line = json!({
-            "index": event.index,
-            "time_ns": event.time_ns,
-            "client": event.client,
-            "type": event.phase.name(),
-            "f": event.f,
-            "value": event.value.json(),
-        });
-        if let Some(key) = &event.key {
-            line["key"] = key.json();
-        }
-        if let Some(node) = event.node {
-            line["node"] = json!(node);
-        }
-        if let Some(error) = &event.error {
-            line["error"] = json!(error);
-        }
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
+    events
+        .iter()
+        .try_for_each(|event| super::lines::write_event(out, event))
 }
 
 /// Writes events as Jepsen's EDN, with keys as `jepsen.independent` has them.

@@ -1,8 +1,9 @@
 //! Ids that are given out: each once, and perhaps in a rising order.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::generate::{Asking, Machine, Planted, Step};
+use super::online::{Follow, Followed};
 use super::{DataType, Datum, Fault, Judged, Operation};
 use crate::linear::Options;
 
@@ -96,6 +97,17 @@ impl DataType for Ids {
         Judged::Holds
     }
 
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        Some(Box::new(Given {
+            rising: self.rising,
+            ..Given::default()
+        }))
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        self.violations()
+    }
+
     fn violations(&self) -> &'static [&'static str] {
         match self.rising {
             true => &["duplicate", "not-rising"],
@@ -105,6 +117,38 @@ impl DataType for Ids {
 
     fn machine(&self) -> Box<dyn Machine> {
         Box::new(Source { last: 0 })
+    }
+}
+
+/// The ids that were given out so far.
+#[derive(Default)]
+struct Given {
+    rising: bool,
+    all: FxHashSet<Datum>,
+    largest: Option<Datum>,
+    /// For each that is open, the largest that had come before it began.
+    before: FxHashMap<usize, Option<Datum>>,
+}
+
+impl Follow for Given {
+    fn begins(&mut self, _: &[Operation], at: usize) {
+        if self.rising {
+            self.before.insert(at, self.largest.clone());
+        }
+    }
+
+    fn ends(&mut self, ops: &[Operation], at: usize) -> Followed {
+        let before = self.before.remove(&at).flatten();
+        let Some(id) = ops[at].answer().filter(|id| !id.is_nil()) else {
+            return Followed::Holds;
+        };
+        if !self.all.insert(id.clone()) || before.as_ref() > Some(id) {
+            return Followed::Violated;
+        }
+        if self.rising && self.largest.as_ref() < Some(id) {
+            self.largest = Some(id.clone());
+        }
+        Followed::Holds
     }
 }
 

@@ -6,6 +6,7 @@ use rand::RngExt;
 use rustc_hash::FxHashMap;
 
 use super::generate::{Asking, Machine, Planted, Step};
+use super::online::{Follow, Followed};
 use super::operation::OPEN;
 use super::{DataType, Datum, Fault, Judged, Operation, Outcome};
 use crate::linear::Options;
@@ -63,6 +64,23 @@ impl DataType for Log {
             Ok(()) => Judged::Holds,
             Err(fault) => fault,
         }
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        Some(Box::new(Written::default()))
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        &[
+            "lost",
+            "two-in-one-place",
+            "out-of-order",
+            "changed",
+            "from-nowhere",
+            "aborted-read",
+            "from-the-future",
+            "duplicated",
+        ]
     }
 
     fn violations(&self) -> &'static [&'static str] {
@@ -262,6 +280,97 @@ fn too_late(
     }
     let why = format!("{taken}; #{id}, which began after that, has the smaller number {smaller}.");
     Fault::found("out-of-order", &all, late, why)
+}
+
+/// The log while operations come, where each value is appended once.
+#[derive(Default)]
+struct Written {
+    /// By value, its append, and the number at which it was found.
+    appends: FxHashMap<Datum, (usize, Option<i64>)>,
+    /// By number, what is there, and the last event at which a read that found nothing there began.
+    places: BTreeMap<i64, (Option<Datum>, u64)>,
+    /// Of what is taken, the number and when that was known: both rise, and what is behind and was known earlier
+    /// suffices.
+    taken: Vec<(i64, u64)>,
+    lost: bool,
+}
+
+impl Follow for Written {
+    fn begins(&mut self, ops: &[Operation], at: usize) {
+        let op = &ops[at];
+        if op.act == "append" {
+            let before = self.appends.insert(op.asked.clone(), (at, None));
+            self.lost |= before.is_some();
+        }
+    }
+
+    fn ends(&mut self, ops: &[Operation], at: usize) -> Followed {
+        let op = &ops[at];
+        if self.lost {
+            return Followed::Lost;
+        }
+        let holds = match (&op.outcome, op.act) {
+            (Outcome::Unknown, _) => true,
+            (Outcome::Failed, "read") => true,
+            (Outcome::Failed, _) => {
+                let append = self.appends.remove(&op.asked);
+                append.is_none_or(|(_, found)| found.is_none())
+            }
+            (Outcome::Ok(_), "read") => match read_of(op) {
+                Some((number, Some(found))) => self.there(ops, op, number, found),
+                Some((number, None)) => self.nothing(op, number),
+                None => true,
+            },
+            (Outcome::Ok(answer), _) => {
+                let number = answer.pair().and_then(|(number, _)| number.int());
+                number.is_none_or(|number| self.there(ops, op, number, &op.asked))
+            }
+        };
+        if holds {
+            Followed::Holds
+        } else {
+            Followed::Violated
+        }
+    }
+}
+
+impl Written {
+    /// An operation that has ended says that this is at this number.
+    fn there(&mut self, ops: &[Operation], op: &Operation, number: i64, value: &Datum) -> bool {
+        let Some((append, found)) = self.appends.get_mut(value) else {
+            return false;
+        };
+        if found.is_some_and(|other| other != number) {
+            return false;
+        }
+        let begun = ops[*append].id;
+        *found = Some(number);
+        let (entry, nothing) = self.places.entry(number).or_default();
+        if entry.as_ref().is_some_and(|entry| entry != value) {
+            return false;
+        }
+        let fresh = entry.is_none();
+        *entry = Some(value.clone());
+        let latest = begun.max(*nothing);
+        let holds = !fresh || self.is_before(number, latest);
+        if self.taken.last().is_none_or(|(last, _)| *last < number) {
+            self.taken.push((number, op.end()));
+        }
+        holds
+    }
+
+    /// A read that has ended found nothing at this number.
+    fn nothing(&mut self, op: &Operation, number: i64) -> bool {
+        let (entry, nothing) = self.places.entry(number).or_default();
+        *nothing = op.id.max(*nothing);
+        entry.is_none() || self.is_before(number, op.id)
+    }
+
+    /// Whether nothing at this number or behind it was known to be taken before this event.
+    fn is_before(&self, number: i64, event: u64) -> bool {
+        let behind = self.taken.partition_point(|(other, _)| *other < number);
+        self.taken.get(behind).is_none_or(|(_, end)| *end > event)
+    }
 }
 
 /// What is in it.

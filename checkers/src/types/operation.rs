@@ -1,13 +1,61 @@
 //! Untyped events, paired into operations.
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
-use super::{DataType, Datum, act_of};
+use super::{ALL, DataType, Datum, act_of};
 use crate::history::ClientId;
 
-/// An invocation, and the completion that answers it if one came.
+/// The word that a type has for an operation: the first of those in [`DataType::operations`].
+pub type Act = &'static str;
+
+/// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Of which object; `None` where there is but one.
+    pub key: Option<Datum>,
+    /// What, in the type's word.
+    pub act: Act,
+    /// With what.
+    pub with: Datum,
+}
+
+impl Asked {
+    /// Whether it only looks: without an answer it had no effect.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        reads(self.act)
+    }
+
+    /// Why this cannot be the answer to it; `None` where it can.
+    #[must_use]
+    pub fn misfit(&self, of: &dyn DataType, answer: &Datum) -> Option<String> {
+        of.misfit(&Operation {
+            id: 0,
+            client: 0,
+            key: self.key.clone(),
+            f: self.act.to_owned(),
+            act: self.act,
+            asked: self.with.clone(),
+            outcome: Outcome::Ok(answer.clone()),
+            completed: Some(1),
+            invoked_ns: 0,
+            completed_ns: None,
+            node: None,
+            error: None,
+        })
+    }
+}
+
+/// Whether an operation of this name only looks.
+#[must_use]
+pub fn reads(act: &str) -> bool {
+    matches!(act, "read" | "final")
+}
+
+/// An invocation, and the completion that answers it if one came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
     /// The event index of the invocation.
     pub id: u64,
@@ -18,7 +66,8 @@ pub struct Operation {
     /// What was asked, in the file's own word.
     pub f: String,
     /// What was asked, in the type's word.
-    pub act: &'static str,
+    #[serde(deserialize_with = "known_act")]
+    pub act: Act,
     /// With what.
     pub asked: Datum,
     /// How it ended; [`Outcome::Unknown`] also while it is open.
@@ -35,8 +84,17 @@ pub struct Operation {
     pub error: Option<String>,
 }
 
+/// A word that some type has for an operation.
+fn known_act<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Act, D::Error> {
+    let said = String::deserialize(deserializer)?;
+    let acts = ALL.iter().flat_map(|of| of.operations());
+    let known = acts.map(|words| words[0]).find(|act| *act == said);
+    known.ok_or_else(|| serde::de::Error::custom(format!("{said:?} is no operation of any type")))
+}
+
 /// How an operation ended, as its client saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It took effect, once, between its invocation and its completion, and this was the answer.
     Ok(Datum),
@@ -151,6 +209,19 @@ pub struct Event {
     pub error: Option<String>,
 }
 
+/// As an event of a history, beside those of registers and lists.
+impl From<Event> for crate::history::Event {
+    fn from(event: Event) -> Self {
+        Self {
+            index: event.index,
+            time_ns: event.time_ns,
+            client: Some(event.client),
+            node: event.node,
+            kind: crate::history::EventKind::Typed(Box::new(event)),
+        }
+    }
+}
+
 /// Whether an operation begins, or how it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -187,6 +258,8 @@ pub struct Loaded {
     pub notes: Vec<String>,
     /// The budget that its header pins.
     pub budget: Option<u64>,
+    /// The first event that is lost, where some are: what is here are those before it.
+    pub gap: Option<u64>,
     /// Why there is no more of it, where its bytes ended before they should.
     pub early: Option<crate::format::Error>,
 }
@@ -231,11 +304,11 @@ impl Pairing {
         self.ops
     }
 
-    /// Takes the next event.
+    /// Takes the next event; gives the place of its operation among all.
     ///
     /// # Errors
     /// When it cannot follow those before it, or is none of this type's, in words.
-    pub fn take(&mut self, event: Event) -> Result<(), String> {
+    pub fn take(&mut self, event: Event) -> Result<usize, String> {
         let (client, of) = (event.client, self.of);
         if event.phase == Phase::Invoke {
             let f = &event.f;
@@ -264,8 +337,8 @@ impl Pairing {
                 node: event.node,
                 error: None,
             });
-            let op = &self.ops[self.ops.len() - 1];
-            return of.misfit(op).map_or(Ok(()), Err);
+            let at = self.ops.len() - 1;
+            return of.misfit(&self.ops[at]).map_or(Ok(at), Err);
         }
         let Some(at) = self.open.remove(&client) else {
             return Err(format!(
@@ -295,6 +368,6 @@ impl Pairing {
         op.completed_ns = Some(event.time_ns);
         op.node = event.node.or(op.node);
         op.error = event.error;
-        of.misfit(op).map_or(Ok(()), Err)
+        of.misfit(op).map_or(Ok(at), Err)
     }
 }

@@ -67,6 +67,10 @@ impl DataType for Queue {
         }
     }
 
+    fn kinds(&self) -> &'static [&'static str] {
+        &["lost", "duplicated", "unexpected", "from-the-future"]
+    }
+
     fn violations(&self) -> &'static [&'static str] {
         &["lost", "duplicated", "unexpected"]
     }
@@ -254,6 +258,10 @@ impl DataType for Fifo {
             })
             .collect();
         search::judge(&Order, ops, options, |at, _| Some(machine[at]))
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        &[search::NO_ORDER]
     }
 
     fn violations(&self) -> &'static [&'static str] {

@@ -1,11 +1,14 @@
 //! A set that only grows: what was added is there from then on, and every read finds all of it.
 
+use std::collections::BTreeMap;
+
 use rand::RngExt;
 use rustc_hash::FxHashMap;
 
 use super::generate::{Asking, Machine, Planted, Step};
+use super::online::{Follow, Followed};
 use super::operation::OPEN;
-use super::{DataType, Datum, Fault, Judged, Operation};
+use super::{DataType, Datum, Fault, Judged, Operation, Outcome};
 use crate::linear::Options;
 
 /// A set that only grows.
@@ -55,6 +58,22 @@ impl DataType for Set {
             Ok(()) => Judged::Holds,
             Err(fault) => fault,
         }
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        Some(Box::new(Grown::default()))
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        &[
+            "lost",
+            "stale",
+            "neither-holds-the-other",
+            "from-nowhere",
+            "aborted-read",
+            "from-the-future",
+            "duplicate",
+        ]
     }
 
     fn violations(&self) -> &'static [&'static str] {
@@ -277,7 +296,7 @@ fn minus(one: &[u32], other: &[u32]) -> Vec<u32> {
     missing.copied().collect()
 }
 
-fn from_nowhere(ops: &[&Operation], read: usize, item: &Datum) -> Judged {
+pub(super) fn from_nowhere(ops: &[&Operation], read: usize, item: &Datum) -> Judged {
     let id = ops[read].id;
     let failed = ops
         .iter()
@@ -291,6 +310,96 @@ fn from_nowhere(ops: &[&Operation], read: usize, item: &Datum) -> Judged {
             let why = format!("#{id} found {item}, which nobody had added.");
             Fault::found("from-nowhere", &[read], read, why)
         }
+    }
+}
+
+/// The set while operations come, where each element is added once. In every order reads stand by the number of what
+/// they found ([`Set::judge`]); a read that ends can only break the order with what is behind it, and with what is there
+/// by then.
+#[derive(Default)]
+struct Grown {
+    numbers: FxHashMap<Datum, u32>,
+    /// For each element, the event with which its add began, and whether a read has found it.
+    elements: Vec<(u64, bool)>,
+    /// Those whose add has ended, in the order in which they did, and when.
+    added: Vec<(u32, u64)>,
+    /// What reads found, by how much that is, and when the first of those that found it ended.
+    reads: BTreeMap<usize, (Vec<u32>, u64)>,
+    lost: bool,
+}
+
+impl Follow for Grown {
+    fn begins(&mut self, ops: &[Operation], at: usize) {
+        let op = &ops[at];
+        if op.act == "add" {
+            let number = self.elements.len() as u32;
+            self.elements.push((op.id, false));
+            let before = self.numbers.insert(op.asked.clone(), number);
+            self.lost |= before.is_some();
+        }
+    }
+
+    fn ends(&mut self, ops: &[Operation], at: usize) -> Followed {
+        let op = &ops[at];
+        if self.lost {
+            return Followed::Lost;
+        }
+        let holds = match (&op.outcome, op.act) {
+            (Outcome::Unknown, _) => true,
+            (Outcome::Ok(found), "read") => found.items().is_none_or(|found| self.read(op, found)),
+            (Outcome::Failed, "read") => true,
+            (Outcome::Ok(_), _) => {
+                let number = self.numbers.get(&op.asked);
+                self.added.extend(number.map(|number| (*number, op.end())));
+                true
+            }
+            (Outcome::Failed, _) => {
+                let number = self.numbers.remove(&op.asked);
+                number.is_none_or(|number| !self.elements[number as usize].1)
+            }
+        };
+        if holds {
+            Followed::Holds
+        } else {
+            Followed::Violated
+        }
+    }
+}
+
+impl Grown {
+    /// A read has found this: whether there is still an order.
+    fn read(&mut self, op: &Operation, items: &[Datum]) -> bool {
+        let numbers = items.iter().map(|item| self.numbers.get(item).copied());
+        let Some(mut found) = numbers.collect::<Option<Vec<u32>>>() else {
+            return false;
+        };
+        found.sort_unstable();
+        if found.windows(2).any(|two| two[0] == two[1]) {
+            return false;
+        }
+        let size = found.len();
+        if let Some((_, (less, _))) = self.reads.range(..=size).next_back()
+            && !minus(less, &found).is_empty()
+        {
+            return false;
+        }
+        let more = self.reads.range(size + 1..).next();
+        if more.is_some_and(|(_, (more, _))| !minus(&found, more).is_empty()) {
+            return false;
+        }
+        // It stands behind its own begin, and that of each add of what it found.
+        let mut latest = op.id;
+        for number in &found {
+            let (begun, was_found) = &mut self.elements[*number as usize];
+            latest = latest.max(*begun);
+            *was_found = true;
+        }
+        let mut added = self.added.iter();
+        let missing = added.find(|(number, _)| found.binary_search(number).is_err());
+        let behind = self.reads.range(size + 1..).map(|(_, (_, ended))| *ended);
+        let first_end = behind.chain(missing.map(|(_, end)| *end)).min();
+        self.reads.entry(size).or_insert((found, op.end()));
+        first_end.is_none_or(|end| end > latest)
     }
 }
 

@@ -111,6 +111,10 @@ impl DataType for VersionedRegister {
         search::judge(&Versions, ops, options, |at, _| machine[at])
     }
 
+    fn kinds(&self) -> &'static [&'static str] {
+        &[search::NO_ORDER]
+    }
+
     fn violations(&self) -> &'static [&'static str] {
         &["stale-read", "version-falls"]
     }

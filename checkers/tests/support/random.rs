@@ -236,7 +236,7 @@ pub(crate) fn list(seed: u64, most_ops: usize) -> (Vec<Event>, Names) {
                     *outcome = Outcome::Ok(Some(names.intern_list(&found)));
                 }
             }
-            EventKind::Mark(_) | EventKind::Gap { .. } => {}
+            EventKind::Mark(_) | EventKind::Gap { .. } | EventKind::Typed(_) => {}
         }
         event
     });

@@ -6,6 +6,7 @@ use checkers::linear::Options;
 use checkers::types::check::{Report, Verdict, check};
 use checkers::types::operation::Outcome;
 use checkers::types::{Datum, Loaded};
+use checkers::verdict::Exhausted;
 use serde_json::json;
 
 use super::judge::{Came, misfit, too_early, usage};
@@ -57,7 +58,10 @@ pub(super) fn came_of(
         budget: pinned.unwrap_or(options.budget),
         ..options
     };
-    let report = check(of, &loaded.ops, &options);
+    let mut report = check(of, &loaded.ops, &options);
+    if let Some(first) = loaded.gap {
+        report.behind_a_gap(first);
+    }
     let succeeded = loaded
         .ops
         .iter()
@@ -164,11 +168,16 @@ impl Typed {
                 }
             }
             Verdict::Violation(_) => {}
-            Verdict::Unknown { proven_to, .. } => {
-                writeln!(
-                    out,
-                    "  the budget ran out; what had ended before #{proven_to} holds"
-                )?;
+            Verdict::Unknown {
+                exhausted,
+                proven_to,
+                ..
+            } => {
+                let why = match exhausted {
+                    Exhausted::Lost => "events are lost in a gap",
+                    _ => "the budget ran out",
+                };
+                writeln!(out, "  {why}; what had ended before #{proven_to} holds")?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What counts as what a run exercised, event by event.
 
-use checkers::history::Call;
+use checkers::history::{Call, EventKind, Outcome};
 
 use super::*;
 

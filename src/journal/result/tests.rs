@@ -103,6 +103,7 @@ fn counterexample(call: Call, at: u64) -> Counterexample {
         event: 2,
         at_the_latest: false,
         unshrunk: false,
+        typed: None,
         staleness: None,
     }
 }
@@ -367,6 +368,7 @@ fn tested(expect: &[Anomaly]) -> Tested {
         named: false,
         expect: expect.to_vec(),
         promises: None,
+        spec: None,
         description: String::new(),
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Description, Malformed, parse};
 
 /// One that is shipped: its name, and its file.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 7] = [
     ("etcd", include_str!("../../targets/etcd.toml")),
     ("redis", include_str!("../../targets/redis.toml")),
     (
@@ -14,11 +14,26 @@ const BUILT_IN: [(&str, &str); 4] = [
         include_str!("../../targets/maelstrom-lin-kv.toml"),
     ),
     ("pysyncobj", include_str!("../../targets/pysyncobj.toml")),
+    (
+        "maelstrom-unique-ids",
+        include_str!("../../targets/maelstrom-unique-ids.toml"),
+    ),
+    (
+        "maelstrom-broadcast",
+        include_str!("../../targets/maelstrom-broadcast.toml"),
+    ),
+    (
+        "maelstrom-g-set",
+        include_str!("../../targets/maelstrom-g-set.toml"),
+    ),
 ];
 
 /// What their files take in with `from`.
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 5] = [
     ("lin_kv.py", include_str!("../../targets/lin_kv.py")),
+    ("unique_ids.py", include_str!("../../targets/unique_ids.py")),
+    ("broadcast.py", include_str!("../../targets/broadcast.py")),
+    ("g_set.py", include_str!("../../targets/g_set.py")),
     (
         "pysyncobj_kv.py",
         include_str!("../../targets/pysyncobj_kv.py"),

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use checkers::types;
 use serde::Serialize;
 
+use super::DataType;
 use super::parse::{ask_words, operation_words};
 use super::question::{Pattern, Request};
 use super::reader::Table;
 use crate::target::protocol::etcd::EtcdReads;
 use crate::target::protocol::http::{HttpOperation, HttpOptions};
-use crate::target::protocol::resp::RespReads;
+use crate::target::protocol::resp::{Resp, RespReads};
+use crate::target::protocol::typed::Workload;
 use crate::target::template::Template;
 
 /// How clients talk to a target.
@@ -49,7 +52,10 @@ pub enum ClientOptions {
         env: BTreeMap<String, Template>,
     },
     /// Maelstrom's: the bench is the network.
-    Maelstrom,
+    Maelstrom {
+        /// By which of its messages operations are asked.
+        workload: Workload,
+    },
 }
 
 /// The protocols' names, as files write them.
@@ -67,7 +73,7 @@ impl ClientOptions {
             ClientOptions::Resp { .. } => "resp",
             ClientOptions::Http(_) => "http",
             ClientOptions::Lines { .. } => "lines",
-            ClientOptions::Maelstrom => "maelstrom",
+            ClientOptions::Maelstrom { .. } => "maelstrom",
         }
     }
 
@@ -76,13 +82,15 @@ impl ClientOptions {
     pub fn lacks(&self) -> Vec<&'static str> {
         match self {
             ClientOptions::Http(options) => options.lacks(),
-            ClientOptions::Maelstrom => vec!["delete"],
+            ClientOptions::Maelstrom {
+                workload: Workload::LinKv,
+            } => vec!["delete"],
             _ => Vec::new(),
         }
     }
 
     /// Reads the table; `set` are the file's own words.
-    pub(super) fn read(table: Table<'_>, set: &[&str]) -> Option<ClientOptions> {
+    pub(super) fn read(table: Table<'_>, set: &[&str], spec: DataType) -> Option<ClientOptions> {
         let what = format!("name one of {}", PROTOCOLS.join(", "));
         let protocol = table.need("protocol", &what);
         let port = |usual: Option<u16>| {
@@ -107,7 +115,7 @@ impl ClientOptions {
                 user: table.text("user").map(|user| user.is),
                 password: table.text("password").map(|password| password.is),
             },
-            "http" => ClientOptions::Http(Box::new(http(&table, set))),
+            "http" => ClientOptions::Http(Box::new(http(&table, set, spec))),
             "lines" => {
                 let words = ask_words(set);
                 let run = table.templates("run", &words).unwrap_or_default();
@@ -122,7 +130,9 @@ impl ClientOptions {
                     env,
                 }
             }
-            "maelstrom" => ClientOptions::Maelstrom,
+            "maelstrom" => ClientOptions::Maelstrom {
+                workload: workload(&table, spec),
+            },
             "" => return None,
             other => {
                 let why = format!("nobody speaks {other:?}: {what}");
@@ -130,9 +140,42 @@ impl ClientOptions {
                 return None;
             }
         };
+        if let Some(why) = options.cannot_ask_for(spec) {
+            table.complain_at(protocol.at, why);
+        }
         table.done();
         Some(options)
     }
+
+    /// Why no client of this protocol asks for operations of that type.
+    fn cannot_ask_for(&self, spec: DataType) -> Option<String> {
+        let name = spec.name();
+        let asks = match self {
+            ClientOptions::Etcd { .. } => false,
+            ClientOptions::Resp { .. } => Resp::ASKS_FOR.contains(&name),
+            _ => true,
+        };
+        (spec.other().is_some() && !asks).then(|| {
+            let protocol = self.protocol();
+            format!("{protocol} has no operations of a {name}: http, lines and maelstrom can have")
+        })
+    }
+}
+
+/// By which messages a Maelstrom node is asked.
+fn workload(table: &Table<'_>, spec: DataType) -> Workload {
+    let usual = Workload::of(spec.other());
+    if !table.has("workload") {
+        return usual;
+    }
+    let workload = choice(table, "workload", &Workload::ALL, Workload::name);
+    if !workload.fits(spec.other()) {
+        let (workload, spec) = (workload.name(), spec.name());
+        let why = format!("workload = {workload:?} has no operations of a {spec}");
+        let at = table.text("workload").map_or(table.at(), |said| said.at);
+        table.complain_at(at, why);
+    }
+    workload
 }
 
 /// A table of texts with placeholders.
@@ -172,7 +215,7 @@ fn statuses(table: &Table<'_>, key: &'static str) -> Vec<u16> {
         .collect()
 }
 
-fn http(table: &Table<'_>, set: &[&str]) -> HttpOptions {
+fn http(table: &Table<'_>, set: &[&str], spec: DataType) -> HttpOptions {
     let words = operation_words(set);
     let base = "http://{ip}:8080, or where its nodes listen";
     let headers = table.pairs("headers").into_iter();
@@ -194,7 +237,25 @@ fn http(table: &Table<'_>, set: &[&str]) -> HttpOptions {
         write: operation("write"),
         cas: operation("cas"),
         delete: operation("delete"),
+        others: others(spec)
+            .filter_map(|act| Some((act.to_owned(), operation(act)?)))
+            .collect(),
     };
+    for act in others(spec).filter(|act| !options.others.contains_key(*act)) {
+        let (name, spec) = (table.name(), spec.name());
+        table.complain(format!(
+            "{name} needs [client.{act}], which a {spec} is asked for, as post = \"/{act}/{{key}}\""
+        ));
+    }
+    if spec.other().is_some() {
+        let acts = spec.other().map(types::DataType::operations);
+        let reads = acts.is_some_and(|acts| acts.iter().any(|words| words[0] == "read"));
+        if reads && options.read.is_none() {
+            let name = table.name();
+            table.complain(format!("{name} needs [client.read]: what one asks for"));
+        }
+        return options;
+    }
     if options.read.is_none() || options.write.is_none() {
         table.complain(format!(
             "{name} needs [{path}.read] and [{path}.write]: what one asks for, as get = \"/kv/{{key}}\"",
@@ -203,6 +264,13 @@ fn http(table: &Table<'_>, set: &[&str]) -> HttpOptions {
         ));
     }
     options
+}
+
+/// What a workload asks for beside reads.
+fn others(spec: DataType) -> impl Iterator<Item = &'static str> {
+    let acts = spec.other().map(types::DataType::operations);
+    let acts = acts.unwrap_or_default().iter().map(|words| words[0]);
+    acts.filter(|act| !matches!(*act, "read" | "final" | "drain" | "subtract"))
 }
 
 fn http_operation(table: &Table<'_>, words: &[&str]) -> Option<HttpOperation> {

@@ -26,6 +26,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use checkers::types;
 use rustix::process::Signal;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -38,37 +39,27 @@ pub use find::{Find, Found, Missing};
 use question::{Ask, Leader, Ready, State};
 pub use system::System;
 
-/// The sequential machine that a target's history is judged by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// What a target's history is judged by.
+#[derive(Clone, Copy)]
 pub enum DataType {
     /// Keys with a value: read, write, delete, cas.
     Register,
     /// Keys with a list that is appended to.
     ListAppend,
-    /// Numbered entries.
-    Log,
-    /// Elements that are added and read.
-    Set,
-    /// Unique ids.
-    Ids,
-    /// Mutual exclusion.
-    Lock,
-    /// A number that is added to.
-    Counter,
+    /// One of the judges' other types.
+    Other(&'static dyn types::DataType),
 }
 
 impl DataType {
     /// Every one.
-    pub const ALL: [Self; 7] = [
-        Self::Register,
-        Self::ListAppend,
-        Self::Log,
-        Self::Set,
-        Self::Ids,
-        Self::Lock,
-        Self::Counter,
-    ];
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let others = types::ALL.into_iter().map(Self::Other);
+        [Self::Register, Self::ListAppend]
+            .into_iter()
+            .chain(others)
+            .collect()
+    }
 
     /// As files name it.
     #[must_use]
@@ -76,18 +67,37 @@ impl DataType {
         match self {
             Self::Register => "register",
             Self::ListAppend => "list-append",
-            Self::Log => "log",
-            Self::Set => "set",
-            Self::Ids => "ids",
-            Self::Lock => "lock",
-            Self::Counter => "counter",
+            Self::Other(of) => of.name(),
         }
     }
 
-    /// Whether there is a judge for it.
+    /// The judges' type, where it is neither register nor list.
     #[must_use]
-    pub fn is_judged(self) -> bool {
-        matches!(self, Self::Register | Self::ListAppend)
+    pub fn other(self) -> Option<&'static dyn types::DataType> {
+        match self {
+            Self::Other(of) => Some(of),
+            Self::Register | Self::ListAppend => None,
+        }
+    }
+}
+
+impl fmt::Debug for DataType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for DataType {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for DataType {}
+
+impl Serialize for DataType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

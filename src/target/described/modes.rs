@@ -7,7 +7,7 @@ use checkers::anomaly::Anomaly;
 use super::client::ClientOptions;
 use super::parse::own_words;
 use super::reader::Table;
-use super::{Expect, Mode};
+use super::{DataType, Expect, Mode};
 use crate::fault::Kind;
 
 /// Names of faults.
@@ -26,7 +26,7 @@ fn faults(table: &Table<'_>, key: &'static str) -> Option<Vec<Kind>> {
     Some(kinds)
 }
 
-fn expect(table: &Table<'_>) -> Option<Expect> {
+fn expect(table: &Table<'_>, spec: DataType) -> Option<Expect> {
     let Some(said) = table.texts("expect") else {
         let how = "\"holds\", or the anomalies that must be found, as [\"stale-read\"]";
         table.complain(format!("{} has no expect: {how}", table.name()));
@@ -41,19 +41,20 @@ fn expect(table: &Table<'_>) -> Option<Expect> {
             table.name()
         ));
     }
+    let (kinds, of) = match spec.other() {
+        Some(of) => (of.kinds().to_vec(), format!(" of a {}", of.name())),
+        None => (Anomaly::ALL.map(Anomaly::name).to_vec(), String::new()),
+    };
     let mut anomalies = BTreeSet::new();
     for name in &said {
-        let known = Anomaly::ALL
-            .iter()
-            .find(|anomaly| anomaly.name() == name.is);
-        match known {
-            Some(anomaly) => drop(anomalies.insert(*anomaly)),
+        let known = kinds.contains(&name.is.as_str());
+        match Anomaly::named(&name.is).filter(|_| known) {
+            Some(anomaly) => drop(anomalies.insert(anomaly)),
             None => {
-                let names: Vec<_> = Anomaly::ALL.iter().map(|anomaly| anomaly.name()).collect();
                 let why = format!(
-                    "{:?} is no anomaly: \"holds\", or some of {}",
+                    "{:?} is no anomaly{of}: \"holds\", or some of {}",
                     name.is,
-                    names.join(", ")
+                    kinds.join(", ")
                 );
                 table.complain_at(name.at, why);
             }
@@ -67,6 +68,7 @@ pub(super) fn modes(
     client: Option<&Table<'_>>,
     by_itself: Option<&ClientOptions>,
     set: &BTreeMap<String, String>,
+    spec: DataType,
 ) -> Vec<Mode> {
     let tables = file.table("modes").map(|modes| modes.named_tables());
     if !file.has("modes") {
@@ -83,7 +85,7 @@ pub(super) fn modes(
             .text("about")
             .map(|about| about.is)
             .unwrap_or_default();
-        let expect = expect(&table);
+        let expect = expect(&table, spec);
         let survives = faults(&table, "survives").or_else(|| survives_above.clone());
         if survives.is_none() {
             let how = "name the faults that it promises to survive (`whitewater list faults`), or survives = [] for none";
@@ -93,7 +95,7 @@ pub(super) fn modes(
         let survives = survives.unwrap_or_default();
         let expose = faults(&table, "expose").unwrap_or_else(|| survives.clone());
         let options = match table.table("client") {
-            Some(over) => ClientOptions::read(over.over(client), &own),
+            Some(over) => ClientOptions::read(over.over(client), &own, spec),
             None => by_itself.cloned(),
         };
         if client.is_none() && !table.has("client") {

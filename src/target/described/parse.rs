@@ -101,11 +101,7 @@ fn describe(table: &Table<'_>, from: Reads<'_>, warnings: &mut Vec<String>) -> O
         .map(|about| about.is)
         .unwrap_or_default();
     let nodes = table.number("nodes", NODES).unwrap_or(3);
-    let spec = choice(table, "spec", &DataType::ALL, DataType::name);
-    if !spec.is_judged() {
-        let name = spec.name();
-        warnings.push(format!("spec = {name:?}: there is no judge for that yet"));
-    }
+    let spec = choice(table, "spec", &DataType::all(), DataType::name);
     let set = own_words(table, "set", &BTreeMap::new());
     let own: Vec<&str> = set.keys().map(String::as_str).collect();
     let words = ask_words(&own);
@@ -117,8 +113,8 @@ fn describe(table: &Table<'_>, from: Reads<'_>, warnings: &mut Vec<String>) -> O
     let process = processes(table, &words, warnings);
     let client = table.table("client");
     let by_itself = client.is_some().then(|| table.table("client")).flatten();
-    let by_itself = by_itself.and_then(|client| ClientOptions::read(client, &own));
-    let modes = modes(table, client.as_ref(), by_itself.as_ref(), &set);
+    let by_itself = by_itself.and_then(|client| ClientOptions::read(client, &own, spec));
+    let modes = modes(table, client.as_ref(), by_itself.as_ref(), &set, spec);
     let form = table.tables("form").into_iter();
     Some(Description {
         name: name.is,

@@ -20,9 +20,10 @@ use crate::target::protocol::lines::Lines;
 use crate::target::protocol::maelstrom::{self, Message};
 use crate::target::protocol::posted::Posted;
 use crate::target::protocol::resp::Resp;
+use crate::target::protocol::typed::Workload;
 use crate::target::template::Words;
 use crate::target::{
-    self, AskReady, Asked, Client, ClientConfig, Launch, Listening, Machines, Member, Post,
+    self, AskReady, Asked, Asks, Client, ClientConfig, Launch, Listening, Machines, Member, Post,
     Readiness, Ready, StateDump, StateHash, States, Statuses, Target, TargetError, Transport,
 };
 
@@ -133,7 +134,28 @@ impl System {
             addr: None,
             body: maelstrom::init(1, &name, &names),
         };
-        (self.transport() == Transport::Lines).then(|| init().line())
+        let lines = self.transport() == Transport::Lines;
+        lines.then(|| init().line() + &self.topology(node))
+    }
+
+    /// What a node of a broadcast hears next: who its neighbours are, everybody.
+    fn topology(&self, node: u64) -> String {
+        let workload = match self.mode.client {
+            ClientOptions::Maelstrom { workload } => workload,
+            _ => return String::new(),
+        };
+        if workload != Workload::Broadcast {
+            return String::new();
+        }
+        let names = self.members.iter().map(|id| format!("n{id}"));
+        let names: Vec<String> = names.collect();
+        Message {
+            src: "c0".to_owned(),
+            dest: format!("n{node}"),
+            addr: None,
+            body: maelstrom::topology(2, &names),
+        }
+        .line()
     }
 
     /// Where clients of a node dial it.
@@ -143,7 +165,7 @@ impl System {
             | ClientOptions::Resp { port, .. }
             | ClientOptions::Lines { port, .. } => *port,
             ClientOptions::Http(options) => port_of(&options.base.fill(words)),
-            ClientOptions::Maelstrom => 0,
+            ClientOptions::Maelstrom { .. } => 0,
         };
         SocketAddr::new(ip, port)
     }
@@ -313,7 +335,7 @@ impl Target for System {
 
     fn transport(&self) -> Transport {
         match self.mode.client {
-            ClientOptions::Maelstrom => Transport::Lines,
+            ClientOptions::Maelstrom { .. } => Transport::Lines,
             _ => Transport::Sockets,
         }
     }
@@ -383,6 +405,10 @@ impl Target for System {
                 ..
             } => {
                 let resp = Resp::new(dial, *read);
+                let resp = match self.description.spec.other() {
+                    Some(of) => resp.of(of),
+                    None => resp,
+                };
                 let resp = match password {
                     Some(password) => resp.with_password(user.clone(), password.clone()),
                     None => resp,
@@ -393,9 +419,10 @@ impl Target for System {
                 let http = Http::new(dial, (**options).clone(), words);
                 Box::new(Routed::new(http, &config))
             }
-            ClientOptions::Maelstrom => {
+            ClientOptions::Maelstrom { workload } => {
                 let post = self.post().expect("clients come after the first node");
-                Box::new(Routed::new(Posted::new(post, config.group), &config))
+                let posted = Posted::new(post, config.group, *workload);
+                Box::new(Routed::new(posted, &config))
             }
             ClientOptions::Lines { run, env, .. } => {
                 let nobody = |node| panic!("n{node} has no place yet, and a client");
@@ -415,6 +442,17 @@ impl Target for System {
                 Box::new(Routed::new(lines, &config))
             }
         }
+    }
+
+    fn asks_for(&self) -> Option<Asks> {
+        let of = self.description.spec.other()?;
+        let keys = match &self.mode.client {
+            ClientOptions::Maelstrom { workload } => workload.has_keys(),
+            _ => true,
+        };
+        // An id is nobody's in particular.
+        let keys = keys && !matches!(of.name(), "ids" | "increasing-ids");
+        Some(Asks { of, keys })
     }
 
     fn tells_leader(&self) -> bool {

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use checkers::history::{Call, Value};
+use checkers::types::{self, Datum};
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -25,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::{Dial, unanswered};
-use super::{Protocol, Refusal, Reply, SHOWN, decode, no_such};
+use super::{Protocol, Refusal, Reply, SHOWN, UNUSABLE, decode, no_such, no_such_act, typed};
 use crate::target::described::question::{Pattern, Request};
 use crate::target::template::{Template, Words};
 
@@ -61,6 +62,9 @@ pub struct HttpOptions {
     /// How to delete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delete: Option<HttpOperation>,
+    /// How to ask for the operations of another data type, by name.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, HttpOperation>,
 }
 
 /// One operation: what it asks for, and what the answer means.
@@ -99,6 +103,9 @@ impl HttpOptions {
     /// The operations that have no request.
     #[must_use]
     pub fn lacks(&self) -> Vec<&'static str> {
+        if !self.others.is_empty() {
+            return Vec::new();
+        }
         let all = [
             ("read", &self.read),
             ("write", &self.write),
@@ -167,26 +174,58 @@ impl Http {
         }
     }
 
-    fn asked(&self, node: u64, key: &str, call: Call) -> Result<(Asked, &HttpOperation), Refusal> {
+    fn asked(&self, node: u64, key: &str, call: Call) -> Result<(Asked, HttpOperation), Refusal> {
         let operation = self.options.operation(call).ok_or_else(|| no_such(call))?;
-        let words = self.words.get(&node).cloned().unwrap_or_default();
-        let words = words.with("key", key);
         let (value, old, new) = match call {
             Call::Write(value) => (Some(value), None, Some(value)),
             Call::Cas { old, new } => (Some(new), Some(old), Some(new)),
             Call::Read | Call::Delete | Call::Append(_) => (None, None, None),
         };
         let text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
+        let texts = [key.to_owned(), text(value), text(old), text(new)];
+        Ok((self.filled(node, texts, operation), operation.clone()))
+    }
+
+    /// The same of another data type.
+    fn asked_typed(
+        &self,
+        node: u64,
+        asked: &types::Asked,
+    ) -> Result<(Asked, HttpOperation), Refusal> {
+        let options = &self.options;
+        let operation = match asked.reads() {
+            true => options.read.as_ref(),
+            false => options.others.get(asked.act),
+        };
+        let operation = operation.ok_or_else(|| no_such_act(asked.act))?;
+        let text = |datum: &Datum| match datum {
+            Datum::Nil => String::new(),
+            datum => datum.to_string(),
+        };
+        let key = asked.key.as_ref().map(text).unwrap_or_default();
+        let texts = [key, text(&asked.with), String::new(), String::new()];
+        Ok((self.filled(node, texts, operation), operation.clone()))
+    }
+
+    /// A request with key, value, old and new in the places of these words.
+    fn filled(
+        &self,
+        node: u64,
+        [key, value, old, new]: [String; 4],
+        operation: &HttpOperation,
+    ) -> Asked {
+        let words = self.words.get(&node).cloned().unwrap_or_default();
         let words = words
-            .with("value", text(value))
-            .with("old", text(old))
-            .with("new", text(new));
+            .with("key", key)
+            .with("value", value)
+            .with("old", old)
+            .with("new", new);
         let base = self.options.base.fill(&words);
         let whole = base.strip_prefix("http://").unwrap_or(&base);
         let (host, prefix) = whole.split_at(whole.find('/').unwrap_or(whole.len()));
         let path = operation.request.to().fill(&words);
         let headers = self.options.headers.iter();
-        let asked = Asked {
+        Asked {
             method: operation.request.method(),
             path: format!(
                 "{}/{}",
@@ -202,8 +241,7 @@ impl Http {
                 .as_ref()
                 .map(|body| body.fill(&words))
                 .unwrap_or_default(),
-        };
-        Ok((asked, operation))
+        }
     }
 
     async fn connection(&mut self, node: u64, deadline: Instant) -> Result<Sender, Refusal> {
@@ -229,15 +267,13 @@ impl Http {
         }
     }
 
-    async fn perform(
+    /// Sends a request and gives its answer.
+    async fn exchanged(
         &mut self,
         node: u64,
-        key: &str,
-        call: Call,
+        asked: Asked,
         deadline: Instant,
-    ) -> Result<Reply, Refusal> {
-        let (asked, operation) = self.asked(node, key, call)?;
-        let operation = operation.clone();
+    ) -> Result<Answered, Refusal> {
         let request =
             request(asked).map_err(|why| Refusal::not_applied(format!("no request: {why}")))?;
         let mut sender = self.connection(node, deadline).await?;
@@ -251,7 +287,7 @@ impl Http {
             Ok(Err(refusal)) => Err(refusal),
             Ok(Ok(answer)) => {
                 self.connections.insert(node, sender);
-                understood(&self.options, &self.dial, &operation, node, call, &answer)
+                Ok(answer)
             }
         }
     }
@@ -265,7 +301,25 @@ impl Protocol for Http {
         call: Call,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, Refusal>> {
-        Box::pin(self.perform(node, key, call, deadline))
+        Box::pin(async move {
+            let (asked, operation) = self.asked(node, key, call)?;
+            let answer = self.exchanged(node, asked, deadline).await?;
+            understood(&self.options, &self.dial, &operation, node, call, &answer)
+        })
+    }
+
+    fn ask_typed<'a>(
+        &'a mut self,
+        node: u64,
+        asked: &'a types::Asked,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply<types::Outcome>, Refusal>> {
+        Box::pin(async move {
+            let (request, operation) = self.asked_typed(node, asked)?;
+            let answer = self.exchanged(node, request, deadline).await?;
+            let seen = Seen::of(&self.options, &self.dial, &operation, node, &answer);
+            told(seen?, asked, &answer, &operation)
+        })
     }
 
     fn reset(&mut self) {
@@ -355,6 +409,93 @@ async fn exchange(
     })
 }
 
+/// What an answer says, whatever was asked.
+struct Seen {
+    absent: bool,
+    differed: bool,
+    accepted: bool,
+    /// The answer, in words.
+    why: String,
+}
+
+impl Seen {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// If it says that nothing was applied.
+    fn of(
+        options: &HttpOptions,
+        dial: &Dial,
+        operation: &HttpOperation,
+        node: u64,
+        answer: &Answered,
+    ) -> Result<Seen, Refusal> {
+        let text = String::from_utf8_lossy(&answer.body);
+        let is = |statuses: &[u16], pattern: &Option<Pattern>| {
+            statuses.contains(&answer.status)
+                || pattern.as_ref().is_some_and(|pattern| pattern.is_in(&text))
+        };
+        let shown: String = text.chars().take(SHOWN).collect();
+        let why = format!("n{node} answered {} {shown:?}", answer.status);
+        if is(&options.not_applied, &options.not_applied_match) {
+            let leader = hint(options, dial, answer);
+            return Err(Refusal::NotApplied { leader, why });
+        }
+        let ok = &operation.ok_match;
+        let matches = ok.as_ref().is_none_or(|pattern| pattern.is_in(&text));
+        Ok(Seen {
+            absent: is(&operation.absent, &operation.absent_match),
+            differed: is(&operation.differed, &operation.differed_match),
+            accepted: (200..300).contains(&answer.status) && matches,
+            why,
+        })
+    }
+}
+
+/// What the answer to an operation of another data type means.
+fn told(
+    seen: Seen,
+    asked: &types::Asked,
+    answer: &Answered,
+    operation: &HttpOperation,
+) -> Result<Reply<types::Outcome>, Refusal> {
+    let Seen {
+        absent,
+        differed,
+        accepted,
+        why,
+    } = seen;
+    let tells = asked.reads() || typed::TELLING.contains(&asked.act);
+    if absent && tells {
+        return Ok(Reply::answered(typed::found(asked, Datum::Nil)));
+    }
+    if differed && !asked.reads() {
+        return Ok(Reply::declined(why));
+    }
+    if !accepted {
+        return Err(Refusal::Unknown { why });
+    }
+    if !tells {
+        return Ok(Reply::answered(Datum::Nil));
+    }
+    let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+    let found = match (&body, operation.value.as_str()) {
+        (None, "") => {
+            let text = String::from_utf8_lossy(&answer.body);
+            Some(Datum::Text(text.trim().to_owned()))
+        }
+        (None, _) => None,
+        (Some(body), pointer) => body.pointer(pointer).map(Datum::of_json),
+    };
+    match found {
+        Some(found) => Ok(Reply::answered(typed::found(asked, typed::decimal(found)))),
+        None => Err(Refusal::unknown(format!(
+            "{UNUSABLE}: {why}, and has nothing at {:?}",
+            operation.value
+        ))),
+    }
+}
+
 fn understood(
     options: &HttpOptions,
     dial: &Dial,
@@ -363,32 +504,23 @@ fn understood(
     call: Call,
     answer: &Answered,
 ) -> Result<Reply, Refusal> {
-    let text = String::from_utf8_lossy(&answer.body);
-    let is = |statuses: &[u16], pattern: &Option<Pattern>| {
-        statuses.contains(&answer.status)
-            || pattern.as_ref().is_some_and(|pattern| pattern.is_in(&text))
-    };
-    let shown: String = text.chars().take(SHOWN).collect();
-    let why = format!("n{node} answered {} {shown:?}", answer.status);
-    if is(&options.not_applied, &options.not_applied_match) {
-        let leader = hint(options, dial, answer);
-        return Err(Refusal::NotApplied { leader, why });
-    }
+    let Seen {
+        absent,
+        differed,
+        accepted,
+        why,
+    } = Seen::of(options, dial, operation, node, answer)?;
     let is_read = call == Call::Read;
-    if is_read && is(&operation.absent, &operation.absent_match) {
+    if is_read && absent {
         return Ok(Reply::ok(None));
     }
-    if matches!(call, Call::Cas { .. }) && is(&operation.differed, &operation.differed_match) {
+    if matches!(call, Call::Cas { .. }) && differed {
         return Ok(match &operation.found {
             Some(pointer) => Reply::compared(node, value(&answer.body, pointer)),
             None => Reply::refused(why),
         });
     }
-    let accepted = operation
-        .ok_match
-        .as_ref()
-        .is_none_or(|pattern| pattern.is_in(&text));
-    if !(200..300).contains(&answer.status) || !accepted {
+    if !accepted {
         return Err(Refusal::Unknown { why });
     }
     if is_read {

@@ -18,12 +18,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use checkers::history::Call;
+use checkers::types::{self, Asked};
 use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::{Instant, timeout_at};
 
 use super::maelstrom::{self, Message};
+use super::typed::{self, Workload};
 use super::{Protocol, Refusal, Reply, SHOWN};
 
 /// A program that has not answered its first line by then is started anew.
@@ -130,13 +132,13 @@ impl Lines {
         }
     }
 
-    async fn perform(
+    /// Has the program ask a node for what `body` makes of the message's number, and gives its answer.
+    async fn have_asked(
         &mut self,
         node: u64,
-        key: &str,
-        call: Call,
+        body: impl FnOnce(u64) -> Result<Body, Refusal>,
         deadline: Instant,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<Body, Refusal> {
         let mut program = self.started(deadline).await?;
         let id = self.next;
         self.next += 1;
@@ -144,7 +146,7 @@ impl Lines {
             src: self.name.clone(),
             dest: format!("n{node}"),
             addr: self.nodes.get(&node).copied(),
-            body: maelstrom::request(id, key, call)?,
+            body: body(id)?,
         };
         match timeout_at(deadline, exchange(&mut program, &message, id)).await {
             Err(_) => Err(Refusal::unknown(
@@ -158,7 +160,7 @@ impl Lines {
             }
             Ok(Ok(answer)) => {
                 self.program = Some(program);
-                maelstrom::answer(node, call, &answer)
+                Ok(answer)
             }
         }
     }
@@ -172,7 +174,24 @@ impl Protocol for Lines {
         call: Call,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, Refusal>> {
-        Box::pin(self.perform(node, key, call, deadline))
+        Box::pin(async move {
+            let body = |id| maelstrom::request(id, key, call);
+            let answer = self.have_asked(node, body, deadline).await?;
+            maelstrom::answer(node, call, &answer)
+        })
+    }
+
+    fn ask_typed<'a>(
+        &'a mut self,
+        node: u64,
+        asked: &'a Asked,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply<types::Outcome>, Refusal>> {
+        Box::pin(async move {
+            let body = |id| Ok(typed::request(Workload::Plain, id, asked));
+            let answer = self.have_asked(node, body, deadline).await?;
+            typed::answer(Workload::Plain, node, asked, &answer)
+        })
     }
 
     fn reset(&mut self) {

@@ -100,6 +100,18 @@ pub fn init(msg_id: u64, myself: &str, nodes: &[String]) -> Map<String, serde_js
     body(json!({ "type": "init", "msg_id": msg_id, "node_id": myself, "node_ids": nodes }))
 }
 
+/// Who are neighbours: everybody of everybody.
+#[must_use]
+pub fn topology(msg_id: u64, nodes: &[String]) -> Map<String, serde_json::Value> {
+    let neighbours = |node: &String| -> Vec<&String> {
+        let others = nodes.iter().filter(|other| *other != node);
+        others.collect()
+    };
+    let all: std::collections::BTreeMap<&String, Vec<&String>> =
+        nodes.iter().map(|node| (node, neighbours(node))).collect();
+    body(json!({ "type": "topology", "msg_id": msg_id, "topology": all }))
+}
+
 /// What an operation is asked by.
 ///
 /// # Errors

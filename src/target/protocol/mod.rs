@@ -22,17 +22,19 @@ pub mod maelstrom;
 pub mod posted;
 pub mod resp;
 pub mod services;
+pub mod typed;
 
 use bytes::Bytes;
 use checkers::history::{At, Call, Outcome, Value};
+use checkers::types::{self, Asked, Datum};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 /// What a node answered.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Reply<O = Outcome> {
     /// How the operation ended: ok with what was read, failed where a cas met another value, or `Differed`.
-    pub outcome: Outcome,
+    pub outcome: O,
     /// The log id that the node named, where its protocol tells it.
     pub at: Option<At>,
     /// Why it failed.
@@ -68,6 +70,17 @@ pub trait Protocol: Send {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, Refusal>>;
 
+    /// The same for an operation of another data type than register and list.
+    fn ask_typed<'a>(
+        &'a mut self,
+        _node: u64,
+        asked: &'a Asked,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply<types::Outcome>, Refusal>> {
+        let refusal = no_such_act(asked.act);
+        Box::pin(async move { Err(refusal) })
+    }
+
     /// Forgets what it knows of every connection, as a new process would.
     fn reset(&mut self);
 }
@@ -75,6 +88,29 @@ pub trait Protocol: Send {
 /// How an error begins of a read whose answer cannot be a value: the target, or the file that describes it, is not what
 /// it is believed to be, and somebody should look.
 pub const UNUSABLE: &str = "unusable answer";
+
+impl Reply<types::Outcome> {
+    /// It was done, and this was the answer.
+    #[must_use]
+    pub fn answered(answer: Datum) -> Self {
+        let outcome = types::Outcome::Ok(answer);
+        Reply {
+            outcome,
+            at: None,
+            error: None,
+        }
+    }
+
+    /// It was looked at, and not done: the lock is taken, the queue is empty.
+    #[must_use]
+    pub fn declined(why: impl Into<String>) -> Self {
+        Reply {
+            outcome: types::Outcome::Failed,
+            at: None,
+            error: Some(why.into()),
+        }
+    }
+}
 
 impl Reply {
     /// It was done, and found this.
@@ -158,6 +194,10 @@ fn no_such(call: Call) -> Refusal {
         Call::Delete => "delete",
         Call::Append(_) => "append",
     };
+    no_such_act(name)
+}
+
+fn no_such_act(name: &str) -> Refusal {
     Refusal::not_applied(format!("the client of this target cannot {name}"))
 }
 

@@ -7,18 +7,23 @@ use std::fmt;
 use std::sync::Arc;
 
 use checkers::history::Call;
+use checkers::types::{self, Asked};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::maelstrom::{self, Message};
+use super::typed::{self, Workload};
 use super::{Protocol, Refusal, Reply};
 use crate::target::Post;
+
+type Body = serde_json::Map<String, serde_json::Value>;
 
 /// A client by the post.
 pub struct Posted {
     post: Arc<dyn Post>,
     group: u32,
+    workload: Workload,
     /// As whom it is known, and what it is told.
     open: Option<(String, mpsc::Receiver<Message>)>,
     next: u64,
@@ -32,27 +37,26 @@ impl fmt::Debug for Posted {
 }
 
 impl Posted {
-    /// A client on the links of this group.
+    /// A client on the links of this group, which asks by these messages.
     #[must_use]
-    pub fn new(post: Arc<dyn Post>, group: u32) -> Posted {
+    pub fn new(post: Arc<dyn Post>, group: u32, workload: Workload) -> Posted {
         Posted {
             post,
             group,
+            workload,
             open: None,
             next: 1,
         }
     }
 
-    async fn perform(
+    /// Sends a body to a node and waits for the answer to it.
+    async fn exchange(
         &mut self,
         node: u64,
-        key: &str,
-        call: Call,
+        id: u64,
+        body: Body,
         deadline: Instant,
-    ) -> Result<Reply, Refusal> {
-        let id = self.next;
-        self.next += 1;
-        let body = maelstrom::request(id, key, call)?;
+    ) -> Result<Body, Refusal> {
         let (name, heard) = self.open.get_or_insert_with(|| self.post.open(self.group));
         let message = Message {
             src: name.clone(),
@@ -70,13 +74,17 @@ impl Posted {
                     return Err(Refusal::unknown(format!("n{node} did not answer in time")));
                 }
                 Ok(None) => return Err(Refusal::unknown("nobody carries lines any more")),
-                Ok(Some(answer)) if answer.in_reply_to() == Some(id) => {
-                    return maelstrom::answer(node, call, &answer.body);
-                }
+                Ok(Some(answer)) if answer.in_reply_to() == Some(id) => return Ok(answer.body),
                 // It comes after its deadline.
                 Ok(Some(_)) => {}
             }
         }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        id
     }
 }
 
@@ -88,7 +96,26 @@ impl Protocol for Posted {
         call: Call,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, Refusal>> {
-        Box::pin(self.perform(node, key, call, deadline))
+        Box::pin(async move {
+            let id = self.next_id();
+            let body = maelstrom::request(id, key, call)?;
+            let body = self.exchange(node, id, body, deadline).await?;
+            maelstrom::answer(node, call, &body)
+        })
+    }
+
+    fn ask_typed<'a>(
+        &'a mut self,
+        node: u64,
+        asked: &'a Asked,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply<types::Outcome>, Refusal>> {
+        Box::pin(async move {
+            let id = self.next_id();
+            let body = typed::request(self.workload, id, asked);
+            let body = self.exchange(node, id, body, deadline).await?;
+            typed::answer(self.workload, node, asked, &body)
+        })
     }
 
     fn reset(&mut self) {
@@ -154,7 +181,7 @@ mod tests {
             ],
             ..Answers::default()
         });
-        let mut client = Posted::new(post.clone(), 0);
+        let mut client = Posted::new(post.clone(), 0, Workload::LinKv);
         assert_eq!(ask(&mut client, 5_000).await.unwrap(), Outcome::Ok(None));
         // The same bodies answer nothing that it asks now.
         let late = ask(&mut client, 20).await;
@@ -170,7 +197,7 @@ mod tests {
             lost: true,
             ..Answers::default()
         };
-        let mut client = Posted::new(Arc::new(post), 0);
+        let mut client = Posted::new(Arc::new(post), 0, Workload::LinKv);
         let lost = ask(&mut client, 5_000).await;
         assert!(matches!(lost, Err(Refusal::NotApplied { .. })), "{lost:?}");
     }

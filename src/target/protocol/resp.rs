@@ -7,6 +7,9 @@
 //! | delete | `DEL`, whether there was anything or not |
 //! | cas | a script (`EVAL`) that compares and sets, and says what it found; it compares with what a read would find |
 //!
+//! Of other data types: a set is `SADD` and `SMEMBERS`, a counter `INCRBY` and `GET`, a queue `LPUSH` and `RPOP`, a log
+//! `RPUSH` and `LINDEX`.
+//!
 //! Definite failures are the errors in [`DEFINITE`]: the server refuses the command before it carries it out. Every other
 //! error, and no answer, leaves a write unknown.
 
@@ -14,6 +17,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use checkers::history::{Call, Value};
+use checkers::types::{self, Asked, Datum};
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt, StreamExt};
 use redis_protocol::codec::Resp2;
@@ -24,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::Framed;
 
 use super::dial::{Dial, is_spent, unanswered};
-use super::{Protocol, Refusal, Reply, decode, encode, no_such};
+use super::{Protocol, Refusal, Reply, decode, encode, no_such, no_such_act, typed};
 
 /// The errors that prove that a command was not carried out: the first word of the answer.
 pub const DEFINITE: [&str; 8] = [
@@ -88,12 +92,23 @@ impl RespReads {
     }
 }
 
+/// Which commands operations are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Register,
+    Set,
+    Counter,
+    Queue,
+    Log,
+}
+
 /// A client of the Redis protocol.
 #[derive(Debug)]
 pub struct Resp {
     dial: Dial,
     reads: RespReads,
     auth: Option<(Option<String>, String)>,
+    of: Of,
     connections: BTreeMap<u64, Framed<TcpStream, Resp2>>,
 }
 
@@ -105,8 +120,22 @@ impl Resp {
             dial,
             reads,
             auth: None,
+            of: Of::Register,
             connections: BTreeMap::new(),
         }
+    }
+
+    /// The same for operations of this type.
+    #[must_use]
+    pub fn of(mut self, of: &dyn types::DataType) -> Resp {
+        self.of = match of.name() {
+            "set" | "eventual-set" => Of::Set,
+            "counter" => Of::Counter,
+            "queue" | "fifo-queue" => Of::Queue,
+            "log" => Of::Log,
+            _ => Of::Register,
+        };
+        self
     }
 
     /// The same, which says who it is on every connection.
@@ -166,14 +195,47 @@ impl Resp {
         })
     }
 
-    async fn perform(
+    /// The data types whose operations there are commands for, beside the register.
+    pub const ASKS_FOR: [&'static str; 6] = [
+        "set",
+        "eventual-set",
+        "counter",
+        "queue",
+        "fifo-queue",
+        "log",
+    ];
+
+    /// The command for an operation of another data type.
+    fn command_typed(&self, asked: &Asked) -> Result<Vec<Bytes>, Refusal> {
+        let word = Bytes::from_static;
+        let text = |datum: &Datum| Bytes::from(datum.to_string());
+        let key = asked.key.as_ref().map(text).unwrap_or_default();
+        let name = match (self.of, asked.act) {
+            (Of::Set, "add") => "SADD",
+            (Of::Set, "read" | "final") => "SMEMBERS",
+            (Of::Counter, "add") => "INCRBY",
+            (Of::Counter, "read") if self.reads == RespReads::Primary => "GETEX",
+            (Of::Counter, "read") => "GET",
+            (Of::Queue, "enqueue") => "LPUSH",
+            (Of::Queue, "dequeue") => "RPOP",
+            (Of::Log, "append") => "RPUSH",
+            (Of::Log, "read") => "LINDEX",
+            _ => return Err(no_such_act(asked.act)),
+        };
+        let with = Some(&asked.with).filter(|with| !with.is_nil()).map(text);
+        Ok([word(name.as_bytes()), key]
+            .into_iter()
+            .chain(with)
+            .collect())
+    }
+
+    /// Sends a command and gives what came back.
+    async fn exchanged(
         &mut self,
         node: u64,
-        key: &str,
-        call: Call,
+        command: Vec<Bytes>,
         deadline: Instant,
-    ) -> Result<Reply, Refusal> {
-        let command = self.command(key, call)?;
+    ) -> Result<BytesFrame, Refusal> {
         let mut connection = self.connection(node, deadline).await?;
         let answer = timeout_at(deadline, exchange(&mut connection, command)).await;
         match answer {
@@ -181,7 +243,7 @@ impl Resp {
             Ok(Err(why)) => Err(Refusal::unknown(format!("n{node}: {why}"))),
             Ok(Ok(answer)) => {
                 self.connections.insert(node, connection);
-                understood(&self.dial, node, call, answer)
+                Ok(answer)
             }
         }
     }
@@ -195,7 +257,24 @@ impl Protocol for Resp {
         call: Call,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, Refusal>> {
-        Box::pin(self.perform(node, key, call, deadline))
+        Box::pin(async move {
+            let command = self.command(key, call)?;
+            let answer = self.exchanged(node, command, deadline).await?;
+            understood(&self.dial, node, call, answer)
+        })
+    }
+
+    fn ask_typed<'a>(
+        &'a mut self,
+        node: u64,
+        asked: &'a Asked,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply<types::Outcome>, Refusal>> {
+        Box::pin(async move {
+            let command = self.command_typed(asked)?;
+            let answer = self.exchanged(node, command, deadline).await?;
+            told(&self.dial, node, asked, answer)
+        })
     }
 
     fn reset(&mut self) {
@@ -284,6 +363,31 @@ fn understood(dial: &Dial, node: u64, call: Call, answer: BytesFrame) -> Result<
         (_, answer) => format!("{answer:?}"),
     };
     Err(Refusal::unknown(format!("n{node} answered {what}")))
+}
+
+/// What the answer to an operation of another data type means.
+fn told(
+    dial: &Dial,
+    node: u64,
+    asked: &Asked,
+    answer: BytesFrame,
+) -> Result<Reply<types::Outcome>, Refusal> {
+    if let BytesFrame::Error(error) = &answer {
+        return Err(refusal(dial, node, error));
+    }
+    let found = typed::decimal(Datum::of_json(&json(answer)));
+    let answer = match (asked.act, found) {
+        // The length of the list is one more than the number of its last.
+        ("append", Datum::Int(length)) => typed::found(asked, Datum::Int(length - 1)),
+        ("add" | "enqueue", Datum::Int(_)) => Datum::Nil,
+        ("append" | "add" | "enqueue", other) => {
+            return Err(Refusal::unknown(format!("n{node} answered {other}")));
+        }
+        // A counter that nobody has added to is not there.
+        ("read", Datum::Nil) if asked.with.is_nil() => Datum::Int(0),
+        (_, found) => typed::found(asked, found),
+    };
+    Ok(Reply::answered(answer))
 }
 
 fn value(answer: &BytesFrame) -> Result<Option<Value>, String> {

@@ -144,10 +144,11 @@ pub(super) fn headline(app: &App) -> (String, Style) {
     let (theme, glyphs, picture) = (app.theme, app.theme.glyphs, &app.picture);
     let text = |mark: &str, words: String| format!("{mark} {words}");
     if let Some(found) = &picture.alarm {
-        let words = format!(
-            "NOT LINEARIZABLE {} {} at #{}",
-            glyphs.dot, found.key, found.culprit
-        );
+        let what = match &found.typed {
+            Some(typed) => format!("VIOLATION {} {}", glyphs.dot, typed.kind),
+            None => "NOT LINEARIZABLE".to_owned(),
+        };
+        let words = format!("{what} {} {} at #{}", glyphs.dot, found.key, found.culprit);
         return (text(glyphs.violation, words), theme.violation());
     }
     let [ok, failed, unknown] = picture.operations.sums();
@@ -241,11 +242,17 @@ impl Widget for &Foot<'_> {
             let x = text::put(buf, area, x, 0, " ", app.theme.selected());
             let help = match app.screen {
                 Screen::History => {
-                    "k1 c2 n3 #5 read write cas delete ok failed unknown open >50ms  ! excludes  enter keep  esc clear"
+                    let asked = match app.picture.operations.is_typed() {
+                        true => app.picture.operations.names().join(" "),
+                        false => "read write cas delete".to_owned(),
+                    };
+                    format!(
+                        "k1 c2 n3 #5 {asked} ok failed unknown open >50ms  ! excludes  enter keep  esc clear"
+                    )
                 }
-                _ => "a word, or !word to exclude   enter keep   esc clear",
+                _ => "a word, or !word to exclude   enter keep   esc clear".to_owned(),
             };
-            text::put(buf, area, x + 2, 0, help, app.theme.dim());
+            text::put(buf, area, x + 2, 0, &help, app.theme.dim());
             return;
         }
         if let Some(flash) = app.flashing() {

@@ -20,7 +20,7 @@ use ratatui::widgets::Widget;
 
 use super::text;
 use crate::fault::Fault;
-use crate::journal::{Op, Operations};
+use crate::journal::{Asked, Op, Operations};
 use crate::tui::app::{App, Panel};
 
 /// A lane's client: the selection is before it, and a blank behind it.
@@ -394,7 +394,15 @@ impl Bar {
 
 /// An operation in a few columns: `w k2=17`, `r k1→4`, `cas k3 2→8`.
 pub(super) fn label(op: &Op, operations: &Operations) -> String {
-    named(operations.key_name(op.key), op.call, op.outcome)
+    let key = operations.key_name(op.key);
+    match &op.asked {
+        Asked::Call(call) => named(key, *call, op.outcome),
+        Asked::Typed { name, with } => {
+            let parts = [&**name, key, &**with].into_iter();
+            let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+            parts.join(" ")
+        }
+    }
 }
 
 /// The same, of its parts.

@@ -12,7 +12,7 @@ use super::key_table::Keys;
 use super::text;
 use super::timeline::{self, Window};
 use crate::fault::NodeId;
-use crate::journal::Operations;
+use crate::journal::{Asked, Operations};
 use crate::tui::app::App;
 
 /// How long a fault that is over may still be to blame: a failover and a lease.
@@ -46,14 +46,15 @@ impl Widget for &Proof<'_> {
         let footer = foot.len() as u16;
         let rows = self.shown().len() as u16;
         // The bars first, but the why keeps a third.
-        let upper = (rows + 4).min((area.height - footer) * 2 / 3);
-        self.bars(
-            Rect {
-                height: upper,
-                ..area
-            },
-            buf,
-        );
+        let upper = match &self.found.typed {
+            None => (rows + 4).min((area.height - footer) * 2 / 3),
+            // Its operations stand among the reasons.
+            Some(_) => 0,
+        };
+        if upper > 0 {
+            let height = upper;
+            self.bars(Rect { height, ..area }, buf);
+        }
         let lower = Rect {
             y: area.y + upper,
             height: area.height - upper - footer,
@@ -145,12 +146,10 @@ impl Proof<'_> {
                     .operations
                     .iter()
                     .any(|other| other.id == op.invoked);
-                if !known && op.start_ns < window.to_ns() && op.end_ns >= window.from_ns {
-                    rows.push(Shown {
-                        op: whole(op, &self.found.key),
-                        proves: false,
-                    });
+                if known || op.start_ns >= window.to_ns() || op.end_ns < window.from_ns {
+                    continue;
                 }
+                rows.extend(whole(op, &self.found.key).map(|op| Shown { op, proves: false }));
             }
             rows.sort_by_key(|row| row.op.invoked);
         }
@@ -344,7 +343,17 @@ impl Proof<'_> {
     fn why(&self, width: usize) -> Vec<(String, Style)> {
         let (theme, found) = (self.app.theme, self.found);
         let mut lines = Vec::new();
-        if !self.app.verdict.hide_order {
+        if let Some(typed) = &found.typed {
+            for line in typed.text().lines().take(typed.operations.len() + 1) {
+                let style = if line.starts_with('>') {
+                    theme.violation()
+                } else {
+                    theme.ok()
+                };
+                lines.push((text::fitted(line, width).into_owned(), style));
+            }
+            lines.push((String::new(), theme.ok()));
+        } else if !self.app.verdict.hide_order {
             let mut held = None;
             for id in &found.order {
                 let Some(op) = found.operations.iter().find(|op| op.id == *id) else {
@@ -483,13 +492,16 @@ fn found_before(operations: &Operations, op: &Operation, end_ns: u64) -> Option<
         .max_by_key(|(id, _, term)| (*term, std::cmp::Reverse(*id)))
 }
 
-/// An operation that the screen paired itself, as the judge would name it.
-fn whole(op: &crate::journal::Op, key: &str) -> Operation {
-    Operation {
+/// An operation on a register that the screen paired itself, as the judge would name it.
+fn whole(op: &crate::journal::Op, key: &str) -> Option<Operation> {
+    let Asked::Call(call) = op.asked else {
+        return None;
+    };
+    Some(Operation {
         id: op.invoked,
         client: op.client,
         key: key.to_owned(),
-        call: op.call,
+        call,
         outcome: op.outcome.unwrap_or(Outcome::Unknown),
         invoked: op.invoked,
         completed: op.completed,
@@ -498,7 +510,7 @@ fn whole(op: &crate::journal::Op, key: &str) -> Operation {
         node: op.node,
         at: op.at,
         error: op.error.as_deref().map(str::to_owned),
-    }
+    })
 }
 
 /// A line whose parts stand below those of its neighbours, where there is room for that; else broken at spaces.

@@ -154,6 +154,7 @@ pub(in crate::format) fn read(
         ops: feed.pairing.finish(),
         notes,
         budget: None,
+        gap: None,
         early: None,
     })
 }
@@ -225,7 +226,8 @@ impl Feed {
             value,
             node: None,
             error: line.error,
-        })
+        })?;
+        Ok(())
     }
 
     /// Who did it; `None` for what is no client, as a nemesis.

@@ -73,7 +73,8 @@ pub fn write_edn(out: &mut impl Write, history: &History) -> std::io::Result<()>
                 "{head}:type :info, :process :nemesis, :f :mark, :value {}}}",
                 quoted(&mark)
             )?,
-            EventKind::Gap { .. } => {}
+            // A history of registers or lists has none of another type.
+            EventKind::Gap { .. } | EventKind::Typed(_) => {}
             EventKind::Invoke { key, call } => {
                 let key = edn_key(&key);
                 let (f, value) = match call {

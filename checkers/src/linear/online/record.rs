@@ -307,6 +307,7 @@ impl Record {
             )],
             order: Vec::new(),
             staleness: None,
+            typed: None,
             culprit: operations.first().map_or(0, |op| op.id),
             operations,
             event,

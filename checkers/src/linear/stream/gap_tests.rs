@@ -65,6 +65,7 @@ fn on_its_way(header: &Header, events: &[Event]) -> Verdict {
             EventKind::Gap { lost } => passing.gap(event.index, *lost),
             EventKind::Invoke { key, call } => passing.invoke(from, key, *call),
             EventKind::Complete { outcome, at, .. } => passing.complete(from, *outcome, *at),
+            EventKind::Typed(_) => unreachable!("it is a history of registers"),
         };
         taken.expect("what is cut is well formed");
     }
