@@ -58,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "checkers", "wire", "shortage", "host", "proxy", "cluster", "workload", "recorder",
             "target", "judge", "fault", "nemesis", "scenario", "oracle", "journal", "exit",
-            "testbed",
+            "testbed", "machine",
         ],
     ),
     ("report", &["checkers", "fault", "journal", "exit"]),

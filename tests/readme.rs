@@ -85,7 +85,7 @@ fn what_cannot_be_printed_is_refused() {
     for (flags, why) in [
         (
             &["--print", "nothing"][..],
-            "live, history, verdict, charts, model",
+            "live, history, verdict, charts",
         ),
         (&["--print", "live", "--size", "80"][..], "80x24"),
         (&["--print", "live", "--at=-1"][..], "--at"),

@@ -69,7 +69,7 @@ fn in_a_ring_everybody_hears_a_majority_and_no_two_the_same() {
 
 #[test]
 fn every_fault_is_of_a_listed_kind() {
-    let all: [Fault; 28] = [
+    let all: [Fault; 29] = [
         Fault::Kill { who: 1 },
         Fault::Pause { who: 1 },
         Fault::Restart {
@@ -109,6 +109,11 @@ fn every_fault_is_of_a_listed_kind() {
             to: 2,
             cut_ms: 9,
             open_ms: 9,
+        },
+        Fault::HoldBack {
+            from: 1,
+            to: 2,
+            dialled_by: None,
         },
         Fault::Slow {
             from: 1,

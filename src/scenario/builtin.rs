@@ -26,10 +26,10 @@ const BUILT_IN: &[&str] = &[
     include_str!("../scenarios/stand-still.toml"),
     include_str!("../scenarios/lost-answers.toml"),
     include_str!("../scenarios/lost-sessions.toml"),
-    include_str!("../scenarios/by-hand.toml"),
     include_str!("../scenarios/demo.toml"),
     include_str!("../scenarios/etcd-20418.toml"),
     include_str!("../scenarios/pysyncobj-84.toml"),
+    include_str!("../scenarios/by-hand.toml"),
 ];
 
 impl Scenario {

@@ -42,7 +42,7 @@ fn recipes() -> Vec<toml::Value> {
     let mut all = vec![full.parse().map(toml::Value::Table).unwrap()];
     for scenario in Scenario::built_in() {
         all.push(toml::Value::try_from(&scenario).unwrap());
-        let changes = Changes::default().as_if_here(&scenario);
+        let changes = Changes::default().with_its_system(&scenario);
         let resolved = scenario.resolve(&changes, 5, None).unwrap();
         all.push(toml::Value::try_from(&resolved).unwrap());
     }

@@ -87,7 +87,7 @@ impl Tested {
 #[cfg(test)]
 impl Changes {
     /// As if the system that a scenario is about were here.
-    pub(crate) fn as_if_here(mut self, scenario: &Scenario) -> Changes {
+    pub(crate) fn with_its_system(mut self, scenario: &Scenario) -> Changes {
         let target = scenario.system.clone().map(|subject| ForTarget {
             nodes: scenario.nodes,
             terms: true,

@@ -14,7 +14,7 @@ fn every_built_in_scenario_makes_sense_and_survives_toml() {
         scenario
             .check()
             .unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
-        let changes = Changes::default().as_if_here(&scenario);
+        let changes = Changes::default().with_its_system(&scenario);
         let resolved = scenario.resolve(&changes, 3, None).unwrap();
         let text = toml::to_string(&resolved).unwrap();
         let read = Given::parse(&text).unwrap();

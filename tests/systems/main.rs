@@ -174,7 +174,7 @@ fn what_began_as_openrafts_example_is_tested_by_the_file_for_it() {
         "--faults",
         "pause,isolate",
         "--time",
-        "8",
+        "20",
         "--seed",
         "5",
     ];

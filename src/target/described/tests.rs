@@ -258,7 +258,8 @@ fn etcd_is_launched_with_its_members_and_its_own_address() {
         "--name n2 --data-dir /runs/x/n2/data --listen-peer-urls http://127.9.4.2:2380 --initial-advertise-peer-urls \
          http://127.9.4.2:2380 --listen-client-urls http://127.9.4.2:2379 --advertise-client-urls http://127.9.4.2:2379 \
          --initial-cluster n1=http://127.9.4.1:2380,n2=http://127.9.4.2:2380,n3=http://127.9.4.3:2380 \
-         --initial-cluster-token whitewater"
+         --initial-cluster-token whitewater --heartbeat-interval 100 --election-timeout 1000 --snapshot-count 100000 \
+         --backend-batch-interval 0s --backend-batch-limit 0"
     );
     assert!(matches!(etcd.ready.by, ReadyBy::Ask(_)), "{:?}", etcd.ready);
     let weak = etcd.mode(Some("weak")).unwrap();
